@@ -1,0 +1,1 @@
+"""Feedback: what people decided goes back into the model and the threshold."""
