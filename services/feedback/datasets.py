@@ -1,7 +1,7 @@
 """Where do the human-rated texts come from, and which of them may a model learn from?
 
 Hutto, C.J. & Gilbert, E.E. (2014), "VADER: A Parsimonious Rule-based Model for Sentiment
-Analysis of Social Media Text", ICWSM-14: four domains, each text rated −4..4 by 15–99 people.
+Analysis of Social Media Text", ICWSM-14: four domains, each text rated -4..4 by 15 to 99 people.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ _TRAIN_SHARE, _CALIBRATION_SHARE = 0.72, 0.14  # the rest is held out
 class Snippet(NamedTuple):
     """One text and what people said about it.
 
-    `mean` is the published mean rating (−4..4) and `label` its sign; `scores` are the single
+    `mean` is the published mean rating (-4..4) and `label` its sign; `scores` are the single
     raters' (for 196 tweets the two published files differ, so `mean` is not always their mean).
     `group` names what must stay on one side of a split: the review or article that the text is
     from, else the text itself, lower-cased.
