@@ -1,0 +1,258 @@
+"""How does a Postgres cluster of our own run under one folder, also for root, whom Postgres refuses?
+
+Passwords over TCP on 127.0.0.1, no Unix socket (its path has a limit of 107 bytes), a free port.
+"""
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg2
+from psycopg2 import sql
+
+from hitl.ports import free_ports, is_free
+from hitl.private_rabbitmq import START_TRIES, ServerError
+from hitl.processes import Child, Record, write_private
+
+USER = DATABASE = "hitl"
+READY_SECONDS = 60.0
+STOP_SECONDS = 25.0
+# Where a cluster goes when its user cannot enter the stack's own folder (/root, say).
+SHARED_DATA = Path("/var/lib/hitl")
+
+
+def find_programs() -> Path | None:
+    """The folder of the newest installed `postgres` (Debian keeps it off PATH)."""
+    installed = {
+        int(found[1]): folder
+        for folder in Path("/usr/lib/postgresql").glob("*/bin")
+        if (found := re.fullmatch(r"(\d+)", folder.parent.name)) and (folder / "initdb").exists()
+    }
+    if installed:
+        return installed[max(installed)]
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+class PrivatePostgres:
+    """A cluster whose data and password stay in `home`; its port stays where it is free.
+
+    `fast` is for throwaway data: no fsync, and it is killed instead of stopped.
+    """
+
+    def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
+        self.home = home
+        self.log = log
+        self.fast = fast
+        self.port = 0
+        self.password = ""
+        self.server: Child | None = None
+
+    @property
+    def database_url(self) -> str:
+        """Where clients connect, with the password (libpq's form)."""
+        return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self.server.pid if self.server else None
+
+    def start(self) -> None:
+        """Make the cluster at the first start, start the server, return at once.
+
+        Raises ServerError where PostgreSQL is not installed or no user may run it.
+        """
+        programs = find_programs()
+        if programs is None:
+            raise ServerError("PostgreSQL is not installed (no initdb)")
+        user = server_user()
+        password = self.home / "password"
+        if not password.exists():
+            write_private(password, secrets.token_urlsafe(24))
+        self.password = password.read_text()
+        data = self._data_folder(user)
+        if not (data / "PG_VERSION").exists():
+            self._make_cluster(programs, data, user)
+        self._choose_port()
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
+        if self.fast:
+            settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self.server = Child(
+            "postgres",
+            [str(programs / "postgres"), "-D", str(data), *options],
+            {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
+            self.log,
+            self.home / "run" / "postgres.json",
+            stop_signal=signal.SIGINT,  # "fast": roll back what is open, do not wait for clients
+            orphan_signal=signal.SIGINT,
+            user=user,
+        )
+        remove_stale_lock(data)
+        self.server.start()
+
+    def ready(self) -> bool:
+        """Does it answer a query?"""
+        try:
+            self._run("SELECT 1")
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def wait_ready(self) -> None:
+        """Return when the database answers; raises ServerError with the end of its log."""
+        for tries_left in reversed(range(START_TRIES)):
+            deadline = time.monotonic() + READY_SECONDS
+            while self.alive() and time.monotonic() < deadline:
+                if self.ready():
+                    self._make_database()
+                    return
+                time.sleep(0.05)
+            if self.alive() or not tries_left or is_free(self.port):
+                break
+            # Somebody took the port after we had looked.
+            self.stop()
+            self.start()
+        tail = self.server.log_tail() if self.server else ""
+        self.stop()
+        raise ServerError(f"PostgreSQL did not start; the end of {self.log}:\n{tail}")
+
+    def alive(self) -> bool:
+        """Is the server running?"""
+        return self.server is not None and self.server.alive()
+
+    def stop(self) -> None:
+        """Stop the server; nothing of it is left running."""
+        if self.server is not None:
+            self.server.stop(0.0 if self.fast else STOP_SECONDS)
+
+    def _run(self, statement: str | sql.Composed, database: str = "postgres") -> list[tuple[object]]:
+        connection = psycopg2.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=self.password,
+            dbname=database,
+            connect_timeout=2,
+        )
+        try:
+            connection.autocommit = True  # CREATE DATABASE runs in no transaction
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def _make_database(self) -> None:
+        name = sql.SQL("SELECT 1 FROM pg_database WHERE datname = {}").format(sql.Literal(DATABASE))
+        if not self._run(name):
+            self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+
+    def _choose_port(self) -> None:
+        """The last run's port where it is free, so that a saved address keeps working."""
+        saved = self.home / "port"
+        last = int(saved.read_text()) if saved.exists() else 0
+        self.port = last if last and is_free(last) else free_ports(1)[0]
+        write_private(saved, str(self.port))
+
+    def _data_folder(self, user: str | None) -> Path:
+        """Where the cluster lies: in `home`, or where its user can enter; `location` says where."""
+        location = self.home / "location"
+        if location.exists():
+            return Path(location.read_text())
+        data = self.home / "cluster"
+        self.home.mkdir(parents=True, exist_ok=True)
+        if user is not None and not may_enter(user, self.home):
+            # A random part: a folder that was deleted and made again must not find old data.
+            data = SHARED_DATA / f"{self.home.parent.name}-{secrets.token_hex(6)}"
+            SHARED_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_private(location, str(data))
+        return data
+
+    def _make_cluster(self, programs: Path, data: Path, user: str | None) -> None:
+        """initdb; a half-made cluster of an earlier, broken-off start is removed first."""
+        shutil.rmtree(data, ignore_errors=True)
+        data.mkdir(mode=0o700)
+        if user is not None:
+            account = pwd.getpwnam(user)
+            os.chown(data, account.pw_uid, account.pw_gid)
+        # The user that runs initdb may not read our files: it gets a copy of its own.
+        handle, pwfile = tempfile.mkstemp(prefix="hitl-")
+        with os.fdopen(handle, "w") as file:
+            file.write(self.password)
+        if user is not None:
+            os.chown(pwfile, account.pw_uid, account.pw_gid)
+        command = [
+            *as_user(user),
+            str(programs / "initdb"),
+            "--pgdata",
+            str(data),
+            "--username",
+            USER,
+            f"--pwfile={pwfile}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+        ]
+        if self.fast:
+            command.append("--no-sync")
+        try:
+            made = subprocess.run(command, text=True, capture_output=True, cwd="/")
+        finally:
+            os.unlink(pwfile)
+        if made.returncode:
+            shutil.rmtree(data, ignore_errors=True)
+            raise ServerError(f"initdb failed: {made.stderr.strip()}")
+
+
+def server_user() -> str | None:
+    """Whom the server runs as: us (None), or `postgres` where we are root."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("postgres").pw_name
+    except KeyError:
+        raise ServerError("Postgres refuses to run as root, and there is no user 'postgres'") from None
+
+
+def as_user(user: str | None) -> list[str]:
+    """The beginning of a command line that runs the rest as `user`."""
+    if user is None:
+        return []
+    return ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--"]
+
+
+def may_enter(user: str, folder: Path) -> bool:
+    """May this user reach what lies in the folder?"""
+    return subprocess.run([*as_user(user), "test", "-x", str(folder)]).returncode == 0
+
+
+def remove_stale_lock(data: Path) -> None:
+    """Stop a server that still runs on this data, or remove the lock a crash left behind.
+
+    Postgres itself refuses to start when the pid in its lock file belongs to any live process.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text().split("\n", 1)[0])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return
+    holder = Record.of(pid)
+    if holder is not None and b"postgres" in command and os.fsencode(data) in command:
+        holder.stop(signal.SIGINT, STOP_SECONDS)
+    lock.unlink(missing_ok=True)

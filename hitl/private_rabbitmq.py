@@ -1,0 +1,240 @@
+"""How does a RabbitMQ node of our own run under one folder, unseen by and blind to any other?
+
+Own cookie, node name, epmd and ports, all on 127.0.0.1 (RabbitMQ: "Configuration", "Networking",
+"Schema Definition Export and Import").
+"""
+
+import base64
+import hashlib
+import http.client
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from hitl.ports import free_ports, is_free
+from hitl.processes import Child, write_private
+
+USER = VHOST = "hitl"
+START_TRIES = 3
+READY_SECONDS = 60.0
+# A clean stop with the management plugin holds a fixed wait of 5 s.
+STOP_SECONDS = 25.0
+PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
+
+# Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
+# left out: a stream has no deliveries to limit. The worker's own guard is stricter.
+TUNABLES = {
+    "name": "hitl-tunables",
+    "pattern": r"^hitl\.(?!policy)",
+    "apply-to": "queues",
+    "priority": 0,
+    "definition": {"delivery-limit": 20},
+}
+
+
+class ServerError(RuntimeError):
+    """A private server is not installed, or did not start; the message says why."""
+
+
+def find_server() -> Path | None:
+    """The real rabbitmq-server: Debian's wrapper in /usr/sbin changes the user."""
+    real = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    if real.exists():
+        return real
+    on_path = shutil.which("rabbitmq-server")
+    return Path(on_path) if on_path else None
+
+
+def password_hash(password: str) -> str:
+    """RabbitMQ's salted SHA-256 (its "Passwords" page: base64 of salt and digest)."""
+    salt = os.urandom(4)
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+class PrivateRabbitMQ:
+    """A node whose data, name and password stay in `home`; its ports stay where they are free.
+
+    `fast` is for throwaway data: the node is killed instead of stopped.
+    """
+
+    def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
+        self.home = home
+        self.log = log
+        self.fast = fast
+        self.ports: dict[str, int] = {}
+        self.password = ""
+        self.nodes: list[Child] = []
+
+    @property
+    def amqp_url(self) -> str:
+        """Where clients connect, with the password."""
+        return f"amqp://{USER}:{self.password}@127.0.0.1:{self.ports['amqp']}/{VHOST}"
+
+    @property
+    def api_url(self) -> str:
+        """The management API, with the password."""
+        return f"http://{USER}:{self.password}@127.0.0.1:{self.ports['api']}/api"
+
+    @property
+    def metrics_url(self) -> str:
+        """What Prometheus scrapes; the label `queue` is there."""
+        return f"http://127.0.0.1:{self.ports['metrics']}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """The node's process id while it runs."""
+        return self.nodes[-1].pid if self.nodes else None
+
+    def start(self) -> None:
+        """Start epmd and the node and return at once; `wait_ready` waits.
+
+        Raises ServerError where RabbitMQ is not installed.
+        """
+        server, epmd = find_server(), shutil.which("epmd")
+        if server is None or epmd is None:
+            raise ServerError("RabbitMQ is not installed (no rabbitmq-server or no epmd)")
+        self._choose_ports()
+        env = self._write_files()
+        run = self.home / "run"
+        epmd_argv = [epmd, "-address", "127.0.0.1", "-port", str(self.ports["epmd"])]
+        # Our own epmd, as our child: the one that Erlang would start outlives the node.
+        self.nodes = [
+            Child("epmd", epmd_argv, env, self.log, run / "epmd.json"),
+            Child("rabbitmq", [str(server)], env, self.log, run / "rabbitmq.json", cwd=self.home),
+        ]
+        for node in self.nodes:
+            node.start()
+
+    def ready(self) -> bool:
+        """Does the node speak AMQP 0-9-1, and does its management API answer?"""
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports["amqp"]), timeout=1) as client:
+                client.sendall(b"AMQP\x00\x00\x09\x01")
+                # Connection.Start comes in a method frame: type 1.
+                if client.recv(1) != b"\x01":
+                    return False
+            return self._api_answers()
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def wait_ready(self) -> None:
+        """Return when the node is ready; raises ServerError with the end of its log."""
+        for tries_left in reversed(range(START_TRIES)):
+            deadline = time.monotonic() + READY_SECONDS
+            while self.alive() and time.monotonic() < deadline:
+                if self.ready():
+                    return
+                time.sleep(0.1)
+            if self.alive() or not tries_left or all(map(is_free, self.ports.values())):
+                break
+            # Somebody took one of the ports after we had looked.
+            self.stop()
+            self.start()
+        tail = self.nodes[-1].log_tail() if self.nodes else ""
+        self.stop()
+        raise ServerError(f"RabbitMQ did not start; the end of {self.log}:\n{tail}")
+
+    def alive(self) -> bool:
+        """Are the node and its epmd running?"""
+        return bool(self.nodes) and all(node.alive() for node in self.nodes)
+
+    def stop(self) -> None:
+        """Stop the node, then its epmd; nothing of it is left running."""
+        for node in reversed(self.nodes):
+            node.stop(0.0 if self.fast else STOP_SECONDS)
+
+    def _api_answers(self) -> bool:
+        api = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=1)
+        try:
+            token = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
+            api.request("GET", "/api/whoami", headers={"Authorization": f"Basic {token}"})
+            return api.getresponse().status == http.client.OK
+        finally:
+            api.close()
+
+    def _choose_ports(self) -> None:
+        """The last run's ports where they are free, so that a saved address keeps working."""
+        saved = self.home / "ports.json"
+        last = json.loads(saved.read_text()) if saved.exists() else {}
+        fresh = free_ports(len(PORT_NAMES))
+        self.ports = {
+            name: last[name] if name in last and is_free(last[name]) else port
+            for name, port in zip(PORT_NAMES, fresh, strict=True)
+        }
+        write_private(saved, json.dumps(self.ports))
+
+    def _write_files(self) -> dict[str, str]:
+        """Write the node's configuration; returns the environment it starts with."""
+        password = self.home / "password"
+        if not password.exists():
+            write_private(password, secrets.token_urlsafe(24))
+        self.password = password.read_text()
+        name = self.home / "node-name"
+        if not name.exists():
+            write_private(name, f"hitl-{secrets.token_hex(4)}@localhost")
+        for folder in ("user", "data", "log", "config", "plugins"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        config = self.home / "config"
+        (config / "environment").write_text("")
+        (config / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
+        # Queue depths are counted once a second, not every five: they are what people look at.
+        (config / "advanced.config").write_text("[{rabbit,[{quorum_tick_interval,1000}]}].\n")
+        write_private(config / "definitions.json", json.dumps(self._definitions()))
+        (config / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.ports['amqp']}\n"
+            "management.tcp.ip = 127.0.0.1\n"
+            f"management.tcp.port = {self.ports['api']}\n"
+            "prometheus.tcp.ip = 127.0.0.1\n"
+            f"prometheus.tcp.port = {self.ports['metrics']}\n"
+            "prometheus.return_per_object_metrics = true\n"
+            f"load_definitions = {config / 'definitions.json'}\n"
+            "collect_statistics_interval = 1000\n"
+            "disk_free_limit.absolute = 200MB\n"
+            "vm_memory_high_watermark.absolute = 1GB\n"
+            "log.console.level = warning\n"
+        )
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LANG": "C.UTF-8",
+            "HOME": str(self.home / "user"),
+            # Makes the start script exec the node itself: one process to signal, no shell between.
+            "detached": "true",
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self.ports["epmd"]),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(config / "advanced.config"),
+            "RABBITMQ_CONFIG_FILE": str(config / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": str(config / "environment"),
+            "RABBITMQ_DIST_PORT": str(self.ports["distribution"]),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(config / "enabled_plugins"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_LOG_BASE": str(self.home / "log"),
+            # The working directory by a name without spaces: RabbitMQ hands it to `df` unquoted.
+            "RABBITMQ_MNESIA_BASE": "/proc/self/cwd/data",
+            "RABBITMQ_NODENAME": name.read_text(),
+            "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.home / "plugins"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1}"
+            ),
+        }
+
+    def _definitions(self) -> dict[str, object]:
+        """One virtual host, one user; without a `guest`, as RabbitMQ makes none beside these."""
+        return {
+            "users": [
+                {
+                    "name": USER,
+                    "password_hash": password_hash(self.password),
+                    "hashing_algorithm": "rabbit_password_hashing_sha256",
+                    "tags": "administrator",
+                }
+            ],
+            "vhosts": [{"name": VHOST}],
+            "permissions": [
+                {"user": USER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"}
+            ],
+            "policies": [{"vhost": VHOST, **TUNABLES}],
+        }
