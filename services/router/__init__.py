@@ -1,0 +1,1 @@
+"""Which items are sure enough to go on, and which go to a person?"""

@@ -1,0 +1,231 @@
+"""Where does a scored item go, and why?
+
+Pure: a policy, an item, its prediction and a time in, a `Route` with all its reasons out. The first
+of these wins: the audit panel, a label or a text that the machine must not decide, the first
+business rule that holds, the confidence.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, lru_cache
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from services.router.rules import KnownLabel, Rule, Section, Share
+from shared.errors import ConfigurationError
+from shared.events import Item, Prediction, RouteReason, Sampling
+
+ReasonCode = Literal[
+    "panel",  # drawn for the blind audit
+    "always_review",  # the policy sends this label to people
+    "unknown_label",  # the model named a label that the workflow does not have
+    "not_fully_read",  # the model saw only part of the text
+    "rule",  # a business rule says so
+    "below_threshold",  # the model is not sure enough
+    "confident",  # the model is sure enough
+]
+_VERSION_DIGITS = 12
+
+
+class Panel(Section):
+    """The audit panel: a random share of all items that people review blind."""
+
+    rate: Share = 0.0
+
+
+class Policy(Section):
+    """The `[policy]` section of a workflow file, checked. Build it with `from_mapping`."""
+
+    threshold: Share
+    label_thresholds: Mapping[KnownLabel, Share] = Field(default_factory=dict)
+    always_review: tuple[KnownLabel, ...] = ()
+    accept_truncated: Annotated[bool, Field(strict=True)] = False
+    panel: Panel = Panel()
+    rules: tuple[Rule, ...] = ()
+    _labels: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object], labels: Sequence[str] = ()) -> "Policy":
+        """The policy that `mapping` describes, for a workflow with these labels (empty: any).
+
+        Raises:
+            ConfigurationError: lists every problem, one a line.
+        """
+        problems = _repeated_names(mapping)
+        try:
+            policy = cls.model_validate(dict(mapping), context={"labels": tuple(labels)})
+        except ValidationError as error:
+            for wrong in error.errors(include_url=False):
+                problems.append(f"{_where(wrong['loc'], mapping)}: {_what(wrong)}")
+            policy = None
+        if policy is None or problems:
+            raise ConfigurationError("\n".join(problems))
+        policy._labels = frozenset(labels)
+        return policy
+
+    @cached_property
+    def version(self) -> str:
+        """The first 12 hex digits of the SHA-256 of the content: sorted keys, defaults left out."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
+
+    def knows(self, label: str) -> bool:
+        return not self._labels or label in self._labels
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an item goes. `reasons` are all that speak for it, the deciding one first.
+
+    `would_accept` says what the confidence alone would have done; `due_at` is None for no deadline.
+    """
+
+    route: Literal["accept", "review"]
+    reasons: tuple[RouteReason, ...]
+    threshold: float
+    policy_version: str
+    sampling: Sampling
+    would_accept: bool
+    queue: str = "default"
+    priority: int = 0
+    due_at: datetime | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whoever audits the machine must not see its answer (anchoring: arXiv 2507.15821)."""
+        return self.sampling.on_panel
+
+
+def route(
+    policy: Policy,
+    workflow: str,
+    item: Item,
+    prediction: Prediction,
+    salt: str,
+    salt_version: str,
+    now: datetime,
+) -> Route:
+    """The route of one item: total, and the same for the same arguments."""
+    label, confidence = prediction.label, prediction.confidence
+    threshold = policy.label_thresholds.get(label, policy.threshold)
+    sure = confidence >= threshold
+    sampling = draw(salt, salt_version, workflow, item.id, policy.panel.rate)
+    rule = next((rule for rule in policy.rules if rule.when.holds(item, prediction)), None)
+
+    reasons: list[RouteReason] = []
+    if sampling.on_panel:
+        reasons.append(_reason("panel", "drawn at random for the audit panel"))
+    if label in policy.always_review:
+        reasons.append(_reason("always_review", f"{label!r} always goes to people"))
+    if not policy.knows(label):
+        reasons.append(_reason("unknown_label", f"the workflow has no label {label!r}"))
+    if prediction.truncated and not policy.accept_truncated:
+        reasons.append(_reason("not_fully_read", "the model read only part of the text"))
+    if rule is not None and rule.then == "review":
+        reasons.append(_reason("rule", rule.text))
+
+    if reasons or not (sure or rule is not None):
+        if not sure:
+            reasons.append(_reason("below_threshold", _compare(confidence, "is below", threshold)))
+        asks = rule if rule is not None and rule.then == "review" else None
+        return Route(
+            route="review",
+            reasons=tuple(reasons),
+            threshold=threshold,
+            policy_version=policy.version,
+            sampling=sampling,
+            would_accept=sure,
+            queue=asks.queue if asks else "default",
+            priority=asks.priority if asks else 0,
+            due_at=now + timedelta(minutes=asks.due_minutes) if asks and asks.due_minutes else None,
+        )
+    if rule is not None:
+        reasons.append(_reason("rule", rule.text))
+    if sure:
+        reasons.append(_reason("confident", _compare(confidence, "reaches", threshold)))
+    return Route(
+        route="accept",
+        reasons=tuple(reasons),
+        threshold=threshold,
+        policy_version=policy.version,
+        sampling=sampling,
+        would_accept=sure,
+    )
+
+
+def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float) -> Sampling:
+    """The panel's draw. An item keeps its number for good, so a higher rate only adds items.
+
+    The workflow is part of what is hashed, because an item is its workflow and its id: the same
+    ids in two workflows are drawn independently. The prediction is not.
+    """
+    u = hash01(salt, workflow, item_id)
+    return Sampling.model_construct(u=u, q=rate, salt_version=salt_version, on_panel=u < rate)
+
+
+def hash01(salt: str, *parts: str) -> float:
+    """A number in [0, 1) that looks uniform to whoever lacks the salt: 53 bits of keyed BLAKE2b
+    (RFC 7693) over the parts, each with its length in front, so that no two lists collide."""
+    message = "".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(message, digest_size=8, key=_key(salt)).digest()
+    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+
+
+def salt_version(salt: str) -> str:
+    """Which salt was it? Eight hex digits that do not reveal it; empty for no salt."""
+    return hashlib.blake2b(b"version", digest_size=4, key=_key(salt)).hexdigest() if salt else ""
+
+
+@lru_cache(maxsize=4)
+def _key(salt: str) -> bytes:
+    return hashlib.sha256(salt.encode()).digest()  # BLAKE2b takes keys of at most 64 bytes
+
+
+def _reason(code: ReasonCode, text: str) -> RouteReason:
+    return RouteReason.model_construct(code=code, text=text)
+
+
+def _compare(confidence: float, verb: str, threshold: float) -> str:
+    """Two decimals, or as many as it takes for two different numbers to look different."""
+    for digits in (2, 3, 4, 6):
+        left, right = f"{confidence:.{digits}f}", f"{threshold:.{digits}f}"
+        if left != right or confidence == threshold:
+            return f"confidence {left} {verb} {right}"
+    return f"confidence {confidence!r} {verb} {threshold!r}"
+
+
+def _repeated_names(mapping: Mapping[str, object]) -> list[str]:
+    """Checked on the raw content, so that it is reported beside the other problems."""
+    rules = mapping.get("rules")
+    names = [
+        rule["name"]
+        for rule in (rules if isinstance(rules, list | tuple) else ())
+        if isinstance(rule, Mapping) and isinstance(rule.get("name"), str)
+    ]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    return [f"rules: {names.count(name)} rules are named {name!r}" for name in repeated]
+
+
+def _where(location: tuple[int | str, ...], mapping: Mapping[str, object]) -> str:
+    """`rules.refunds.priority`: a rule goes by its name where it has one, else by its place."""
+    steps = [str(step) for step in location if step != "[key]"]
+    if len(location) > 1 and location[0] == "rules" and isinstance(location[1], int):
+        rules = mapping["rules"]
+        rule = rules[location[1]] if isinstance(rules, list | tuple) else None
+        name = rule.get("name") if isinstance(rule, Mapping) else None
+        steps[1] = name if isinstance(name, str) else f"{location[1] + 1}"
+    return ".".join(steps) or "policy"
+
+
+def _what(wrong: ErrorDetails) -> str:
+    if wrong["type"] == "extra_forbidden":
+        return "no such key"
+    said = wrong["msg"].removeprefix("Value error, ")
+    given = wrong["input"]
+    return f"{said}, not {given!r}" if isinstance(given, int | float) else said
