@@ -1,0 +1,1 @@
+"""What every service shares: facts, messages, topology, broker, worker, database."""

@@ -1,0 +1,443 @@
+"""How do bytes reach RabbitMQ fast and safely?
+
+One pika `SelectConnection` on one I/O thread per process. Deliveries are handed over in batches,
+publishes are pipelined (persistent, mandatory, confirmed), inputs are acked only after every one
+of their outputs is confirmed. Whatever goes wrong on a channel closes the connection: there is a
+single way to recover, and it is a new connection on which everything is declared again.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop
+from pika.channel import Channel
+from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
+from tenacity.nap import sleep_using_event
+
+from shared.confirms import Confirms, Group, Publication
+from shared.consumer import Consumer
+from shared.errors import Overloaded
+from shared.messages import Delivery, Outgoing
+from shared.metrics import CONNECTION_UP, MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
+from shared.topology import Topology
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 30
+_REPUBLISH_FIRST_SECONDS = 0.1
+_REPUBLISH_MOST_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A handled delivery and what has to be confirmed before it is acked."""
+
+    delivery: Delivery
+    outputs: Sequence[Outgoing]
+
+
+class _NeverReady(Exception):
+    """A connection attempt that ended before anything could be done with it."""
+
+
+class Broker:
+    """A connection that keeps itself up. All public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        amqp_url: str,
+        *,
+        name: str,
+        topology: Topology | None = None,
+        consumer: Consumer | None = None,
+    ) -> None:
+        self._parameters = connection_parameters(amqp_url, name)
+        self._name = name
+        self._topology = topology
+        self._consumer = consumer
+        self._closing = threading.Event()
+        self._ready = threading.Event()
+        self._lock = threading.Lock()
+        self._ioloop: IOLoop | None = None
+        self._connection: pika.SelectConnection | None = None
+        self._channel: Channel | None = None
+        self._confirms = Confirms()
+        self._backlog: deque[Publication] = deque()  # touched by the I/O thread only
+        self._delayed: list[Publication] = []  # refused by the broker, waiting to be sent again
+        self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
+        self._generation = 0
+        self._blocked: str | None = None
+        self._problem: str | None = "not connected yet"
+        self._thread = threading.Thread(target=self._run, name=f"amqp-{name}", daemon=True)
+
+    # -- for any thread ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts connecting and returns at once."""
+        self._thread.start()
+
+    def wait_ready(self, timeout_seconds: float) -> bool:
+        """Whether the connection came up (declared, confirming, consuming) in time."""
+        return self._ready.wait(timeout_seconds)
+
+    def problem(self) -> str | None:
+        """Why nothing can be published right now; None when it can."""
+        return self._problem or self._blocked
+
+    @property
+    def generation(self) -> int:
+        """Grows with each connection; a delivery of an older one can no longer be acked."""
+        return self._generation
+
+    def publish(self, messages: Sequence[Outgoing], timeout_seconds: float = 30.0) -> None:
+        """Returns when every message is confirmed. A nack, a return or a lost connection only
+        means that it is published again, with the same id.
+
+        Raises:
+            Overloaded: not confirmed in time; some may have arrived.
+        """
+        if not messages:
+            return
+        done = threading.Event()
+        group = Group(len(messages), done.set, survives=True, started=time.monotonic())
+        publications = [Publication(message, group) for message in messages]
+        self._call(partial(self._send_all, publications))
+        if not done.wait(timeout_seconds):
+            group.cancelled = True
+            why = self.problem() or "no confirm from the broker"
+            raise Overloaded(f"{group.remaining} of {len(messages)} messages unconfirmed: {why}")
+
+    def settle(self, settled: Sequence[Settled]) -> None:
+        """Publishes the outputs and acks each delivery once all of its own are confirmed."""
+        if self._consumer is None:
+            raise RuntimeError("a broker without a consumer has nothing to settle")
+        self._call(partial(self._settle_all, self._consumer, settled))
+
+    def pause(self) -> None:
+        """Stops taking deliveries; those taken can still be settled."""
+        if self._consumer is not None:
+            self._call(self._consumer.pause)
+
+    def resume(self) -> None:
+        """Takes deliveries again, carefully: one at a time first."""
+        if self._consumer is not None:
+            self._call(self._consumer.resume)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Closes the connection; the I/O thread ends last. What is not acked goes back."""
+        self._closing.set()
+        self._call(self._close_connection)
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    # -- the I/O thread: connection ----------------------------------------------------------
+
+    def _run(self) -> None:
+        backoff = Retrying(
+            wait=wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.5),
+            stop=stop_when_event_set(self._closing),
+            sleep=sleep_using_event(self._closing),
+            before_sleep=self._log_retry,
+            retry_error_callback=lambda _state: None,
+        )
+        while not self._closing.is_set():
+            backoff(self._live_once)  # returns when a connection that was ready has ended
+
+    def _log_retry(self, state: RetryCallState) -> None:
+        logger.warning(
+            "no connection to RabbitMQ; trying again",
+            extra={
+                "connection": self._name,
+                "attempt": state.attempt_number,
+                "problem": self._problem,
+            },
+        )
+
+    def _live_once(self) -> None:
+        """One connection from its opening to its end."""
+        connection = pika.SelectConnection(
+            self._parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_closed,
+            on_close_callback=self._on_closed,
+        )
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        with self._lock:
+            self._connection = connection
+            self._ioloop = connection.ioloop
+        try:
+            if self._closing.is_set():
+                connection.ioloop.add_callback_threadsafe(self._close_connection)
+            connection.ioloop.start()
+        finally:
+            was_ready = self._ready.is_set()
+            with self._lock:
+                self._ioloop = None
+                self._connection = None
+            self._forget_connection()
+            connection.ioloop.close()
+        if not was_ready and not self._closing.is_set():
+            raise _NeverReady(self._problem)
+
+    def _forget_connection(self) -> None:
+        self._ready.clear()
+        self._channel = None
+        self._blocked = None
+        CONNECTION_UP.labels(self._name).set(0)
+        if self._problem is None:
+            self._problem = "connection lost"
+        unconfirmed = self._confirms.abandon()
+        left = [*unconfirmed, *self._delayed, *self._backlog]
+        self._backlog = deque(publication for publication in left if publication.group.survives)
+        self._delayed = []
+        if unconfirmed:
+            for destination, count in Counter(map(_destination, unconfirmed)).items():
+                MESSAGES_PUBLISHED.labels(destination, "lost").inc(count)
+        if self._consumer is not None:
+            self._consumer.lost()
+
+    def _on_open(self, connection: pika.SelectConnection) -> None:
+        self._generation += 1
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        # Without this callback a channel that the broker closes looks alive for minutes.
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_return_callback(self._on_return)
+        steps = iter(() if self._topology is None else _declarations(channel, self._topology))
+
+        def advance(_frame: object = None) -> None:
+            step = next(steps, None)
+            if step is not None:
+                step(callback=advance)
+            else:
+                channel.confirm_delivery(
+                    self._on_confirm, callback=partial(self._on_confirming, channel)
+                )
+
+        advance()
+
+    def _on_confirming(self, channel: Channel, _frame: object) -> None:
+        self._channel = channel
+        self._confirms = Confirms()
+        if self._consumer is None:
+            self._on_ready()
+        else:
+            opened = partial(self._on_consumer_channel, self._consumer)
+            channel.connection.channel(on_open_callback=opened)
+
+    def _on_consumer_channel(self, consumer: Consumer, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_cancel_callback(self._on_cancelled_by_broker)
+        consumer.opened(channel, self._generation)
+        self._on_ready()
+
+    def _on_ready(self) -> None:
+        self._problem = None
+        self._ready.set()
+        CONNECTION_UP.labels(self._name).set(1)
+        logger.info("connected to RabbitMQ", extra={"connection": self._name})
+        self._run_calls()
+        self._flush_backlog()
+
+    def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
+        if self._closing.is_set():
+            return
+        self._problem = f"channel closed by the broker: {reason}"
+        logger.warning("channel closed by the broker", extra={"problem": str(reason)})
+        self._close_connection()
+
+    def _on_cancelled_by_broker(self, _frame: object) -> None:
+        self._problem = "consumer cancelled by the broker: was a queue deleted?"
+        logger.warning(self._problem)
+        self._close_connection()
+
+    def _on_closed(self, connection: pika.SelectConnection, reason: BaseException | str) -> None:
+        if not self._closing.is_set():
+            self._problem = self._problem or f"connection lost: {reason!r}"
+        connection.ioloop.stop()
+
+    def _close_connection(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.is_open:
+            connection.close()
+        elif connection.is_closed:
+            connection.ioloop.stop()
+
+    def _on_blocked(self, _connection: object, frame: Any) -> None:
+        self._blocked = (
+            f"RabbitMQ takes no messages ({frame.method.reason}): free memory or disk there"
+        )
+        CONNECTION_UP.labels(self._name).set(0)
+        logger.warning(self._blocked)
+
+    def _on_unblocked(self, _connection: object, _frame: object) -> None:
+        self._blocked = None
+        CONNECTION_UP.labels(self._name).set(1)
+        self._flush_backlog()
+
+    # -- the I/O thread: publishing ----------------------------------------------------------
+
+    def _call(self, function: Callable[[], None]) -> None:
+        """Runs `function` on the I/O thread: soon where connected, else once connected again."""
+        self._calls.append(function)
+        with self._lock:
+            if self._ioloop is not None:
+                self._ioloop.add_callback_threadsafe(self._run_calls)
+
+    def _run_calls(self) -> None:
+        if self._ready.is_set() or self._closing.is_set():
+            while self._calls:
+                self._calls.popleft()()
+
+    def _settle_all(self, consumer: Consumer, settled: Sequence[Settled]) -> None:
+        now = time.monotonic()
+        publications = []
+        for entry in settled:
+            if entry.delivery.generation != self._generation:
+                continue  # its channel is gone: the broker delivers it again
+            done = partial(consumer.settle, entry.delivery)
+            if not entry.outputs:
+                done()
+                continue
+            group = Group(len(entry.outputs), done, survives=False, started=now)
+            publications += [Publication(message, group) for message in entry.outputs]
+        self._send_all(publications)
+
+    def _send_all(self, publications: Iterable[Publication]) -> None:
+        for publication in publications:
+            self._send(publication)
+
+    def _send(self, publication: Publication) -> None:
+        if publication.group.cancelled:
+            return
+        if self._channel is None or self._blocked is not None or not self._channel.is_open:
+            self._backlog.append(publication)
+            return
+        message = publication.message
+        publication.attempts += 1
+        publication.returned = False
+        self._confirms.sent(publication)
+        self._channel.basic_publish(
+            message.exchange,
+            message.routing_key,
+            message.body,
+            pika.BasicProperties(
+                content_type=message.content_type,
+                headers=dict(message.headers),
+                delivery_mode=2,
+                message_id=message.message_id or None,
+                type=message.type,
+                timestamp=message.timestamp,
+                expiration=None if message.expiration_ms is None else str(message.expiration_ms),
+            ),
+            mandatory=True,
+        )
+
+    def _flush_backlog(self) -> None:
+        waiting, self._backlog = self._backlog, deque()
+        self._send_all(waiting)
+
+    def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+        self._confirms.mark_returned(
+            method.exchange, method.routing_key, properties.message_id or "", body
+        )
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        acked = isinstance(method, pika.spec.Basic.Ack)
+        outcomes: Counter[tuple[str, str]] = Counter()
+        slowest = None
+        for publication in self._confirms.answered(method.delivery_tag, multiple=method.multiple):
+            if acked and not publication.returned:
+                outcomes[_destination(publication), "confirmed"] += 1
+                if publication.confirmed():
+                    slowest = slowest or publication.group.started
+                    publication.group.done()
+            else:
+                outcome = "returned" if acked else "nacked"
+                outcomes[_destination(publication), outcome] += 1
+                self._publish_later(publication, outcome)
+        for (destination, outcome), count in outcomes.items():
+            MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
+        if slowest is not None:
+            PUBLISH_CONFIRM_DURATION.observe(time.monotonic() - slowest)
+
+    def _publish_later(self, publication: Publication, why: str) -> None:
+        """The broker did not take it (a full queue, none bound): the same message, later."""
+        delay = min(_REPUBLISH_FIRST_SECONDS * 2**publication.attempts, _REPUBLISH_MOST_SECONDS)
+        if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
+            logger.warning(
+                "message not taken by the broker; publishing it again",
+                extra={"why": why, "destination": _destination(publication),
+                       "routing_key": publication.message.routing_key,
+                       "attempts": publication.attempts},
+            )  # fmt: skip
+        self._delayed.append(publication)
+
+        def again() -> None:
+            self._delayed.remove(publication)
+            self._send(publication)
+
+        if self._ioloop is not None:
+            self._ioloop.call_later(delay, again)
+
+
+def connection_parameters(amqp_url: str, name: str) -> pika.URLParameters:
+    """pika's parameters, with a name for operators and a heartbeat that notices a dead peer."""
+    parameters = pika.URLParameters(amqp_url)
+    if "heartbeat=" not in amqp_url:
+        parameters.heartbeat = HEARTBEAT_SECONDS
+    parameters.socket_timeout = 5.0
+    parameters.stack_timeout = 10.0
+    parameters.client_properties = {"connection_name": f"hitl-{name}"}
+    return parameters
+
+
+def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0) -> None:
+    """Declares everything once.
+
+    Raises:
+        Overloaded: the broker could not be reached, or refused something, within the time.
+    """
+    broker = Broker(amqp_url, name="declare", topology=topology)
+    broker.start()
+    try:
+        if not broker.wait_ready(timeout_seconds):
+            raise Overloaded(f"RabbitMQ: {broker.problem()}")
+    finally:
+        broker.close()
+
+
+def _declarations(channel: Channel, topology: Topology) -> Iterable[Callable[..., object]]:
+    for exchange in topology.exchanges:
+        yield partial(
+            channel.exchange_declare,
+            exchange.name,
+            exchange.kind,
+            durable=True,
+            arguments=dict(exchange.arguments),
+        )
+    for queue in topology.queues:
+        yield partial(
+            channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments)
+        )
+    for binding in topology.bindings:
+        yield partial(
+            channel.queue_bind, binding.queue, binding.exchange, routing_key=binding.routing_key
+        )
+
+
+def _destination(publication: Publication) -> str:
+    """The metric label: an exchange, or the queue that the default exchange leads to."""
+    return publication.message.exchange or publication.message.routing_key

@@ -1,0 +1,11 @@
+"""What time is it? Injected wherever it matters, so that tests can say."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The wall clock as an aware UTC time."""
+    return datetime.now(UTC)

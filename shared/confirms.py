@@ -1,0 +1,112 @@
+"""What has been confirmed, and which deliveries may therefore be acked? Pure bookkeeping.
+
+AMQP acks and confirms both come with a `multiple` flag, and confirms arrive out of order from
+quorum queues: https://www.rabbitmq.com/docs/confirms
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shared.messages import Outgoing
+
+
+@dataclass(slots=True)
+class Group:
+    """Messages that count as one: `done` is called once, when the last of them is confirmed."""
+
+    remaining: int
+    done: Callable[[], None]
+    survives: bool  # published again after a reconnect; else its delivery comes back instead
+    started: float  # monotonic seconds
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Publication:
+    """One message on its way; it keeps its id however often it is published."""
+
+    message: Outgoing
+    group: Group
+    attempts: int = 0
+    returned: bool = False
+
+    def confirmed(self) -> bool:
+        """Counts this message as safe; True when that completed its group."""
+        self.group.remaining -= 1
+        return self.group.remaining == 0
+
+
+class Confirms:
+    """Unconfirmed publications of one channel by their sequence number, oldest first."""
+
+    def __init__(self) -> None:
+        self._outstanding: OrderedDict[int, Publication] = OrderedDict()
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._outstanding)
+
+    def sent(self, publication: Publication) -> None:
+        """Notes one more publish; the broker numbers them from 1 on each channel."""
+        self._last += 1
+        self._outstanding[self._last] = publication
+
+    def answered(self, tag: int, *, multiple: bool) -> list[Publication]:
+        """Removes and gives what a confirm (or nack) of `tag` is about."""
+        if not multiple:
+            found = self._outstanding.pop(tag, None)
+            return [] if found is None else [found]
+        answered = []
+        while self._outstanding and next(iter(self._outstanding)) <= tag:
+            answered.append(self._outstanding.popitem(last=False)[1])
+        return answered
+
+    def mark_returned(self, exchange: str, routing_key: str, message_id: str, body: bytes) -> bool:
+        """Notes a Basic.Return, which precedes the ack of the same message."""
+        for publication in self._outstanding.values():
+            message = publication.message
+            if (
+                not publication.returned
+                and message.message_id == message_id
+                and message.exchange == exchange
+                and message.routing_key == routing_key
+                and message.body == body
+            ):
+                publication.returned = True
+                return True
+        return False
+
+    def abandon(self) -> list[Publication]:
+        """Everything without an answer, when the channel is gone."""
+        left = list(self._outstanding.values())
+        self._outstanding.clear()
+        return left
+
+
+class AckWindow:
+    """Deliveries of one channel in order; says up to which tag all of them are settled."""
+
+    def __init__(self) -> None:
+        self._order: deque[int] = deque()
+        self._settled: set[int] = set()
+
+    def __len__(self) -> int:
+        """Deliveries not yet covered by an ack."""
+        return len(self._order)
+
+    def delivered(self, tag: int) -> None:
+        """Notes a delivery; tags only grow on a channel."""
+        self._order.append(tag)
+
+    def settle(self, tag: int) -> None:
+        """Its outputs are safe: it may be acked as soon as everything before it may."""
+        self._settled.add(tag)
+
+    def advance(self) -> int | None:
+        """The highest tag to ack (multiple) now, or None. Never gives the same tag twice."""
+        last = None
+        while self._order and self._order[0] in self._settled:
+            last = self._order.popleft()
+            self._settled.discard(last)
+        return last

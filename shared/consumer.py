@@ -1,0 +1,178 @@
+"""How are deliveries taken off the queues, how many at once, and when are they acked?
+
+Runs on the broker's I/O thread only. *Slow start*: a message that kills its consumer also costs
+its prefetched neighbours a delivery count, so each queue starts with prefetch 1 and goes to full
+speed at the first delivery that is not a redelivery.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pika.channel import Channel
+
+from shared.confirms import AckWindow
+from shared.messages import Delivery
+from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+
+
+@dataclass(slots=True)
+class _Subscription:
+    """One queue: probing (prefetch 1), then proven by `proof`, then at full speed."""
+
+    queue: str
+    tag: str | None = None
+    probing: bool = True
+    proof: int | None = None
+
+
+class Consumer:
+    """Takes from `queues` and gives batches to `take`, which must return at once."""
+
+    def __init__(
+        self,
+        queues: Sequence[str],
+        *,
+        prefetch: int,
+        take: Callable[[list[Delivery]], None],
+        slow_start: bool = True,
+    ) -> None:
+        self._prefetch = prefetch
+        self._slow_start = slow_start
+        self._take = take
+        self._queues = tuple(queues)
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._channel: Channel | None = None
+        self._generation = 0
+        self._window = AckWindow()
+        self._arrived: list[Delivery] = []
+        self._turn_scheduled = False
+        self._paused = False
+
+    @property
+    def probing(self) -> bool:
+        """Whether any queue is still at one message at a time."""
+        return any(subscription.probing for subscription in self._subscriptions.values())
+
+    def unsettled(self) -> int:
+        """Deliveries taken on the live channel and not yet acked; a snapshot from any thread."""
+        return len(self._window) if self._channel is not None else 0
+
+    def opened(self, channel: Channel, generation: int) -> None:
+        """A new channel: everything starts afresh."""
+        self._channel = channel
+        self._generation = generation
+        self._window = AckWindow()
+        self._arrived = []
+        self._turn_scheduled = False
+        if not self._paused:
+            self._subscribe_all()
+
+    def lost(self) -> None:
+        """The channel is gone, and with it every tag."""
+        self._channel = None
+        self._subscriptions = {}
+
+    def pause(self) -> None:
+        """Cancels every subscription; what has been delivered stays ours to settle."""
+        self._paused = True
+        for subscription in self._subscriptions.values():
+            self._cancel(subscription)
+            subscription.proof = None
+        self._subscriptions = {}
+
+    def resume(self) -> None:
+        """Subscribes again, one message at a time first."""
+        if self._paused:
+            self._paused = False
+            self._subscribe_all()
+
+    def settle(self, delivery: Delivery) -> None:
+        """Its outputs are confirmed: ack it with the turn's others, in one frame."""
+        if delivery.generation != self._generation or self._channel is None:
+            return
+        self._window.settle(delivery.tag)
+        subscription = self._subscriptions.get(delivery.queue)
+        if subscription is not None and subscription.proof == delivery.tag:
+            self._go_full_speed(self._channel, subscription)
+        else:
+            self._schedule_turn()
+
+    def _subscribe_all(self) -> None:
+        if self._channel is None:
+            return
+        self._subscriptions = {
+            queue: _Subscription(queue, probing=self._slow_start) for queue in self._queues
+        }
+        self._channel.basic_qos(prefetch_count=1 if self._slow_start else self._prefetch)
+        for subscription in self._subscriptions.values():
+            self._subscribe(self._channel, subscription)
+
+    def _subscribe(self, channel: Channel, subscription: _Subscription) -> None:
+        def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self._on_message(subscription, method, properties, body)
+
+        subscription.tag = channel.basic_consume(subscription.queue, on_message)
+
+    def _cancel(self, subscription: _Subscription) -> None:
+        if self._channel is not None and subscription.tag is not None:
+            self._channel.basic_cancel(subscription.tag)
+            subscription.tag = None
+
+    def _on_message(
+        self, subscription: _Subscription, method: Any, properties: Any, body: bytes
+    ) -> None:
+        self._window.delivered(method.delivery_tag)
+        if subscription.probing and subscription.proof is None and not method.redelivered:
+            # Cancelled while this one message is unacked, the broker can send no second one.
+            subscription.proof = method.delivery_tag
+            self._cancel(subscription)
+        headers = properties.headers or {}
+        exchange, routing_key = method.exchange, method.routing_key
+        if exchange == "" and ORIGINAL_EXCHANGE in headers:  # back from one of our retry queues
+            exchange = str(headers[ORIGINAL_EXCHANGE])
+            routing_key = str(headers.get(ORIGINAL_ROUTING_KEY, routing_key))
+        self._arrived.append(
+            Delivery(
+                queue=subscription.queue,
+                exchange=exchange,
+                routing_key=routing_key,
+                body=body,
+                headers=headers,
+                tag=method.delivery_tag,
+                generation=self._generation,
+                redelivered=method.redelivered,
+                message_id=properties.message_id,
+                content_type=properties.content_type,
+                content_encoding=properties.content_encoding,
+                timestamp=properties.timestamp,
+            )
+        )
+        self._schedule_turn()
+
+    def _go_full_speed(self, channel: Channel, subscription: _Subscription) -> None:
+        self._ack()
+        subscription.probing = False
+        subscription.proof = None
+        channel.basic_qos(prefetch_count=self._prefetch)
+        self._subscribe(channel, subscription)
+
+    def _schedule_turn(self) -> None:
+        """Once per turn of the I/O loop: hand over what arrived, ack what is settled."""
+        if not self._turn_scheduled and self._channel is not None:
+            self._turn_scheduled = True
+            self._channel.connection.ioloop.call_later(0, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_scheduled = False
+        if self._channel is None:
+            return
+        if self._arrived:
+            arrived, self._arrived = self._arrived, []
+            self._take(arrived)
+        self._ack()
+
+    def _ack(self) -> None:
+        tag = self._window.advance()
+        if tag is not None and self._channel is not None and self._channel.is_open:
+            self._channel.basic_ack(tag, multiple=True)

@@ -1,0 +1,48 @@
+"""How can work fail?
+
+A handler raises one of the three below; anything else counts as `Retryable` until the
+attempts are used up and is then dead-lettered with the reason `retries_exhausted`.
+"""
+
+from typing import Literal, get_args
+
+Reason = Literal[
+    "not_json",  # the body is no JSON text
+    "not_utf8",  # the body is no UTF-8, or is compressed
+    "schema",  # JSON, but not the promised shape
+    "empty_text",  # nothing to score
+    "too_large",  # body above HITL_MAX_BODY_BYTES
+    "unknown_workflow",  # no such workflow is configured
+    "unknown_type",  # an event type or version that this program does not know
+    "not_finite",  # the model answered NaN or infinity
+    "unscorable",  # the model fails on this text, alone and again
+    "delivery_limit",  # the consumer died on this message again and again
+    "retries_exhausted",  # still failing after the last delayed retry
+    "rejected_by_database",  # Postgres refuses this row, and only this one
+]
+REASONS: tuple[Reason, ...] = get_args(Reason)
+
+
+class HitlError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class Retryable(HitlError):
+    """This message failed now and may succeed later: delay it, then try again."""
+
+
+class Permanent(HitlError):
+    """This message can never succeed: dead-letter it with `reason`; `detail` tells a person why."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+class Overloaded(HitlError):
+    """Something that every message needs is away or full: hold the batch, wait, try it again."""
+
+
+class ConfigurationError(HitlError):
+    """The program cannot start as configured; the text lists every problem and what to do."""

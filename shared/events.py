@@ -1,0 +1,223 @@
+"""Which facts travel?
+
+One frozen pydantic model per fact and version, a registry from type to model, and ids that
+are a pure function of the fact, so that a replay carries the same id and is recognised.
+"""
+
+from datetime import datetime
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID, uuid5
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+
+from shared.errors import Reason
+
+NAMESPACE = UUID("6f1c2f0a-0f5e-5c1e-9c55-0b7b3f6f2a10")
+MAX_ID_CHARACTERS = 200  # an AMQP short string holds 255 bytes; ids also travel in headers
+
+ItemId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARACTERS)]
+WORKFLOW_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+WorkflowName = Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+
+class Fact(BaseModel):
+    """Frozen; unknown fields are ignored, so that a newer writer does not break an older reader."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+
+
+class Item(Fact):
+    """What a producer submitted, after reading: never empty, never with NUL characters."""
+
+    id: ItemId
+    text: Annotated[str, StringConstraints(min_length=1)]
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    received_at: datetime
+
+
+class Prediction(Fact):
+    """The model's answer: a whole calibrated distribution, not only the winner."""
+
+    label: Label
+    confidence: Probability
+    distribution: dict[Label, Probability] = Field(min_length=1)
+    model_version: str
+    tokens: int = Field(ge=0, default=0)
+    windows: int = Field(
+        ge=1, default=1, description="passes of the model; > 1 for a text longer than its window"
+    )
+    truncated: bool = Field(default=False, description="part of the text was not scored")
+
+
+class RouteReason(Fact):
+    """Why an item went where it went: `code` for programs, `text` for people."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^[a-z_]+$", max_length=40)]
+    text: str
+
+
+class Sampling(Fact):
+    """The audit panel's draw: a permanent random number `u` of the item against the rate `q`."""
+
+    u: float = Field(ge=0.0, lt=1.0)
+    q: Probability
+    salt_version: str
+    on_panel: bool
+
+
+class Decision(Fact):
+    """A label that downstream may act on, who gave it, and why."""
+
+    label: Label
+    decided_by: Literal["ai", "human"]
+    confidence: Probability | None
+    model_version: str
+    policy_version: str
+    reasons: tuple[RouteReason, ...] = Field(min_length=1)
+    decided_at: datetime
+    threshold: Probability | None = None
+    certificate_version: str | None = None
+    sampling: Sampling | None = None
+    ai_label: Label | None = None
+    reviewer: str | None = None
+    action: Literal["accepted", "corrected"] | None = None
+
+
+class Routing(Fact):
+    """What the router decided for an item that goes to a person."""
+
+    reasons: tuple[RouteReason, ...] = Field(min_length=1)
+    policy_version: str
+    threshold: Probability | None
+    certificate_version: str | None = None
+    sampling: Sampling | None = None
+    would_accept: bool = Field(description="the score alone would have accepted it")
+    blind: bool = Field(description="the reviewer must not see the AI's label")
+    queue: Annotated[str, StringConstraints(min_length=1, max_length=60)] = "default"
+    priority: int = Field(ge=0, le=9, default=0, description="9 first")
+    due_at: datetime | None = None
+    routed_at: datetime
+
+
+class Review(Fact):
+    """How the human decision came about."""
+
+    task_id: UUID
+    revision: int = Field(ge=1, description="1, then one more for each reopened decision")
+    assigned_at: datetime
+    seconds: float = Field(ge=0.0, allow_inf_nan=False)
+    ai_label_shown: bool
+    note: str | None = None
+
+
+class Event(Fact):
+    """Base of all events. `occurred_at` is when it became true, not when it was written."""
+
+    type: ClassVar[str]
+    version: ClassVar[int] = 1
+    workflow: WorkflowName
+    occurred_at: datetime
+
+    @property
+    def item_id(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def event_id(self) -> UUID:
+        """Deterministic (RFC 9562 UUIDv5): the same fact about the same item has the same id."""
+        return derive_id(self.type, self.workflow, self.item_id)
+
+    @property
+    def routing_key(self) -> str:
+        return f"{self.type}.{self.workflow}"
+
+
+class ItemEvent(Event):
+    """An event about an item that could be read."""
+
+    item: Item
+
+    @property
+    def item_id(self) -> str:
+        return self.item.id
+
+
+class ItemSubmitted(ItemEvent):
+    """A producer's message was read. Recorded by the logger; never published."""
+
+    type: ClassVar[str] = "item.submitted"
+
+
+class ItemScored(ItemEvent):
+    """The model answered."""
+
+    type: ClassVar[str] = "item.scored"
+    prediction: Prediction
+
+
+class ItemAccepted(ItemEvent):
+    """The machine decided."""
+
+    type: ClassVar[str] = "item.accepted"
+    prediction: Prediction
+    decision: Decision
+
+
+class ItemReviewRequested(ItemEvent):
+    """A person has to decide."""
+
+    type: ClassVar[str] = "item.review_requested"
+    prediction: Prediction
+    routing: Routing
+
+
+class ItemReviewed(ItemEvent):
+    """A person decided. A reopened decision is a new revision, with an id of its own."""
+
+    type: ClassVar[str] = "item.reviewed"
+    prediction: Prediction
+    decision: Decision
+    review: Review
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_id(self.type, self.workflow, self.item_id, str(self.review.revision))
+
+
+class ItemFailed(Event):
+    """A message was dead-lettered: at which queue, why, and what could still be read of it."""
+
+    type: ClassVar[str] = "item.failed"
+    failed_item_id: str
+    queue: str
+    reason: Reason
+    detail: str
+    text: str | None = None
+    attempts: int = Field(ge=1, default=1)
+
+    @property
+    def item_id(self) -> str:
+        return self.failed_item_id
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_id(self.type, self.workflow, self.item_id, self.queue, self.reason)
+
+
+PUBLISHED: tuple[type[Event], ...] = (
+    ItemScored,
+    ItemAccepted,
+    ItemReviewRequested,
+    ItemReviewed,
+    ItemFailed,
+)
+REGISTRY: dict[tuple[str, int], type[Event]] = {
+    (model.type, model.version): model for model in PUBLISHED
+}
+
+
+def derive_id(*parts: str) -> UUID:
+    """UUIDv5 over the parts; each is length-prefixed, so that no two lists of parts collide."""
+    return uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts))

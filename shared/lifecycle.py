@@ -1,0 +1,125 @@
+"""Is this process alive, is it ready, and when must it stop?"""
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from shared import log
+from shared.errors import ConfigurationError
+from shared.metrics import BUILD_INFO
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+Probe = Callable[[], str | None]
+
+
+class Lifecycle:
+    """The stop flag and the readiness checks of one process; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._checks: dict[str, Probe] = {}
+
+    def add_check(self, name: str, probe: Probe) -> None:
+        """`probe` answers None while all is well, else the problem in words; it must be quick."""
+        self._checks[name] = probe
+
+    def problems(self) -> dict[str, str]:
+        """Why this process is not ready; empty when it is."""
+        found = {}
+        for name, probe in tuple(self._checks.items()):
+            problem = probe()
+            if problem is not None:
+                found[name] = problem
+        if self.stopping.is_set():
+            found["lifecycle"] = "stopping"
+        return found
+
+
+def respond(lifecycle: Lifecycle, path: str) -> tuple[int, str, bytes]:
+    """Status, content type and body of an operations page; 404 for any other path."""
+    if path == "/metrics":
+        return 200, CONTENT_TYPE_LATEST, generate_latest()
+    if path == "/healthz":
+        return 200, "application/json", b'{"status": "alive"}\n'
+    if path == "/readyz":
+        problems = lifecycle.problems()
+        body = json.dumps({"status": "not ready" if problems else "ready", "problems": problems})
+        return (503 if problems else 200), "application/json", body.encode() + b"\n"
+    return 404, "text/plain", b"try /metrics, /healthz or /readyz\n"
+
+
+@contextmanager
+def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Lifecycle]:
+    """Logging, SIGTERM and SIGINT, and the operations pages for the length of the block.
+
+    With `port` None the service serves the pages itself, by `respond`.
+    """
+    log.configure(name, settings.log_level)
+    BUILD_INFO.labels(name, package_version()).set(1)
+    lifecycle = Lifecycle()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        # Only the flag: a handler that locks or writes could deadlock the thread it interrupts.
+        lifecycle.stopping.set()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    server = None if port is None else _serve(lifecycle, settings.http_host, port)
+    logger.info("started", extra={"pid": os.getpid(), "port": port})
+    try:
+        yield lifecycle
+    finally:
+        lifecycle.stopping.set()
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        logger.info("stopped")
+
+
+def package_version() -> str:
+    """The installed version of this project; "0" from an uninstalled checkout."""
+    try:
+        return version("hitl-pipeline")
+    except PackageNotFoundError:
+        return "0"
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+
+def _serve(lifecycle: Lifecycle, host: str, port: int) -> ThreadingHTTPServer:
+    class Pages(BaseHTTPRequestHandler):
+        timeout = 10  # a client that connects and says nothing must not hold a thread for ever
+
+        def do_GET(self) -> None:
+            status, content_type, body = respond(lifecycle, self.path.partition("?")[0])
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            """Scrapes are not news."""
+
+    try:
+        server = _Server((host, port), Pages)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port} ({error.strerror}); set another HITL_*_PORT"
+        ) from None
+    threading.Thread(target=server.serve_forever, name="operations", daemon=True).start()
+    return server

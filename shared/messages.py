@@ -1,0 +1,58 @@
+"""What is a message, before and after the broker? Plain data, no client library."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Headers = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish: always persistent, mandatory and confirmed.
+
+    `message_id` stays the same over every republication. `expiration_ms` is a per-message TTL.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str
+    headers: Headers = field(default_factory=dict)
+    content_type: str = "application/json"
+    type: str | None = None
+    expiration_ms: int | None = None
+    timestamp: int | None = None  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message as it came from `queue`. `tag` and `generation` identify it for the broker:
+    a tag is only worth something on the channel (the generation) that delivered it."""
+
+    queue: str
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: Headers
+    tag: int
+    generation: int = 0
+    redelivered: bool = False
+    message_id: str | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    timestamp: int | None = None
+
+    def header(self, *names: str) -> str | None:
+        """The first of the named headers that holds a non-empty text."""
+        for name in names:
+            value = self.headers.get(name)
+            if isinstance(value, bytes):
+                value = value.decode("utf-8", "replace")
+            if isinstance(value, str) and value:
+                return value
+        return None
+
+    def count(self, name: str) -> int:
+        """A header that counts; 0 where it is absent or not a number."""
+        value = self.headers.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0

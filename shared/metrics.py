@@ -1,0 +1,99 @@
+"""What is measured? Every metric of the product, declared once, with its unit and its labels.
+
+No ids as labels: each label takes a bounded set of values.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_AGES = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3_600, 14_400, 86_400)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024)
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0)
+
+# The worker: every message in, every message out.
+MESSAGES_CONSUMED = Counter(
+    "hitl_messages_consumed_total",
+    "Deliveries taken off a queue and settled: ok, retried, dead_lettered.",
+    ["queue", "outcome"],
+)
+MESSAGES_PUBLISHED = Counter(
+    "hitl_messages_published_total",
+    "Publishes answered by the broker: confirmed, nacked, returned, lost with the connection.",
+    ["destination", "outcome"],
+)
+MESSAGE_PROCESS_DURATION = Histogram(
+    "hitl_message_process_duration_seconds",
+    "Time in the handler, for a whole batch.",
+    ["queue"],
+    buckets=_SECONDS,
+)
+PUBLISH_CONFIRM_DURATION = Histogram(
+    "hitl_publish_confirm_duration_seconds",
+    "From handing a batch to the connection until the broker has confirmed all of it.",
+    buckets=_SECONDS,
+)
+MESSAGES_DEAD_LETTERED = Counter(
+    "hitl_messages_dead_lettered_total", "Messages set aside for a person.", ["queue", "reason"]
+)
+RETRIES = Counter("hitl_retries_total", "Messages delayed to be tried again.", ["queue"])
+MESSAGES_IN_PROGRESS = Gauge(
+    "hitl_messages_in_progress", "Deliveries held by this process and not yet acked.", ["queue"]
+)
+BREAKER_OPEN = Gauge(
+    "hitl_dead_letter_breaker_open",
+    "1 while consuming is paused because too much was dead-lettered in a row.",
+    ["queue"],
+)
+CONNECTION_UP = Gauge(
+    "hitl_broker_connection_up", "1 while connected to RabbitMQ and not blocked by it.", ["name"]
+)
+
+# Items on their way.
+ITEM_AGE = Histogram(
+    "hitl_item_age_seconds", "Age of an item when it reaches a stage.", ["stage"], buckets=_AGES
+)
+INFERENCE_BATCH_SIZE = Histogram(
+    "hitl_inference_batch_size", "Texts scored in one call of the model.", buckets=_SIZES
+)
+PREDICTIONS = Counter(
+    "hitl_predictions_total", "Items scored.", ["workflow", "label", "model_version"]
+)
+CONFIDENCE = Histogram(
+    "hitl_confidence",
+    "Calibrated confidence of the predicted label.",
+    ["workflow"],
+    buckets=_SHARES,
+)
+ROUTES = Counter(
+    "hitl_routes_total",
+    "Routes taken, by the reason that decided.",
+    ["workflow", "route", "reason"],
+)
+ACCEPTED_ERROR_UPPER_BOUND = Gauge(
+    "hitl_accepted_error_upper_bound",
+    "Certified upper bound of the error rate among accepted items.",
+    ["workflow"],
+)
+
+# People.
+REVIEW_TASKS = Gauge("hitl_review_tasks", "Review tasks by status.", ["workflow", "status"])
+REVIEW_DURATION = Histogram(
+    "hitl_review_duration_seconds",
+    "From the assignment of a task to its decision.",
+    buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
+)
+REVIEWS = Counter("hitl_reviews_total", "Decisions of reviewers.", ["workflow", "action"])
+OUTBOX_OLDEST_UNPUBLISHED = Gauge(
+    "hitl_outbox_oldest_unpublished_seconds",
+    "How long the oldest due event has waited to be published; 0 when none is due.",
+)
+
+# The record.
+LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", ["table"])
+
+POLICY_REFUSED = Gauge(
+    "hitl_policy_refused", "1 while a workflow's policy file is invalid and not used.", ["workflow"]
+)
+BUILD_INFO = Gauge(
+    "hitl_build_info", "Always 1; which version of which service this is.", ["service", "version"]
+)

@@ -1,0 +1,266 @@
+"""Which tables hold what?
+
+The schema as SQLAlchemy sees it; `shared/migrations` creates it. An item's text lives in `item`
+and `review_task` only: `event` keeps facts, so that a person's text can be erased while the
+history of decisions stays whole.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Json = dict[str, Any]
+
+STATUSES = (
+    "SCORED",
+    "AI_ACCEPTED",
+    "HUMAN_REVIEW",
+    "HUMAN_ACCEPTED",
+    "HUMAN_CORRECTED",
+    "FAILED",
+)
+TASK_STATUSES = ("open", "decided", "flagged")
+ACTIONS = ("accept", "correct", "skip", "flag")
+ROLES = ("reviewer", "lead", "admin")
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: TIMESTAMP(timezone=True),
+        Json: JSONB,
+        list[Any]: JSONB,
+        int: BigInteger,
+    }
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+class EventRow(Base):
+    """Append-only: triggers refuse UPDATE, DELETE and TRUNCATE.
+
+    `data` is the event's JSON without the item's text and metadata. `seq` grows in the order of
+    writing, with gaps, and two loggers at once may commit theirs out of order.
+    """
+
+    __tablename__ = "event"
+    __table_args__ = (
+        Index("event_item", "workflow", "item_id"),
+        Index("event_occurred_at", "occurred_at", postgresql_using="brin"),
+    )
+
+    seq: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(unique=True)
+    type: Mapped[str]
+    version: Mapped[int]
+    workflow: Mapped[str]
+    item_id: Mapped[str]
+    occurred_at: Mapped[datetime]
+    recorded_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    source: Mapped[str]
+    trace_id: Mapped[str | None]
+    data: Mapped[Json]
+
+
+class ItemRow(Base):
+    """One row per item, the sum of its events, whatever order they arrived in.
+
+    `progress` ranks how far the item has come; an event of lower rank never overwrites what an
+    event of higher rank said (services/logger/projection.py).
+    """
+
+    __tablename__ = "item"
+    __table_args__ = (
+        _one_of("status", STATUSES),
+        Index("item_status", "workflow", "status"),
+        Index("item_updated_at", "updated_at"),
+    )
+
+    workflow: Mapped[str] = mapped_column(primary_key=True)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str | None]
+    metadata_: Mapped[Json | None] = mapped_column("metadata")
+    ai_label: Mapped[str | None]
+    confidence: Mapped[float | None]
+    distribution: Mapped[Json | None]
+    status: Mapped[str]
+    progress: Mapped[int]
+    status_at: Mapped[datetime] = mapped_column(comment="since when the status holds")
+    final_label: Mapped[str | None]
+    reviewer: Mapped[str | None]
+    model_version: Mapped[str | None]
+    policy_version: Mapped[str | None]
+    reasons: Mapped[list[Any] | None]
+    failure: Mapped[str | None]
+    trace_id: Mapped[str | None]
+    received_at: Mapped[datetime | None]
+    scored_at: Mapped[datetime | None]
+    routed_at: Mapped[datetime | None]
+    reviewed_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime] = mapped_column(comment="when this row was last written")
+
+
+class ReviewTask(Base):
+    """A question to a person.
+
+    A lease is (`lease_token`, `leased_by`, `lease_expires_at`); the token only grows, so that
+    whoever comes back after the lease has expired is recognised (fencing).
+    """
+
+    __tablename__ = "review_task"
+    __table_args__ = (
+        _one_of("status", TASK_STATUSES),
+        UniqueConstraint("workflow", "item_id"),
+        Index(
+            "review_task_next",
+            "workflow",
+            "due_at",
+            text("priority DESC"),
+            text("uncertainty DESC"),
+            "created_at",
+            postgresql_where=text("status = 'open'"),
+        ),
+        Index(
+            "review_task_leases",
+            "leased_by",
+            "lease_expires_at",
+            postgresql_where=text("status = 'open' AND leased_by IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workflow: Mapped[str]
+    item_id: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="open")
+    queue: Mapped[str]
+    priority: Mapped[int]
+    uncertainty: Mapped[float] = mapped_column(comment="1 - confidence")
+    due_at: Mapped[datetime] = mapped_column(comment="'infinity' where nothing is due")
+    blind: Mapped[bool]
+    item: Mapped[Json]
+    prediction: Mapped[Json]
+    routing: Mapped[Json]
+    traceparent: Mapped[str]
+    created_at: Mapped[datetime]
+    lease_token: Mapped[int] = mapped_column(server_default="0")
+    leased_by: Mapped[str | None]
+    leased_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    skipped_by: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    revision: Mapped[int] = mapped_column(server_default="0", comment="decisions made so far")
+    decided_at: Mapped[datetime | None]
+
+
+class ReviewDecision(Base):
+    """Every key a reviewer pressed, the late ones and the undone ones too."""
+
+    __tablename__ = "review_decision"
+    __table_args__ = (
+        _one_of("action", ACTIONS),
+        UniqueConstraint("reviewer", "idempotency_key"),
+        Index("review_decision_task", "task_id"),
+        Index("review_decision_reviewer", "reviewer", "decided_at"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    idempotency_key: Mapped[UUID]
+    task_id: Mapped[UUID] = mapped_column(ForeignKey("review_task.id"))
+    reviewer: Mapped[str]
+    action: Mapped[str]
+    label: Mapped[str | None]
+    reason: Mapped[str | None] = mapped_column(comment="why it was flagged or skipped")
+    note: Mapped[str | None]
+    lease_token: Mapped[int]
+    effective: Mapped[bool] = mapped_column(comment="false: came too late, kept for the record")
+    revision: Mapped[int | None] = mapped_column(comment="of the task, where effective")
+    ai_label_shown: Mapped[bool]
+    assigned_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime]
+    undone_at: Mapped[datetime | None]
+
+
+class Outbox(Base):
+    """Events that must leave with the commit; the relay publishes them and marks the confirmed."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        Index("outbox_pending", "not_before", postgresql_where=text("published_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    event_id: Mapped[UUID] = mapped_column(unique=True)
+    exchange: Mapped[str]
+    routing_key: Mapped[str]
+    headers: Mapped[Json]
+    type: Mapped[str]
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    not_before: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+
+
+class Reviewer(Base):
+    """Somebody who may log in. `session_epoch` grows to end every open session of theirs."""
+
+    __tablename__ = "reviewer"
+    __table_args__ = (_one_of("role", ROLES),)
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    role: Mapped[str]
+    password_hash: Mapped[str]
+    session_epoch: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    disabled_at: Mapped[datetime | None]
+
+
+class LedgerBlock(Base):
+    """A committed batch of events: the root of its Merkle tree, chained to the block before."""
+
+    __tablename__ = "ledger_block"
+
+    height: Mapped[int] = mapped_column(primary_key=True)
+    first_seq: Mapped[int]
+    last_seq: Mapped[int]
+    merkle_root: Mapped[bytes] = mapped_column(LargeBinary)
+    previous_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    block_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Certificate(Base):
+    """What was certified about a workflow's threshold, on which evidence."""
+
+    __tablename__ = "certificate"
+    __table_args__ = (Index("certificate_workflow", "workflow", "issued_at"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    workflow: Mapped[str]
+    model_version: Mapped[str]
+    threshold: Mapped[Decimal | None]
+    alpha: Mapped[float]
+    delta: Mapped[float]
+    labels: Mapped[int]
+    errors: Mapped[int]
+    upper_bound: Mapped[float | None]
+    epoch: Mapped[str]
+    watermark: Mapped[datetime]
+    issued_at: Mapped[datetime]
+    evidence: Mapped[Json]

@@ -1,0 +1,125 @@
+"""Which exchanges, queues and bindings exist?
+
+One table, pure data; `shared.broker` declares it on every connection, so that a broker that
+came back empty is whole again. Safety sits in the queue arguments (quorum, at-least-once dead
+letters, reject-publish); tunables such as lengths and limits belong in a broker policy.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+ITEMS = "hitl.items"
+EVENTS = "hitl.events"
+UNROUTABLE = "hitl.unroutable"
+ROUTER_QUEUE = "hitl.router"
+LOG_QUEUE = "hitl.log"
+POLICY_STREAM = "hitl.policy"
+POLICY_STREAM_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    name: str
+    kind: Literal["topic", "fanout"]
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    name: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    queue: str
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    bindings: tuple[Binding, ...]
+
+
+def inference_queue(workflow: str) -> str:
+    return f"hitl.{workflow}.inference"
+
+
+def review_queue(workflow: str) -> str:
+    return f"hitl.{workflow}.review"
+
+
+def accepted_queue(workflow: str) -> str:
+    return f"hitl.{workflow}.accepted"
+
+
+def dead_letter_queue(queue: str) -> str:
+    return f"{queue}.dlq"
+
+
+def retry_queue(queue: str, delay_seconds: int) -> str:
+    return f"{queue}.retry.{delay_seconds}s"
+
+
+def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> Topology:
+    """Everything that the pipeline needs on the broker for these workflows."""
+    consumed = [ROUTER_QUEUE, LOG_QUEUE]
+    bindings = [
+        Binding(ROUTER_QUEUE, EVENTS, "item.scored.*"),
+        Binding(LOG_QUEUE, EVENTS, "#"),
+        # Not "#" on hitl.items: that would route an unknown workflow's items to the log alone, and
+        # the alternate exchange would never see them. Bound there as well, the log misses nothing.
+        Binding(LOG_QUEUE, UNROUTABLE, ""),
+        Binding(UNROUTABLE, UNROUTABLE, ""),
+    ]
+    for workflow in workflows:
+        consumed += [inference_queue(workflow), review_queue(workflow), accepted_queue(workflow)]
+        bindings += [
+            Binding(inference_queue(workflow), ITEMS, workflow),
+            Binding(LOG_QUEUE, ITEMS, workflow),
+            Binding(review_queue(workflow), EVENTS, f"item.review_requested.{workflow}"),
+            Binding(accepted_queue(workflow), EVENTS, f"item.accepted.{workflow}"),
+            Binding(accepted_queue(workflow), EVENTS, f"item.reviewed.{workflow}"),
+        ]
+    queues = [_stream(POLICY_STREAM), Queue(UNROUTABLE, _SAFE)]
+    for name in consumed:
+        queues += [
+            Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}),
+            Queue(dead_letter_queue(name), _SAFE),
+        ]
+        if not name.endswith(".accepted"):  # consumed by others: we never retry there
+            queues += [_retry(name, delay) for delay in retry_delays_seconds]
+    return Topology(
+        exchanges=(
+            Exchange(UNROUTABLE, "fanout", {}),
+            Exchange(ITEMS, "topic", {"alternate-exchange": UNROUTABLE}),
+            Exchange(EVENTS, "topic", {}),
+        ),
+        queues=tuple(queues),
+        bindings=tuple(bindings),
+    )
+
+
+_SAFE: Mapping[str, object] = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+
+
+def _dead_letter_to(queue: str) -> dict[str, object]:
+    return {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        "x-dead-letter-strategy": "at-least-once",
+    }
+
+
+def _retry(queue: str, delay_seconds: int) -> Queue:
+    """Messages wait here for the delay and are then dead-lettered back to `queue`."""
+    arguments = {**_SAFE, **_dead_letter_to(queue), "x-message-ttl": delay_seconds * 1_000}
+    return Queue(retry_queue(queue, delay_seconds), arguments)
+
+
+def _stream(name: str) -> Queue:
+    return Queue(name, {"x-queue-type": "stream", "x-max-length-bytes": POLICY_STREAM_BYTES})

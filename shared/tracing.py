@@ -1,0 +1,45 @@
+"""Which trace does this work belong to?
+
+W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace id of the producer is kept,
+each hop gets a parent id of its own, and what is malformed is replaced, never passed on.
+"""
+
+import re
+import secrets
+
+from shared.messages import Delivery
+
+_TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$")
+_HEADERS = ("traceparent", "cloudEvents_traceparent", "cloudEvents:traceparent")
+
+
+def trace_of(delivery: Delivery) -> str:
+    """The delivery's traceparent where it is valid, else the start of a new trace."""
+    given = delivery.header(*_HEADERS)
+    return given if given is not None and trace_id(given) is not None else new_trace()
+
+
+def new_trace() -> str:
+    """A fresh, sampled traceparent."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def next_hop(traceparent: str) -> str:
+    """The same trace with a new parent id, to be sent on."""
+    match = _TRACEPARENT.match(traceparent)
+    if match is None:
+        return new_trace()
+    return f"00-{match[1]}-{secrets.token_hex(8)}-{match[3]}"
+
+
+def trace_id(traceparent: str | None) -> str | None:
+    """The 32 hex digits that name the trace; None for no or an invalid traceparent."""
+    match = _TRACEPARENT.match(traceparent or "")
+    if (
+        match is None
+        or match[0].startswith("ff")
+        or set(match[1]) == {"0"}
+        or set(match[2]) == {"0"}
+    ):
+        return None
+    return match[1]

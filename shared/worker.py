@@ -1,0 +1,303 @@
+"""Decode → handle → publish → confirm → ack: in which order, how many at once, how does it stop?
+
+The handler runs on the caller's thread, the connection on its own, so that heartbeats go on while
+a model computes or a commit waits. A delivery is acked only after its outputs are confirmed.
+"""
+
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Protocol
+
+from shared.breaker import Breaker
+from shared.broker import Broker, Settled
+from shared.clock import Clock, utc_now
+from shared.consumer import Consumer
+from shared.envelope import encode
+from shared.errors import Overloaded, Permanent, Retryable
+from shared.events import ItemFailed
+from shared.lifecycle import Lifecycle
+from shared.messages import Delivery, Outgoing
+from shared.metrics import (
+    BREAKER_OPEN,
+    MESSAGE_PROCESS_DURATION,
+    MESSAGES_CONSUMED,
+    MESSAGES_DEAD_LETTERED,
+    MESSAGES_IN_PROGRESS,
+    RETRIES,
+)
+from shared.retry import RetryPolicy, attempts, dead_letter
+from shared.settings import Settings
+from shared.submissions import excerpt, guess_id
+from shared.topology import Topology
+from shared.tracing import trace_id, trace_of
+from shared.workflows import workflow_of
+
+logger = logging.getLogger(__name__)
+
+Result = Sequence[Outgoing] | Permanent | Retryable
+"""What became of one delivery: what to publish (possibly nothing), or how it failed."""
+
+_POLL_SECONDS = 0.1
+
+
+class Handler(Protocol):
+    """The work of one service."""
+
+    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        """One result per delivery, in order.
+
+        Raises:
+            Overloaded: nothing can be done now; the same batch comes again after a pause.
+            Exception: the batch is bisected until the culprit stands alone, which is then retried
+                and at last dead-lettered.
+        """
+        ...
+
+
+class Worker:
+    """Feeds a handler from queues until the process is told to stop."""
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        settings: Settings,
+        topology: Topology,
+        lifecycle: Lifecycle,
+        queues: Sequence[str],
+        handler: Handler,
+        prefetch: int,
+        max_batch: int,
+        linger_seconds: float = 0.0,
+        slow_start: bool = True,
+        clock: Clock = utc_now,
+    ) -> None:
+        """`linger_seconds` waits for a fuller batch; 0 takes what there is and never waits."""
+        self._service = service
+        self._lifecycle = lifecycle
+        self._queues = tuple(queues)
+        self._handler = handler
+        self._max_batch = max_batch
+        self._linger = linger_seconds
+        self._shutdown_seconds = settings.shutdown_seconds
+        self._clock = clock
+        self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
+        self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
+        self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
+        self._waiting: deque[Delivery] = deque()
+        self._overloaded: str | None = None
+        self._consumer = Consumer(
+            queues, prefetch=prefetch, take=self._inbox.put, slow_start=slow_start
+        )
+        self._broker = Broker(
+            settings.amqp_url.get_secret_value(),
+            name=service,
+            topology=topology,
+            consumer=self._consumer,
+        )
+        lifecycle.add_check("rabbitmq", self._broker.problem)
+        lifecycle.add_check("overload", lambda: self._overloaded)
+        lifecycle.add_check("dead_letters", self._breaker.problem)
+
+    def run(self) -> None:
+        """Works until `lifecycle.stopping`, then finishes what it holds, within the deadline."""
+        self._broker.start()
+        try:
+            while not self._lifecycle.stopping.is_set():
+                self._work_once()
+                self._mind_the_breaker()
+            self._drain()
+        finally:
+            self._broker.close()
+
+    def _drain(self) -> None:
+        """Takes nothing new, finishes what is here, waits for the confirms. What is left when the
+        time is up goes back to its queue when the connection closes."""
+        deadline = time.monotonic() + self._shutdown_seconds * 0.8
+        self._broker.pause()
+        while time.monotonic() < deadline and self._broker.problem() is None:
+            self._work_once()
+            if not self._waiting and self._inbox.empty() and self._consumer.unsettled() == 0:
+                break
+        held = self._consumer.unsettled()
+        logger.info("drained", extra={"given_back": held})
+
+    def _work_once(self) -> None:
+        batch = self._take()
+        if not batch:
+            return
+        started = time.perf_counter()
+        results = self._handle(batch)
+        if results is None:
+            return
+        MESSAGE_PROCESS_DURATION.labels(batch[0].queue).observe(time.perf_counter() - started)
+        self._broker.settle(
+            [
+                Settled(delivery, self._outputs(delivery, result))
+                for delivery, result in zip(batch, results, strict=True)
+            ]
+        )
+
+    # -- taking ------------------------------------------------------------------------------
+
+    def _take(self) -> list[Delivery]:
+        """Up to `max_batch` deliveries of the live connection; empty when none came just now."""
+        if not self._waiting:
+            try:
+                self._waiting.extend(self._inbox.get(timeout=_POLL_SECONDS))
+            except Empty:
+                return []
+        self._gather(time.monotonic() + self._linger)
+        generation = self._broker.generation
+        batch: list[Delivery] = []
+        while self._waiting and len(batch) < self._max_batch:
+            delivery = self._waiting.popleft()
+            if delivery.generation == generation:  # else its connection is gone: it comes again
+                batch.append(delivery)
+        self._observe_progress()
+        return batch
+
+    def _gather(self, deadline: float) -> None:
+        while len(self._waiting) < self._max_batch:
+            patience = deadline - time.monotonic()
+            # While probing one message comes at a time, and after the stop none: do not wait.
+            patient = patience > 0 and not self._consumer.probing and not self._stopping()
+            try:
+                self._waiting.extend(self._inbox.get(block=patient, timeout=max(patience, 0)))
+            except Empty:
+                return
+
+    def _stopping(self) -> bool:
+        return self._lifecycle.stopping.is_set()
+
+    def _observe_progress(self) -> None:
+        MESSAGES_IN_PROGRESS.labels(self._queues[0]).set(self._consumer.unsettled())
+
+    # -- handling ----------------------------------------------------------------------------
+
+    def _handle(self, batch: list[Delivery]) -> list[Result] | None:
+        """The results, or None when the batch was given up (its connection ended, or we stop)."""
+        attempt = 0
+        while True:
+            try:
+                results = self._checked(batch)
+                self._overloaded = None
+                return results
+            except Overloaded as error:
+                attempt += 1
+                self._overloaded = str(error)
+                pause = _overload_pause(attempt)
+                logger.warning(
+                    "held up; trying the same batch again",
+                    extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},
+                )
+            generation = self._broker.generation
+            if self._lifecycle.stopping.wait(pause) or batch[0].generation != generation:
+                return None
+
+    def _checked(self, batch: list[Delivery]) -> list[Result]:
+        """Sets aside what kills its consumer before the handler sees it."""
+        if not any(delivery.redelivered for delivery in batch):
+            return list(self._bisected(batch))
+        deadly = {
+            delivery.tag: error
+            for delivery in batch
+            if (error := self._retries.died_too_often(delivery)) is not None
+        }
+        fit = [delivery for delivery in batch if delivery.tag not in deadly]
+        handled = iter(self._bisected(fit) if fit else ())
+        return [deadly[d.tag] if d.tag in deadly else next(handled) for d in batch]
+
+    def _bisected(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        try:
+            results = self._handler.handle(batch)
+        except Overloaded:
+            raise
+        except (Permanent, Retryable) as error:
+            if len(batch) == 1:
+                return [error]
+        except Exception as error:
+            if len(batch) == 1:
+                logger.exception("a message failed", extra=self._names(batch[0]))
+                return [Retryable(f"{type(error).__name__}: {error}")]
+            logger.warning("a batch failed; bisecting it", extra={"messages": len(batch)})
+        else:
+            if len(results) != len(batch):
+                raise AssertionError(f"{len(results)} results for {len(batch)} deliveries")
+            return results
+        middle = len(batch) // 2
+        return [*self._bisected(batch[:middle]), *self._bisected(batch[middle:])]
+
+    # -- settling ----------------------------------------------------------------------------
+
+    def _outputs(self, delivery: Delivery, result: Result) -> Sequence[Outgoing]:
+        """What to publish before the ack: the outputs, a delayed copy or a dead letter."""
+        if isinstance(result, Retryable):
+            delayed = self._retries.after(delivery, result, jitter=random.random())  # noqa: S311
+            if isinstance(delayed, Outgoing):
+                RETRIES.labels(delivery.queue).inc()
+                MESSAGES_CONSUMED.labels(delivery.queue, "retried").inc()
+                return (delayed,)
+            result = delayed
+        if isinstance(result, Permanent):
+            return self._dead_letter(delivery, result)
+        self._breaker.succeeded()
+        MESSAGES_CONSUMED.labels(delivery.queue, "ok").inc()
+        return result
+
+    def _dead_letter(self, delivery: Delivery, error: Permanent) -> Sequence[Outgoing]:
+        now = self._clock()
+        traceparent = trace_of(delivery)
+        failed = ItemFailed(
+            workflow=workflow_of(delivery.queue, delivery.routing_key),
+            occurred_at=now,
+            failed_item_id=guess_id(delivery),
+            queue=delivery.queue,
+            reason=error.reason,
+            detail=error.detail,
+            text=excerpt(delivery),
+            attempts=attempts(delivery),
+        )
+        MESSAGES_CONSUMED.labels(delivery.queue, "dead_lettered").inc()
+        MESSAGES_DEAD_LETTERED.labels(delivery.queue, error.reason).inc()
+        logger.warning(
+            "dead-lettered",
+            extra={**self._names(delivery), "reason": error.reason, "detail": error.detail},
+        )
+        self._breaker.failed(delivery, error)
+        return (
+            dead_letter(delivery, error, failed_at=now.isoformat()),
+            encode(failed, source=self._service, traceparent=traceparent),
+        )
+
+    def _names(self, delivery: Delivery) -> dict[str, object]:
+        return {
+            "queue": delivery.queue,
+            "item_id": guess_id(delivery),
+            "trace_id": trace_id(trace_of(delivery)),
+        }
+
+    def _mind_the_breaker(self) -> None:
+        change = self._breaker.due(time.monotonic())
+        if change is None:
+            return
+        for queue in self._queues:
+            BREAKER_OPEN.labels(queue).set(change == "open")
+        if change == "open":
+            logger.error(
+                "too many dead letters in a row: consuming is paused",
+                extra={"queues": self._queues},
+            )
+            self._broker.pause()
+        else:
+            self._broker.resume()
+
+
+def _overload_pause(attempt: int) -> float:
+    """Seconds: 0.2 doubling to 10, with jitter, so that workers do not come back in step."""
+    pause: float = min(0.2 * 2 ** min(attempt - 1, 10), 10.0)
+    return pause * random.uniform(0.7, 1.0)  # noqa: S311

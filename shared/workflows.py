@@ -1,0 +1,90 @@
+"""Which workflows are there, and what does each file say?
+
+One TOML file per workflow. `[workflow]` is read here; `[policy]` is handed on as it stands to the
+router, whose policy module alone knows what it means.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from shared.errors import ConfigurationError
+from shared.events import WORKFLOW_NAME, Label, WorkflowName
+from shared.settings import Settings
+
+_NAME = re.compile(WORKFLOW_NAME)
+
+
+class Workflow(BaseModel):
+    """A workflow's name, its labels in model order, its model and what reviewers are told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: WorkflowName
+    labels: tuple[Label, ...] = Field(default=(), description="empty: as the model names them")
+    model: Annotated[str, StringConstraints(min_length=1)] = "embedded"
+    guideline: str = ""
+
+
+class WorkflowFile(BaseModel):
+    """A whole file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workflow: Workflow
+    policy: Mapping[str, object] = Field(default_factory=dict)
+
+
+def read_workflow_file(path: Path) -> WorkflowFile:
+    """The file's content.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no TOML, or says something unknown.
+    """
+    try:
+        content = WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+            for wrong in error.errors(include_url=False, include_input=False)
+        )
+        raise ConfigurationError(f"{path}: {problems}") from None
+    if content.workflow.name != path.stem:
+        raise ConfigurationError(
+            f"{path}: [workflow] name is {content.workflow.name!r}, not the file's {path.stem!r}"
+        )
+    return content
+
+
+def workflow_paths(directory: Path, names: Sequence[str] = ()) -> dict[str, Path]:
+    """Name → file, of the named workflows or of all in the directory.
+
+    Raises:
+        ConfigurationError: there is none, or a named one is missing.
+    """
+    found = {path.stem: path for path in sorted(directory.glob("*.toml"))}
+    missing = [name for name in names if name not in found]
+    if missing or not found:
+        what = f"no file for workflow {', '.join(missing)}" if missing else "no workflow (*.toml)"
+        raise ConfigurationError(f"{what} in {directory}; set HITL_WORKFLOWS_DIR or add one")
+    return {name: found[name] for name in (names or found)}
+
+
+def configured_workflows(settings: Settings) -> dict[str, Workflow]:
+    """The workflows that this process serves, by name."""
+    paths = workflow_paths(settings.workflows_dir, settings.workflows)
+    return {name: read_workflow_file(path).workflow for name, path in paths.items()}
+
+
+def workflow_of(queue: str, routing_key: str) -> str:
+    """Whose message this is: the queue `hitl.<workflow>.<stage>` says it, else the end of the
+    routing key; "unknown" where neither names a possible workflow."""
+    parts = queue.split(".")
+    name = parts[1] if len(parts) == 3 else routing_key.rpartition(".")[2]
+    return name if _NAME.fullmatch(name) else "unknown"
