@@ -57,7 +57,7 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turns "the database is away, full or not ready" into `Overloaded`; all else passes through."""
+    """Turns "the database is away or not ready" into `Overloaded`; all else passes through."""
     try:
         yield
     except (DBAPIError, psycopg2.Error) as error:
@@ -73,7 +73,7 @@ def is_away(error: DBAPIError | psycopg2.Error) -> bool:
     state = sqlstate(error)
     if state is not None:
         return state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES
-    # A connection that breaks has no SQLSTATE; a mistake that the driver itself finds has none either.
+    # A broken connection has no SQLSTATE; nor has a mistake that the driver itself finds.
     return not isinstance(_driver_error(error), psycopg2.ProgrammingError | psycopg2.DataError)
 
 
@@ -115,7 +115,7 @@ def migrate(database_url: str, revision: str = "head") -> None:
 
 
 def migration_config(connection: Connection) -> Config:
-    """Alembic's configuration on an open connection: no ini file, no second place for the address."""
+    """Alembic's configuration on an open connection: no ini file, the address in one place."""
     config = Config()
     config.set_main_option(
         "script_location", str(Path(__file__).parent / "migrations").replace("%", "%%")
