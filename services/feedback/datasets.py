@@ -157,7 +157,7 @@ def _download(scratch: Path) -> Path:
         command = [python, "-m", "pip", "download", "--no-deps", "--no-binary", "vaderSentiment"]
         command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(scratch)]
         try:
-            done = subprocess.run(  # noqa: S603 - fixed arguments, our own interpreters
+            done = subprocess.run(
                 [*command, _PACKAGE],
                 capture_output=True,
                 text=True,

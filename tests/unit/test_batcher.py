@@ -1,4 +1,6 @@
-"""Does the plan send every text through the model once, within the budget, and cut long ones whole?"""
+"""Does every text go through the model once, within the budget, and a long one without gaps?"""
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -38,7 +40,7 @@ def test_no_two_neighbouring_batches_would_have_fitted_into_one(
 ) -> None:
     # Full batches are the point: the first text of the next batch must not have had room.
     batches = plan(lengths, budget)
-    for before, after in zip(batches, batches[1:], strict=False):
+    for before, after in pairwise(batches):
         assert lengths[after[0]] * (len(before) + 1) > budget
 
 
@@ -64,7 +66,7 @@ def test_the_windows_of_a_text_cover_it_without_gaps_or_say_that_they_do_not(
     assert 1 <= len(spans) <= most
     assert spans[0][0] == 0
     assert all(end - start <= window for start, end in spans)
-    for (_, end), (start, _) in zip(spans, spans[1:], strict=False):
+    for (_, end), (start, _) in pairwise(spans):
         assert end - start == overlap
     # ... that reach the end of the text, exactly when nothing is said to be cut off.
     assert (spans[-1][1] == tokens) is not truncated

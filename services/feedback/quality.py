@@ -1,0 +1,83 @@
+"""How good are a model's scores, and which temperature makes them honest? Pure numpy."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_BINS = 15
+_LOG_TEMPERATURES = (-3.0, 3.0)  # 0.05 to 20
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+class Quality(NamedTuple):
+    """What a set of calibrated scores is worth to a pipeline that accepts above a threshold.
+
+    Shares and accuracies are 0..1, an accuracy over no item is NaN. `ece` is the expected
+    calibration error over 15 equally wide bins (Guo et al. 2017).
+    """
+
+    items: int
+    accuracy: float
+    ece: float
+    threshold: float
+    share_below: float
+    accuracy_above: float
+    accuracy_below: float
+
+
+def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
+    """Probabilities [n, labels] of logits [n, labels]."""
+    scaled = logits / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def fit_temperature(logits: Floats, truth: Ints) -> float:
+    """The temperature that makes `truth` [n] most likely; one per model.
+
+    The loss has one minimum in log T, so a golden-section search finds it. Fit on items that the
+    model was not trained on.
+    """
+
+    def loss(log_temperature: float) -> float:
+        likely = softmax(logits, float(np.exp(log_temperature)))[np.arange(len(truth)), truth]
+        return float(-np.log(np.maximum(likely, 1e-300)).mean())
+
+    low, high = _LOG_TEMPERATURES
+    while high - low > 1e-4:
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if loss(left) < loss(right):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def measure(probabilities: Floats, truth: Ints, threshold: float) -> Quality:
+    """Compare `probabilities` [n, labels] with the right label indices `truth` [n]."""
+    confidence, correct = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    above = confidence >= threshold
+    return Quality(
+        items=len(truth),
+        accuracy=_share(correct),
+        ece=_calibration_error(confidence, correct),
+        threshold=threshold,
+        share_below=_share(~above),
+        accuracy_above=_share(correct[above]),
+        accuracy_below=_share(correct[~above]),
+    )
+
+
+def _calibration_error(confidence: Floats, correct: NDArray[np.bool_]) -> float:
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=_BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _share(flags: NDArray[np.bool_]) -> float:
+    return float(flags.mean()) if len(flags) else float("nan")

@@ -1,0 +1,175 @@
+"""Model in, distributions out: how are texts of any length scored together, fast and calibrated?"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from services.inference import embedded, pretrained
+from services.inference.batcher import Cut, cut, plan
+from services.inference.model import Model
+from shared.errors import ConfigurationError, Permanent
+
+TOKEN_BUDGET_CPU = 512  # larger batches gain nothing there and delay the first answer
+TOKEN_BUDGET_GPU = 32_768
+MAX_WINDOWS = 8
+OVERLAP_SHARE = 0.25  # of a window, with the next one
+_CHARACTERS_PER_TOKEN = 64  # far more than any script needs; see `_encode`
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class Prediction(NamedTuple):
+    """The model's answer for one text.
+
+    `distribution` holds a probability per label, in the order of `Classifier.labels`; its sum
+    is 1. `tokens` counts those of the text without special tokens; `windows` is how many passes
+    through the model it took, and `truncated` says that part of the text was in none of them.
+    """
+
+    distribution: tuple[float, ...]
+    truncated: bool
+    windows: int
+    tokens: int
+
+
+class NotFinite(Permanent):
+    """The model answered NaN or infinity for the text at `index` of the call."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__("not_finite", f"the model's scores of text {index} are not finite")
+        self.index = index
+
+
+class Classifier:
+    """A model, the order of its labels and the size of its batches.
+
+    Not for several threads at once: torch would only make them wait for each other.
+    """
+
+    def __init__(
+        self, model: Model, labels: Sequence[str] | None, device: torch.device, token_budget: int
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._budget = token_budget
+        self.labels = tuple(labels) if labels is not None else model.labels
+        self._order = _order(model.labels, self.labels)
+        self.model_version = model.version
+        self.max_tokens = model.max_tokens
+        self.temperature = model.temperature
+        marks = model.tokenizer.encode("a")
+        first = marks.special_tokens_mask.index(0)
+        last = len(marks.ids) - marks.special_tokens_mask[::-1].index(0)
+        self._prefix, self._suffix = marks.ids[:first], marks.ids[last:]
+        self._room = model.max_tokens - len(self._prefix) - len(self._suffix)
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Score `texts`; the answers are in their order and do not depend on the company.
+
+        A text that is longer than the window is scored by up to `MAX_WINDOWS` overlapping windows;
+        its logits are their mean, weighted by their tokens, so that a short rest counts little.
+
+        Raises `NotFinite` for the first text whose scores are not finite: score its neighbours in
+        another call. Anything that the model itself raises passes through.
+        """
+        encoded = [self._encode(text) for text in texts]
+        pieces = [
+            (index, self._prefix + tokens[start:end] + self._suffix, max(end - start, 1))
+            for index, (tokens, parts) in enumerate(encoded)
+            for start, end in parts.spans
+        ]
+        sums = np.zeros((len(texts), len(self._model.labels)))
+        weights = np.zeros((len(texts), 1))
+        for batch in plan([len(ids) for _, ids, _ in pieces], self._budget):
+            logits = self._score([pieces[i][1] for i in batch])
+            for row, i in zip(logits, batch, strict=True):
+                index, _, weight = pieces[i]
+                sums[index] += row * weight
+                weights[index] += weight
+        bad = np.flatnonzero(~np.isfinite(sums).all(axis=1))
+        if bad.size:
+            raise NotFinite(int(bad[0]))
+        distributions = _softmax(sums / weights / self.temperature)[:, self._order]
+        return [
+            Prediction(tuple(row.tolist()), parts.truncated, len(parts.spans), len(tokens))
+            for row, (tokens, parts) in zip(distributions, encoded, strict=True)
+        ]
+
+    def _encode(self, text: str) -> tuple[list[int], Cut]:
+        # No window reaches beyond this many characters; reading a megabyte costs half a second.
+        readable = text[: MAX_WINDOWS * self._room * _CHARACTERS_PER_TOKEN]
+        # The tokenizer refuses a lone surrogate, which JSON can carry.
+        readable = readable.encode("utf-8", "replace").decode("utf-8")
+        tokens = self._model.tokenizer.encode(readable, add_special_tokens=False).ids
+        parts = cut(len(tokens), self._room, int(self._room * OVERLAP_SHARE), MAX_WINDOWS)
+        return tokens, parts._replace(truncated=parts.truncated or len(readable) < len(text))
+
+    def _score(self, rows: list[list[int]]) -> NDArray[np.float64]:
+        ids = torch.full((len(rows), max(map(len, rows))), self._model.pad_id, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for row, (into, seen) in zip(rows, zip(ids, mask, strict=True), strict=True):
+            into[: len(row)] = torch.tensor(row)
+            seen[: len(row)] = 1
+        with torch.inference_mode():
+            logits = self._model.network(ids.to(self._device), mask.to(self._device))
+        return logits.double().cpu().numpy()
+
+
+def load(
+    model: str,
+    *,
+    labels: Sequence[str] | None = None,
+    threads: int = 1,
+    token_budget: int | None = None,
+) -> Classifier:
+    """Load "embedded", a folder (checkpoint, or adapter for the embedded base), or a hub id.
+
+    `labels` is the order wanted; their names must be the model's, in any case (a model that only
+    has LABEL_0, LABEL_1, ... takes them as they come). Runs on a GPU if there is one. Sets torch's
+    thread count for the whole process: two on a busy machine are ten times slower than one.
+
+    Raises `ConfigurationError`, which says what to do, if the model cannot be had or does not fit.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    budget = token_budget or (TOKEN_BUDGET_GPU if device.type == "cuda" else TOKEN_BUDGET_CPU)
+    return Classifier(_read(model, device), labels, device, budget)
+
+
+def _read(model: str, device: torch.device) -> Model:
+    folder = Path(model)
+    if model == "embedded":
+        return embedded.load_adapter(embedded.SHIPPED_ADAPTER, "embedded", device)
+    if (folder / "adapter_config.json").is_file():
+        return embedded.load_adapter(folder, folder.resolve().name, device)
+    if folder.is_dir():
+        return pretrained.load_folder(folder, folder.resolve().name, device)
+    if not _HUB_ID.fullmatch(model) or model.startswith("."):
+        raise ConfigurationError(
+            f"the model {model!r} is neither a folder that exists, nor a hub id, nor 'embedded'"
+        )
+    return pretrained.load_folder(pretrained.download(model), model, device)
+
+
+def _order(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
+    """For each wanted label its column in the model's output."""
+    if len(have) == len(want) and all(re.fullmatch(r"LABEL_\d+", label) for label in have):
+        return list(range(len(have)))
+    columns = {label.casefold(): column for column, label in enumerate(have)}
+    wanted = [label.casefold() for label in want]
+    if sorted(columns) != sorted(wanted):
+        raise ConfigurationError(
+            f"the model has the labels {', '.join(have)}, the workflow {', '.join(want)}: "
+            f"name the model's in the workflow"
+        )
+    return [columns[label] for label in wanted]
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,76 @@
+"""How do the MiniLM encoder of a PyPI package and a small trained adapter become a `Model`?"""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from services.inference.model import Model, prepare, temperature_of, version_of
+from shared.errors import ConfigurationError
+from shared.minilm import BASE, base_folder, base_network, base_tokenizer
+
+SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "calibration.json")
+_BASE_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_LORA_A = re.compile(r"base_model\.model\.(bert\..+)\.lora_A\.weight")
+_HEAD = "base_model.model.classifier."
+# The merge below is plain LoRA (Hu et al. 2021); these variants would need another formula.
+_NOT_MERGED = ("use_dora", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern")
+
+
+def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
+    """Read the adapter in `folder` and merge it into the base weights; float32 on `device`.
+
+    Merged, a text costs what it costs without an adapter, and needs no peft.
+    Raises `ConfigurationError` if the folder is incomplete or made for another base.
+    """
+    base = base_folder()
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text())
+        weights = load_file(folder / "adapter_model.safetensors")
+        shape = json.loads((folder / "calibration.json").read_text())
+        labels, window = tuple(map(str, shape["labels"])), int(shape["window_tokens"])
+        if config["base_model_name_or_path"] != BASE:
+            raise ValueError(f"its base is {config['base_model_name_or_path']}")
+        if odd := [key for key in _NOT_MERGED if config.get(key)]:
+            raise ValueError(f"it uses {', '.join(odd)}, and only plain LoRA is merged")
+        network = base_network(len(labels))
+        merge(network, weights, scale=config["lora_alpha"] / config["r"])
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise ConfigurationError(f"{folder} is no adapter for {BASE}: {error!r}") from error
+    files = [base / name for name in _BASE_FILES] + [folder / name for name in _ADAPTER_FILES]
+    return Model(
+        network=prepare(network, device),
+        tokenizer=base_tokenizer(),
+        labels=labels,
+        pad_id=network.config.pad_token_id or 0,
+        max_tokens=window,
+        temperature=temperature_of(folder),
+        version=version_of(model_id, files),
+    )
+
+
+@torch.no_grad()
+def merge(network: nn.Module, weights: dict[str, Tensor], scale: float) -> None:
+    """Add `scale * B @ A` of each adapted layer to its weight, and set the head; in place.
+
+    `weights` are named as peft saves them. Raises `ValueError` if one of them has no use here:
+    a part of an adapter that is left out would change every score without a word.
+    """
+    used = set()
+    for name, a in weights.items():
+        if match := _LORA_A.fullmatch(name):
+            other = name.replace("lora_A", "lora_B")
+            target = network.get_submodule(match[1]).get_parameter("weight")
+            target.add_(scale * (weights[other].float() @ a.float()))
+            used |= {name, other}
+    head = {name: w.float() for name, w in weights.items() if name.startswith(_HEAD)}
+    network.get_submodule("classifier").load_state_dict(
+        {name.removeprefix(_HEAD): w for name, w in head.items()}
+    )
+    if unknown := weights.keys() - used - head.keys():
+        raise ValueError(f"no place for {', '.join(sorted(unknown))}")

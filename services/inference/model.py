@@ -1,0 +1,76 @@
+"""What does a loaded model consist of, whatever it was loaded from, and which version is it?"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from shared.errors import ConfigurationError
+
+_CHUNK_BYTES = 1 << 20
+
+# (token ids, attention mask), both int64 [batch, length] -> logits, float [batch, labels]
+Network = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with everything that is needed to score a text by it.
+
+    `max_tokens` is the window, special tokens included. `temperature` divides the logits
+    (Guo et al. 2017, "On Calibration of Modern Neural Networks"). `labels` are in the order of
+    the logits. The tokenizer neither pads nor truncates.
+    """
+
+    network: Network
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    pad_id: int
+    max_tokens: int
+    temperature: float
+    version: str
+
+
+def prepare(network: nn.Module, device: torch.device) -> Network:
+    """A transformers classifier on `device`, ready to score and never again to train."""
+    network.to(device).eval().requires_grad_(False)
+
+    def score(ids: Tensor, mask: Tensor) -> Tensor:
+        logits: Tensor = network(input_ids=ids, attention_mask=mask).logits
+        return logits
+
+    return score
+
+
+def version_of(model_id: str, files: Sequence[Path]) -> str:
+    """`<model id>@<12 hex>`: a hash over the names and bytes of `files`.
+
+    A folder has no revision of its own, so its content is its version (91 MB take 0.1 to 0.3 s).
+    """
+    whole = hashlib.sha256()
+    for path in sorted(files, key=lambda path: path.name):
+        part = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                part.update(chunk)
+        whole.update(f"{path.name}\0{part.hexdigest()}\n".encode())
+    return f"{model_id}@{whole.hexdigest()[:12]}"
+
+
+def temperature_of(folder: Path) -> float:
+    """The temperature in the folder's calibration.json; 1 (scores as they are) without the file."""
+    path = folder / "calibration.json"
+    if not path.is_file():
+        return 1.0
+    try:
+        temperature = float(json.loads(path.read_text())["temperature"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path} names no temperature: {error!r}") from error
+    if not 0.01 <= temperature <= 100:  # also refuses NaN
+        raise ConfigurationError(f"{path}: a temperature of {temperature} is outside 0.01..100")
+    return temperature
