@@ -1,0 +1,132 @@
+"""Who may review, and is it really them?
+
+Passwords as argon2id hashes (RFC 9106). An unknown name takes as long as a wrong password.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from shared.clock import Clock
+from shared.errors import HitlError
+from shared.tables import Reviewer
+
+Role = Literal["reviewer", "lead", "admin"]
+_NAME = re.compile(r"[\w.@+-]{1,64}")
+MAX_PASSWORD_CHARACTERS = 1_000
+
+
+class AccountError(HitlError):
+    """The account cannot be made or changed like this; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who somebody is, as far as the rest of the program may know."""
+
+    name: str
+    role: Role
+    session_epoch: int
+    disabled: bool = False
+
+
+class Accounts:
+    """The reviewer table. Sessions passed in are committed by the caller."""
+
+    def __init__(self, clock: Clock, hasher: PasswordHasher | None = None) -> None:
+        self._clock = clock
+        self._hasher = hasher or PasswordHasher()
+        self._nobody = self._hasher.hash("nobody has this password")
+
+    def create(self, session: Session, name: str, role: Role, password: str) -> Account:
+        """A new account.
+
+        Raises:
+            AccountError: the name is taken or not usable, or the password is empty.
+        """
+        if not _NAME.fullmatch(name):
+            raise AccountError(f"{name!r}: a name is 1 to 64 letters, digits or any of . _ @ + -")
+        row = Reviewer(name=name, role=role, password_hash=self._hash(password))
+        session.add(row)
+        try:
+            session.flush()
+        except IntegrityError:
+            raise AccountError(f"there is an account {name!r} already") from None
+        return _account(row)
+
+    def verify(self, session: Session, name: str, password: str) -> Account | None:
+        """The account when name and password fit and it is not disabled; else None, untold why."""
+        row = session.scalar(select(Reviewer).where(Reviewer.name == name))
+        try:
+            self._hasher.verify(
+                self._nobody if row is None else row.password_hash,
+                password[:MAX_PASSWORD_CHARACTERS],
+            )
+        except (VerificationError, InvalidHashError):
+            return None
+        if row is None or row.disabled_at is not None:
+            return None
+        if self._hasher.check_needs_rehash(row.password_hash):
+            row.password_hash = self._hash(password)
+        return _account(row)
+
+    def set_password(self, session: Session, name: str, password: str) -> None:
+        """A new password, which ends every open session of the account."""
+        row = self._row(session, name)
+        row.password_hash = self._hash(password)
+        row.session_epoch += 1
+
+    def disable(self, session: Session, name: str) -> None:
+        """No login from now on, and every open session ends. Decisions stay."""
+        row = self._row(session, name)
+        row.disabled_at = row.disabled_at or self._clock()
+        row.session_epoch += 1
+
+    def _row(self, session: Session, name: str) -> Reviewer:
+        row = session.scalar(select(Reviewer).where(Reviewer.name == name).with_for_update())
+        if row is None:
+            raise AccountError(f"there is no account {name!r}")
+        return row
+
+    def _hash(self, password: str) -> str:
+        if not password:
+            raise AccountError("the password is empty")
+        if len(password) > MAX_PASSWORD_CHARACTERS:
+            raise AccountError(f"a password has at most {MAX_PASSWORD_CHARACTERS} characters")
+        return self._hasher.hash(password)
+
+
+def find(session: Session, name: str) -> Account | None:
+    """The account of this name, disabled or not."""
+    row = session.scalar(select(Reviewer).where(Reviewer.name == name))
+    return None if row is None else _account(row)
+
+
+def everyone(session: Session) -> Sequence[Account]:
+    """All accounts by name."""
+    return [_account(row) for row in session.scalars(select(Reviewer).order_by(Reviewer.name))]
+
+
+def end_sessions(session: Session, name: str) -> None:
+    """Ends every open session of the account."""
+    session.execute(
+        update(Reviewer)
+        .where(Reviewer.name == name)
+        .values(session_epoch=Reviewer.session_epoch + 1)
+    )
+
+
+def _account(row: Reviewer) -> Account:
+    return Account(
+        name=row.name,
+        role=cast(Role, row.role),  # the table's CHECK allows no other
+        session_epoch=row.session_epoch or 0,
+        disabled=row.disabled_at is not None,
+    )

@@ -1,0 +1,316 @@
+"""What did the reviewer decide, does it still count, and can it be taken back?
+
+The decision and its event commit together. The same idempotency key again answers the same and does
+nothing. A decision that comes too late (stale lease) is recorded and changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal, assert_never
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from services.review_ui.views import labels_of
+from shared import outbox
+from shared.errors import HitlError
+from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Routing
+from shared.tables import ReviewDecision, ReviewTask
+
+Action = Literal["accept", "correct", "skip", "flag"]
+SOURCE = "review-ui"
+
+
+class Refused(HitlError):
+    """The request makes no sense as it stands; `code` for programs, the text for people."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the reviewer asks for. `seconds`: how long they had the item on screen, where known."""
+
+    key: UUID
+    task_id: UUID
+    lease_token: int
+    action: Action
+    label: str | None = None
+    reason: str | None = None
+    note: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The decision counts; until `undo_until` it can be taken back before anybody hears of it."""
+
+    row: ReviewDecision
+    task: ReviewTask
+    undo_until: datetime
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StaleLease:
+    """The decision came too late: somebody else has the task, or it is decided. It is on record."""
+
+    row: ReviewDecision
+    task: ReviewTask
+    replayed: bool
+
+    @property
+    def text(self) -> str:
+        return (
+            "Your lease on this item had ended and it has gone on without you. Your decision "
+            "is kept on record but does not count; take the next item."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """`task` is leased to the reviewer again, or None where somebody else has it by now.
+    `published`: the decision had left already, so the next one goes out as a new revision."""
+
+    row: ReviewDecision
+    task: ReviewTask | None
+    published: bool
+
+
+def decide(
+    session: Session,
+    reviewer: str,
+    verdict: Verdict,
+    *,
+    labels: Sequence[str],
+    now: datetime,
+    undo_seconds: float,
+) -> Decided | StaleLease:
+    """Records the verdict in the session's transaction. `labels`: the configured ones.
+
+    Raises:
+        Refused: `no_such_task`, `key_reused`, `label_required`, `unknown_label`, `blind` or
+            `reason_required`.
+    """
+    task = _locked(session, verdict.task_id)
+    window = timedelta(seconds=undo_seconds)
+    label, action = _meant(task, verdict, labels)
+    earlier = session.scalar(_by_key(reviewer, verdict.key))
+    if earlier is not None:
+        if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):
+            raise Refused("key_reused", "This idempotency key was used for another decision.")
+        if earlier.effective:
+            return Decided(earlier, task, earlier.decided_at + window, replayed=True)
+        return StaleLease(earlier, task, replayed=True)
+    holds = (
+        task.status == "open"
+        and task.leased_by == reviewer
+        and task.lease_token == verdict.lease_token
+    )
+    row = ReviewDecision(
+        idempotency_key=verdict.key,
+        task_id=task.id,
+        reviewer=reviewer,
+        action=action,
+        label=label,
+        reason=verdict.reason,
+        note=verdict.note,
+        lease_token=verdict.lease_token,
+        effective=holds,
+        ai_label_shown=not task.blind,
+        assigned_at=task.leased_at if holds else None,
+        decided_at=now,
+    )
+    session.add(row)
+    if not holds:
+        return StaleLease(row, task, replayed=False)
+    _apply(session, task, row, verdict.seconds, not_before=now + window)
+    return Decided(row, task, now + window, replayed=False)
+
+
+def undo(
+    session: Session, reviewer: str, key: UUID, *, now: datetime, lease_seconds: float
+) -> Undone:
+    """Takes back the reviewer's own decision `key` and leases its task to them again.
+
+    Before its event may leave, the event is withdrawn as if nothing had been; after that the task
+    is reopened and its next decision is a new revision. The same undo again changes nothing.
+
+    Raises:
+        Refused: `no_such_decision`, `did_not_count` or `decided_since`.
+    """
+    row = session.scalar(_by_key(reviewer, key))
+    if row is None:
+        raise Refused("no_such_decision", "You made no decision with this key.")
+    task = _locked(session, row.task_id)
+    session.refresh(row)  # as it is under the lock
+    if not row.effective:
+        raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
+    if row.undone_at is None:
+        if _superseded(task, row):
+            raise Refused("decided_since", "This item has been decided again since.")
+        published = _revert(session, task, row, now)
+        row.undone_at = now
+        if task.status == "open" and not _held_by_another(task, reviewer, now):
+            task.lease_token += 1
+            task.leased_by, task.leased_at = reviewer, now
+            task.lease_expires_at = now + timedelta(seconds=lease_seconds)
+    else:
+        published = row.revision is not None
+    mine = task.status == "open" and task.leased_by == reviewer
+    return Undone(row, task if mine else None, published)
+
+
+def recent(session: Session, reviewer: str, limit: int) -> list[tuple[ReviewDecision, ReviewTask]]:
+    """The reviewer's last decisions, the newest first."""
+    statement = (
+        select(ReviewDecision, ReviewTask)
+        .join(ReviewTask, ReviewTask.id == ReviewDecision.task_id)
+        .where(ReviewDecision.reviewer == reviewer)
+        .order_by(ReviewDecision.decided_at.desc(), ReviewDecision.id.desc())
+        .limit(limit)
+    )
+    return [(row, task) for row, task in session.execute(statement)]
+
+
+def _locked(session: Session, task_id: UUID) -> ReviewTask:
+    """The task, held against every other decision and undo until the end of the transaction."""
+    statement = select(ReviewTask).where(ReviewTask.id == task_id).with_for_update()
+    task = session.scalar(statement.execution_options(populate_existing=True))
+    if task is None:
+        raise Refused("no_such_task", "There is no such task.")
+    return task
+
+
+def _by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
+    return select(ReviewDecision).where(
+        ReviewDecision.reviewer == reviewer, ReviewDecision.idempotency_key == key
+    )
+
+
+def _meant(task: ReviewTask, verdict: Verdict, labels: Sequence[str]) -> tuple[str | None, Action]:
+    """The label given, and the action it amounts to: choosing the AI's label is accepting it."""
+    suggested = str(task.prediction["label"])
+    match verdict.action:
+        case "accept":
+            if task.blind:
+                raise Refused("blind", "This item is decided without the AI: choose a label.")
+            return suggested, "accept"
+        case "correct":
+            if verdict.label is None:
+                raise Refused("label_required", "Say which label is right.")
+            known = labels_of(labels, Prediction.model_validate(task.prediction))
+            if verdict.label not in known:
+                raise Refused(
+                    "unknown_label", f"This workflow has no such label; it has {', '.join(known)}."
+                )
+            return verdict.label, "accept" if verdict.label == suggested else "correct"
+        case "skip":
+            return None, "skip"
+        case "flag":
+            if not verdict.reason:
+                raise Refused("reason_required", "Say why you flag this item.")
+            return None, "flag"
+        case unreachable:
+            assert_never(unreachable)
+
+
+def _apply(
+    session: Session,
+    task: ReviewTask,
+    row: ReviewDecision,
+    seconds: float | None,
+    not_before: datetime,
+) -> None:
+    """What a decision that counts does to its task, and to the outbox."""
+    if row.action == "skip":
+        task.skipped_by = sorted({*task.skipped_by, row.reviewer})
+    elif row.action == "flag":
+        task.status = "flagged"
+        task.decided_at = row.decided_at
+    else:
+        task.status = "decided"
+        task.decided_at = row.decided_at
+        task.revision += 1
+        row.revision = task.revision
+        event = reviewed(task, row, seconds)
+        outbox.append(
+            session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
+        )
+    task.leased_by = task.leased_at = task.lease_expires_at = None
+
+
+def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: datetime) -> bool:
+    """Opens the task again; whether the decision's event has left (or may have)."""
+    if row.action == "skip":
+        task.skipped_by = [name for name in task.skipped_by if name != row.reviewer]
+        return False
+    task.status = "open"
+    task.decided_at = None
+    if row.action == "flag":
+        return False
+    if outbox.withdraw(session, reviewed(task, row, None), now):
+        task.revision -= 1
+        row.revision = None
+        return False
+    return True
+
+
+def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
+    """Whether the task has moved on, so that this decision is no longer the one that stands."""
+    if row.action == "skip":
+        return False
+    if row.action == "flag":
+        return task.status != "flagged" or task.decided_at != row.decided_at
+    return task.status != "decided" or task.revision != row.revision
+
+
+def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:
+    return (
+        task.leased_by not in (None, reviewer)
+        and task.lease_expires_at is not None
+        and task.lease_expires_at > now
+    )
+
+
+def reviewed(task: ReviewTask, row: ReviewDecision, seconds: float | None) -> ItemReviewed:
+    """The event for everybody downstream: complete, so that nobody has to look anything up."""
+    if row.label is None or row.revision is None:
+        raise ValueError("only a decision with a label is an event")
+    prediction = Prediction.model_validate(task.prediction)
+    routing = Routing.model_validate(task.routing)
+    assigned_at = row.assigned_at or row.decided_at
+    waited = (row.decided_at - assigned_at).total_seconds()
+    return ItemReviewed(
+        workflow=task.workflow,
+        occurred_at=row.decided_at,
+        item=Item.model_validate(task.item),
+        prediction=prediction,
+        decision=Decision(
+            label=row.label,
+            decided_by="human",
+            confidence=None,
+            model_version=prediction.model_version,
+            policy_version=routing.policy_version,
+            reasons=routing.reasons,
+            decided_at=row.decided_at,
+            threshold=routing.threshold,
+            certificate_version=routing.certificate_version,
+            sampling=routing.sampling,
+            ai_label=prediction.label,
+            reviewer=row.reviewer,
+            action="accepted" if row.label == prediction.label else "corrected",
+        ),
+        review=Review(
+            task_id=task.id,
+            revision=row.revision,
+            assigned_at=assigned_at,
+            seconds=max(0.0, waited if seconds is None else seconds),
+            ai_label_shown=row.ai_label_shown,
+            note=row.note,
+        ),
+    )

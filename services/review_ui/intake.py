@@ -1,0 +1,104 @@
+"""How does a request for review become a task?
+
+One statement per batch, then the deliveries are done: no message ever waits for a person.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from shared.clock import Clock
+from shared.database import database_errors
+from shared.envelope import decode
+from shared.errors import Permanent
+from shared.events import ItemReviewRequested, derive_id
+from shared.messages import Delivery
+from shared.metrics import ITEM_AGE
+from shared.tracing import trace_id, trace_of
+from shared.worker import Result
+
+logger = logging.getLogger(__name__)
+
+# The same item twice is one task: in the batch, in the table, or already decided.
+_INSERT = text(
+    """
+    INSERT INTO review_task (id, workflow, item_id, queue, priority, uncertainty, due_at, blind,
+                             item, prediction, routing, traceparent, created_at)
+    SELECT id, workflow, item_id, queue, priority, uncertainty, due_at, blind,
+           item, prediction, routing, traceparent, created_at
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS new(
+        id uuid, workflow text, item_id text, queue text, priority bigint,
+        uncertainty double precision, due_at timestamptz, blind boolean,
+        item jsonb, prediction jsonb, routing jsonb, traceparent text, created_at timestamptz)
+    WHERE NOT EXISTS (
+        SELECT FROM item
+        WHERE item.workflow = new.workflow AND item.id = new.item_id
+          AND item.status IN ('AI_ACCEPTED', 'HUMAN_ACCEPTED', 'HUMAN_CORRECTED'))
+    ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING item_id
+    """
+)
+
+
+class Intake:
+    """The worker handler of the review queues."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def handle(self, batch: Sequence[Delivery]) -> list[Result]:
+        """One task per readable request; nothing to publish.
+
+        Raises:
+            Overloaded: the database is away.
+        """
+        results: list[Result] = [()] * len(batch)
+        rows: list[dict[str, object]] = []
+        for index, delivery in enumerate(batch):
+            try:
+                rows.append(self._row(delivery))
+            except Permanent as error:
+                results[index] = error
+        if rows:
+            try:
+                self._insert(rows)
+            except DBAPIError as error:
+                if len(batch) > 1:
+                    raise  # the worker splits the batch until the refused row is alone
+                results[0] = Permanent("rejected_by_database", str(error.orig).strip()[:500])
+        return results
+
+    def _insert(self, rows: list[dict[str, object]]) -> None:
+        with database_errors(), self._engine.begin() as connection:
+            made = set(connection.execute(_INSERT, {"rows": json.dumps(rows)}).scalars())
+        for row in rows:
+            logger.debug(
+                "task created" if row["item_id"] in made else "task not needed",
+                extra={"item_id": row["item_id"], "trace_id": trace_id(str(row["traceparent"]))},
+            )
+
+    def _row(self, delivery: Delivery) -> dict[str, object]:
+        event = decode(delivery, ItemReviewRequested)
+        now = self._clock()
+        ITEM_AGE.labels("review").observe(max(0.0, (now - event.item.received_at).total_seconds()))
+        routing = event.routing
+        return {
+            "id": str(derive_id("task", event.workflow, event.item_id)),
+            "workflow": event.workflow,
+            "item_id": event.item_id,
+            "queue": routing.queue,
+            "priority": routing.priority,
+            "uncertainty": 1.0 - event.prediction.confidence,
+            "due_at": routing.due_at.isoformat() if routing.due_at else "infinity",
+            "blind": routing.blind,
+            "item": event.item.model_dump(mode="json"),
+            "prediction": event.prediction.model_dump(mode="json"),
+            "routing": routing.model_dump(mode="json"),
+            "traceparent": trace_of(delivery),
+            "created_at": now.isoformat(),
+        }

@@ -1,0 +1,101 @@
+"""How do decided events reach the broker, through every outage, and how long have they waited?"""
+
+import logging
+import threading
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from shared.broker import Broker
+from shared.clock import Clock
+from shared.database import database_errors
+from shared.errors import Overloaded
+from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED, REVIEW_TASKS
+from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
+from shared.tables import TASK_STATUSES
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.25
+MAX_PAUSE_SECONDS = 5.0
+PUBLISH_SECONDS = 8.0  # rows stay locked meanwhile, and a stop must not wait longer
+COUNT_EVERY_SECONDS = 15.0
+
+
+class Relay:
+    """The loop that empties the outbox; also keeps the gauges of what waits."""
+
+    def __init__(self, engine: Engine, broker: Broker, clock: Clock) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._clock = clock
+        self._problem: str | None = None
+        self._counted_at = float("-inf")
+
+    def problem(self) -> str | None:
+        """Why nothing leaves at present; None while it does."""
+        return self._problem
+
+    def run(self, stopping: threading.Event) -> None:
+        """Publishes what is due until `stopping`, then once more for the last requests."""
+        pause = POLL_SECONDS
+        while not stopping.is_set():
+            published = self._attempt()
+            pause = min(pause * 2, MAX_PAUSE_SECONDS) if published is None else POLL_SECONDS
+            if published != BATCH_ROWS:
+                stopping.wait(pause)
+        self._attempt()
+
+    def _attempt(self) -> int | None:
+        """The number of events published, or None when the broker or the database is away."""
+        try:
+            with database_errors():
+                published = self.publish_once()
+                self._count_tasks()
+        except Overloaded as error:
+            self._report(str(error))
+            return None
+        except DBAPIError:
+            logger.exception("the outbox could not be read")
+            self._report("the outbox could not be read; see the log")
+            return None
+        self._report(None)
+        return published
+
+    def publish_once(self) -> int:
+        """Publishes one batch of what is due; how many.
+
+        Raises:
+            Overloaded: the broker is away; everything stays due.
+        """
+        now = self._clock()
+        OUTBOX_OLDEST_UNPUBLISHED.set(oldest_due_seconds(self._engine, now))
+        problem = self._broker.problem()
+        if problem is not None:
+            raise Overloaded(problem)
+        published = publish_due(
+            self._engine, lambda messages: self._broker.publish(messages, PUBLISH_SECONDS), now
+        )
+        if published:
+            OUTBOX_OLDEST_UNPUBLISHED.set(oldest_due_seconds(self._engine, now))
+        return published
+
+    def _report(self, problem: str | None) -> None:
+        if problem != self._problem:
+            if problem is None:
+                logger.info("publishing decisions again")
+            else:
+                logger.warning("decisions wait in the outbox", extra={"problem": problem})
+        self._problem = problem
+
+    def _count_tasks(self) -> None:
+        now = self._clock().timestamp()
+        if now - self._counted_at < COUNT_EVERY_SECONDS:
+            return
+        self._counted_at = now
+        count = text("SELECT workflow, status, count(*) FROM review_task GROUP BY 1, 2")
+        with self._engine.connect() as connection:
+            found = {(row[0], row[1]): row[2] for row in connection.execute(count)}
+        for workflow in {workflow for workflow, _ in found}:
+            for status in TASK_STATUSES:
+                REVIEW_TASKS.labels(workflow, status).set(found.get((workflow, status), 0))

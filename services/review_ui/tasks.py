@@ -1,0 +1,166 @@
+"""Who works on which task, and for how long?
+
+A claim is a lease in Postgres: a row, a token that only grows, an end. Rows that somebody else is
+claiming are stepped over (`FOR UPDATE SKIP LOCKED`), so that no two reviewers get the same task.
+
+    open ──claim──► open, leased ──accept | correct──► decided ──undo──► open, leased
+     ▲                  │   └────────flag────────────► flagged ──undo──► open, leased
+     └─release, expiry, skip
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select, text, tuple_, update
+from sqlalchemy.orm import Session
+
+from shared.tables import ReviewTask
+
+MAX_CLAIM = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A reviewer's hold on a task: worth something only while the task still has this token."""
+
+    task_id: UUID
+    token: int
+
+
+# Each workflow's head is read from the partial index `review_task_next`, whatever the backlog;
+# the LATERAL keeps that so for several workflows.
+_CLAIM = text(
+    """
+    UPDATE review_task
+    SET lease_token = lease_token + 1, leased_by = :reviewer, leased_at = :now,
+        lease_expires_at = :until
+    WHERE id IN (
+        SELECT head.id
+        FROM unnest(CAST(:workflows AS text[])) AS wanted(name)
+        CROSS JOIN LATERAL (
+            SELECT * FROM review_task
+            WHERE workflow = wanted.name AND status = 'open'
+              AND (leased_by IS NULL OR lease_expires_at <= :now)
+              AND (CAST(:queue AS text) IS NULL OR queue = :queue)
+              AND (:skipped_too OR NOT skipped_by @> CAST(:me AS jsonb))
+            ORDER BY due_at, priority DESC, uncertainty DESC, created_at
+            LIMIT :count
+            FOR UPDATE SKIP LOCKED
+        ) AS head
+        ORDER BY head.due_at, head.priority DESC, head.uncertainty DESC, head.created_at
+        LIMIT :count
+    )
+    RETURNING id
+    """
+)
+
+
+def claim(
+    session: Session,
+    reviewer: str,
+    *,
+    workflows: Sequence[str],
+    count: int,
+    now: datetime,
+    lease_seconds: float,
+    queue: str | None = None,
+) -> list[ReviewTask]:
+    """The next tasks, most urgent first, leased to `reviewer`; empty when nothing is left.
+
+    Order: due time, priority, uncertainty, age. What this reviewer skipped comes back only when
+    nothing else is left.
+    """
+    wanted = {
+        "reviewer": reviewer,
+        "me": json.dumps([reviewer]),
+        "now": now,
+        "until": now + timedelta(seconds=lease_seconds),
+        "workflows": list(workflows),
+        "queue": queue,
+        "count": min(count, MAX_CLAIM),
+    }
+    claimed = session.scalars(_CLAIM, {**wanted, "skipped_too": False}).all()
+    if not claimed:
+        claimed = session.scalars(_CLAIM, {**wanted, "skipped_too": True}).all()
+    return list(
+        session.scalars(select(ReviewTask).where(ReviewTask.id.in_(claimed)).order_by(*_URGENCY))
+    )
+
+
+def heartbeat(
+    session: Session,
+    reviewer: str,
+    leases: Sequence[Lease],
+    *,
+    now: datetime,
+    lease_seconds: float,
+) -> dict[UUID, datetime]:
+    """Extends what the reviewer still holds: task → new end. What is missing there is lost.
+
+    A lease that ran out while nobody else wanted the task is taken up again.
+    """
+    until = now + timedelta(seconds=lease_seconds)
+    statement = (
+        update(ReviewTask)
+        .where(_held(reviewer, leases))
+        .values(lease_expires_at=until)
+        .returning(ReviewTask.id)
+        .execution_options(synchronize_session=False)
+    )
+    return dict.fromkeys(session.scalars(statement), until)
+
+
+def release(session: Session, reviewer: str, leases: Sequence[Lease]) -> int:
+    """Gives back what the reviewer still holds, at once; how many."""
+    statement = (
+        update(ReviewTask)
+        .where(_held(reviewer, leases))
+        .values(leased_by=None, leased_at=None, lease_expires_at=None)
+        .returning(ReviewTask.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(session.scalars(statement).all())
+
+
+def upcoming(
+    session: Session, *, workflow: str, now: datetime, limit: int, queue: str | None = None
+) -> list[ReviewTask]:
+    """The tasks that would be claimed next, in order, without claiming them."""
+    statement = (
+        select(ReviewTask)
+        .where(
+            ReviewTask.workflow == workflow,
+            ReviewTask.status == "open",
+            or_(ReviewTask.leased_by.is_(None), ReviewTask.lease_expires_at <= now),
+        )
+        .order_by(*_URGENCY)
+        .limit(limit)
+    )
+    if queue is not None:
+        statement = statement.where(ReviewTask.queue == queue)
+    return list(session.scalars(statement))
+
+
+def get(session: Session, task_id: UUID) -> ReviewTask | None:
+    """The task, whoever holds it."""
+    return session.get(ReviewTask, task_id)
+
+
+_URGENCY = (
+    ReviewTask.due_at,
+    ReviewTask.priority.desc(),
+    ReviewTask.uncertainty.desc(),
+    ReviewTask.created_at,
+)
+
+
+def _held(reviewer: str, leases: Sequence[Lease]) -> ColumnElement[bool]:
+    pairs = [(lease.task_id, lease.token) for lease in leases]
+    return (
+        (ReviewTask.status == "open")
+        & (ReviewTask.leased_by == reviewer)
+        & tuple_(ReviewTask.id, ReviewTask.lease_token).in_(pairs)
+    )

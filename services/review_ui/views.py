@@ -1,0 +1,93 @@
+"""What may a reviewer see of a task?
+
+The one place where a blind item loses everything that the AI thinks of it: its label, the
+distribution, the reasons, and the queue and urgency that a rule may have set because of the label.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue
+
+from shared.events import Item, Prediction, RouteReason, Routing
+from shared.tables import ReviewTask
+
+BLIND_REASON = RouteReason(
+    code="blind", text="A random check: please decide without the AI's suggestion."
+)
+
+
+class Suggestion(BaseModel):
+    """What the model thinks; absent from blind tasks."""
+
+    label: str
+    confidence: float = Field(description="calibrated, 0 to 1")
+    distribution: dict[str, float]
+    model_version: str
+    threshold: float | None = Field(description="accepted without a person from here on")
+
+
+class TaskView(BaseModel):
+    """A task as its reviewer sees it. `lease_token` must come back with the decision."""
+
+    id: UUID
+    workflow: str
+    item_id: str
+    text: str
+    metadata: dict[str, JsonValue]
+    received_at: datetime
+    labels: list[str]
+    blind: bool
+    suggestion: Suggestion | None
+    truncated: bool = Field(description="the model did not read the whole text")
+    reasons: list[RouteReason]
+    queue: str | None
+    priority: int | None = Field(description="0 to 9, 9 first")
+    due_at: datetime | None
+    status: str
+    revision: int = Field(description="decisions made so far")
+    lease_token: int
+    lease_expires_at: datetime | None
+
+
+def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
+    """The labels to choose from: those configured, then what else the model knows.
+
+    The model's are sorted: their own order could give the winner away.
+    """
+    return [*configured, *sorted(set(prediction.distribution) - set(configured))]
+
+
+def view(task: ReviewTask, labels: Mapping[str, Sequence[str]]) -> TaskView:
+    """`task` for a reviewer; `labels` are the configured ones by workflow."""
+    item = Item.model_validate(task.item)
+    prediction = Prediction.model_validate(task.prediction)
+    routing = Routing.model_validate(task.routing)
+    suggestion = Suggestion(
+        label=prediction.label,
+        confidence=prediction.confidence,
+        distribution=prediction.distribution,
+        model_version=prediction.model_version,
+        threshold=routing.threshold,
+    )
+    return TaskView(
+        id=task.id,
+        workflow=task.workflow,
+        item_id=task.item_id,
+        text=item.text,
+        metadata=item.metadata,
+        received_at=item.received_at,
+        labels=labels_of(labels.get(task.workflow, ()), prediction),
+        blind=task.blind,
+        suggestion=None if task.blind else suggestion,
+        truncated=prediction.truncated,
+        reasons=[BLIND_REASON] if task.blind else list(routing.reasons),
+        queue=None if task.blind else task.queue,
+        priority=None if task.blind else task.priority,
+        due_at=None if task.blind else routing.due_at,
+        status=task.status,
+        revision=task.revision,
+        lease_token=task.lease_token,
+        lease_expires_at=task.lease_expires_at,
+    )
