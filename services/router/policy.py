@@ -8,10 +8,9 @@ business rule that holds, the confidence.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -75,12 +74,20 @@ class Policy(Section):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
 
-    def knows(self, label: str) -> bool:
-        return not self._labels or label in self._labels
+    def first_rule(self, item: Item, prediction: Prediction) -> Rule | None:
+        """The rule that decides: the first whose conditions all hold."""
+        for rule in self.rules:
+            if rule.when.holds(item, prediction):
+                return rule
+        return None
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """The workflow's labels; empty for any. (Cached: pydantic is slow at private attributes.)"""
+        return self._labels
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Where an item goes. `reasons` are all that speak for it, the deciding one first.
 
     `would_accept` says what the confidence alone would have done; `due_at` is None for no deadline.
@@ -116,14 +123,14 @@ def route(
     threshold = policy.label_thresholds.get(label, policy.threshold)
     sure = confidence >= threshold
     sampling = draw(salt, salt_version, workflow, item.id, policy.panel.rate)
-    rule = next((rule for rule in policy.rules if rule.when.holds(item, prediction)), None)
+    rule = policy.first_rule(item, prediction)
 
     reasons: list[RouteReason] = []
     if sampling.on_panel:
         reasons.append(_reason("panel", "drawn at random for the audit panel"))
     if label in policy.always_review:
         reasons.append(_reason("always_review", f"{label!r} always goes to people"))
-    if not policy.knows(label):
+    if policy.labels and label not in policy.labels:
         reasons.append(_reason("unknown_label", f"the workflow has no label {label!r}"))
     if prediction.truncated and not policy.accept_truncated:
         reasons.append(_reason("not_fully_read", "the model read only part of the text"))
@@ -166,7 +173,7 @@ def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float)
     ids in two workflows are drawn independently. The prediction is not.
     """
     u = hash01(salt, workflow, item_id)
-    return Sampling.model_construct(u=u, q=rate, salt_version=salt_version, on_panel=u < rate)
+    return Sampling(u=u, q=rate, salt_version=salt_version, on_panel=u < rate)
 
 
 def hash01(salt: str, *parts: str) -> float:
@@ -188,7 +195,7 @@ def _key(salt: str) -> bytes:
 
 
 def _reason(code: ReasonCode, text: str) -> RouteReason:
-    return RouteReason.model_construct(code=code, text=text)
+    return RouteReason(code=code, text=text)
 
 
 def _compare(confidence: float, verb: str, threshold: float) -> str:

@@ -43,7 +43,7 @@ def _as_list(value: object) -> object:
 def _is_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} is no name: a letter or digit, then up to 59 letters, digits, spaces, . _ or -"
+            f"{name!r} is no name: letters, digits, spaces and ._- (at most 60, not ._- first)"
         )
     return name
 

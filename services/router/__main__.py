@@ -1,0 +1,45 @@
+"""The router: reads what the model is sure of and sends each item on, to its users or to people."""
+
+import os
+import sys
+import threading
+
+from services.router.handler import Router
+from services.router.policy_feed import PolicyFeed
+from shared.clock import utc_now
+from shared.errors import ConfigurationError
+from shared.lifecycle import service
+from shared.settings import Settings
+from shared.topology import ROUTER_QUEUE, topology
+from shared.worker import Worker
+from shared.workflows import configured_workflows
+
+MAX_BATCH = 500  # confirms in flight at once; from 500 on, waiting for them no longer shows
+
+
+def main() -> None:
+    settings = Settings.from_environment(os.environ).require("amqp_url")
+    workflows = configured_workflows(settings)
+    salt = settings.panel_salt.get_secret_value()
+    feed = PolicyFeed(settings.workflows_dir, workflows, salted=bool(salt))
+    with service("router", port=settings.router_port, settings=settings) as lifecycle:
+        threading.Thread(
+            target=feed.watch, args=(lifecycle.stopping,), name="policies", daemon=True
+        ).start()
+        Worker(
+            service="router",
+            settings=settings,
+            topology=topology(list(workflows), settings.retry_delays_seconds),
+            lifecycle=lifecycle,
+            queues=[ROUTER_QUEUE],
+            handler=Router(feed.policy, salt=salt, clock=utc_now),
+            prefetch=settings.prefetch,
+            max_batch=MAX_BATCH,
+        ).run()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ConfigurationError as error:
+        sys.exit(f"router: {error}")

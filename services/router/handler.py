@@ -1,0 +1,139 @@
+"""What becomes of a scored item's message: which event leaves, and is it the same one next time?"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from pydantic_core import from_json
+
+from services.router.policy import Policy, Route, route, salt_version
+from shared.clock import Clock
+from shared.envelope import decode, encode
+from shared.errors import Permanent
+from shared.events import Decision, ItemAccepted, ItemReviewRequested, ItemScored, Routing
+from shared.messages import Delivery, Outgoing
+from shared.metrics import ITEM_AGE, ROUTES
+from shared.tracing import trace_of
+
+Routed = ItemAccepted | ItemReviewRequested
+REMEMBERED_ITEMS = 100_000  # about 1 kB each
+
+
+class Router:
+    """Turns `item.scored` into `item.accepted` or `item.review_requested`."""
+
+    def __init__(
+        self,
+        policy_of: Callable[[str], Policy | None],
+        *,
+        salt: str,
+        clock: Clock,
+        remembered_items: int = REMEMBERED_ITEMS,
+    ) -> None:
+        """`policy_of` names the live policy of a workflow, None for one that is not served."""
+        self._policy_of = policy_of
+        self._salt = salt
+        self._salt_version = salt_version(salt)
+        self._clock = clock
+        self._memory = Memory(remembered_items)
+        self._routed_age = ITEM_AGE.labels("routed")
+
+    def handle(self, batch: Sequence[Delivery]) -> list[Sequence[Outgoing] | Permanent]:
+        now = self._clock()
+        taken: Counter[tuple[str, str, str]] = Counter()
+        results = [self._handle(delivery, now, taken) for delivery in batch]
+        for labels, count in taken.items():
+            ROUTES.labels(*labels).inc(count)
+        return results
+
+    def _handle(
+        self, delivery: Delivery, now: datetime, taken: Counter[tuple[str, str, str]]
+    ) -> Sequence[Outgoing] | Permanent:
+        try:
+            scored = decode(delivery, ItemScored)
+        except Permanent as error:
+            return error
+        routed = self._memory.recall(scored)
+        if routed is None:
+            policy = self._policy_of(scored.workflow)
+            if policy is None:
+                return Permanent("unknown_workflow", f"no policy for {scored.workflow!r} here")
+            chosen = route(
+                policy,
+                scored.workflow,
+                scored.item,
+                scored.prediction,
+                self._salt,
+                self._salt_version,
+                now,
+            )
+            routed = routed_event(scored, chosen, now)
+            self._memory.keep(routed)
+            taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
+            self._routed_age.observe(max((now - scored.item.received_at).total_seconds(), 0.0))
+        return (encode(routed, source="router", traceparent=trace_of(delivery)),)
+
+
+class Memory:
+    """The last items routed: a duplicate gets the decision of the first, whatever the policy or the
+    prediction says by now. The items themselves are not kept: they may be a megabyte each."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[str, str], tuple[type[Routed], bytes]] = OrderedDict()
+
+    def recall(self, scored: ItemScored) -> Routed | None:
+        key = (scored.workflow, scored.item.id)
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        kind, content = found
+        return kind.model_validate({**from_json(content), "item": scored.item})
+
+    def keep(self, routed: Routed) -> None:
+        content = routed.model_dump_json(exclude={"item"}).encode()
+        self._kept[routed.workflow, routed.item.id] = (type(routed), content)
+        if len(self._kept) > self._size:
+            self._kept.popitem(last=False)
+
+
+def routed_event(scored: ItemScored, chosen: Route, now: datetime) -> Routed:
+    """The event that states the route. (`model_construct` would be slower than validation here.)"""
+    if chosen.route == "accept":
+        return ItemAccepted(
+            workflow=scored.workflow,
+            occurred_at=now,
+            item=scored.item,
+            prediction=scored.prediction,
+            decision=Decision(
+                label=scored.prediction.label,
+                decided_by="ai",
+                confidence=scored.prediction.confidence,
+                model_version=scored.prediction.model_version,
+                policy_version=chosen.policy_version,
+                reasons=chosen.reasons,
+                decided_at=now,
+                threshold=chosen.threshold,
+                sampling=chosen.sampling,
+                ai_label=scored.prediction.label,
+            ),
+        )
+    return ItemReviewRequested(
+        workflow=scored.workflow,
+        occurred_at=now,
+        item=scored.item,
+        prediction=scored.prediction,
+        routing=Routing(
+            reasons=chosen.reasons,
+            policy_version=chosen.policy_version,
+            threshold=chosen.threshold,
+            sampling=chosen.sampling,
+            would_accept=chosen.would_accept,
+            blind=chosen.blind,
+            queue=chosen.queue,
+            priority=chosen.priority,
+            due_at=chosen.due_at,
+            routed_at=now,
+        ),
+    )

@@ -1,0 +1,125 @@
+"""Which policy is live, now that somebody may have edited the file?
+
+Each workflow's file is looked at twice a second and taken over when it has stood still between two
+looks, so that a half-written file never routes. A file that is invalid or gone changes nothing: the
+last good policy stays.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.router.policy import Policy
+from shared.errors import ConfigurationError
+from shared.metrics import POLICY_REFUSED
+from shared.workflows import Workflow, read_workflow_file
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+
+
+class PolicyFeed:
+    """The live policy of each workflow; `policy` may be asked from any thread.
+
+    The labels are those of the start: a change of [workflow] waits for the next start.
+    """
+
+    def __init__(
+        self, directory: Path, workflows: Mapping[str, Workflow], *, salted: bool = True
+    ) -> None:
+        """Reads every file. `salted` says that there is a secret to draw an audit panel with.
+
+        Raises:
+            ConfigurationError: lists the problems of every invalid file.
+        """
+        self._paths = {name: directory / f"{name}.toml" for name in workflows}
+        self._labels = {name: workflow.labels for name, workflow in workflows.items()}
+        self._salted = salted
+        self._seen = {name: _content(path) for name, path in self._paths.items()}
+        self._in_use = dict(self._seen)
+        policies: dict[str, Policy] = {}
+        problems: list[str] = []
+        for name in self._paths:
+            try:
+                policies[name] = self._read(name)
+            except ConfigurationError as error:
+                problems.append(str(error))
+            POLICY_REFUSED.labels(name).set(0)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        self._policies: Mapping[str, Policy] = policies
+
+    def policy(self, workflow: str) -> Policy | None:
+        """The policy to route by now; None for a workflow that is not served here."""
+        return self._policies.get(workflow)
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Looks until `stopping`; run it in a thread of its own."""
+        while not stopping.wait(POLL_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                # Whatever it was, the routing goes on, and so must the watch.
+                logger.exception("looking at the policy files failed")
+
+    def look(self) -> None:
+        """One look at every file."""
+        for name, path in self._paths.items():
+            content = _content(path)
+            settled = content == self._seen[name]
+            self._seen[name] = content
+            if settled and content != self._in_use[name]:
+                self._in_use[name] = content
+                self._take_over(name)
+
+    def _take_over(self, name: str) -> None:
+        before = self._policies[name].version
+        try:
+            policy = self._read(name)
+        except ConfigurationError as error:
+            POLICY_REFUSED.labels(name).set(1)
+            logger.error(
+                "policy refused; the last good one stays",
+                extra={"workflow": name, "problem": str(error), "policy_version": before},
+            )
+            return
+        POLICY_REFUSED.labels(name).set(0)
+        # A new mapping, never a change to the one that a reader may hold.
+        self._policies = {**self._policies, name: policy}
+        logger.info(
+            "policy in use",
+            extra={"workflow": name, "policy_version": policy.version, "before": before},
+        )
+
+    def _read(self, name: str) -> Policy:
+        path = self._paths[name]
+        policy = read_policy(path, self._labels[name])
+        if policy.panel.rate > 0 and not self._salted:
+            raise ConfigurationError(
+                f"{path}: panel.rate: an audit panel needs a secret salt; set HITL_PANEL_SALT"
+            )
+        return policy
+
+
+def read_policy(path: Path, labels: tuple[str, ...] | None = None) -> Policy:
+    """The policy in a workflow's file, for these labels or else for those in the same file.
+
+    Raises:
+        ConfigurationError: every problem, one a line, with the file in front.
+    """
+    content = read_workflow_file(path)
+    try:
+        return Policy.from_mapping(
+            content.policy, content.workflow.labels if labels is None else labels
+        )
+    except ConfigurationError as error:
+        listed = "\n".join(f"{path}: {problem}" for problem in str(error).splitlines())
+        raise ConfigurationError(listed) from None
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
