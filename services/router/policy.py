@@ -83,7 +83,7 @@ class Policy(Section):
 
     @cached_property
     def labels(self) -> frozenset[str]:
-        """The workflow's labels; empty for any. (Cached: pydantic is slow at private attributes.)"""
+        """The workflow's labels; empty for any. (Cached, because private attributes are slow.)"""
         return self._labels
 
 
