@@ -5,6 +5,8 @@ Only those two import it: it needs torch and transformers.
 
 import importlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,14 +37,21 @@ def base_folder() -> Path:
 
 def base_network(labels: int) -> BertForSequenceClassification:
     """The encoder with its published weights under a head of random ones, float32."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # no types there
-    told = logging.getLogger("transformers.modeling_utils")
-    level = told.level
-    told.setLevel(logging.ERROR)  # it reports the head as missing, which it is on purpose
-    try:
+    with quiet_loading():
         return BertForSequenceClassification.from_pretrained(
             base_folder(), num_labels=labels, local_files_only=True, dtype=torch.float32
         )
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keep transformers from printing, while it loads, what the caller checks or means to be so."""
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # no types there
+    told = logging.getLogger("transformers")
+    level = told.level
+    told.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
         told.setLevel(level)
 

@@ -11,6 +11,7 @@ import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,8 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from rich.progress import Progress
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from services.feedback import datasets
@@ -168,7 +170,9 @@ def save(network: torch.nn.Module, folder: Path) -> None:
         raise TypeError("only an adapted network has an adapter to save")
     network.save_pretrained(str(folder), save_embedding_layers=False)
     path = folder / "adapter_model.safetensors"
-    save_file({name: w.half().contiguous() for name, w in load_file(path).items()}, path)
+    halves = save_tensors({name: w.half() for name, w in load_file(path).items()})
+    path.unlink()  # a new file, so that others than its owner may read it
+    path.write_bytes(halves)
 
 
 def read_back(folder: Path) -> torch.nn.Module:
@@ -226,7 +230,6 @@ def main() -> None:
 
 def _adapt(recipe: Recipe) -> torch.nn.Module:
     config = LoraConfig(
-        base_model_name_or_path=BASE,
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
@@ -235,11 +238,11 @@ def _adapt(recipe: Recipe) -> torch.nn.Module:
     )
     with _quiet_peft():
         adapted = get_peft_model(base_network(len(LABELS)), config)
-    adapted.peft_config["default"].base_model_name_or_path = BASE  # peft clears what it can't find
+    adapted.peft_config["default"].base_model_name_or_path = BASE  # no local path
     return adapted
 
 
-def _quiet_peft() -> warnings.catch_warnings[None]:
+def _quiet_peft() -> AbstractContextManager[object]:
     # peft 0.21 asks transformers 5 for an attribute that has been renamed since.
     return warnings.catch_warnings(action="ignore", category=FutureWarning)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
-from transformers.utils.logging import disable_progress_bar
 
 from services.inference.model import Model, prepare, temperature_of, version_of
 from shared.errors import ConfigurationError
+from shared.minilm import quiet_loading
 
 # Attention costs the square of the window, and few heads were tuned on more: longer texts are
 # scored by windows instead.
@@ -41,11 +41,11 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
 
     Raises `ConfigurationError` if it is no single-label text classifier with trained weights.
     """
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # no types there
     try:
-        network, told = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
+        with quiet_loading():
+            network, told = AutoModelForSequenceClassification.from_pretrained(
+                folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:
         raise ConfigurationError(f"{folder} holds no usable model: {error}") from error
