@@ -1,7 +1,7 @@
 """Which TCP ports on 127.0.0.1 are free?
 
-Chosen below the range that the kernel hands out to outgoing connections (32768 and up), so that none of
-these can take a port between our choice and the server's bind.
+Chosen below the range that the kernel hands out to outgoing connections (32768 and up), so that
+none of these can take a port between our choice and the server's bind.
 """
 
 import random
@@ -11,7 +11,7 @@ LOWEST, HIGHEST = 20_000, 32_000
 
 
 def is_free(port: int) -> bool:
-    """Can a server bind this port on 127.0.0.1 and on every address? (A service binds all of them.)"""
+    """Can a server bind this port on 127.0.0.1, and on every address?"""
     for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104 - a probe, closed at once
         with socket.socket() as probe:
             # As servers do: a port in TIME_WAIT is free, a listening one is not.

@@ -140,7 +140,9 @@ class PrivatePostgres:
         if self.server is not None:
             self.server.stop(0.0 if self.fast else STOP_SECONDS)
 
-    def _run(self, statement: str | sql.Composed, database: str = "postgres") -> list[tuple[object]]:
+    def _run(
+        self, statement: str | sql.Composed, database: str = "postgres"
+    ) -> list[tuple[object]]:
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.port,
@@ -226,7 +228,9 @@ def server_user() -> str | None:
     try:
         return pwd.getpwnam("postgres").pw_name
     except KeyError:
-        raise ServerError("Postgres refuses to run as root, and there is no user 'postgres'") from None
+        raise ServerError(
+            "Postgres refuses to run as root, and there is no user 'postgres'"
+        ) from None
 
 
 def as_user(user: str | None) -> list[str]:

@@ -182,7 +182,11 @@ class PrivateRabbitMQ:
         (config / "environment").write_text("")
         (config / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
         # Queue depths are counted once a second, not every five: they are what people look at.
-        (config / "advanced.config").write_text("[{rabbit,[{quorum_tick_interval,1000}]}].\n")
+        (config / "advanced.config").write_text(
+            "[{rabbit, [{quorum_tick_interval, 1000}]},\n"
+            " {rabbitmq_management_agent, [{sample_retention_policies,\n"
+            "   [{global, [{60, 1}]}, {basic, [{60, 1}]}, {detailed, [{60, 1}]}]}]}].\n"
+        )
         write_private(config / "definitions.json", json.dumps(self._definitions()))
         (config / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.ports['amqp']}\n"
@@ -216,9 +220,7 @@ class PrivateRabbitMQ:
             "RABBITMQ_MNESIA_BASE": "/proc/self/cwd/data",
             "RABBITMQ_NODENAME": name.read_text(),
             "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.home / "plugins"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1}"
-            ),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
         }
 
     def _definitions(self) -> dict[str, object]:

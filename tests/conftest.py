@@ -1,0 +1,152 @@
+"""Which servers do the tests run against? Real ones: a private RabbitMQ and Postgres, started once.
+
+Each test gets a virtual host or a database of its own. Where the servers are not installed, the tests
+that need them are skipped with a reason; in CI they fail.
+"""
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+import psycopg2
+import pytest
+from psycopg2 import sql
+
+from hitl.private_postgres import PrivatePostgres
+from hitl.private_rabbitmq import TUNABLES, USER, PrivateRabbitMQ, ServerError
+from shared.database import migrate
+
+TEMPLATE = "template_migrated"
+
+
+def cannot_run(reason: str) -> NoReturn:
+    """Skip on a developer's machine, fail in CI: a green run there must have run everything."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have this: {reason}")
+    pytest.skip(reason)
+
+
+@dataclass(frozen=True)
+class RabbitMQ:
+    """The session's broker. `amqp_url` is the default virtual host; tests take the fixture `amqp_url`."""
+
+    server: PrivateRabbitMQ
+    api: httpx.Client
+
+    @property
+    def amqp_url(self) -> str:
+        """The broker with its own virtual host, `hitl`."""
+        return self.server.amqp_url
+
+    @property
+    def api_url(self) -> str:
+        """The management API with user and password."""
+        return self.server.api_url
+
+    def url_of(self, vhost: str) -> str:
+        """The address of one virtual host."""
+        return f"{self.server.amqp_url.rpartition('/')[0]}/{vhost}"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The session's database server, with one migrated database to copy from."""
+
+    server: PrivatePostgres
+
+    def url_of(self, database: str) -> str:
+        """The address of one database."""
+        return f"{self.server.database_url.rpartition('/')[0]}/{database}"
+
+    def run(self, statement: sql.Composed) -> None:
+        """Run one statement outside any transaction."""
+        connection = psycopg2.connect(self.url_of("postgres"))
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def server_home() -> Iterator[Path]:
+    """The folder of the session's servers: pytest's own are closed to the Postgres user."""
+    with tempfile.TemporaryDirectory(prefix="hitl-tests-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o711)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(server_home: Path) -> Iterator[RabbitMQ]:
+    """A private RabbitMQ node with the management API, for the whole session."""
+    server = PrivateRabbitMQ(server_home / "rabbitmq", server_home / "rabbitmq.log", fast=True)
+    try:
+        server.start()
+    except ServerError as error:
+        cannot_run(str(error))
+    try:
+        server.wait_ready()
+        with httpx.Client(base_url=server.api_url, timeout=10) as api:
+            yield RabbitMQ(server, api)
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A fresh virtual host with the tunables policy, deleted afterwards with all that is in it."""
+    vhost = f"test-{secrets.token_hex(4)}"
+    rights = {"configure": ".*", "write": ".*", "read": ".*"}
+    tunables = {key: value for key, value in TUNABLES.items() if key != "name"}
+    for path, body in (
+        (f"/vhosts/{vhost}", {}),
+        (f"/permissions/{vhost}/{USER}", rights),
+        (f"/policies/{vhost}/{TUNABLES['name']}", tunables),
+    ):
+        rabbitmq.api.put(path, json=body).raise_for_status()
+    yield rabbitmq.url_of(vhost)
+    rabbitmq.api.delete(f"/vhosts/{vhost}").raise_for_status()
+
+
+@pytest.fixture(scope="session")
+def postgres(server_home: Path) -> Iterator[Postgres]:
+    """A private Postgres cluster for the whole session."""
+    server = PrivatePostgres(server_home / "postgres", server_home / "postgres.log", fast=True)
+    try:
+        server.start()
+    except ServerError as error:
+        cannot_run(str(error))
+    try:
+        server.wait_ready()
+        yield Postgres(server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with this project's tables, to make others from by a file copy."""
+    postgres.run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    migrate(postgres.url_of(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """A fresh database with this project's tables, dropped afterwards."""
+    name = f"test_{secrets.token_hex(4)}"
+    postgres.run(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(migrated)
+        )
+    )
+    yield postgres.url_of(name)
+    # FORCE: a test that has failed may have left a connection open.
+    postgres.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
