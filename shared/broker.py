@@ -75,6 +75,7 @@ class Broker:
         self._generation = 0
         self._blocked: str | None = None
         self._problem: str | None = "not connected yet"
+        self._cause: str | None = None  # the first thing that went wrong on this connection
         self._thread = threading.Thread(target=self._run, name=f"amqp-{name}", daemon=True)
 
     # -- for any thread ----------------------------------------------------------------------
@@ -141,7 +142,7 @@ class Broker:
 
     def _run(self) -> None:
         backoff = Retrying(
-            wait=wait_exponential_jitter(initial=0.2, max=10.0, jitter=0.5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=10.0, jitter=0.5),
             stop=stop_when_event_set(self._closing),
             sleep=sleep_using_event(self._closing),
             before_sleep=self._log_retry,
@@ -151,6 +152,7 @@ class Broker:
             backoff(self._live_once)  # returns when a connection that was ready has ended
 
     def _log_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
         logger.warning(
             "no connection to RabbitMQ; trying again",
             extra={
@@ -158,6 +160,8 @@ class Broker:
                 "attempt": state.attempt_number,
                 "problem": self._problem,
             },
+            # An error of our own on this thread must not hide behind a reconnect.
+            exc_info=None if isinstance(error, _NeverReady) else error,
         )
 
     def _live_once(self) -> None:
@@ -192,8 +196,8 @@ class Broker:
         self._channel = None
         self._blocked = None
         CONNECTION_UP.labels(self._name).set(0)
-        if self._problem is None:
-            self._problem = "connection lost"
+        self._problem = self._cause or "connection lost"
+        self._cause = None
         unconfirmed = self._confirms.abandon()
         left = [*unconfirmed, *self._delayed, *self._backlog]
         self._backlog = deque(publication for publication in left if publication.group.survives)
@@ -251,18 +255,18 @@ class Broker:
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if self._closing.is_set():
             return
-        self._problem = f"channel closed by the broker: {reason}"
+        self._cause = f"channel closed by the broker: {reason}"
         logger.warning("channel closed by the broker", extra={"problem": str(reason)})
         self._close_connection()
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:
-        self._problem = "consumer cancelled by the broker: was a queue deleted?"
-        logger.warning(self._problem)
+        self._cause = "consumer cancelled by the broker: was a queue deleted?"
+        logger.warning(self._cause)
         self._close_connection()
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException | str) -> None:
         if not self._closing.is_set():
-            self._problem = self._problem or f"connection lost: {reason!r}"
+            self._cause = self._cause or f"connection lost: {reason}"
         connection.ioloop.stop()
 
     def _close_connection(self) -> None:

@@ -1,8 +1,10 @@
 """How does a program reach Postgres, and how does the schema get there?"""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
+from time import monotonic
 
 import psycopg2
 from alembic import command
@@ -86,6 +88,34 @@ def sqlstate(error: DBAPIError | psycopg2.Error) -> str | None:
     """The five characters of https://www.postgresql.org/docs/current/errcodes-appendix.html."""
     state = getattr(_driver_error(error), "pgcode", None)
     return state if isinstance(state, str) else None
+
+
+def refusal(error: DBAPIError | psycopg2.Error) -> str:
+    """Why Postgres refused, without the values (its detail and context would quote them)."""
+    diagnosis = getattr(_driver_error(error), "diag", None)
+    message = getattr(diagnosis, "message_primary", None) or type(_driver_error(error)).__name__
+    return f"{message} (SQLSTATE {sqlstate(error)})"
+
+
+def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | None]:
+    """A check for `Lifecycle.add_check`: None while Postgres answers; asked at most every
+    `keep_seconds`."""
+    answer: str | None = None
+    asked = -inf
+
+    def probe() -> str | None:
+        nonlocal answer, asked
+        if monotonic() - asked >= keep_seconds:
+            try:
+                with database_errors(), engine.connect() as connection:
+                    connection.execute(text("SELECT 1"))
+                answer = None
+            except Overloaded as error:
+                answer = str(error)
+            asked = monotonic()
+        return answer
+
+    return probe
 
 
 def _driver_error(error: DBAPIError | psycopg2.Error) -> BaseException:

@@ -43,6 +43,8 @@ class Lifecycle:
                 found[name] = problem
         if self.stopping.is_set():
             found["lifecycle"] = "stopping"
+        elif not self._checks:
+            found["lifecycle"] = "starting"
         return found
 
 

@@ -38,4 +38,6 @@ def configure(service: str, level: str) -> None:
     root.setLevel(logging.WARNING)
     for name in ("shared", "services", "hitl"):
         logging.getLogger(name).setLevel(level)
+    # shared.broker says in one line what pika says in six.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)

@@ -28,7 +28,7 @@ Seconds = Annotated[tuple[Annotated[int, Field(gt=0)], ...], BeforeValidator(_co
 
 
 class Settings(BaseModel):
-    """Every setting, its default and its unit. In the environment: `HITL_` + the name in capitals."""
+    """Every setting with its default. In the environment: `HITL_` + the name in capitals."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

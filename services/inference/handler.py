@@ -1,0 +1,112 @@
+"""How does a producer's message become a scored item?"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.inference.classifier import Classifier
+from services.inference.classifier import Prediction as Scores
+from shared.clock import Clock
+from shared.envelope import encode
+from shared.errors import Permanent, Retryable
+from shared.events import ItemScored, ItemSubmitted, Prediction
+from shared.messages import Delivery
+from shared.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
+from shared.submissions import read_submission
+from shared.tracing import trace_of
+from shared.worker import Result
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one queue's items are scored for, and by which model."""
+
+    workflow: str
+    classifier: Classifier
+
+
+class InferenceHandler:
+    """Reads, scores and answers; what one text does to the model, its neighbours do not notice."""
+
+    def __init__(self, served: Mapping[str, Served], *, max_body_bytes: int, clock: Clock) -> None:
+        """`served` is by queue."""
+        self._served = served
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+
+    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        """One `item.scored` per readable item.
+
+        Raises:
+            Permanent, Retryable, Exception: the model failed on the batch; the worker bisects it.
+        """
+        results: list[Result] = [()] * len(batch)
+        readable: dict[str, list[tuple[int, ItemSubmitted]]] = {}
+        for index, delivery in enumerate(batch):
+            try:
+                submitted = self._read(delivery)
+            except Permanent as error:
+                results[index] = error
+            else:
+                readable.setdefault(delivery.queue, []).append((index, submitted))
+        for queue, entries in readable.items():
+            served = self._served[queue]
+            scores = self._score(served.classifier, [event.item.text for _, event in entries])
+            for (index, submitted), score in zip(entries, scores, strict=True):
+                event = self._scored(served, submitted, score)
+                results[index] = (
+                    encode(event, source="inference", traceparent=trace_of(batch[index])),
+                )
+        return results
+
+    def _read(self, delivery: Delivery) -> ItemSubmitted:
+        submitted = read_submission(
+            delivery,
+            workflow=self._served[delivery.queue].workflow,
+            max_body_bytes=self._max_body_bytes,
+            clock=self._clock,
+        )
+        if submitted is None:  # only where an id is required, and here it is not
+            raise Permanent("schema", "id: missing")
+        return submitted
+
+    def _score(self, classifier: Classifier, texts: list[str]) -> list[Scores]:
+        INFERENCE_BATCH_SIZE.observe(len(texts))
+        try:
+            return classifier.classify(texts)
+        except Permanent:
+            raise
+        except MemoryError as error:
+            raise Retryable(f"out of memory on {len(texts)} texts") from error
+        except Exception as error:
+            if len(texts) == 1:
+                why = f"{type(error).__name__}: {error}"
+                raise Permanent("unscorable", f"the model failed on this text: {why}") from error
+            raise
+
+    def _scored(self, served: Served, submitted: ItemSubmitted, scores: Scores) -> ItemScored:
+        model = served.classifier
+        distribution = dict(zip(model.labels, scores.distribution, strict=True))
+        label = max(distribution, key=distribution.__getitem__)
+        confidence = distribution[label]
+        now = self._clock()
+        PREDICTIONS.labels(served.workflow, label, model.model_version).inc()
+        CONFIDENCE.labels(served.workflow).observe(confidence)
+        age = (now - submitted.item.received_at).total_seconds()
+        ITEM_AGE.labels("scored").observe(max(age, 0.0))
+        return ItemScored(
+            workflow=served.workflow,
+            occurred_at=now,
+            item=submitted.item,
+            prediction=Prediction(
+                label=label,
+                confidence=confidence,
+                distribution=distribution,
+                model_version=model.model_version,
+                tokens=scores.tokens,
+                windows=scores.windows,
+                truncated=scores.truncated,
+            ),
+        )

@@ -1,0 +1,271 @@
+"""Does the runtime keep its promises on a real broker?"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from pydantic import SecretStr
+
+from shared.errors import Overloaded, Permanent, Retryable
+from shared.lifecycle import Lifecycle
+from shared.messages import Delivery, Outgoing
+from shared.settings import Settings
+from shared.topology import ROUTER_QUEUE, topology
+from shared.worker import Result, Worker
+from tests.outside import Outsider, outsider, until
+
+SETTINGS = {"retry_delays_seconds": (1, 2), "shutdown_seconds": 10.0}
+
+
+def forward(delivery: Delivery) -> Sequence[Outgoing]:
+    """A handler's output: the same body as an accepted item, with the delivery's id."""
+    return (
+        Outgoing(
+            "hitl.events", "item.accepted.sentiment", delivery.body, delivery.message_id or "none"
+        ),
+    )
+
+
+@dataclass
+class Recorder:
+    """Handles each delivery by `act` and remembers the batches it was given."""
+
+    act: Callable[[Delivery], Result] = forward
+    before: Callable[[Sequence[Delivery]], None] = lambda batch: None
+    batches: list[list[bytes]] = field(default_factory=list)
+
+    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        self.batches.append([delivery.body for delivery in batch])
+        self.before(batch)
+        return [self.act(delivery) for delivery in batch]
+
+    @property
+    def seen(self) -> list[bytes]:
+        return [body for batch in self.batches for body in batch]
+
+
+@contextmanager
+def working(
+    amqp_url: str,
+    handler: Recorder,
+    *,
+    prefetch: int = 100,
+    max_batch: int = 50,
+    **settings: object,
+) -> Iterator[Lifecycle]:
+    """A router-like worker in a thread; stopped in order at the end."""
+    chosen = Settings.model_validate({**SETTINGS, "amqp_url": SecretStr(amqp_url), **settings})
+    lifecycle = Lifecycle()
+    worker = Worker(
+        service="test",
+        settings=chosen,
+        topology=topology(["sentiment"], chosen.retry_delays_seconds),
+        lifecycle=lifecycle,
+        queues=[ROUTER_QUEUE],
+        handler=handler,
+        prefetch=prefetch,
+        max_batch=max_batch,
+    )
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        until(lambda: not lifecycle.problems(), what="the worker being ready")
+        yield lifecycle
+    finally:
+        lifecycle.stopping.set()
+        thread.join(20)
+        assert not thread.is_alive(), "the worker stops within its deadline"
+
+
+def scored(program: Outsider, *bodies: str) -> None:
+    for body in bodies:
+        program.publish(
+            body, exchange="hitl.events", routing_key="item.scored.sentiment", message_id=body
+        )
+
+
+@pytest.fixture
+def program(amqp_url: str) -> Iterator[Outsider]:
+    with outsider(amqp_url) as one:
+        yield one
+
+
+def test_every_input_gives_its_output_and_is_acked(amqp_url: str, program: Outsider) -> None:
+    with working(amqp_url, Recorder()):
+        scored(program, *(f"m{number}" for number in range(300)))
+        received = program.take("hitl.sentiment.accepted", 300)
+        until(lambda: program.ready(ROUTER_QUEUE) == 0)
+    assert [message.body.decode() for message in received] == [f"m{n}" for n in range(300)]
+    assert all(message.persistent for message in received)
+    # Stopped in order, the worker leaves nothing behind that would be delivered again.
+    assert program.drain(ROUTER_QUEUE) == []
+
+
+def test_an_input_is_not_acked_before_its_output_is_confirmed(
+    amqp_url: str, program: Outsider
+) -> None:
+    """The accepted queue is full, so the broker refuses the output: the input stays ours."""
+    handler = Recorder()
+    with working(amqp_url, handler):
+        program.delete("hitl.sentiment.accepted")
+        program.declare(
+            "hitl.sentiment.accepted",
+            **{"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 1},
+        )
+        program.bind("hitl.sentiment.accepted", "hitl.events", "item.accepted.sentiment")
+        scored(program, *(f"m{number}" for number in range(6)))
+        until(lambda: len(handler.seen) == 6)
+        time.sleep(0.5)
+        taken = {message.message_id for message in program.drain("hitl.sentiment.accepted")}
+        assert len(taken) < 6, "the full queue must have refused some"
+        # When there is room again the refused ones arrive, under the ids they had.
+        deadline = time.monotonic() + 30
+        while len(taken) < 6 and time.monotonic() < deadline:
+            taken |= {message.message_id for message in program.drain("hitl.sentiment.accepted")}
+            time.sleep(0.05)
+    assert taken == {f"m{number}" for number in range(6)}
+    assert handler.seen == [f"m{n}".encode() for n in range(6)], "nothing was handled twice"
+
+
+def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
+    amqp_url: str, program: Outsider
+) -> None:
+    with working(amqp_url, Recorder(), shutdown_seconds=1.0):
+        program.delete("hitl.sentiment.accepted")
+        program.delete("hitl.log")  # now nothing is bound: the output comes back as unroutable
+        scored(program, "m1")
+        time.sleep(0.5)
+    assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
+
+
+def test_a_permanent_failure_is_a_dead_letter_with_a_reason_and_an_event(
+    amqp_url: str, program: Outsider
+) -> None:
+    with working(amqp_url, Recorder(act=lambda _: Permanent("schema", "text: missing"))):
+        scored(program, "bad")
+        [letter] = program.take("hitl.router.dlq", 1)
+        events = program.take("hitl.log", 2)
+    assert letter.body == b"bad"
+    assert letter.headers["x-hitl-reason"] == "schema"
+    assert letter.headers["x-hitl-error"] == "text: missing"
+    failed = json.loads(events[-1].body)
+    assert events[-1].routing_key == "item.failed.sentiment"
+    assert (failed["reason"], failed["queue"]) == ("schema", "hitl.router")
+
+
+def test_a_retryable_failure_comes_back_later_and_at_last_is_set_aside(
+    amqp_url: str, program: Outsider
+) -> None:
+    seen: list[tuple[float, str, str]] = []
+
+    def fail(delivery: Delivery) -> Result:
+        seen.append((time.monotonic(), delivery.exchange, delivery.routing_key))
+        return Retryable("the oracle sleeps")
+
+    with working(amqp_url, Recorder(act=fail)):
+        scored(program, "m1")
+        [letter] = program.take("hitl.router.dlq", 1)
+    assert letter.headers["x-hitl-reason"] == "retries_exhausted"
+    assert letter.headers["x-attempt"] == 3
+    assert len(seen) == 3, "the first try and one for each delay"
+    assert seen[1][0] - seen[0][0] >= 0.45
+    assert seen[2][0] - seen[1][0] >= 0.95
+    # It looks the same on every try, though it came back through the default exchange.
+    assert {(exchange, key) for _, exchange, key in seen} == {
+        ("hitl.events", "item.scored.sentiment")
+    }
+
+
+def test_an_exception_is_isolated_to_the_message_that_causes_it(
+    amqp_url: str, program: Outsider
+) -> None:
+    def explode(batch: Sequence[Delivery]) -> None:
+        if any(delivery.body == b"bomb" for delivery in batch):
+            raise ZeroDivisionError("boom")
+
+    with working(amqp_url, Recorder(before=explode)):
+        scored(program, "warm-up")
+        program.take("hitl.sentiment.accepted", 1)
+        scored(program, *(f"m{number}" for number in range(20)), "bomb", "last")
+        received = program.take("hitl.sentiment.accepted", 21)
+        [letter] = program.take("hitl.router.dlq", 1)
+    assert {message.body.decode() for message in received} == {
+        *(f"m{number}" for number in range(20)), "last",
+    }  # fmt: skip
+    assert letter.body == b"bomb"
+    assert "ZeroDivisionError" in letter.headers["x-hitl-error"]
+
+
+def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
+    amqp_url: str, program: Outsider
+) -> None:
+    calls = []
+
+    def away_at_first(batch: Sequence[Delivery]) -> None:
+        calls.append(len(batch))
+        if len(calls) < 4:
+            raise Overloaded("the database is away")
+
+    with working(amqp_url, Recorder(before=away_at_first)) as lifecycle:
+        scored(program, "m1")
+        until(lambda: lifecycle.problems().get("overload") == "the database is away")
+        program.take("hitl.sentiment.accepted", 1)
+        until(lambda: not lifecycle.problems(), what="being ready again")
+        assert program.ready("hitl.router.dlq") == 0
+    assert len(calls) == 4
+
+
+def test_too_many_dead_letters_in_a_row_pause_the_consumer(
+    amqp_url: str, program: Outsider
+) -> None:
+    handler = Recorder(act=lambda _: Permanent("unscorable", "wrong model"))
+    with working(
+        amqp_url, handler, prefetch=5, max_batch=1, breaker_failures=5, breaker_pause_seconds=60
+    ) as lifecycle:
+        scored(program, *(f"m{number}" for number in range(100)))
+        until(lambda: "dead_letters" in lifecycle.problems())
+        time.sleep(0.5)
+        assert program.ready("hitl.router.dlq") <= 15, "the queue was not emptied into the DLQ"
+        assert program.ready(ROUTER_QUEUE) >= 80
+
+
+def test_slow_start_takes_redelivered_messages_one_at_a_time(
+    amqp_url: str, program: Outsider
+) -> None:
+    """A consumer died with five messages in hand. The next one must not prefetch them together:
+    whichever of them killed it would cost its neighbours a delivery each time."""
+    with working(amqp_url, Recorder()):
+        pass
+    scored(program, *(f"m{number}" for number in range(5)))
+    with outsider(amqp_url) as dying:
+        dying.hold(ROUTER_QUEUE, 5)
+    scored(program, *(f"n{number}" for number in range(100)))
+    handler = Recorder(before=lambda _: time.sleep(0.01))
+    with working(amqp_url, handler):
+        program.take("hitl.sentiment.accepted", 105)
+    sizes = [len(batch) for batch in handler.batches]
+    assert sizes[:5] == [1] * 5, "the redelivered ones came alone"
+    assert max(sizes) > 5, "then it went to full speed"
+
+
+def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
+    amqp_url: str, program: Outsider
+) -> None:
+    with working(amqp_url, Recorder()):
+        pass
+    scored(program, "killer")
+    for _ in range(5):
+        with outsider(amqp_url) as dying:
+            dying.hold(ROUTER_QUEUE, 1)
+    scored(program, "innocent")
+    handler = Recorder()
+    with working(amqp_url, handler):
+        [letter] = program.take("hitl.router.dlq", 1)
+        [received] = program.take("hitl.sentiment.accepted", 1)
+    assert (letter.body, letter.headers["x-hitl-reason"]) == (b"killer", "delivery_limit")
+    assert received.body == b"innocent"
+    assert b"killer" not in handler.seen, "the handler never saw it again"

@@ -1,0 +1,73 @@
+"""Is a failing message delayed, counted and at last set aside, with everything it came with?"""
+
+from shared.errors import Permanent, Retryable
+from shared.messages import Delivery, Outgoing
+from shared.retry import RetryPolicy, dead_letter
+
+POLICY = RetryPolicy((5, 30), delivery_limit=5)
+
+
+def delivery(**headers: object) -> Delivery:
+    return Delivery(
+        queue="hitl.router",
+        exchange="hitl.events",
+        routing_key="item.scored.sentiment",
+        body=b"{}",
+        headers=headers,
+        tag=1,
+        message_id="m1",
+    )
+
+
+def test_each_failure_goes_to_the_next_delay_and_then_to_a_person() -> None:
+    message = delivery(traceparent="t")
+    delays = []
+    while True:
+        after = POLICY.after(message, Retryable("away"), jitter=0.0)
+        if isinstance(after, Permanent):
+            break
+        delays.append((after.routing_key, after.expiration_ms))
+        assert after.message_id == "m1"
+        assert after.headers["traceparent"] == "t"
+        message = delivery(**after.headers)
+    assert delays == [("hitl.router.retry.5s", 5_000), ("hitl.router.retry.30s", 30_000)]
+    assert after.reason == "retries_exhausted"
+    assert "failed 3 times" in after.detail
+
+
+def test_jitter_only_ever_shortens_the_delay_and_by_half_at_most() -> None:
+    after = POLICY.after(delivery(), Retryable("away"), jitter=0.999)
+    assert isinstance(after, Outgoing)
+    assert 2_500 <= (after.expiration_ms or 0) <= 5_000
+
+
+def test_a_copy_remembers_where_it_was_first_published() -> None:
+    after = POLICY.after(delivery(), Retryable("away"), jitter=0.0)
+    assert isinstance(after, Outgoing)
+    assert after.headers["x-hitl-exchange"] == "hitl.events"
+    assert after.headers["x-hitl-routing-key"] == "item.scored.sentiment"
+
+
+def test_the_brokers_own_death_record_is_left_behind() -> None:
+    after = POLICY.after(
+        delivery(**{"x-death": [{}], "x-delivery-count": 3}), Retryable("away"), jitter=0.0
+    )
+    assert isinstance(after, Outgoing)
+    assert not {"x-death", "x-delivery-count"} & set(after.headers)
+
+
+def test_a_message_that_ends_its_consumer_is_stopped_at_the_limit() -> None:
+    assert POLICY.died_too_often(delivery(**{"x-delivery-count": 4})) is None
+    error = POLICY.died_too_often(delivery(**{"x-delivery-count": 5}))
+    assert error is not None
+    assert error.reason == "delivery_limit"
+    assert POLICY.died_too_often(delivery(**{"x-acquired-count": 5})) is not None
+
+
+def test_a_dead_letter_says_why_in_its_headers() -> None:
+    letter = dead_letter(delivery(), Permanent("schema", "text: missing"), failed_at="now")
+    assert letter.routing_key == "hitl.router.dlq"
+    assert letter.body == b"{}"
+    assert letter.headers["x-hitl-reason"] == "schema"
+    assert letter.headers["x-hitl-error"] == "text: missing"
+    assert letter.headers["x-hitl-queue"] == "hitl.router"
