@@ -1,0 +1,124 @@
+"""What becomes of a batch from `hitl.log`? Rows, committed before any message of it is acked."""
+
+import logging
+from collections.abc import Collection, Sequence
+
+import psycopg2
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from services.logger.projection import utc
+from services.logger.rows import EventRow, read_event, read_item
+from services.logger.store import Written, write
+from shared.clock import Clock
+from shared.database import database_errors, is_bad_data, refusal
+from shared.envelope import encode
+from shared.errors import Permanent
+from shared.events import ItemAccepted, ItemFailed, ItemReviewed
+from shared.messages import Delivery, Outgoing
+from shared.metrics import ITEM_AGE, LOGGER_ROWS
+from shared.submissions import excerpt, guess_id
+from shared.topology import ITEMS, UNROUTABLE
+from shared.tracing import trace_of
+from shared.worker import Result
+from shared.workflows import workflow_of
+
+logger = logging.getLogger(__name__)
+
+
+class Logger:
+    """Writes every event once and keeps each item's row up to date. Any number may run."""
+
+    def __init__(
+        self, engine: Engine, *, workflows: Collection[str], max_body_bytes: int, clock: Clock
+    ) -> None:
+        """`workflows` are those that items may be sent to."""
+        self._engine = engine
+        self._workflows = frozenset(workflows)
+        self._max_body_bytes = max_body_bytes
+        self._clock = clock
+        self._event_rows = LOGGER_ROWS.labels("event")
+        self._item_rows = LOGGER_ROWS.labels("item")
+        self._accepted_age = ITEM_AGE.labels("accepted")
+        self._reviewed_age = ITEM_AGE.labels("reviewed")
+
+    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        """Returns after the commit.
+
+        Raises:
+            Overloaded: Postgres is away; of the batch, all, some or nothing was written.
+        """
+        results: list[Result] = [()] * len(batch)
+        rows: list[tuple[int, EventRow]] = []
+        for position, delivery in enumerate(batch):
+            try:
+                row = self._read(delivery)
+            except Permanent as error:
+                results[position] = error
+                continue
+            if isinstance(row, Outgoing):
+                results[position] = (row,)
+            elif row is not None:
+                rows.append((position, row))
+        if rows:
+            with database_errors():
+                refused = self._write(rows)
+            for position, reason in refused.items():
+                results[position] = reason
+        return results
+
+    def _read(self, delivery: Delivery) -> EventRow | Outgoing | None:
+        if delivery.exchange != ITEMS:
+            return read_event(delivery)
+        # A message that came by way of the alternate exchange still names the one it was sent to:
+        # only its routing key tells that nobody takes it.
+        if delivery.routing_key not in self._workflows:
+            return self._unknown_workflow(delivery)
+        return read_item(
+            delivery, delivery.routing_key, max_body_bytes=self._max_body_bytes, clock=self._clock
+        )
+
+    def _unknown_workflow(self, delivery: Delivery) -> Outgoing:
+        """Says that the message lies in `hitl.unroutable`, so that it shows as a failed item."""
+        key = delivery.routing_key
+        workflow = "unknown" if "." in key else workflow_of(UNROUTABLE, key)
+        row = read_item(delivery, workflow, max_body_bytes=self._max_body_bytes, clock=self._clock)
+        known = ", ".join(sorted(self._workflows))
+        failed = ItemFailed(
+            workflow=workflow,
+            occurred_at=self._clock(),
+            failed_item_id=guess_id(delivery) if row is None else row.event.item_id,
+            queue=UNROUTABLE,
+            reason="unknown_workflow",
+            detail=f"routing key {key[:100]!r} is no workflow; there is {known}",
+            text=excerpt(delivery),
+        )
+        return encode(failed, source="logger", traceparent=trace_of(delivery))
+
+    def _write(self, rows: Sequence[tuple[int, EventRow]]) -> dict[int, Permanent]:
+        """The refused ones by position; bisects until each stands alone and all others are in."""
+        try:
+            self._count(write(self._engine, [row for _, row in rows]))
+        except (DBAPIError, psycopg2.Error) as error:
+            if not is_bad_data(error):
+                raise
+            if len(rows) == 1:
+                return {rows[0][0]: Permanent("rejected_by_database", refusal(error))}
+            logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(rows)})
+        else:
+            return {}
+        middle = len(rows) // 2
+        return self._write(rows[:middle]) | self._write(rows[middle:])
+
+    def _count(self, written: Written) -> None:
+        self._event_rows.inc(len(written.events))
+        self._item_rows.inc(written.items)
+        now = self._clock()
+        for row in written.events:
+            event = row.event
+            if isinstance(event, ItemAccepted | ItemReviewed):
+                age = (now - utc(event.item.received_at)).total_seconds()
+                stage = (
+                    self._accepted_age if isinstance(event, ItemAccepted) else self._reviewed_age
+                )
+                stage.observe(max(age, 0.0))

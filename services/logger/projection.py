@@ -1,0 +1,220 @@
+"""What does an event say about its item, and what do several say together?
+
+Pure. `merge` is commutative and associative over an item's events, so that the order in which they
+arrive, the batches they fall into and the loggers that take them do not show in the row.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from shared.events import (
+    Event,
+    ItemAccepted,
+    ItemEvent,
+    ItemFailed,
+    ItemReviewed,
+    ItemReviewRequested,
+    ItemScored,
+    ItemSubmitted,
+    Prediction,
+    RouteReason,
+)
+from shared.topology import ROUTER_QUEUE
+
+# How far an item has come. A failure ranks below the stage that it kept the item from, so that a
+# replay that succeeds outranks it; a reopened decision outranks the one before.
+FAILED_AT_INFERENCE = 0
+SCORED = 10
+FAILED_AT_ROUTER = 15
+ROUTED = 20
+FAILED_AT_REVIEW = 25
+REVIEWED = 30
+
+# The columns that change together: all of them say what the event of the highest rank says.
+STATUS_COLUMNS = (
+    "status",
+    "progress",
+    "status_at",
+    "final_label",
+    "reviewer",
+    "failure",
+    "reviewed_at",
+)
+# The columns that an event may not mention: then they say what a lower-ranked one says.
+KNOWN_COLUMNS = (
+    "ai_label",
+    "confidence",
+    "distribution",
+    "model_version",
+    "policy_version",
+    "reasons",
+    "trace_id",
+    "scored_at",
+    "routed_at",
+)
+
+
+@dataclass(slots=True)
+class ItemFacts:
+    """A row of `item`, as far as it is known. Without `metadata` the text is only an excerpt."""
+
+    workflow: str
+    id: str
+    status: str
+    progress: int
+    status_at: datetime
+    final_label: str | None = None
+    reviewer: str | None = None
+    failure: str | None = None
+    reviewed_at: datetime | None = None
+    text: str | None = None
+    metadata: dict[str, Any] | None = None
+    ai_label: str | None = None
+    confidence: float | None = None
+    distribution: dict[str, float] | None = None
+    model_version: str | None = None
+    policy_version: str | None = None
+    reasons: list[dict[str, str]] | None = None
+    trace_id: str | None = None
+    received_at: datetime | None = None
+    scored_at: datetime | None = None
+    routed_at: datetime | None = None
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        """Progress; the rest only decides, always in the same way, between equals."""
+        return self.progress, self.status, self.failure or ""
+
+
+def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
+    """One row per item from events with their trace ids, sorted by the item's key."""
+    rows: dict[tuple[str, str], ItemFacts] = {}
+    for event, trace_id in events:
+        told = facts(event, trace_id)
+        if told is not None:
+            key = (told.workflow, told.id)
+            known = rows.get(key)
+            rows[key] = told if known is None else merge(known, told)
+    return [rows[key] for key in sorted(rows)]
+
+
+def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
+    """What one event says; None for `item.submitted`: no status says that nothing has happened yet,
+    and every later event brings the text again."""
+    match event:
+        case ItemSubmitted():
+            return None
+        case ItemFailed():
+            return ItemFacts(
+                workflow=event.workflow,
+                id=event.item_id,
+                status="FAILED",
+                progress=_failure_rank(event.queue),
+                status_at=utc(event.occurred_at),
+                failure=f"{event.reason} at {event.queue}: {event.detail}",
+                text=event.text,
+                trace_id=trace_id,
+            )
+        case ItemScored():
+            row = _item_facts(event, "SCORED", SCORED, event.prediction, trace_id)
+            row.scored_at = row.status_at
+        case ItemAccepted():
+            row = _item_facts(event, "AI_ACCEPTED", ROUTED, event.prediction, trace_id)
+            row.status_at = row.routed_at = utc(event.decision.decided_at)
+            row.final_label = event.decision.label
+            row.policy_version = event.decision.policy_version
+            row.reasons = _plain(event.decision.reasons)
+        case ItemReviewRequested():
+            row = _item_facts(event, "HUMAN_REVIEW", ROUTED, event.prediction, trace_id)
+            row.status_at = row.routed_at = utc(event.routing.routed_at)
+            row.policy_version = event.routing.policy_version
+            row.reasons = _plain(event.routing.reasons)
+        case ItemReviewed():
+            agreed = event.decision.label == event.prediction.label
+            status = "HUMAN_ACCEPTED" if agreed else "HUMAN_CORRECTED"
+            rank = REVIEWED + event.review.revision - 1
+            row = _item_facts(event, status, rank, event.prediction, trace_id)
+            row.status_at = row.reviewed_at = utc(event.decision.decided_at)
+            row.final_label = event.decision.label
+            row.reviewer = event.decision.reviewer
+            row.policy_version = event.decision.policy_version
+            row.reasons = _plain(event.decision.reasons)
+        case _:
+            raise AssertionError(f"no projection for {event.type}")
+    return row
+
+
+def merge(one: ItemFacts, other: ItemFacts) -> ItemFacts:
+    """What two rows about the same item say together; `services.logger.store` says it in SQL."""
+    high, low = (other, one) if other.rank > one.rank else (one, other)
+    if high.metadata is None and (low.metadata is not None or high.text is None):
+        text, metadata = low.text, low.metadata
+    else:
+        text, metadata = high.text, high.metadata
+    return ItemFacts(
+        high.workflow,
+        high.id,
+        high.status,
+        high.progress,
+        high.status_at,
+        high.final_label,
+        high.reviewer,
+        high.failure,
+        high.reviewed_at,
+        text,
+        metadata,
+        high.ai_label if high.ai_label is not None else low.ai_label,
+        high.confidence if high.confidence is not None else low.confidence,
+        high.distribution if high.distribution is not None else low.distribution,
+        high.model_version if high.model_version is not None else low.model_version,
+        high.policy_version if high.policy_version is not None else low.policy_version,
+        high.reasons if high.reasons is not None else low.reasons,
+        high.trace_id if high.trace_id is not None else low.trace_id,
+        _earlier(high.received_at, low.received_at),
+        high.scored_at if high.scored_at is not None else low.scored_at,
+        high.routed_at if high.routed_at is not None else low.routed_at,
+    )
+
+
+def utc(time: datetime) -> datetime:
+    """The same time; one that a foreign program sent without a zone counts as UTC."""
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
+def _item_facts(
+    event: ItemEvent, status: str, progress: int, prediction: Prediction, trace_id: str | None
+) -> ItemFacts:
+    item = event.item
+    return ItemFacts(
+        workflow=event.workflow,
+        id=item.id,
+        status=status,
+        progress=progress,
+        status_at=utc(event.occurred_at),
+        text=item.text,
+        metadata=item.metadata,
+        ai_label=prediction.label,
+        confidence=prediction.confidence,
+        distribution=prediction.distribution,
+        model_version=prediction.model_version,
+        trace_id=trace_id,
+        received_at=utc(item.received_at),
+    )
+
+
+def _failure_rank(queue: str) -> int:
+    if queue == ROUTER_QUEUE:
+        return FAILED_AT_ROUTER
+    return FAILED_AT_REVIEW if queue.endswith(".review") else FAILED_AT_INFERENCE
+
+
+def _plain(reasons: Iterable[RouteReason]) -> list[dict[str, str]]:
+    return [{"code": reason.code, "text": reason.text} for reason in reasons]
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return min(one, other)
