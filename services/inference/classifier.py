@@ -146,7 +146,7 @@ def _read(model: str, device: torch.device) -> Model:
         return embedded.load_adapter(embedded.SHIPPED_ADAPTER, "embedded", device)
     if (folder / "adapter_config.json").is_file():
         return embedded.load_adapter(folder, folder.resolve().name, device)
-    if folder.is_dir():
+    if model and folder.is_dir():
         return pretrained.load_folder(folder, folder.resolve().name, device)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):
         raise ConfigurationError(
