@@ -1,0 +1,229 @@
+"""Does a running router follow its policy file, and never a bad one?"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from services.router.policy_feed import PolicyFeed
+from shared.broker import Broker
+from shared.envelope import encode
+from shared.errors import ConfigurationError
+from shared.events import Item, ItemScored, Prediction
+from shared.messages import Outgoing
+from shared.settings import Settings
+from shared.topology import topology
+from shared.workflows import Workflow
+from tests.outside import outsider
+
+ROOT = Path(__file__).parents[2]
+WORKFLOW = Workflow(name="sentiment", labels=("negative", "positive"))
+HEAD = '[workflow]\nname = "sentiment"\nlabels = ["negative", "positive"]\n[policy]\n'
+HOT_RELOAD_SECONDS = 2.0
+
+
+def write(folder: Path, policy: str) -> None:
+    (folder / "sentiment.toml").write_text(HEAD + policy, encoding="utf-8")
+
+
+def refused() -> float | None:
+    return REGISTRY.get_sample_value("hitl_policy_refused", {"workflow": "sentiment"})
+
+
+@contextmanager
+def watching(folder: Path, *, salted: bool = True) -> Iterator[PolicyFeed]:
+    feed = PolicyFeed(folder, {"sentiment": WORKFLOW}, salted=salted)
+    stopping = threading.Event()
+    thread = threading.Thread(target=feed.watch, args=(stopping,))
+    thread.start()
+    try:
+        yield feed
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def threshold(feed: PolicyFeed) -> float:
+    policy = feed.policy("sentiment")
+    assert policy is not None
+    return policy.threshold
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_saved_policy_is_live_within_two_seconds(tmp_path: Path) -> None:
+    # Given a feed on a file
+    write(tmp_path, "threshold = 0.5")
+    with watching(tmp_path) as feed:
+        assert threshold(feed) == 0.5
+        assert feed.policy("another") is None
+        # If I save another threshold, of the same length and with the same time stamp
+        before = os.stat(tmp_path / "sentiment.toml")
+        write(tmp_path, "threshold = 0.6")
+        os.utime(tmp_path / "sentiment.toml", ns=(before.st_atime_ns, before.st_mtime_ns))
+        # I expect it in use
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.6)
+        # and just so when the file is replaced instead of written
+        (tmp_path / "new").write_text(HEAD + "threshold = 0.7")
+        (tmp_path / "new").replace(tmp_path / "sentiment.toml")
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.7)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "threshold = 7",
+        "threshold = ",
+        "threshold = 0.6\nlabel_thresholds = { angry = 0.1 }",
+    ],
+)
+def test_an_invalid_policy_is_refused_and_the_last_good_one_stays(
+    tmp_path: Path, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, "threshold = 0.5")
+    with watching(tmp_path) as feed:
+        # If I save nonsense, I expect one error in the log and on the metric, and no change
+        write(tmp_path, bad)
+        assert within(HOT_RELOAD_SECONDS, lambda: refused() == 1)
+        time.sleep(1.1)  # two more looks: they must not repeat it
+        assert [r.message for r in caplog.records] == ["policy refused; the last good one stays"]
+        assert threshold(feed) == 0.5
+        # If I mend it, I expect the new policy
+        write(tmp_path, "threshold = 0.8")
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.8)
+        assert refused() == 0
+
+
+def test_a_file_that_is_gone_changes_nothing_until_it_is_back(tmp_path: Path) -> None:
+    write(tmp_path, "threshold = 0.5")
+    with watching(tmp_path) as feed:
+        (tmp_path / "sentiment.toml").unlink()
+        assert within(HOT_RELOAD_SECONDS, lambda: refused() == 1)
+        assert threshold(feed) == 0.5
+        write(tmp_path, "threshold = 0.5")
+        assert within(HOT_RELOAD_SECONDS, lambda: refused() == 0)
+
+
+def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
+    # Given a policy whose last line sends everything to people
+    write(tmp_path, 'threshold = 0.5\nalways_review = ["positive"]')
+    feed = PolicyFeed(tmp_path, {"sentiment": WORKFLOW})
+    # If an editor has written only half of a new file when the feed looks
+    write(tmp_path, "threshold = 0.4\n")
+    feed.look()
+    # I expect the old policy, until the file has stood still
+    write(tmp_path, 'threshold = 0.4\nalways_review = ["positive"]')
+    feed.look()
+    assert threshold(feed) == 0.5
+    feed.look()
+    policy = feed.policy("sentiment")
+    assert policy is not None
+    assert (policy.threshold, policy.always_review) == (0.4, ("positive",))
+
+
+def test_a_panel_without_a_secret_salt_is_refused(tmp_path: Path) -> None:
+    # Without a salt anybody who knows an id could tell whether it will be audited.
+    write(tmp_path, "threshold = 0.5\npanel = { rate = 0.1 }")
+    with pytest.raises(ConfigurationError, match="HITL_PANEL_SALT"):
+        PolicyFeed(tmp_path, {"sentiment": WORKFLOW}, salted=False)
+    assert PolicyFeed(tmp_path, {"sentiment": WORKFLOW}).policy("sentiment") is not None
+
+
+# -- the whole process -------------------------------------------------------------------------
+
+
+@contextmanager
+def router(amqp_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.router"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "AMQP_URL": amqp_url,
+            "HITL_WORKFLOWS_DIR": str(folder),
+            "HITL_ROUTER_PORT": "0",
+        },
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def scored(item_id: str) -> Outgoing:
+    now = datetime.now(UTC)
+    event = ItemScored(
+        workflow="sentiment",
+        occurred_at=now,
+        item=Item(id=item_id, text="fine", received_at=now),
+        prediction=Prediction(
+            label="positive",
+            confidence=0.7,
+            distribution={"positive": 0.7, "negative": 0.3},
+            model_version="m1",
+        ),
+    )
+    return encode(event, source="test", traceparent="")
+
+
+@pytest.fixture
+def broker(amqp_url: str) -> Iterator[Broker]:
+    """A publisher with the whole topology declared, as any service would."""
+    delays = Settings().retry_delays_seconds
+    broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], delays))
+    broker.start()
+    assert broker.wait_ready(20)
+    yield broker
+    broker.close()
+
+
+def test_a_running_router_routes_by_the_file_as_it_is_now(
+    amqp_url: str, broker: Broker, tmp_path: Path
+) -> None:
+    # Given a router that accepts from 0.5 on
+    write(tmp_path, "threshold = 0.5")
+    with router(amqp_url, tmp_path) as process, outsider(amqp_url) as client:
+        broker.publish([scored("before")])
+        (accepted,) = client.take("hitl.sentiment.accepted", 1)
+        # If I save 0.9 and then nonsense
+        write(tmp_path, "threshold = 0.9")
+        time.sleep(HOT_RELOAD_SECONDS)
+        write(tmp_path, "threshold = 99")
+        time.sleep(HOT_RELOAD_SECONDS)
+        # I expect a new item to go to a person, and the one from before to be what it was
+        broker.publish([scored("after"), scored("before")])
+        (asked,) = client.take("hitl.sentiment.review", 1)
+        assert b'"below_threshold"' in asked.body
+        (again,) = client.take("hitl.sentiment.accepted", 1)
+        assert again.message_id == accepted.message_id
+        # and an orderly end
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert b"policy refused; the last good one stays" in said
+
+
+def test_a_router_does_not_start_with_an_invalid_policy(amqp_url: str, tmp_path: Path) -> None:
+    write(tmp_path, "threshold = 99")
+    with router(amqp_url, tmp_path) as process:
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert b"sentiment.toml: threshold: Input should be less than or equal to 1, not 99" in said
+    assert b"Traceback" not in said

@@ -1,0 +1,202 @@
+"""Does the router say what the policy said, in full, and the same again for a duplicate?"""
+
+from datetime import UTC, datetime, timedelta
+
+from prometheus_client import REGISTRY
+
+from services.router.handler import Router
+from services.router.policy import Policy
+from shared.envelope import decode, encode
+from shared.errors import Permanent
+from shared.events import Event, Item, ItemAccepted, ItemReviewRequested, ItemScored, Prediction
+from shared.messages import Delivery, Outgoing
+from shared.tracing import trace_id
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
+
+
+def scored(
+    item_id: str = "a", confidence: float = 0.9, text: str = "fine", workflow: str = "sentiment"
+) -> ItemScored:
+    return ItemScored(
+        workflow=workflow,
+        occurred_at=NOW,
+        item=Item(id=item_id, text=text, metadata={"n": [1, None]}, received_at=NOW),
+        prediction=Prediction(
+            label="positive",
+            confidence=confidence,
+            distribution={"positive": confidence, "negative": 1 - confidence},
+            model_version="m1",
+        ),
+    )
+
+
+def delivered(message: Outgoing) -> Delivery:
+    return Delivery(
+        queue="hitl.router",
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        body=message.body,
+        headers=message.headers,
+        message_id=message.message_id,
+        tag=1,
+    )
+
+
+def delivery(event: Event) -> Delivery:
+    return delivered(encode(event, source="inference", traceparent=TRACE))
+
+
+class Desk:
+    """A router whose policy and clock a test can change."""
+
+    def __init__(self, threshold: float = 0.85, remembered_items: int = 10) -> None:
+        self.now = NOW
+        self.use(threshold=threshold)
+        self.router = Router(
+            lambda workflow: self.policy if workflow == "sentiment" else None,
+            salt="salt",
+            clock=lambda: self.now,
+            remembered_items=remembered_items,
+        )
+
+    def use(self, **content: object) -> None:
+        self.policy = Policy.from_mapping(content, ("negative", "positive"))
+
+    def send(self, event: Event) -> Outgoing:
+        (result,) = self.router.handle([delivery(event)])
+        assert not isinstance(result, Permanent), result
+        (message,) = result
+        return message
+
+
+def test_a_sure_item_leaves_as_accepted_with_the_whole_decision() -> None:
+    # Given an item that the model is sure of, if the router handles it
+    desk, event = Desk(), scored()
+    message = desk.send(event)
+    # I expect item.accepted, on the producer's trace, with everything downstream may ask
+    assert message.routing_key == "item.accepted.sentiment"
+    assert trace_id(str(message.headers["traceparent"])) == "ab" * 16
+    accepted = decode(delivered(message), ItemAccepted)
+    assert (accepted.item, accepted.prediction) == (event.item, event.prediction)
+    assert accepted.occurred_at == accepted.decision.decided_at == NOW
+    decision = accepted.decision.model_dump(mode="json", exclude={"decided_at", "sampling"})
+    assert decision == {
+        "label": "positive",
+        "decided_by": "ai",
+        "confidence": 0.9,
+        "model_version": "m1",
+        "policy_version": desk.policy.version,
+        "reasons": [{"code": "confident", "text": "confidence 0.90 reaches 0.85"}],
+        "threshold": 0.85,
+        "certificate_version": None,
+        "ai_label": "positive",
+        "reviewer": None,
+        "action": None,
+    }
+    assert accepted.decision.sampling is not None
+    assert (accepted.decision.sampling.q, accepted.decision.sampling.on_panel) == (0.0, False)
+    # and the message is what the envelope makes of that event
+    assert message.body == accepted.model_dump_json().encode()
+    assert message.message_id == str(accepted.event_id)
+
+
+def test_an_unsure_item_leaves_as_a_request_for_review_with_the_whole_routing() -> None:
+    desk = Desk()
+    desk.use(
+        threshold=0.85,
+        rules=[
+            {
+                "name": "r",
+                "when": {"min_characters": 1},
+                "then": "review",
+                "queue": "desk",
+                "priority": 7,
+                "due_minutes": 60,
+                "reason": "because",
+            }
+        ],
+    )
+    message = desk.send(scored(confidence=0.6))
+    assert message.routing_key == "item.review_requested.sentiment"
+    routing = decode(delivered(message), ItemReviewRequested).routing
+    assert [reason.code for reason in routing.reasons] == ["rule", "below_threshold"]
+    assert (routing.queue, routing.priority) == ("desk", 7)
+    assert routing.due_at == NOW + timedelta(hours=1)
+    assert (routing.threshold, routing.policy_version) == (0.85, desk.policy.version)
+    assert (routing.would_accept, routing.blind, routing.routed_at) == (False, False, NOW)
+    assert routing.sampling is not None
+
+
+def test_a_duplicate_gets_the_first_decision_whatever_has_changed_since() -> None:
+    # Given an item that was accepted
+    desk = Desk()
+    first = desk.send(scored())
+    # If the policy, the time, the model's answer and even the text change, and it comes again
+    desk.use(threshold=1.0)
+    desk.now += timedelta(minutes=1)
+    again = desk.send(scored(confidence=0.2, text="other"))
+    # I expect the same event: its id, its decision, its time
+    assert again.message_id == first.message_id
+    one, other = (decode(delivered(message), ItemAccepted) for message in (first, again))
+    assert (one.decision, one.prediction, one.occurred_at) == (
+        other.decision,
+        other.prediction,
+        other.occurred_at,
+    )
+    # while a new item is routed by the new policy
+    assert desk.send(scored("b")).routing_key == "item.review_requested.sentiment"
+
+
+def test_a_duplicate_within_one_batch_is_one_decision_and_counted_once() -> None:
+    labels = {"workflow": "sentiment", "route": "review", "reason": "below_threshold"}
+    before = REGISTRY.get_sample_value("hitl_routes_total", labels) or 0.0
+    results = Desk(threshold=1.0).router.handle([delivery(scored("twice"))] * 3)
+    bodies = {result[0].body for result in results if not isinstance(result, Permanent)}
+    assert (len(results), len(bodies)) == (3, 1)
+    assert REGISTRY.get_sample_value("hitl_routes_total", labels) == before + 1
+
+
+def test_the_same_id_in_two_workflows_is_two_items() -> None:
+    router = Router(
+        lambda workflow: Policy.from_mapping({"threshold": 0.0 if workflow == "a" else 1.0}),
+        salt="",
+        clock=lambda: NOW,
+    )
+    results = router.handle([delivery(scored(workflow="a")), delivery(scored(workflow="b"))])
+    keys = [result[0].routing_key for result in results if not isinstance(result, Permanent)]
+    assert keys == ["item.accepted.a", "item.review_requested.b"]
+
+
+def test_the_memory_forgets_the_item_that_was_not_seen_for_longest() -> None:
+    # Given a memory of two items, of which the first has come again
+    desk = Desk(remembered_items=2)
+    desk.send(scored("a"))
+    desk.send(scored("b"))
+    desk.send(scored("a"))
+    # If a third arrives and the policy changes, I expect the first to be known still
+    desk.send(scored("c"))
+    desk.use(threshold=1.0)
+    assert desk.send(scored("a")).routing_key == "item.accepted.sentiment"
+    assert desk.send(scored("b")).routing_key == "item.review_requested.sentiment"
+
+
+def test_what_cannot_be_routed_fails_alone() -> None:
+    # Given a batch with a foreign event, an unknown workflow, a broken body and a good item
+    good = delivery(scored("good"))
+    accepted = Desk().send(scored())
+    batch = [
+        delivered(accepted),
+        delivery(scored(workflow="unheard")),
+        Delivery("hitl.router", "hitl.events", "item.scored.sentiment", b"{", {}, 1),
+        good,
+    ]
+    # If the router handles it, I expect a reason for each, and the good one routed
+    results = Desk().router.handle(batch)
+    assert [r.reason if isinstance(r, Permanent) else len(r) for r in results] == [
+        "unknown_type",
+        "unknown_workflow",
+        "not_json",
+        1,
+    ]
