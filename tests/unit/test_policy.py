@@ -1,5 +1,6 @@
 """Does every scored item get one route, for all the right reasons, whatever the policy says?"""
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -364,6 +365,12 @@ def test_another_salt_or_workflow_draws_another_panel() -> None:
     assert hash01("s", "ab", "c") != hash01("s", "a", "bc")
 
 
+def test_an_item_is_drawn_by_its_workflow_and_its_id() -> None:
+    rule = policy("threshold = 0.5")
+    one, other = (route(rule, w, item(), prediction(), "salt", "v1", NOW) for w in ("a", "b"))
+    assert one.sampling.u == hash01("salt", "a", "item-1") != other.sampling.u
+
+
 def test_a_salt_of_any_length_has_a_version_that_names_it_and_no_salt_has_none() -> None:
     assert salt_version("") == ""
     assert salt_version("x" * 500) != salt_version("x" * 501)
@@ -396,6 +403,12 @@ def test_two_policies_share_a_version_exactly_when_they_are_the_same(
     assert (first == second) is (first.version == second.version)
     again = Policy.from_mapping(dict(reversed(one.items())), LABELS)
     assert again.version == first.version
+
+
+def test_the_version_is_a_digest_of_what_differs_from_the_defaults() -> None:
+    # A default that a later release adds must not rename the policies of today.
+    digest = hashlib.sha256(b'{"panel":{"rate":0.05},"threshold":0.5}').hexdigest()
+    assert policy("threshold = 0.5\npanel = { rate = 0.05 }").version == digest[:12]
 
 
 BASE = 'threshold = 0.5\nrules = [{ name = "r", when = { label = "positive" }, then = "review" }]'
