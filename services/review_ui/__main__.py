@@ -1,0 +1,49 @@
+"""The review UI: requests for review become tasks, people decide, their decisions are published."""
+
+import os
+import sys
+
+from services.review_ui.app import make_app, make_desk
+from services.review_ui.intake import Intake
+from services.review_ui.relay import Relay
+from services.review_ui.server import Parts, listen, run_until_stopped
+from shared.broker import Broker
+from shared.clock import utc_now
+from shared.database import connect, readiness
+from shared.errors import ConfigurationError
+from shared.lifecycle import respond, service
+from shared.settings import Settings
+from shared.topology import review_queue, topology
+from shared.worker import Worker
+from shared.workflows import configured_workflows
+
+CONNECTIONS = 16  # requests run on up to 40 threads; more wait for their turn
+
+
+def main() -> bool:
+    keys = ("amqp_url", "database_url", "session_secret")
+    settings = Settings.from_environment(os.environ).require(*keys)
+    flows = configured_workflows(settings)
+    shape = topology(tuple(flows), settings.retry_delays_seconds)
+    database_url = settings.database_url.get_secret_value()
+    engine = connect(database_url, pool_size=CONNECTIONS, application="hitl-review")
+    bound = listen(settings.http_host, settings.review_port)
+    with service("review-ui", port=None, settings=settings) as lifecycle:
+        lifecycle.add_check("postgres", readiness(engine))
+        desk = make_desk(settings, flows, engine, utc_now, lambda path: respond(lifecycle, path))
+        worker = Worker(service="review-ui", settings=settings, topology=shape,
+                        lifecycle=lifecycle, queues=[review_queue(name) for name in flows],
+                        handler=Intake(engine, utc_now), prefetch=settings.prefetch,
+                        max_batch=500)  # fmt: skip
+        broker = Broker(settings.amqp_url.get_secret_value(), name="review-relay", topology=shape)
+        relay = Relay(engine, broker, utc_now)
+        lifecycle.add_check("relay", relay.problem)
+        parts = Parts(make_app(desk), bound, intake=worker.run, relay=relay.run)
+        return run_until_stopped(parts, lifecycle, broker, settings.shutdown_seconds)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(0 if main() else 1)
+    except ConfigurationError as error:
+        sys.exit(f"review-ui: {error}")

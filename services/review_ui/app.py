@@ -1,0 +1,122 @@
+"""How is the review service put together: API, screen, operations pages, the guard around it?"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy import Engine
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from services.review_ui import screen
+from services.review_ui.accounts import Accounts
+from services.review_ui.api import ApiError, routes
+from services.review_ui.decisions import Refused
+from services.review_ui.desk import Desk, Respond
+from services.review_ui.security import Guard, problem
+from services.review_ui.sessions import LoginThrottle, Sessions
+from services.review_ui.stats import Backlog
+from shared.clock import Clock
+from shared.errors import Overloaded
+from shared.settings import Settings
+from shared.workflows import Workflow
+
+logger = logging.getLogger(__name__)
+ASSETS = Path(__file__).parent / "assets"
+_MISSING = ("no_such_task", "no_such_decision")
+_CONFLICTS = ("key_reused", "decided_since", "did_not_count")
+
+
+def make_desk(
+    settings: Settings,
+    workflows: Mapping[str, Workflow],
+    engine: Engine,
+    clock: Clock,
+    respond: Respond,
+) -> Desk:
+    """What the requests share, from the settings."""
+    return Desk(
+        engine=engine,
+        clock=clock,
+        workflows=workflows,
+        accounts=Accounts(clock),
+        sessions=Sessions(
+            settings.session_secret.get_secret_value(), settings.session_hours, clock
+        ),
+        throttle=LoginThrottle(clock),
+        backlog=Backlog(engine, list(workflows)),
+        respond=respond,
+        lease_seconds=settings.lease_seconds,
+        undo_seconds=settings.undo_seconds,
+    )
+
+
+def make_app(desk: Desk) -> ASGIApp:
+    """The whole web application."""
+    app = FastAPI(
+        title="Human review",
+        version="1",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,  # FastAPI's page loads its scripts from another host
+        redoc_url=None,
+    )
+    # Gradio reflects any origin unless the app around it decides for itself: nobody is allowed.
+    app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.include_router(routes(desk))
+    _error_answers(app)
+    _own_pages(app, desk)
+    screen.mount(app)
+    return Guard(app, desk.session_ok)
+
+
+def _own_pages(app: FastAPI, desk: Desk) -> None:
+    @app.get("/metrics", include_in_schema=False)
+    @app.get("/healthz", include_in_schema=False)
+    @app.get("/readyz", include_in_schema=False)
+    def operations(request: Request) -> Response:
+        status, content_type, body = desk.respond(request.url.path)
+        return Response(body, status, media_type=content_type)
+
+    @app.get("/login", include_in_schema=False)
+    def login() -> FileResponse:
+        return FileResponse(ASSETS / "login.html")
+
+    @app.get("/api/v1/docs", include_in_schema=False)
+    def docs() -> FileResponse:
+        return FileResponse(ASSETS / "docs.html")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def favicon() -> FileResponse:
+        return FileResponse(ASSETS / "favicon.svg", media_type="image/svg+xml")
+
+    app.mount("/ui", StaticFiles(directory=ASSETS))
+
+
+def _error_answers(app: FastAPI) -> None:
+    @app.exception_handler(ApiError)
+    def api_error(_request: Request, error: ApiError) -> Response:
+        return error.response()
+
+    @app.exception_handler(Refused)
+    def refused(_request: Request, error: Refused) -> Response:
+        status = 404 if error.code in _MISSING else 409 if error.code in _CONFLICTS else 422
+        return problem(status, error.code, str(error))
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_request: Request, error: RequestValidationError) -> Response:
+        listed = "; ".join(
+            f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}"
+            for wrong in error.errors()
+        )
+        return problem(422, "invalid_request", listed[:1_000])
+
+    @app.exception_handler(Overloaded)
+    def away(_request: Request, error: Overloaded) -> Response:
+        logger.warning("the database is away", extra={"problem": str(error)})
+        answer = problem(503, "database_away", "The database is away; try again shortly.")
+        answer.headers["Retry-After"] = "1"
+        return answer

@@ -1,0 +1,66 @@
+"""What do all requests of the review service share?"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from services.review_ui import accounts
+from services.review_ui.accounts import Account, Accounts
+from services.review_ui.sessions import LoginThrottle, Sessions
+from services.review_ui.stats import Backlog
+from shared.clock import Clock
+from shared.database import database_errors
+from shared.workflows import Workflow
+
+Respond = Callable[[str], tuple[int, str, bytes]]
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Put together once, at the start. `respond` answers /metrics, /healthz and /readyz."""
+
+    engine: Engine
+    clock: Clock
+    workflows: Mapping[str, Workflow]
+    accounts: Accounts
+    sessions: Sessions
+    throttle: LoginThrottle
+    backlog: Backlog
+    respond: Respond
+    lease_seconds: float
+    undo_seconds: float
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """The configured labels by workflow."""
+        return {name: workflow.labels for name, workflow in self.workflows.items()}
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """A session that commits at the end of the block; `Overloaded`: no database."""
+        with (
+            database_errors(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+    def account(self, cookie: str | None) -> Account | None:
+        """Who the cookie stands for; None once it has ended in whatever way."""
+        ticket = self.sessions.read(cookie)
+        if ticket is None:
+            return None
+        with self.transaction() as session:
+            found = accounts.find(session, ticket.name)
+        if found is None or found.disabled or found.session_epoch != ticket.epoch:
+            return None
+        return found
+
+    def session_ok(self, cookie: str | None, thorough: bool) -> bool:
+        """For the guard: is this cookie good? `thorough` also asks the database."""
+        if thorough:
+            return self.account(cookie) is not None
+        return self.sessions.read(cookie) is not None

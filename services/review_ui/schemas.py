@@ -1,0 +1,139 @@
+"""What do the requests and answers of `/api/v1` look like?"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
+from services.review_ui.decisions import Action
+from services.review_ui.tasks import MAX_CLAIM, Lease
+from services.review_ui.views import TaskView
+
+# NUL: Postgres stores none.
+Text = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]
+ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class Asked(BaseModel):
+    """Requests name nothing that this API does not know, so that a typing error is noticed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Login(Asked):
+    name: ShortText
+    password: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PASSWORD_CHARACTERS)]
+
+
+class WorkflowInfo(BaseModel):
+    name: str
+    labels: list[str]
+    guideline: str
+
+
+class Me(BaseModel):
+    """Who is logged in, and what the screen has to know."""
+
+    name: str
+    role: Role
+    workflows: list[WorkflowInfo]
+    lease_seconds: float
+    undo_seconds: float
+
+
+class Claim(Asked):
+    count: int = Field(ge=1, le=MAX_CLAIM, default=1)
+    workflow: ShortText | None = Field(default=None, description="unset: all")
+    queue: ShortText | None = Field(default=None, description="unset: all")
+
+
+class Claimed(BaseModel):
+    tasks: list[TaskView] = Field(description="leased to you, the most urgent first")
+
+
+class Held(Asked):
+    task_id: UUID
+    lease_token: int = Field(ge=0, le=2**63 - 1)
+
+    def lease(self) -> Lease:
+        return Lease(self.task_id, self.lease_token)
+
+
+class Leases(Asked):
+    leases: list[Held] = Field(max_length=200)
+
+    def all(self) -> list[Lease]:
+        return [held.lease() for held in self.leases]
+
+
+class Extended(BaseModel):
+    held: dict[UUID, datetime] = Field(description="task → new end of the lease")
+    lost: list[UUID] = Field(description="no longer yours: drop them")
+
+
+class Released(BaseModel):
+    released: int
+
+
+class Decide(Asked):
+    """`key` is a UUID of your making: sending the same request again is safe."""
+
+    key: UUID
+    lease_token: int = Field(ge=0, le=2**63 - 1)
+    action: Action
+    label: ShortText | None = Field(default=None, description="with action correct")
+    reason: Text | None = Field(default=None, description="with action flag")
+    note: Text | None = None
+    seconds: float | None = Field(
+        default=None, ge=0, le=86_400, allow_inf_nan=False, description="time on your screen"
+    )
+
+
+class Outcome(BaseModel):
+    """Your decision as recorded. For a blind item `action` never says whether the AI agreed."""
+
+    key: UUID
+    task_id: UUID
+    action: Literal["accept", "correct", "label", "skip", "flag"]
+    label: str | None
+    effective: bool
+    decided_at: datetime
+    undo_until: datetime = Field(description="until then an undo leaves no trace downstream")
+
+
+class Undone(BaseModel):
+    task: TaskView | None = Field(description="leased to you again; null: somebody else has it")
+    published: bool = Field(description="downstream had heard: the next decision is a new revision")
+
+
+class RecentDecision(BaseModel):
+    key: UUID
+    task_id: UUID
+    workflow: str
+    item_id: str
+    action: Literal["accept", "correct", "label", "skip", "flag"]
+    label: str | None
+    effective: bool
+    undone: bool
+    decided_at: datetime
+
+
+class Recent(BaseModel):
+    decisions: list[RecentDecision] = Field(description="yours, the newest first")
+
+
+class Upcoming(BaseModel):
+    tasks: list[TaskView] = Field(description="next in line, not leased")
+
+
+class Problem(BaseModel):
+    code: str
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every error: a code for programs, and for people what to do."""
+
+    error: Problem

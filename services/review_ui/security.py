@@ -1,0 +1,190 @@
+"""Which requests get through, and with which headers does an answer leave?
+
+One ASGI layer around everything, Gradio included: an allow-list of paths, no writes from other
+sites, a size limit, login before any page, and a Content-Security-Policy with a fresh nonce.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.review_ui.sessions import COOKIE
+from shared.errors import Overloaded
+
+MAX_BODY_BYTES = 1_048_576
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN = re.compile(r"/(login|metrics|healthz|readyz|favicon\.ico|ui/[\w.-]+|api/v1(/.*)?)")
+_PAGES = re.compile(r"/")
+# What Gradio's own front end loads; uploads, files, proxies, calls by name and the rest stay shut.
+_GRADIO = re.compile(
+    r"/(assets/[\w./-]+|static/[\w./-]+|svelte/[\w./-]+|theme\.css|config/?|manifest\.json"
+    r"|gradio_api/(startup-events|theme\.css))"
+)
+_SCRIPT = re.compile(rb"<script(?=[\s>])", re.IGNORECASE)
+
+
+class TooLarge(Exception):
+    """The body of a request is over the limit."""
+
+
+class Guard:
+    """The layer. `session_ok(cookie, thorough)` says whether a cookie is good; thorough looks the
+    account up, the quick way only reads signature and time (for scripts and styles)."""
+
+    def __init__(self, app: ASGIApp, session_ok: Callable[[str | None, bool], bool]) -> None:
+        self._app = app
+        self._session_ok = session_ok
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            return  # nothing here speaks WebSocket
+        headers = Headers(scope=scope)
+        nonce = secrets.token_urlsafe(16)
+        is_page = _PAGES.fullmatch(scope["path"]) is not None
+        dressed = _Dressed(
+            send, scope["path"], nonce, secure=scope["scheme"] == "https", page=is_page
+        )
+        try:
+            refusal = await self._refusal(scope, headers)
+        except Overloaded:
+            refusal = problem(503, "database_away", "The database is away; try again shortly.")
+        if refusal is not None:
+            await refusal(scope, receive, dressed.send)
+            return
+        try:
+            await self._app(scope, _limited(receive), dressed.send)
+        except TooLarge:
+            if not dressed.started:
+                await problem(413, "too_large", f"At most {MAX_BODY_BYTES} bytes are read.")(
+                    scope, receive, dressed.send
+                )
+
+    async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        path, method = scope["path"], scope["method"]
+        if method not in _SAFE_METHODS and not same_origin(headers):
+            return problem(
+                403, "cross_origin", "Requests that change something must come from this site."
+            )
+        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
+            return problem(413, "too_large", f"At most {MAX_BODY_BYTES} bytes are read.")
+        if _OPEN.fullmatch(path):
+            return None  # the API asks for itself
+        cookie = cookie_of(headers)
+        if _PAGES.fullmatch(path) and method in ("GET", "HEAD"):
+            if await run_in_threadpool(self._session_ok, cookie, True):
+                return None
+            return RedirectResponse("/login", 303)
+        if _GRADIO.fullmatch(path) and ".." not in path and method in ("GET", "HEAD"):
+            if self._session_ok(cookie, False):
+                return None
+            return problem(401, "login_required", "Log in at /login first.")
+        return problem(404, "not_found", "There is nothing here; see /api/v1/docs.")
+
+
+def same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a write may come from where it says (Fetch Metadata first, then Origin).
+
+    Browsers send at least one of the two on every POST; a program that sends neither has no
+    browser's cookies to abuse.
+    """
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == headers.get("host", "")
+
+
+def cookie_of(headers: Mapping[str, str]) -> str | None:
+    """The session cookie's value."""
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None
+
+
+def problem(status: int, code: str, message: str, **extra: object) -> JSONResponse:
+    """The shape of every error: a code for programs, a text that says what to do."""
+    return JSONResponse({"error": {"code": code, "message": message, **extra}}, status)
+
+
+def content_security_policy(nonce: str) -> str:
+    """Only our own scripts; `unsafe-eval` because Gradio compiles component templates."""
+    return (
+        f"default-src 'self'; script-src 'self' 'nonce-{nonce}' 'unsafe-eval'; "
+        "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        "connect-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+class _Dressed:
+    """Sends an answer with the security headers; puts the nonce on a page's scripts."""
+
+    def __init__(self, send: Send, path: str, nonce: str, *, secure: bool, page: bool) -> None:
+        self._send = send
+        self._path = path
+        self._nonce = nonce
+        self._secure = secure
+        self._page = page
+        self._start: Message | None = None
+        self._body = b""
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self._add_headers(MutableHeaders(raw=message["headers"]))
+            if self._page:
+                self._start = message  # held back: the body's length will change
+                return
+        elif self._start is not None:
+            self._body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            body = _SCRIPT.sub(f'<script nonce="{self._nonce}"'.encode(), self._body)
+            start, self._start = self._start, None
+            headers = MutableHeaders(raw=start["headers"])
+            if "content-length" in headers and self._body:
+                headers["content-length"] = str(len(body))
+            await self._send(start)
+            message = {**message, "body": body}
+        await self._send(message)
+
+    def _add_headers(self, headers: MutableHeaders) -> None:
+        headers["content-security-policy"] = content_security_policy(self._nonce)
+        headers["x-content-type-options"] = "nosniff"
+        headers["x-frame-options"] = "DENY"
+        headers["referrer-policy"] = "no-referrer"
+        headers["cross-origin-opener-policy"] = "same-origin"
+        headers["cross-origin-resource-policy"] = "same-origin"
+        headers["permissions-policy"] = "camera=(), microphone=(), geolocation=()"
+        if self._secure:
+            headers["strict-transport-security"] = "max-age=31536000"
+        if self._page or self._path.startswith("/api/"):
+            headers["cache-control"] = "no-store"
+
+
+def _limited(receive: Receive) -> Receive:
+    """Counts a body that came without a length."""
+    total = 0
+
+    async def counted() -> Message:
+        nonlocal total
+        message = await receive()
+        total += len(message.get("body", b""))
+        if total > MAX_BODY_BYTES:
+            raise TooLarge
+        return message
+
+    return counted

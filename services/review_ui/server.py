@@ -1,0 +1,87 @@
+"""How do the web server, the intake and the relay run in one process, and stop together?"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from shared.broker import Broker
+from shared.errors import ConfigurationError
+from shared.lifecycle import Lifecycle
+
+logger = logging.getLogger(__name__)
+REQUEST_SECONDS = 5  # what a request under way may still take after the stop
+_WATCH_SECONDS = 0.5
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        ConfigurationError: the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port} ({error.strerror}); set another HITL_REVIEW_PORT"
+        ) from None
+    return bound
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What runs side by side. `intake` ends with the lifecycle, `relay` with the event given."""
+
+    app: ASGIApp
+    bound: socket.socket
+    intake: Callable[[], None]
+    relay: Callable[[threading.Event], None]
+
+
+def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, seconds: float) -> bool:
+    """Serves until `lifecycle.stopping`; then the web server ends first, and the relay last, so
+    that it still publishes what is due. `broker` is the relay's. False: a part ended by itself."""
+    web = uvicorn.Server(
+        uvicorn.Config(
+            parts.app,
+            log_config=None,
+            access_log=False,
+            ws="none",
+            server_header=False,
+            timeout_graceful_shutdown=REQUEST_SECONDS,
+        )
+    )
+    relay_stopping = threading.Event()
+    threads = {
+        "web": threading.Thread(target=web.run, args=([parts.bound],), name="web", daemon=True),
+        "intake": threading.Thread(target=parts.intake, name="intake", daemon=True),
+        "relay": threading.Thread(
+            target=parts.relay, args=(relay_stopping,), name="relay", daemon=True
+        ),
+    }
+    lifecycle.add_check("web", lambda: None if web.started else "starting")
+    broker.start()
+    for thread in threads.values():
+        thread.start()
+    died: list[str] = []
+    while not lifecycle.stopping.wait(_WATCH_SECONDS):
+        died = [name for name, thread in threads.items() if not thread.is_alive()]
+        if died:
+            logger.error("a part ended by itself; stopping", extra={"parts": died})
+            lifecycle.stopping.set()
+    web.should_exit = True
+    threads["web"].join(REQUEST_SECONDS + 2)
+    threads["intake"].join(seconds * 0.5)
+    relay_stopping.set()
+    threads["relay"].join(seconds * 0.3)
+    broker.close()
+    return not died

@@ -1,0 +1,98 @@
+"""How much waits, and how is this reviewer doing?"""
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydantic import BaseModel, Field
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
+
+FRESH_SECONDS = 2.0
+
+
+class QueueStats(BaseModel):
+    """One workflow's review queue."""
+
+    workflow: str
+    queue: str
+    open: int = Field(description="waiting for a decision, those in somebody's hands included")
+    leased: int = Field(description="in somebody's hands just now")
+
+
+class MyStats(BaseModel):
+    """The reader's own work since midnight UTC."""
+
+    decided: int
+    skipped: int
+    flagged: int
+    agreement: float | None = Field(
+        description="share of decisions that kept the AI's label; blind items do not count"
+    )
+
+
+class Stats(BaseModel):
+    queues: list[QueueStats]
+    me: MyStats
+
+
+_BACKLOG = text(
+    """
+    SELECT workflow, queue, count(*) AS open,
+           count(*) FILTER (WHERE leased_by IS NOT NULL AND lease_expires_at > :now) AS leased
+    FROM review_task WHERE status = 'open' AND workflow = ANY(:workflows)
+    GROUP BY workflow, queue ORDER BY workflow, queue
+    """
+)
+_MINE = text(
+    """
+    SELECT count(*) FILTER (WHERE action IN ('accept', 'correct')) AS decided,
+           count(*) FILTER (WHERE action = 'skip') AS skipped,
+           count(*) FILTER (WHERE action = 'flag') AS flagged,
+           count(*) FILTER (WHERE action = 'accept' AND ai_label_shown) AS kept,
+           count(*) FILTER (WHERE action IN ('accept', 'correct') AND ai_label_shown) AS shown
+    FROM review_decision
+    WHERE reviewer = :reviewer AND decided_at >= :since AND effective AND undone_at IS NULL
+    """
+)
+
+
+class Backlog:
+    """Counts of what waits, counted at most every few seconds however many screens ask.
+
+    Counting a million rows takes a while, so the pause grows with what counting costs.
+    """
+
+    def __init__(self, engine: Engine, workflows: Sequence[str]) -> None:
+        self._engine = engine
+        self._workflows = list(workflows)
+        self._lock = threading.Lock()
+        self._counted: list[QueueStats] = []
+        self._fresh_until = float("-inf")
+
+    def read(self, now: datetime) -> list[QueueStats]:
+        """The counts, some seconds old at most; who comes while another counts gets the last."""
+        if time.monotonic() >= self._fresh_until and self._lock.acquire(blocking=False):
+            try:
+                started = time.monotonic()
+                with self._engine.connect() as connection:
+                    rows = connection.execute(_BACKLOG, {"now": now, "workflows": self._workflows})
+                    self._counted = [QueueStats(**row._mapping) for row in rows]
+                took = time.monotonic() - started
+                self._fresh_until = time.monotonic() + max(FRESH_SECONDS, 20 * took)
+            finally:
+                self._lock.release()
+        return self._counted
+
+
+def mine(session: Session, reviewer: str, now: datetime) -> MyStats:
+    """The reviewer's counts of today."""
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    row = session.execute(_MINE, {"reviewer": reviewer, "since": midnight}).one()
+    return MyStats(
+        decided=row.decided,
+        skipped=row.skipped,
+        flagged=row.flagged,
+        agreement=row.kept / row.shown if row.shown else None,
+    )
