@@ -1,6 +1,7 @@
-"""How does a Postgres cluster of our own run under one folder, also for root, whom Postgres refuses?
+"""How does a Postgres cluster of our own run under one folder, also for root?
 
-Passwords over TCP on 127.0.0.1, no Unix socket (its path has a limit of 107 bytes), a free port.
+Passwords over TCP on 127.0.0.1, a free port, no Unix socket (its path has a limit of 107 bytes).
+Postgres refuses to run as root: then it runs as `postgres`, with data where that user can enter.
 """
 
 import os
@@ -140,15 +141,13 @@ class PrivatePostgres:
         if self.server is not None:
             self.server.stop(0.0 if self.fast else STOP_SECONDS)
 
-    def _run(
-        self, statement: str | sql.Composed, database: str = "postgres"
-    ) -> list[tuple[object]]:
+    def _run(self, statement: str | sql.Composed) -> list[tuple[object, ...]]:
         connection = psycopg2.connect(
             host="127.0.0.1",
             port=self.port,
             user=USER,
             password=self.password,
-            dbname=database,
+            dbname="postgres",
             connect_timeout=2,
         )
         try:

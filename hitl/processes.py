@@ -1,9 +1,10 @@
 """How is a child process started, recognised again after a crash, and stopped for certain?
 
-Every child gets its own session and dies with its parent (`setpriv --pdeathsig`, Linux), and leaves a
+Every child gets its own session, dies with its parent (`setpriv --pdeathsig`, Linux) and leaves a
 record of its pid and start time, so that the next start can tell an orphan of ours from a stranger.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ RESEND_SECONDS = 2.0
 
 
 def start_ticks(pid: int) -> int | None:
-    """Clock ticks after boot at which `pid` started (proc(5), stat field 22); None if it is gone."""
+    """Clock ticks after boot at which `pid` started (proc(5), stat, 22); None if it is gone."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -94,8 +95,8 @@ class Child:
     log: Path
     record: Path
     stop_signal: signal.Signals = signal.SIGTERM
-    # When we die by kill -9. Erlang drops a SIGTERM that comes while it boots; SIGKILL is certain, and
-    # nothing that was confirmed or committed is lost by it.
+    # When we die by kill -9. Erlang drops a SIGTERM that comes while it boots; SIGKILL is certain,
+    # and nothing that was confirmed or committed is lost by it.
     orphan_signal: signal.Signals = signal.SIGKILL
     user: str | None = None
     cwd: Path = Path("/")
@@ -157,10 +158,8 @@ class Child:
         """End it and every process it left in its group, now."""
         if self.process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         self.process = None
         self.record.unlink(missing_ok=True)

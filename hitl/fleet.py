@@ -1,0 +1,130 @@
+"""Which processes make up the pipeline, on which port is each, and what happens when one dies?"""
+
+import http.client
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hitl.home import REPOSITORY, Home, ServiceState
+from hitl.ports import is_free
+from hitl.processes import Child
+
+# In the order in which they stop: whoever puts work in goes before whoever takes it out.
+SERVICES = {
+    "inference": ("HITL_INFERENCE_PORT", 9101),
+    "router": ("HITL_ROUTER_PORT", 9102),
+    "review_ui": ("HITL_REVIEW_PORT", 7860),
+    "logger": ("HITL_LOGGER_PORT", 9104),
+}
+STOP_SECONDS = 25.0
+FIRST_RESTART_SECONDS = 0.5
+LAST_RESTART_SECONDS = 30.0
+STEADY_SECONDS = 60.0  # after so long a life, the next death counts as a first one
+
+
+@dataclass
+class Service:
+    """One supervised program: its process, and when to start it again."""
+
+    state: ServiceState
+    child: Child
+    deaths_in_a_row: int = 0
+    started_at: float = 0.0
+    start_again_at: float | None = None
+
+
+@dataclass
+class Fleet:
+    """The services of one stack. `environment` is what all of them share."""
+
+    home: Home
+    environment: dict[str, str]
+    say: Callable[[str], None]
+    services: dict[str, Service] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start one service, on its own port or the next free one."""
+        key, default = SERVICES[name]
+        running = self.services.get(name)
+        wanted = running.state.port if running else int(self.environment.get(key) or default)
+        taken = {other.state.port for other in self.services.values() if other is not running}
+        port = wanted
+        while port in taken or not is_free(port):
+            port += 1
+        if port != wanted:
+            self.say(f"Port {wanted} is taken: {name} uses {port}.")
+        self.environment[key] = str(port)
+        child = python_child(self.home, name, f"services.{name}", self.environment)
+        if running is None:
+            running = self.services[name] = Service(ServiceState(name, port), child)
+        running.child, running.state.port = child, port
+        running.started_at, running.start_again_at = time.monotonic(), None
+        child.start()
+        running.state.pid = child.pid
+
+    def watch(self) -> bool:
+        """Start dead services again, later and later; True if anything changed."""
+        changed = False
+        now = time.monotonic()
+        for name, service in self.services.items():
+            if service.start_again_at is not None:
+                if now >= service.start_again_at:
+                    service.state.restarts += 1
+                    self.start(name)
+                    changed = True
+            elif not service.child.alive():
+                self._schedule(service, now)
+                changed = True
+        return changed
+
+    def _schedule(self, service: Service, now: float) -> None:
+        if now - service.started_at > STEADY_SECONDS:
+            service.deaths_in_a_row = 0
+        delay = min(FIRST_RESTART_SECONDS * 2**service.deaths_in_a_row, LAST_RESTART_SECONDS)
+        process = service.child.process
+        code = process.returncode if process else None
+        service.deaths_in_a_row += 1
+        service.child.kill()  # what it may have left in its group
+        service.state.pid = None
+        service.start_again_at = now + delay
+        last = service.child.log_tail(1)
+        self.say(f"{service.state.name} ended ({code}); starting it again in {delay:g} s. {last}")
+
+    def unready(self) -> list[str]:
+        """The services that do not say that they are ready."""
+        return [
+            name
+            for name, service in self.services.items()
+            if not (service.child.alive() and is_ready(service.state.port))
+        ]
+
+    def stop(self, name: str, grace_seconds: float) -> bool:
+        """Stop one service; True if it went by itself."""
+        service = self.services.pop(name)
+        return service.child.stop(grace_seconds)
+
+
+def python_child(home: Home, name: str, module: str, environment: Mapping[str, str]) -> Child:
+    """A module of this project as a process of its own, with its own log."""
+    return Child(
+        name,
+        [sys.executable, "-P", "-m", module],
+        {**environment, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        home.log(name),
+        home.run / f"{name}.json",
+        cwd=Path.cwd(),  # relative paths in the environment mean where the user stands
+    )
+
+
+def is_ready(port: int) -> bool:
+    """Does the service on this port say that it is ready?"""
+    probe = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        probe.request("GET", "/readyz")
+        return probe.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        probe.close()

@@ -1,0 +1,92 @@
+"""What does somebody see who watches the stack?"""
+
+import time
+from collections import deque
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from hitl.home import Home
+from hitl.status import Status
+
+RATE_SECONDS = 10.0
+REVIEWED = ("HUMAN_ACCEPTED", "HUMAN_CORRECTED")
+
+
+class Rate:
+    """Items a second over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def per_second(self, count: int) -> float:
+        """The rate, after having seen `count` items in all, now."""
+        now = time.monotonic()
+        self._seen.append((now, count))
+        while len(self._seen) > 2 and now - self._seen[1][0] >= RATE_SECONDS:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (count - before) / (now - since) if now > since else 0.0
+
+
+def figures(status: Status, rate: Rate) -> dict[str, str]:
+    """The numbers of the flow, from left to right."""
+    items = status["items"]
+    waiting = sum(
+        depth["ready"] + (depth["unacked"] or 0)
+        for name, depth in status["queues"].items()
+        if name.endswith(".inference")
+    )
+    known = sum(items.values())
+    return {
+        "submitted": f"{known + waiting:,}",
+        "accepted": f"{items.get('AI_ACCEPTED', 0):,}",
+        "waiting for a person": f"{items.get('HUMAN_REVIEW', 0):,}",
+        "reviewed": f"{sum(items.get(name, 0) for name in REVIEWED):,}",
+        "failed": f"{items.get('FAILED', 0):,}",
+        "items/s": f"{rate.per_second(known):.1f}",
+    }
+
+
+def service_words(status: Status) -> str:
+    """Every service with its state, in a line."""
+    return "  ".join(
+        f"{service['name']} "
+        + ("ready" if service["ready"] else "down" if service["pid"] is None else "not ready")
+        + (f" ({service['restarts']} restarts)" if service["restarts"] else "")
+        for service in status["services"]
+    )
+
+
+def login_words(home: Home, status: Status) -> str:
+    """Where to review, and as whom."""
+    words = f"Review page: {status['ui_url']}"
+    if home.reviewer_password.exists():
+        words += f"   login: reviewer   password: {home.reviewer_password.read_text().strip()}"
+    return words
+
+
+def plain_line(status: Status, rate: Rate) -> str:
+    """The numbers in one line, for a log."""
+    numbers = ", ".join(f"{name} {value}" for name, value in figures(status, rate).items())
+    return f"{time.strftime('%H:%M:%S')} {numbers} | {service_words(status)}"
+
+
+def picture(home: Home, status: Status, rate: Rate) -> Group:
+    """The numbers as a table, for a terminal."""
+    numbers = figures(status, rate)
+    table = Table(expand=False)
+    for name in numbers:
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_row(*numbers.values())
+    services = Text()
+    for service in status["services"]:
+        services.append("● ", style="green" if service["ready"] else "red")
+        services.append(service["name"])
+        if service["restarts"]:
+            services.append(f" ({service['restarts']} restarts)", style="yellow")
+        services.append("   ")
+    return Group(
+        table, services, Text(login_words(home, status)), Text("Ctrl-C stops it.", style="dim")
+    )

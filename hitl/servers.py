@@ -1,0 +1,58 @@
+"""Which RabbitMQ and Postgres does this stack use: its own, or the ones the environment names?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hitl.home import Home
+from hitl.private_postgres import PrivatePostgres
+from hitl.private_rabbitmq import PrivateRabbitMQ
+
+
+@dataclass
+class Servers:
+    """Addresses, and the private servers behind them where there are any."""
+
+    home: Home
+    given_amqp_url: str
+    given_database_url: str
+    given_api_url: str | None
+    rabbitmq: PrivateRabbitMQ | None
+    postgres: PrivatePostgres | None
+
+    @classmethod
+    def from_environment(cls, home: Home, environment: Mapping[str, str]) -> "Servers":
+        """AMQP_URL and DATABASE_URL where they are set, private servers where they are not."""
+        amqp_url = environment.get("AMQP_URL", "").strip()
+        database_url = environment.get("DATABASE_URL", "").strip()
+        return cls(
+            home,
+            amqp_url,
+            database_url,
+            environment.get("HITL_RABBITMQ_API_URL", "").strip() or None,
+            None if amqp_url else PrivateRabbitMQ(home.path / "rabbitmq", home.log("rabbitmq")),
+            None if database_url else PrivatePostgres(home.path / "postgres", home.log("postgres")),
+        )
+
+    @property
+    def amqp_url(self) -> str:
+        """Where the services find RabbitMQ."""
+        return self.rabbitmq.amqp_url if self.rabbitmq else self.given_amqp_url
+
+    @property
+    def api_url(self) -> str | None:
+        """RabbitMQ's management API, with user and password; None where nobody told us."""
+        return self.rabbitmq.api_url if self.rabbitmq else self.given_api_url
+
+    @property
+    def database_url(self) -> str:
+        """Where the services find Postgres."""
+        return self.postgres.database_url if self.postgres else self.given_database_url
+
+    def private(self) -> list[tuple[str, PrivateRabbitMQ | PrivatePostgres]]:
+        """The private servers by name, in the order in which they stop."""
+        found: list[tuple[str, PrivateRabbitMQ | PrivatePostgres]] = []
+        if self.postgres:
+            found.append(("PostgreSQL", self.postgres))
+        if self.rabbitmq:
+            found.append(("RabbitMQ", self.rabbitmq))
+        return found

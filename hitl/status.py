@@ -1,0 +1,161 @@
+"""How is the stack doing, in one look: who is ready, what waits where, what became of the items?"""
+
+import base64
+import http.client
+import json
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypedDict
+
+import psycopg2
+
+from hitl.fleet import SERVICES, is_ready
+from hitl.home import Home, StackState
+
+TIMEOUT_SECONDS = 3
+Depths = dict[str, "Depth"]
+
+
+class ServiceStatus(TypedDict):
+    """One service; `pid` is None while it is down."""
+
+    name: str
+    pid: int | None
+    ready: bool
+    restarts: int
+
+
+class Depth(TypedDict):
+    """Messages waiting, and messages with a consumer; None where the broker does not say."""
+
+    ready: int
+    unacked: int | None
+
+
+class Status(TypedDict):
+    """What `hitl status --json` prints: the names are a contract."""
+
+    amqp_url: str
+    database_url: str
+    ui_url: str
+    metrics: dict[str, str]
+    services: list[ServiceStatus]
+    queues: Depths
+    items: dict[str, int]
+
+
+def collect(home: Home, environment: Mapping[str, str]) -> Status:
+    """Ask everybody, at the same time; who does not answer is not ready or counted as nothing."""
+    running = home.supervisor() is not None
+    state = home.read_state() or StackState()
+    amqp_url = environment.get("AMQP_URL") or state.amqp_url
+    database_url = environment.get("DATABASE_URL") or state.database_url
+    api_url = environment.get("HITL_RABBITMQ_API_URL") or state.api_url
+    services = state.services if running else []
+    with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
+        ready = [pool.submit(is_ready, service.port) for service in services]
+        depths = pool.submit(queue_depths, amqp_url, api_url, state.queues)
+        items = pool.submit(item_counts, database_url)
+        return Status(
+            amqp_url=amqp_url,
+            database_url=database_url,
+            ui_url=state.ui_url,
+            metrics={
+                service.name: f"http://localhost:{service.port}/metrics" for service in services
+            },
+            services=[
+                ServiceStatus(
+                    name=service.name,
+                    pid=service.pid,
+                    ready=service.pid is not None and answer.result(),
+                    restarts=service.restarts,
+                )
+                for service, answer in zip(services, ready, strict=True)
+            ],
+            queues=depths.result(),
+            items=items.result(),
+        )
+
+
+def all_ready(status: Status) -> bool:
+    """Is every service there and ready?"""
+    ready = {service["name"] for service in status["services"] if service["ready"]}
+    return ready >= SERVICES.keys()
+
+
+def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> Depths:
+    """Ready and unacked messages of each queue: from the management API, else by asking AMQP."""
+    if not amqp_url:
+        return {}
+    if api_url is None:
+        return declared_depths(amqp_url, queues)
+    api = urllib.parse.urlsplit(api_url)
+    vhost = urllib.parse.quote(
+        urllib.parse.unquote(urllib.parse.urlsplit(amqp_url).path[1:]) or "/", safe=""
+    )
+    secure = api.scheme == "https"
+    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+    client = connect(
+        api.hostname or "localhost",
+        api.port or (15671 if secure else 15672),
+        timeout=TIMEOUT_SECONDS,
+    )
+    names = map(urllib.parse.unquote, (api.username or "guest", api.password or "guest"))
+    token = base64.b64encode(":".join(names).encode()).decode()
+    columns = "columns=name,messages_ready,messages_unacknowledged"
+    try:
+        client.request(
+            "GET",
+            f"{api.path.rstrip('/')}/queues/{vhost}?{columns}",
+            headers={"Authorization": f"Basic {token}"},
+        )
+        answer = client.getresponse()
+        listed = json.load(answer) if answer.status == http.client.OK else []
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        client.close()
+    return {
+        queue["name"]: Depth(
+            ready=queue.get("messages_ready", 0), unacked=queue.get("messages_unacknowledged", 0)
+        )
+        for queue in listed
+        if queue["name"].startswith("hitl.")
+    }
+
+
+def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
+    """Ready messages by passive declaration, which tells nothing of the unacked ones."""
+    import pika  # slow to import, and needed only where there is no management API
+    from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+    depths: Depths = {}
+    try:
+        connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+        for name in queues:
+            try:
+                declared = connection.channel().queue_declare(name, passive=True)
+            except ChannelClosedByBroker:
+                continue  # no such queue: its channel is gone, the connection is not
+            depths[name] = Depth(ready=declared.method.message_count, unacked=None)
+        connection.close()
+    except (AMQPError, OSError):
+        pass
+    return depths
+
+
+def item_counts(database_url: str) -> dict[str, int]:
+    """How many items have each status; empty when the database does not answer."""
+    if not database_url:
+        return {}
+    try:
+        connection = psycopg2.connect(database_url, connect_timeout=TIMEOUT_SECONDS)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
+                return {str(status): int(count) for status, count in cursor.fetchall()}
+        finally:
+            connection.close()
+    except psycopg2.Error:
+        return {}

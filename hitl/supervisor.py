@@ -1,0 +1,223 @@
+"""In which order does a whole stack start, who watches it, and in which order does it stop?
+
+One process, one thread: Linux kills the children when the thread that started them ends.
+"""
+
+import os
+import secrets
+import signal
+import sys
+import time
+from datetime import datetime
+from types import FrameType
+
+from sqlalchemy.orm import Session
+
+from hitl.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
+from hitl.home import Home, StackState
+from hitl.private_rabbitmq import ServerError
+from hitl.processes import Child, Record, write_private
+from hitl.servers import Servers
+from services.review_ui.accounts import Accounts, everyone
+from shared.broker import declare_all
+from shared.clock import utc_now
+from shared.database import connect, migrate
+from shared.errors import HitlError
+from shared.settings import Settings
+from shared.topology import topology
+from shared.workflows import configured_workflows
+
+WATCH_SECONDS = 0.25
+FIRST_REVIEWER = "reviewer"
+
+
+class Stopped(Exception):
+    """Somebody asked the stack to stop while it was starting."""
+
+
+def say(text: str) -> None:
+    """One line for whoever follows the start and the stop."""
+    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+
+
+class Supervisor:
+    """Starts, watches and stops one stack."""
+
+    def __init__(self, home: Home, *, demo: bool) -> None:
+        self.home = home
+        self.settings = Settings.from_environment(os.environ)
+        self.workflows = tuple(configured_workflows(self.settings))
+        self.servers = Servers.from_environment(home, os.environ)
+        self.with_demo = demo
+        self.demo: Child | None = None
+        self.state = StackState()
+        self.fleet = Fleet(home, dict(os.environ), say)
+        self.stop_signals = 0
+
+    def run(self) -> int:
+        """Until a signal comes; returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        try:
+            self._start()
+            self._watch()
+            code = 0
+        except Stopped:
+            code = 0
+        except (ServerError, HitlError) as error:
+            say(f"Cannot start: {error}")
+            code = 1
+        self._stop()
+        return code
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop_signals += 1
+
+    def _start(self) -> None:
+        servers = self.servers
+        for name, server in reversed(servers.private()):
+            say(f"Starting {name} …")
+            server.start()
+        self._share_addresses()
+        # The model takes seconds to load, and then waits for RabbitMQ by itself.
+        self.fleet.start("inference")
+        if servers.postgres:
+            servers.postgres.wait_ready()
+        self._go_on()
+        say("Bringing the database's tables up to date …")
+        migrate(servers.database_url)
+        self._ensure_first_reviewer()
+        addresses = self._share_addresses()
+        for name in ("review_ui", "logger", "router"):
+            self.fleet.start(name)
+        self._tell()
+        if servers.rabbitmq:
+            servers.rabbitmq.wait_ready()
+        self._go_on()
+        if self._share_addresses() != addresses:
+            # RabbitMQ had to move to other ports: whoever started before must be told.
+            for name in SERVICES:
+                self.fleet.stop(name, STOP_SECONDS)
+                self.fleet.start(name)
+        declared = topology(self.workflows, self.settings.retry_delays_seconds)
+        declare_all(servers.amqp_url, declared)
+        self.state.queues = [queue.name for queue in declared.queues]
+        say("Waiting for the services …")
+        while unready := self.fleet.unready():
+            self._go_on()
+            self._watch_once()
+            time.sleep(WATCH_SECONDS)
+        self.state.phase = "ready"
+        self._tell()
+        del unready
+        say(f"Ready. Review page: {self.state.ui_url}")
+        if self.with_demo:
+            self.demo = python_child(self.home, "demo", "hitl.demo", self.fleet.environment)
+            self.demo.start()
+
+    def _go_on(self) -> None:
+        if self.stop_signals:
+            raise Stopped
+
+    def _watch(self) -> None:
+        while not self.stop_signals:
+            self._watch_once()
+            time.sleep(WATCH_SECONDS)
+
+    def _watch_once(self) -> None:
+        for name, server in self.servers.private():
+            if not server.alive():
+                say(f"{name} ended; starting it again.")
+                server.stop()
+                server.start()
+        if self.fleet.watch():
+            self._tell()
+        if self.demo is not None and not self.demo.alive():
+            say(f"Samples: {self.demo.log_tail(1)}")
+            self.demo.kill()
+            self.demo = None
+
+    def _stop(self) -> None:
+        """In the order of the flow, so that nobody works for a process that is gone."""
+        self.state.phase = "stopping"
+        self._tell()
+        if self.demo is not None:
+            say("Stopping the samples …")
+            self.demo.stop(self._grace())
+        for name in SERVICES:
+            if name in self.fleet.services:
+                say(f"Stopping {name} …")
+                if not self.fleet.stop(name, self._grace()):
+                    say(f"{name} did not stop in time and was killed; nothing confirmed is lost.")
+        for name, server in self.servers.private():
+            if server.pid is not None:
+                say(f"Stopping {name} …")
+            server.stop()
+        self.state.phase = "stopped"
+        self._tell()
+        say("Stopped.")
+
+    def _grace(self) -> float:
+        """25 s; nothing for somebody who asks twice."""
+        return STOP_SECONDS if self.stop_signals < 2 else 0.0
+
+    def _share_addresses(self) -> tuple[str, str]:
+        """Tell the services, and the other commands, where everything is."""
+        servers = self.servers
+        addresses = (servers.amqp_url, servers.database_url)
+        self.fleet.environment |= {
+            "AMQP_URL": servers.amqp_url,
+            "DATABASE_URL": servers.database_url,
+            "HITL_HOME": str(self.home.path),
+            "HITL_SESSION_SECRET": self.home.secret("session-secret"),
+            "HITL_PANEL_SALT": self.home.secret("panel-salt"),
+        }
+        self.state.amqp_url, self.state.database_url = addresses
+        self.state.api_url = servers.api_url
+        return addresses
+
+    def _tell(self) -> None:
+        self.state.services = [service.state for service in self.fleet.services.values()]
+        review = self.fleet.services.get("review_ui")
+        if review is not None:
+            self.state.ui_url = f"http://localhost:{review.state.port}/"
+        self.home.write_state(self.state)
+
+    def _ensure_first_reviewer(self) -> None:
+        """Somebody must be able to log in to the review page of a new stack."""
+        engine = connect(self.servers.database_url, pool_size=1)
+        try:
+            with Session(engine) as session:
+                if everyone(session):
+                    return
+                password = secrets.token_urlsafe(9)
+                Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
+                # The file first: an account whose password nobody knows helps nobody.
+                write_private(self.home.reviewer_password, f"{password}\n")
+                session.commit()
+        finally:
+            engine.dispose()
+
+
+def main() -> int:
+    """Supervise the stack of HITL_HOME until a signal comes."""
+    home = Home.from_environment(os.environ)
+    lock = home.lock()
+    if lock is None:
+        print("This stack is supervised already.", flush=True)
+        return 1
+    with lock:
+        record = Record.of(os.getpid())
+        if record is not None:
+            record.write(home.supervisor_record)
+        try:
+            return Supervisor(home, demo="--no-demo" not in sys.argv).run()
+        except HitlError as error:
+            print(f"Cannot start: {error}", flush=True)
+            return 1
+        finally:
+            home.supervisor_record.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
