@@ -18,6 +18,7 @@ from typing import Any
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
@@ -26,7 +27,7 @@ from shared.consumer import Consumer
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP, MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
-from shared.topology import Topology
+from shared.topology import Queue, Topology
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +211,27 @@ class Broker:
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
         self._generation += 1
-        connection.channel(on_open_callback=self._on_channel_open)
+        if self._topology is None or not self._topology.streams:
+            connection.channel(on_open_callback=self._on_channel_open)
+        else:
+            streams = partial(self._declare_streams, self._topology.streams)
+            connection.channel(on_open_callback=streams)
+
+    def _declare_streams(self, streams: Sequence[Queue], channel: Channel) -> None:
+        """On a channel of their own, which a stream that does not recover may end."""
+
+        def closed(channel: Channel, reason: BaseException) -> None:
+            if isinstance(reason, ChannelClosedByBroker):
+                logger.warning("a stream is not available", extra={"problem": str(reason)})
+            if channel.connection.is_open:
+                channel.connection.channel(on_open_callback=self._on_channel_open)
+
+        channel.add_on_close_callback(closed)
+        for stream in streams:
+            channel.queue_declare(stream.name, durable=True, arguments=dict(stream.arguments))
+        channel.basic_qos(
+            prefetch_count=1, callback=lambda _: channel.close()
+        )  # after the last one
 
     def _on_channel_open(self, channel: Channel) -> None:
         # Without this callback a channel that the broker closes looks alive for minutes.

@@ -128,7 +128,7 @@ class Consumer:
             subscription.proof = method.delivery_tag
             self._cancel(subscription)
         headers = properties.headers or {}
-        exchange, routing_key = method.exchange, method.routing_key
+        exchange, routing_key = _text(method.exchange), _text(method.routing_key)
         if exchange == "" and ORIGINAL_EXCHANGE in headers:  # back from one of our retry queues
             exchange = str(headers[ORIGINAL_EXCHANGE])
             routing_key = str(headers.get(ORIGINAL_ROUTING_KEY, routing_key))
@@ -142,9 +142,9 @@ class Consumer:
                 tag=method.delivery_tag,
                 generation=self._generation,
                 redelivered=method.redelivered,
-                message_id=properties.message_id,
-                content_type=properties.content_type,
-                content_encoding=properties.content_encoding,
+                message_id=_text(properties.message_id),
+                content_type=_text(properties.content_type),
+                content_encoding=_text(properties.content_encoding),
                 timestamp=properties.timestamp,
             )
         )
@@ -176,3 +176,8 @@ class Consumer:
         tag = self._window.advance()
         if tag is not None and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(tag, multiple=True)
+
+
+def _text(value: Any) -> Any:
+    """pika hands over a short string that is not UTF-8 as bytes; we only know texts."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -23,9 +23,10 @@ Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
 class Fact(BaseModel):
-    """Frozen; unknown fields are ignored, so that a newer writer does not break an older reader."""
+    """Frozen; unknown fields are ignored, so that a newer writer does not break an older reader.
+    NaN and infinity in metadata are written as texts: JSON has no other place for them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
 
 
 class Item(Fact):

@@ -78,11 +78,10 @@ class Settings(BaseModel):
         given: dict[str, str] = {}
         problems: list[str] = []
         for key, value in sorted(environment.items()):
-            name = key if key in ("AMQP_URL", "DATABASE_URL") else key.removeprefix("HITL_")
-            if name == key and key not in ("AMQP_URL", "DATABASE_URL"):
+            if key not in _CUSTOMARY and not key.startswith("HITL_"):
                 continue
-            field = name.lower()
-            if field in cls.model_fields:
+            field = key.removeprefix("HITL_").lower()
+            if field in cls.model_fields and _key(field) == key:
                 if value.strip():
                     given[field] = value.strip()
             elif field not in _READ_ELSEWHERE:
@@ -92,29 +91,28 @@ class Settings(BaseModel):
         except ValidationError as error:
             for wrong in error.errors(include_url=False, include_input=False):
                 field = str(wrong["loc"][0])
-                key = (
-                    field.upper()
-                    if field in ("amqp_url", "database_url")
-                    else f"HITL_{field.upper()}"
-                )
-                problems.append(f"{key}: {wrong['msg']}")
+                problems.append(f"{_key(field)}: {wrong['msg']}")
         if problems:
             raise ConfigurationError("bad settings in the environment:\n  " + "\n  ".join(problems))
         return settings
 
     def require(self, *fields: str) -> "Settings":
         """Itself, where every named field is set; else an error that lists those that are not."""
-        missing = [
-            field.upper() if field in ("amqp_url", "database_url") else f"HITL_{field.upper()}"
-            for field in fields
-            if not getattr(self, field).get_secret_value()
-        ]
+        missing = [_key(field) for field in fields if not getattr(self, field).get_secret_value()]
         if missing:
             raise ConfigurationError(
                 f"not set: {', '.join(missing)}; `bin/up` sets them, or export them yourself"
             )
         return self
 
+
+def _key(field: str) -> str:
+    """What a field is called in the environment."""
+    key = field.upper()
+    return key if key in _CUSTOMARY else f"HITL_{key}"
+
+
+_CUSTOMARY = frozenset({"AMQP_URL", "DATABASE_URL"})
 
 # Keys of the launcher, the demo, the tests and the tools around the services.
 _READ_ELSEWHERE = frozenset(

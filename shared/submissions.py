@@ -17,6 +17,7 @@ from shared.events import MAX_ID_CHARACTERS, Item, ItemSubmitted
 from shared.messages import Delivery
 
 _ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
+_VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
 _MAX_EPOCH_SECONDS = 253402300799  # year 9999: the last that Python and Postgres agree on
 _EXCERPT_CHARACTERS = 2_000
 
@@ -53,7 +54,7 @@ def read_submission(
             "too_large", f"{len(delivery.body)} bytes; at most {max_body_bytes} are read"
         )
     given = parse(Submission, delivery)
-    if not given.text.strip("\0 \t\r\n\f\v\u00a0\u200b\ufeff"):
+    if _VISIBLE.search(given.text) is None:
         raise Permanent("empty_text", "text holds nothing to score")
     item_id = given.id or attribute(delivery, "id") or delivery.message_id
     if item_id is None:

@@ -27,7 +27,7 @@ def new_trace() -> str:
 def next_hop(traceparent: str) -> str:
     """The same trace with a new parent id, to be sent on."""
     match = _TRACEPARENT.match(traceparent)
-    if match is None:
+    if match is None or trace_id(traceparent) is None:
         return new_trace()
     return f"00-{match[1]}-{secrets.token_hex(8)}-{match[3]}"
 

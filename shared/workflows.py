@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from shared.errors import ConfigurationError
 from shared.events import WORKFLOW_NAME, Label, WorkflowName
@@ -19,13 +26,22 @@ from shared.settings import Settings
 _NAME = re.compile(WORKFLOW_NAME)
 
 
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ValueError(f"named more than once: {', '.join(repeated)}")
+    return labels
+
+
 class Workflow(BaseModel):
     """A workflow's name, its labels in model order, its model and what reviewers are told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: WorkflowName
-    labels: tuple[Label, ...] = Field(default=(), description="empty: as the model names them")
+    labels: Annotated[tuple[Label, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="empty: as the model names them"
+    )
     model: Annotated[str, StringConstraints(min_length=1)] = "embedded"
     guideline: str = ""
 

@@ -1,0 +1,194 @@
+"""Does what was published arrive, whatever happens to the connection or to the broker itself?"""
+
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from shared.broker import Broker, declare_all
+from shared.errors import Overloaded
+from shared.messages import Outgoing
+from shared.topology import topology
+from tests.conftest import RabbitMQ, cannot_run
+from tests.outside import outsider, until
+
+TOPOLOGY = topology(["sentiment"], (1,))
+
+
+def items(first: int, count: int) -> list[Outgoing]:
+    return [
+        Outgoing("hitl.items", "sentiment", b'{"text": "x"}', message_id=str(number))
+        for number in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def broker(amqp_url: str) -> Iterator[Broker]:
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY)
+    one.start()
+    assert one.wait_ready(20)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def node() -> Iterator[PrivateRabbitMQ]:
+    """A broker of the test's own, to be hurt."""
+    with tempfile.TemporaryDirectory(prefix="hitl-node-", ignore_cleanup_errors=True) as folder:
+        server = PrivateRabbitMQ(Path(folder) / "rabbitmq", Path(folder) / "log", fast=True)
+        try:
+            server.start()
+        except ServerError as error:
+            cannot_run(str(error))
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop()
+
+
+def rabbitmqctl(node: PrivateRabbitMQ, *command: str) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(node.home / "user"),
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(node.ports["epmd"]),
+        "RABBITMQ_NODENAME": (node.home / "node-name").read_text(),
+        "RABBITMQ_CONF_ENV_FILE": str(node.home / "config" / "environment"),
+    }
+    subprocess.run(
+        ["/usr/lib/rabbitmq/bin/rabbitmqctl", *command],
+        env=environment, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+
+def test_publish_returns_when_every_message_is_confirmed(broker: Broker, amqp_url: str) -> None:
+    broker.publish(items(0, 500))
+    with outsider(amqp_url) as program:
+        arrived = program.take("hitl.sentiment.inference", 500)
+    assert [message.message_id for message in arrived] == [str(number) for number in range(500)]
+
+
+def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
+    broker: Broker, amqp_url: str
+) -> None:
+    """Somebody deleted the queue; `mandatory` brings the message back, and it goes out again."""
+    message = Outgoing("", "a-queue-of-later", b"{}", message_id="m1")
+    with outsider(amqp_url) as program:
+        sending = threading.Thread(target=broker.publish, args=([message],))
+        sending.start()
+        time.sleep(0.5)
+        assert sending.is_alive(), "nothing was taken, so nothing may be said to be"
+        program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
+        sending.join(20)
+        assert not sending.is_alive()
+        assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
+
+
+def test_publish_says_what_is_wrong_when_the_time_is_up(broker: Broker) -> None:
+    message = Outgoing("", "no-such-queue", b"{}", message_id="m1")
+    with pytest.raises(Overloaded, match="1 of 1 messages unconfirmed"):
+        broker.publish([message], timeout_seconds=0.5)
+
+
+def test_a_cut_connection_is_made_again_and_nothing_is_lost(
+    broker: Broker, amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    sent = 0
+    cuts = 0
+    ours: set[str] = set()
+    deadline = time.monotonic() + 30
+    while cuts < 3 and time.monotonic() < deadline:
+        broker.publish(items(sent, 200))
+        sent += 200
+        for connection in rabbitmq.api.get("/connections").json():
+            named = connection.get("client_properties", {}).get("connection_name") == "hitl-test"
+            if named and connection["name"] not in ours:
+                ours.add(connection["name"])
+                rabbitmq.api.delete(f"/connections/{connection['name']}")
+                cuts += 1
+    assert cuts == 3, "the broker closed our connection three times"
+    broker.publish(items(sent, 1))
+    with outsider(amqp_url) as program:
+        arrived = program.drain("hitl.sentiment.inference")
+    assert {message.message_id for message in arrived} == {str(n) for n in range(sent + 1)}
+
+
+def test_a_channel_that_the_broker_closes_is_noticed_at_once(broker: Broker, amqp_url: str) -> None:
+    """An unknown exchange ends the channel (404). It must not look alive for minutes."""
+    generation = broker.generation
+    with pytest.raises(Overloaded):
+        broker.publish([Outgoing("no-such-exchange", "k", b"", "m1")], timeout_seconds=0.5)
+    until(lambda: broker.generation > generation and broker.problem() is None, seconds=10)
+    broker.publish(items(0, 1))
+    with outsider(amqp_url) as program:
+        program.take("hitl.sentiment.inference", 1)
+
+
+def test_what_the_broker_holds_differently_is_named(amqp_url: str) -> None:
+    with outsider(amqp_url) as program:
+        program.declare("hitl.router", **{"x-queue-type": "classic"})
+    with pytest.raises(Overloaded, match=r"hitl\.router"):
+        declare_all(amqp_url, TOPOLOGY, timeout_seconds=2)
+
+
+def test_a_killed_broker_loses_nothing_that_was_confirmed(node: PrivateRabbitMQ) -> None:
+    broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
+    broker.start()
+    assert broker.wait_ready(20)
+    confirmed: list[int] = []
+    stop = threading.Event()
+
+    def produce() -> None:
+        while not stop.is_set():
+            first = len(confirmed)
+            broker.publish(items(first, 50), timeout_seconds=90)
+            confirmed.extend(range(first, first + 50))
+
+    producing = threading.Thread(target=produce)
+    producing.start()
+    try:
+        until(lambda: len(confirmed) >= 1_000)
+        assert node.pid is not None
+        os.kill(node.pid, signal.SIGKILL)
+        until(lambda: broker.problem() is not None)
+        node.stop()
+        node.start()
+        node.wait_ready()
+        before = len(confirmed)
+        until(lambda: len(confirmed) >= before + 1_000, seconds=60)
+    finally:
+        stop.set()
+        producing.join(100)
+        broker.close()
+    with outsider(node.amqp_url) as program:
+        arrived = {message.message_id for message in program.drain("hitl.sentiment.inference")}
+    assert {str(number) for number in confirmed} <= arrived
+
+
+def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
+    broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
+    broker.start()
+    assert broker.wait_ready(20)
+    try:
+        rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1MB")
+        with pytest.raises(Overloaded):  # RabbitMQ blocks whoever publishes during the alarm
+            broker.publish(items(0, 1), timeout_seconds=3)
+        until(lambda: "memory" in (broker.problem() or ""))
+        sending = threading.Thread(target=broker.publish, args=(items(1, 100),))
+        sending.start()
+        time.sleep(0.5)
+        assert sending.is_alive()
+        rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1GB")
+        sending.join(20)
+        assert not sending.is_alive()
+        assert broker.problem() is None
+    finally:
+        broker.close()
