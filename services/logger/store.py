@@ -5,13 +5,13 @@ transaction. All loggers lock rows in the same order (events, then items, each b
 none can deadlock. Only an event that was new changes its item: the rows are the sum of the log.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 
+from pydantic_core import to_json
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
@@ -156,13 +156,15 @@ def _field(value: object) -> str:
     (https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2)."""
     if value is None:
         return r"\N"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False)
-    text = str(value)
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, dict | list):
+        # A foreign program's NaN becomes text: JSON has none.
+        text = to_json(value, inf_nan_mode="strings").decode()
+    else:
+        return value.isoformat() if isinstance(value, datetime) else str(value)
     if "\\" in text:
         text = text.replace("\\", "\\\\")
-    if text.isprintable():
+    if text.isprintable():  # neither line feed nor carriage return nor tab: nothing more to escape
         return text
     return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
