@@ -1,0 +1,124 @@
+"""One example of every published event, with every field filled in: shared by the tests."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from shared.events import (
+    Decision,
+    Event,
+    Item,
+    ItemAccepted,
+    ItemFailed,
+    ItemReviewed,
+    ItemReviewRequested,
+    ItemScored,
+    Prediction,
+    Review,
+    RouteReason,
+    Routing,
+    Sampling,
+)
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+LATER = NOON + timedelta(seconds=41)
+
+ITEM = Item(
+    id="order-17/é",
+    text='An "unsettling" drama,\nund ein gutes Ende 😀 שלום',
+    metadata={"channel": "mail", "tags": ["a", None], "nested": {"n": 1.5, "yes": True}},
+    received_at=NOON,
+)
+PREDICTION = Prediction(
+    label="positive",
+    confidence=0.75,
+    distribution={"negative": 0.25, "positive": 0.75},
+    model_version="embedded@0123456789ab",
+    tokens=17,
+    windows=2,
+    truncated=True,
+)
+SAMPLING = Sampling(u=0.125, q=0.05, salt_version="c0ffee00", on_panel=False)
+REASONS = (
+    RouteReason(code="not_fully_read", text="the model read only part of the text"),
+    RouteReason(code="below_threshold", text="confidence 0.75 is below 0.85"),
+)
+
+SCORED = ItemScored(workflow="sentiment", occurred_at=NOON, item=ITEM, prediction=PREDICTION)
+ACCEPTED = ItemAccepted(
+    workflow="sentiment",
+    occurred_at=NOON,
+    item=ITEM,
+    prediction=PREDICTION,
+    decision=Decision(
+        label="positive",
+        decided_by="ai",
+        confidence=0.75,
+        model_version="embedded@0123456789ab",
+        policy_version="150c3f3d1179",
+        reasons=(RouteReason(code="confident", text="confidence 0.75 reaches 0.70"),),
+        decided_at=NOON,
+        threshold=0.7,
+        certificate_version="cert-3",
+        sampling=SAMPLING,
+        ai_label="positive",
+    ),
+)
+REVIEW_REQUESTED = ItemReviewRequested(
+    workflow="sentiment",
+    occurred_at=NOON,
+    item=ITEM,
+    prediction=PREDICTION,
+    routing=Routing(
+        reasons=REASONS,
+        policy_version="150c3f3d1179",
+        threshold=0.85,
+        certificate_version="cert-3",
+        sampling=SAMPLING,
+        would_accept=False,
+        blind=False,
+        queue="support",
+        priority=7,
+        due_at=LATER,
+        routed_at=NOON,
+    ),
+)
+REVIEWED = ItemReviewed(
+    workflow="sentiment",
+    occurred_at=LATER,
+    item=ITEM,
+    prediction=PREDICTION,
+    decision=Decision(
+        label="negative",
+        decided_by="human",
+        confidence=None,
+        model_version="embedded@0123456789ab",
+        policy_version="150c3f3d1179",
+        reasons=REASONS,
+        decided_at=LATER,
+        threshold=0.85,
+        certificate_version="cert-3",
+        sampling=SAMPLING,
+        ai_label="positive",
+        reviewer="grace",
+        action="corrected",
+    ),
+    review=Review(
+        task_id=UUID("11111111-2222-3333-4444-555555555555"),
+        revision=2,
+        assigned_at=NOON,
+        seconds=40.5,
+        ai_label_shown=True,
+        note="the ending decides",
+    ),
+)
+FAILED = ItemFailed(
+    workflow="sentiment",
+    occurred_at=LATER,
+    failed_item_id="order-18",
+    queue="hitl.sentiment.inference",
+    reason="schema",
+    detail="text: Input should be a valid string",
+    text='{"id": "order-18", "text": 5}',
+    attempts=4,
+)
+EXAMPLES: tuple[Event, ...] = (SCORED, ACCEPTED, REVIEW_REQUESTED, REVIEWED, FAILED)

@@ -1,0 +1,86 @@
+"""Does a start with a bad environment say everything that is wrong with it?"""
+
+import pytest
+from pydantic import ValidationError
+
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+
+
+def problems(**environment: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment(environment)
+    return [line.strip() for line in str(refused.value).splitlines()[1:]]
+
+
+def test_an_empty_environment_is_all_defaults() -> None:
+    assert Settings.from_environment({}) == Settings()
+
+
+def test_values_are_read_under_their_names() -> None:
+    settings = Settings.from_environment(
+        {
+            "AMQP_URL": "amqp://localhost/",
+            "DATABASE_URL": "postgresql://localhost/hitl",
+            "HITL_PREFETCH": " 7 ",
+            "HITL_RETRY_DELAYS_SECONDS": "1, 2,3",
+            "HITL_WORKFLOWS": "sentiment,topics",
+            "HITL_LOG_LEVEL": "DEBUG",
+            "PATH": "/usr/bin",
+        }
+    )
+    assert settings.amqp_url.get_secret_value() == "amqp://localhost/"
+    assert settings.prefetch == 7
+    assert settings.retry_delays_seconds == (1, 2, 3)
+    assert settings.workflows == ("sentiment", "topics")
+    assert settings.log_level == "DEBUG"
+
+
+def test_an_empty_value_is_the_default() -> None:
+    # docker compose passes an unset variable on as an empty one
+    assert Settings.from_environment({"HITL_PREFETCH": "", "AMQP_URL": " "}) == Settings()
+
+
+def test_every_bad_key_is_listed_at_once() -> None:
+    listed = problems(
+        HITL_PREFETCH="many",
+        HITL_ROUTER_PORT="70000",
+        HITL_PREFETCHES="5",
+        HITL_UNDO_SECONDS="nan",
+        HITL_RETRY_DELAYS_SECONDS="5,-1",
+        HITL_LOG_LEVEL="loud",
+        HITL_AMQP_URL="amqp://localhost/",  # keeps its customary name
+    )
+    assert {line.split(":")[0] for line in listed} == {
+        "HITL_PREFETCH",
+        "HITL_ROUTER_PORT",
+        "HITL_PREFETCHES",
+        "HITL_UNDO_SECONDS",
+        "HITL_RETRY_DELAYS_SECONDS",
+        "HITL_LOG_LEVEL",
+        "HITL_AMQP_URL",
+    }
+
+
+def test_a_missing_setting_is_named_as_the_environment_knows_it() -> None:
+    with pytest.raises(ConfigurationError, match="not set: DATABASE_URL, HITL_PANEL_SALT"):
+        Settings.from_environment({"AMQP_URL": "amqp://x/"}).require(
+            "amqp_url", "database_url", "panel_salt"
+        )
+
+
+def test_what_is_set_is_enough() -> None:
+    settings = Settings.from_environment({"AMQP_URL": "amqp://x/"})
+    assert settings.require("amqp_url") is settings
+
+
+def test_secrets_are_not_printed() -> None:
+    settings = Settings.from_environment(
+        {"AMQP_URL": "amqp://user:hunter2@localhost/", "HITL_PANEL_SALT": "hunter2"}
+    )
+    assert "hunter2" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().__setattr__("prefetch", 5)
