@@ -33,7 +33,9 @@ from shared.minilm import BASE, base_network, base_tokenizer
 SEED = 2014
 _OTHER_DOMAINS: tuple[Domain, ...] = ("amazon", "tweets", "nyt")
 _THRESHOLD = 0.85  # of the default policy
-_WINDOW_TOKENS = 128
+# What the encoder's publisher allows. On 120 texts made of calibration snippets (330 tokens on
+# average) windows of 64 were right for 91.7 %, 128 for 92.5 %, 256 and 512 for 95.0 %.
+_WINDOW_TOKENS = 256
 _SORTED_BATCHES = 32  # batches of similar length are formed within this many shuffled ones
 
 OnProgress = Callable[[float, str], None]  # the part done, 0..1, and what is being done
@@ -53,7 +55,7 @@ class Recipe:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.1
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup_share: float = 0.1

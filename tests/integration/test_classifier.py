@@ -255,7 +255,7 @@ def test_the_workflows_order_of_labels_is_kept(folder: Path, tiny: Classifier) -
 
 def test_labels_without_names_take_the_workflows(tmp_path: Path) -> None:
     path = write(
-        tmp_path / "m", BertForSequenceClassification(BertConfig(**SIZE, **{"num_labels": 2}))
+        tmp_path / "m", BertForSequenceClassification(BertConfig(**SIZE, id2label={0: "LABEL_0", 1: "LABEL_1"}))
     )
     assert load(path).labels == ("LABEL_0", "LABEL_1")
     assert load(path, labels=["spam", "ham"]).labels == ("spam", "ham")
