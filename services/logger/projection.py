@@ -89,7 +89,7 @@ class ItemFacts:
 
 
 def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
-    """One row per item from events with their trace ids, sorted by the item's key."""
+    """One row per item from events with their trace ids."""
     rows: dict[tuple[str, str], ItemFacts] = {}
     for event, trace_id in events:
         told = facts(event, trace_id)
@@ -97,7 +97,7 @@ def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
             key = (told.workflow, told.id)
             known = rows.get(key)
             rows[key] = told if known is None else merge(known, told)
-    return [rows[key] for key in sorted(rows)]
+    return list(rows.values())
 
 
 def facts(event: Event, trace_id: str | None) -> ItemFacts | None:

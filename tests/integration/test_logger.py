@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
+    with disposing(connect(database_url)) as engine:
+        yield engine
 
 
 @pytest.fixture
@@ -67,6 +67,24 @@ def items(engine: Engine) -> dict[str, ItemFacts]:
     for row in found:
         del row["updated_at"]
     return {row["id"]: ItemFacts(**row) for row in found}
+
+
+def waiting(engine: Engine, application: str) -> list[int]:
+    """The process ids of the connections of this application that wait for a lock."""
+    query = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = :name"
+        " AND datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    return [row["pid"] for row in rows(engine, query, name=application)]
+
+
+@contextmanager
+def disposing(engine: Engine) -> Iterator[Engine]:
+    """Closes the engine's connections at the end."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def wrote(log: Logger, *deliveries: Delivery) -> None:
@@ -166,37 +184,70 @@ def test_what_comes_twice_is_written_once(engine: Engine, log: Logger) -> None:
     assert rows(engine, "SELECT * FROM item") == before[1]
 
 
-def test_two_loggers_at_once_give_one_row_each_and_never_deadlock(
-    engine: Engine, database_url: str
-) -> None:
-    # Given 400 items with all their events, shuffled, and every event twice
+def test_two_loggers_at_once_give_one_row_each(engine: Engine, database_url: str) -> None:
+    # Given 400 items with all their events, and two shuffles of them
     events = [event for number in range(400) for event in Journey(str(number)).everything()]
-    streams = []
-    for seed in (1, 2):
-        stream = [delivered(event) for event in events]
-        random.Random(seed).shuffle(stream)
-        streams.append(stream)
+    streams = [
+        [delivered(event) for event in random.Random(n).sample(events, 3_200)] for n in (1, 2)
+    ]
     both = threading.Barrier(2)
 
-    # If two loggers write the same stream in different orders at the same time
+    # If two loggers write one each at the same time
     def run(stream: Sequence[Delivery]) -> None:
-        own = connect(database_url)
-        log = logger_on(own)
-        both.wait()
-        for start in range(0, len(stream), 400):
-            wrote(log, *stream[start : start + 400])
-        own.dispose()
+        with disposing(connect(database_url)) as own:
+            log = logger_on(own)
+            both.wait()
+            for start in range(0, len(stream), 400):
+                wrote(log, *stream[start : start + 400])
 
     with ThreadPoolExecutor(2) as pool:
         for outcome in [pool.submit(run, stream) for stream in streams]:
             outcome.result()
-    # I expect every event once, one row per item, the same for all, and no deadlock.
+    # I expect every event once, and one row per item, the same for all.
     assert rows(engine, "SELECT count(*) FROM event") == [{"count": 3_200}]
     ends = [replace(row, id="") for row in items(engine).values()]
     assert len(ends) == 400
     assert ends == [ends[0]] * 400
+
+
+@pytest.mark.parametrize("table", ["event", "item"])
+def test_two_loggers_with_the_same_rows_in_opposite_order_do_not_deadlock(
+    engine: Engine, database_url: str, table: str
+) -> None:
+    # Given a hundred items that both loggers have something to say about, in opposite order: the
+    # same events, or different events of the same items
+    journeys = [Journey(f"{number:03}") for number in range(100)]
+    wrote(logger_on(engine), *(delivered(j.failed("hitl.sentiment.inference")) for j in journeys))
+    forward = [delivered(journey.scored()) for journey in journeys]
+    backward = [delivered(j.scored() if table == "event" else j.accepted()) for j in journeys[::-1]]
+    held = journeys[50].scored().event_id
+
+    def run(batch: Sequence[Delivery]) -> None:
+        with disposing(connect(database_url, application="one of two")) as own:
+            wrote(logger_on(own), *batch)
+
+    with ThreadPoolExecutor(2) as pool:
+        # If somebody holds the row in the middle until both wait for a row
+        with engine.connect() as holder:
+            if table == "event":
+                holder.execute(
+                    text(
+                        "INSERT INTO event (event_id, type, version, workflow, item_id,"
+                        " occurred_at, source, data) VALUES (:id, '', 1, '', '', now(), '', '{}')"
+                    ),
+                    {"id": held},
+                )
+            else:
+                holder.execute(text("SELECT 1 FROM item WHERE id = '050' FOR UPDATE"))
+            outcomes = [pool.submit(run, batch) for batch in (forward, backward)]
+            until(lambda: len(waiting(engine, "one of two")) == 2, what="both waiting")
+            holder.rollback()
+        # and lets go, I expect both to finish.
+        for outcome in outcomes:
+            outcome.result(20)
     query = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert rows(engine, query) == [{"deadlocks": 0}]
+    assert len(items(engine)) == 100
 
 
 def test_a_row_that_postgres_refuses_stands_alone(engine: Engine, log: Logger) -> None:
@@ -357,15 +408,16 @@ def test_an_item_for_an_unknown_workflow_becomes_a_failed_one(
 
 def test_while_postgres_is_away_the_batch_is_held(engine: Engine, database_url: str) -> None:
     # Given a logger whose connection Postgres has ended
-    own = connect(database_url)
-    log = logger_on(own)
-    wrote(log, delivered(Journey("a").scored()))
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    rows(engine, f"{kill} AND datname = current_database()")
-    # If the next batch comes, I expect it to be written on a new connection.
-    wrote(log, delivered(Journey("b").scored()))
+    with disposing(connect(database_url)) as own:
+        log = logger_on(own)
+        wrote(log, delivered(Journey("a").scored()))
+        kill = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        )
+        rows(engine, f"{kill} AND datname = current_database()")
+        # If the next batch comes, I expect it to be written on a new connection.
+        wrote(log, delivered(Journey("b").scored()))
     assert set(items(engine)) == {"a", "b"}
-    own.dispose()
     # And where nothing answers, I expect to be told to wait, not that a message is bad.
     nowhere = connect("postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(Overloaded, match="Connection refused"):
