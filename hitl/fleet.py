@@ -90,7 +90,8 @@ class Fleet:
         service.state.pid = None
         service.start_again_at = now + delay
         last = service.child.log_tail(1)
-        self.say(f"{service.state.name} ended ({code}); starting it again in {delay:g} s. {last}")
+        why = "" if last.startswith("{") else last  # a JSON line is no last word, only the last
+        self.say(f"{service.state.name} ended ({code}); starting it again in {delay:g} s. {why}")
 
     def unready(self) -> list[str]:
         """The services that do not say that they are ready."""

@@ -87,6 +87,4 @@ def picture(home: Home, status: Status, rate: Rate) -> Group:
         if service["restarts"]:
             services.append(f" ({service['restarts']} restarts)", style="yellow")
         services.append("   ")
-    return Group(
-        table, services, Text(login_words(home, status)), Text("Ctrl-C stops it.", style="dim")
-    )
+    return Group(table, services, Text(login_words(home, status)))

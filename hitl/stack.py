@@ -68,6 +68,10 @@ def up(
         )
         raise typer.Exit(1)
     follower = Follower(home)
+    # Also where a shell has started us in the background, with Ctrl-C ignored; and to be asked
+    # to terminate is to be asked to stop in order.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     supervisor = start_supervisor(home, detach=detach, demo=not no_demo)
     try:
         ready = follow_start(home, supervisor, follower)

@@ -103,13 +103,12 @@ class Supervisor:
         declare_all(servers.amqp_url, declared)
         self.state.queues = [queue.name for queue in declared.queues]
         say("Waiting for the services …")
-        while unready := self.fleet.unready():
+        while self.fleet.unready():
             self._go_on()
             self._watch_once()
             time.sleep(WATCH_SECONDS)
         self.state.phase = "ready"
         self._tell()
-        del unready
         say(f"Ready. Review page: {self.state.ui_url}")
         if self.with_demo:
             self.demo = python_child(self.home, "demo", "hitl.demo", self.fleet.environment)
@@ -177,8 +176,9 @@ class Supervisor:
         return addresses
 
     def _tell(self) -> None:
-        self.state.services = [service.state for service in self.fleet.services.values()]
-        review = self.fleet.services.get("review_ui")
+        services = self.fleet.services
+        self.state.services = [services[name].state for name in SERVICES if name in services]
+        review = services.get("review_ui")
         if review is not None:
             self.state.ui_url = f"http://localhost:{review.state.port}/"
         self.home.write_state(self.state)
