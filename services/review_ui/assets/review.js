@@ -29,12 +29,14 @@ class Screen {
     this.words = words(navigator.language);
     this.durations = [];
     this.decidedHere = [];
-    this.note = "";
-    this.stats = null;
+    this.statsSoon = null;
     this.undoing = false;
     this.outbox = new Outbox(me.name, {
       changed: () => this.showSync(),
-      answered: () => this.buffer.refill(),
+      answered: () => {
+        this.buffer.refill();
+        this.statsSoon ??= setTimeout(() => this.loadStats(), 1_000);
+      },
       refused: (entry, error) => this.refused(entry, error),
     });
     this.buffer = new Buffer(me.lease_seconds, {
@@ -176,7 +178,8 @@ class Screen {
     if (note) body.note = note;
     body.seconds = Math.min(took, 86_400);
     this.durations.push(took);
-    this.decidedHere.unshift({ key: body.key, task, action, label, late: false });
+    const changed = action !== "accept" && label !== task.suggestion?.label && !task.blind;
+    this.decidedHere.unshift({ key: body.key, task, label, action, changed, late: false });
     this.buffer.next();
     this.show();
     this.say(this.words.recorded(label ?? this.words[action === "skip" ? "skipped" : "flagged"]));
@@ -369,12 +372,10 @@ class Screen {
   showLast() {
     const rows = this.decidedHere.slice(0, LAST).map((each) => {
       const what = each.label ?? this.words[each.action === "skip" ? "skipped" : "flagged"];
-      const changed = each.action !== "accept" && each.action !== "label";
-      const row = make("li", each.late ? "rv-gone" : "", [
+      return make("li", each.late ? "rv-gone" : "", [
         span(`#${shortText(each.task?.item_id ?? each.itemId, 16)}`),
-        span(each.late ? `${what} · ${this.words.late}` : what, changed ? "rv-changed" : ""),
+        span(each.late ? `${what} · ${this.words.late}` : what, each.changed ? "rv-changed" : ""),
       ]);
-      return row;
     });
     if (rows.length === 0) rows.push(make("li", "rv-none", this.words.no_decisions));
     this.at("last").replaceChildren(...rows);
@@ -390,7 +391,9 @@ class Screen {
       for (const each of decisions) {
         if (each.undone || known.has(each.key)) continue;
         const { key, action, label } = each;
-        this.decidedHere.push({ key, action, label, itemId: each.item_id, task: null, late: !each.effective });
+        const changed = action !== "accept" && action !== "label";
+        const late = !each.effective;
+        this.decidedHere.push({ key, action, label, changed, late, itemId: each.item_id, task: null });
       }
     } catch {
       // Only a convenience: what is decided from now on is listed all the same.
@@ -399,6 +402,8 @@ class Screen {
   }
 
   async loadStats() {
+    clearTimeout(this.statsSoon);
+    this.statsSoon = null;
     try {
       const { queues, me } = await call("GET", "/stats");
       const { workflow } = this.buffer.filter;
