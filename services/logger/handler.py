@@ -1,7 +1,7 @@
 """What becomes of a batch from `hitl.log`? Rows, committed before any message of it is acked."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import psycopg2
 from sqlalchemy import Engine
@@ -25,18 +25,29 @@ from shared.workflows import workflow_of
 
 logger = logging.getLogger(__name__)
 
+# Two thousand messages of 1 MiB must neither fill the memory nor outlast the statement timeout.
+PORTION_BYTES = 16 * 1_024 * 1_024
+
 
 class Logger:
     """Writes every event once and keeps each item's row up to date. Any number may run."""
 
     def __init__(
-        self, engine: Engine, *, workflows: Collection[str], max_body_bytes: int, clock: Clock
+        self,
+        engine: Engine,
+        *,
+        workflows: Collection[str],
+        max_body_bytes: int,
+        clock: Clock,
+        portion_bytes: int = PORTION_BYTES,
     ) -> None:
-        """`workflows` are those that items may be sent to."""
+        """`workflows` are those that items may be sent to; a transaction takes about
+        `portion_bytes` of messages at most."""
         self._engine = engine
         self._workflows = frozenset(workflows)
         self._max_body_bytes = max_body_bytes
         self._clock = clock
+        self._portion_bytes = portion_bytes
         self._event_rows = LOGGER_ROWS.labels("event")
         self._item_rows = LOGGER_ROWS.labels("item")
         self._accepted_age = ITEM_AGE.labels("accepted")
@@ -48,9 +59,16 @@ class Logger:
         Raises:
             Overloaded: Postgres is away; of the batch, all, some or nothing was written.
         """
-        results: list[Result] = [()] * len(batch)
+        results: list[Result] = []
+        for portion in portions(batch, self._portion_bytes):
+            results += self._handle(portion)
+        return results
+
+    def _handle(self, portion: Sequence[Delivery]) -> list[Result]:
+        """One transaction, as long as Postgres refuses nothing."""
+        results: list[Result] = [()] * len(portion)
         rows: list[tuple[int, EventRow]] = []
-        for position, delivery in enumerate(batch):
+        for position, delivery in enumerate(portion):
             try:
                 row = self._read(delivery)
             except Permanent as error:
@@ -122,3 +140,16 @@ class Logger:
                     self._accepted_age if isinstance(event, ItemAccepted) else self._reviewed_age
                 )
                 stage.observe(max(age, 0.0))
+
+
+def portions(batch: Sequence[Delivery], most_bytes: int) -> Iterator[Sequence[Delivery]]:
+    """The batch in order, cut before a message with which the bodies would exceed `most_bytes`; a
+    message larger than that stands alone."""
+    start = size = 0
+    for end, delivery in enumerate(batch):
+        size += len(delivery.body)
+        if size > most_bytes and end > start:
+            yield batch[start:end]
+            start, size = end, len(delivery.body)
+    if start < len(batch):
+        yield batch[start:]

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
 from hitl.ports import free_ports
@@ -353,6 +354,51 @@ def test_a_score_that_is_no_number_is_refused(log: Logger) -> None:
     (result,) = log.handle([replace(scored, body=body)])
     assert isinstance(result, Permanent)
     assert result.reason == "schema"
+
+
+def test_a_batch_of_large_messages_is_written_in_portions(engine: Engine) -> None:
+    # Given eight messages, all of one size but for a large one, and something unreadable
+    texts = ["short"] * 6 + ["x" * 5_000] + ["short"]
+    journeys = [Journey(str(number), text=text) for number, text in enumerate(texts)]
+    batch = [delivered(journey.scored()) for journey in journeys]
+    batch.insert(4, replace(batch[0], body=b"no json"))
+    # If a logger that takes three messages' worth of bytes at a time gets them in one batch
+    log = Logger(
+        engine,
+        workflows=["sentiment"],
+        max_body_bytes=1 << 20,
+        clock=utc_now,
+        portion_bytes=3 * len(batch[0].body),
+    )
+    results = log.handle(batch)
+    # I expect each result in its place, every row written,
+    assert [result == () for result in results] == [True] * 4 + [False] + [True] * 4
+    assert len(items(engine)) == 8
+    # and transactions of no more than that, the large one alone.
+    query = "SELECT count(*) FROM event GROUP BY xmin ORDER BY min(seq)"
+    assert [row["count"] for row in rows(engine, query)] == [3, 2, 1, 1, 1]
+
+
+def test_what_was_written_is_counted_and_the_items_age_measured(log: Logger) -> None:
+    # Given what the metrics say before
+    names = [
+        ("hitl_logger_rows_total", {"table": "event"}),
+        ("hitl_logger_rows_total", {"table": "item"}),
+        ("hitl_item_age_seconds_count", {"stage": "accepted"}),
+        ("hitl_item_age_seconds_count", {"stage": "reviewed"}),
+    ]
+
+    def measured() -> list[float]:
+        return [REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in names]
+
+    before = measured()
+    # If two items are decided, one by the machine and one by a person, and all of it comes twice
+    a, b = Journey("a"), Journey("b")
+    batch = [a.scored(), a.accepted(), b.scored(), b.review_requested(), b.reviewed("positive")]
+    for _ in range(2):
+        wrote(log, *map(delivered, batch))
+    # I expect five events, two items and one age of each kind, once.
+    assert [now - then for now, then in zip(measured(), before, strict=True)] == [5, 2, 1, 1]
 
 
 def test_what_a_foreign_program_measured_as_nan_is_kept_as_text(
