@@ -1,0 +1,223 @@
+"""How do items get in by hand, and what was decided about them? `hitl publish`, `hitl tail`."""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Annotated, BinaryIO, NoReturn
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from hitl.connection import amqp_url
+from hitl.item_files import Format, Line, format_of, read_lines
+from hitl.tail import Decided, Tail, as_json, as_text
+from shared.broker import Broker
+from shared.clock import utc_now
+from shared.errors import ConfigurationError, Overloaded, Permanent
+from shared.events import derive_id
+from shared.messages import Delivery, Outgoing
+from shared.settings import Settings
+from shared.submissions import read_submission
+from shared.topology import ITEMS
+from shared.tracing import new_trace
+from shared.workflows import workflow_paths
+
+app = typer.Typer()
+
+WINDOW_ITEMS = 500  # published and confirmed together
+CONNECT_SECONDS = 10.0
+PROBLEMS_SHOWN = 20
+MESSAGE_ID_BYTES = 255  # an AMQP short string
+
+
+@app.command()
+def publish(
+    file: Annotated[str, typer.Argument(help="A .csv, .jsonl or .txt file, or - for stdin.")],
+    workflow: Annotated[str, typer.Option(help="Which workflow decides.")] = "sentiment",
+    rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many a second.")] = None,
+    format: Annotated[Format | None, typer.Option(help="Else by the file's ending.")] = None,
+    text_column: Annotated[str, typer.Option(help="CSV: the column with the text.")] = "text",
+    id_column: Annotated[str, typer.Option(help="CSV: the column with the id, if any.")] = "id",
+    ids_from_content: Annotated[
+        bool,
+        typer.Option(help="Items without an id get one made of their content: sent twice is once."),
+    ] = False,
+) -> None:
+    """Publish the items of a file. An item without an id gets a new one."""
+    errors = Console(stderr=True)
+    problems: list[str] = []
+    published = 0
+    try:
+        settings = Settings.from_environment(os.environ)
+        workflow_paths(settings.workflows_dir, [workflow])
+        with opened(file) as source, connected() as broker, progress_bar(file, errors) as advance:
+            first = source.readline()
+            kind = format or format_of(file, first)
+            lines = heard(chain([first] if first else [], source), advance)
+            rows = read_lines(lines, kind, text_column=text_column, id_column=id_column)
+            good = acceptable(rows, workflow, settings.max_body_bytes, ids_from_content, problems)
+            for window in paced(good, rate):
+                broker.publish(window)
+                published += len(window)
+    except (ConfigurationError, Overloaded) as error:
+        refuse(f"{error} ({published} items were published)" if published else str(error))
+    except KeyboardInterrupt:
+        refuse(f"stopped: {published} items were published", code=130)
+    errors.print(f"{published} items published to {workflow}", highlight=False)
+    if problems:
+        errors.print(f"{len(problems)} lines were not:", style="red", highlight=False)
+        for problem in problems[:PROBLEMS_SHOWN]:
+            errors.print(f"  {problem}", markup=False, highlight=False)
+        if len(problems) > PROBLEMS_SHOWN:
+            errors.print(f"  and {len(problems) - PROBLEMS_SHOWN} more")
+        raise typer.Exit(1)
+
+
+@app.command()
+def tail(
+    workflow: Annotated[str, typer.Option(help="Only this workflow; else all.")] = "*",
+    as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Follow the decisions as they are made, on a queue of its own: nobody loses a message."""
+    console = Console(highlight=False)
+
+    def show(event: Decided) -> None:
+        if as_objects:
+            print(as_json(event), flush=True)
+        else:
+            console.print(as_text(event), overflow="ellipsis", no_wrap=True)
+
+    def ready() -> None:
+        print("following; Ctrl-C ends", file=sys.stderr, flush=True)
+
+    try:
+        Tail(workflow, on_decision=show, on_ready=ready).run(amqp_url())
+    except KeyboardInterrupt:
+        return
+    except BrokenPipeError:
+        # Whoever read us has enough; without this Python complains once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ConfigurationError, Overloaded) as error:
+        refuse(str(error))
+
+
+def refuse(problem: str, *, code: int = 1) -> NoReturn:
+    """End the command with one line that says why."""
+    print(problem, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def opened(file: str) -> Iterator[BinaryIO]:
+    """The file, or standard input for "-"."""
+    if file == "-":
+        yield sys.stdin.buffer
+        return
+    if not Path(file).is_file():
+        raise ConfigurationError(f"{file}: no such file")
+    with Path(file).open("rb") as source:
+        yield source
+
+
+@contextmanager
+def connected() -> Iterator[Broker]:
+    """A broker that is there; `Overloaded` when it does not answer."""
+    broker = Broker(amqp_url(), name="publish")
+    broker.start()
+    try:
+        if not broker.wait_ready(CONNECT_SECONDS):
+            raise Overloaded(f"RabbitMQ does not answer: {broker.problem()}")
+        yield broker
+    finally:
+        broker.close()
+
+
+class Advance:
+    """Moves the bar by the bytes that were read."""
+
+    def __init__(self, bar: Progress, total: int | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task("publishing", total=total)
+
+    def __call__(self, size: int) -> None:
+        self._bar.advance(self._task, size)
+
+
+@contextmanager
+def progress_bar(file: str, console: Console) -> Iterator[Advance]:
+    """A bar over the file's bytes; for standard input one without an end."""
+    total = None if file == "-" else Path(file).stat().st_size
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+        yield Advance(bar, total)
+
+
+def heard(lines: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+    """The same lines, counted."""
+    for line in lines:
+        advance(len(line))
+        yield line
+
+
+def acceptable(
+    rows: Iterable[Line],
+    workflow: str,
+    max_body_bytes: int,
+    ids_from_content: bool,
+    problems: list[str],
+) -> Iterator[Outgoing]:
+    """A message for each line that inference would take; the others are added to `problems`."""
+    for row in rows:
+        try:
+            if row.problem is not None:
+                raise Permanent("schema", row.problem)
+            yield message(row.body, workflow, max_body_bytes, ids_from_content)
+        except Permanent as error:
+            problems.append(f"line {row.number}: {error}")
+
+
+def message(
+    body: bytes, workflow: str, max_body_bytes: int, ids_from_content: bool = False
+) -> Outgoing:
+    """What a producer sends.
+
+    Raises:
+        Permanent: inference would dead-letter it for this reason.
+    """
+    new_id = str(derive_id("published", workflow, body.decode("utf-8", "replace")))
+    if not ids_from_content:
+        new_id = str(uuid4())
+    delivery = Delivery("", ITEMS, workflow, body, {}, tag=0, message_id=new_id)
+    submitted = read_submission(
+        delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=utc_now
+    )
+    item_id = new_id if submitted is None else submitted.item.id
+    return Outgoing(
+        exchange=ITEMS,
+        routing_key=workflow,
+        body=body,
+        # The body's id counts first; without one, the reader takes this.
+        message_id=item_id if len(item_id.encode()) <= MESSAGE_ID_BYTES else new_id,
+        headers={"traceparent": new_trace()},
+        timestamp=int(time.time()),
+    )
+
+
+def paced(messages: Iterable[Outgoing], rate: float | None) -> Iterator[list[Outgoing]]:
+    """Windows to publish; with a rate, small ones at the time when they are due."""
+    size = WINDOW_ITEMS if rate is None else max(1, min(WINDOW_ITEMS, math.ceil(rate / 10)))
+    source = iter(messages)
+    started = time.monotonic()
+    sent = 0
+    while window := list(islice(source, size)):
+        if rate is not None:
+            time.sleep(max(0.0, started + sent / rate - time.monotonic()))
+        yield window
+        sent += len(window)

@@ -1,0 +1,135 @@
+"""What was decided just now? Seen through a queue of one's own, beside those of the consumers."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pika
+from pika.channel import Channel
+from rich.text import Text
+
+from shared.broker import connection_parameters
+from shared.envelope import decode
+from shared.errors import Overloaded, Permanent
+from shared.events import ItemAccepted, ItemReviewed
+from shared.messages import Delivery
+from shared.topology import EVENTS
+
+Decided = ItemAccepted | ItemReviewed
+KINDS = (ItemAccepted.type, ItemReviewed.type)
+BACKLOG_MESSAGES = 10_000  # kept for a slow reader; then the oldest go, from this queue only
+GOODBYE_SECONDS = 2.0
+EXCERPT_CHARACTERS = 200
+_COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
+
+
+class Tail:
+    """Follows the decisions of one workflow ("*": of all) on the caller's thread."""
+
+    def __init__(
+        self,
+        workflow: str,
+        *,
+        on_decision: Callable[[Decided], None],
+        on_ready: Callable[[], None],
+    ) -> None:
+        self._keys = [f"{kind}.{workflow}" for kind in KINDS]
+        self._on_decision = on_decision
+        self._on_ready = on_ready
+        self._problem = "the connection ended"
+        self._raised: Exception | None = None
+
+    def run(self, amqp_url: str) -> None:
+        """Follows until a callback or a signal raises.
+
+        Raises:
+            Overloaded: there is no connection, or it ended; the text says why.
+        """
+        connection = pika.SelectConnection(
+            connection_parameters(amqp_url, "tail"),
+            on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
+            on_open_error_callback=self._on_closed,
+            on_close_callback=self._on_closed,
+        )
+        try:
+            connection.ioloop.start()
+            if self._raised is not None:
+                raise self._raised
+            raise Overloaded(f"RabbitMQ: {self._problem}")
+        finally:
+            if connection.is_open:
+                connection.close()
+                connection.ioloop.call_later(GOODBYE_SECONDS, connection.ioloop.stop)
+                connection.ioloop.start()
+            connection.ioloop.close()
+
+    def _on_closed(self, connection: pika.SelectConnection, reason: BaseException) -> None:
+        self._problem = str(reason) or type(reason).__name__
+        connection.ioloop.stop()
+
+    def _on_channel(self, channel: Channel) -> None:
+        def closed(channel: Channel, reason: BaseException) -> None:
+            self._problem = str(reason)
+            if channel.connection.is_open:
+                channel.connection.ioloop.stop()
+
+        channel.add_on_close_callback(closed)
+        channel.queue_declare(
+            "",
+            exclusive=True,
+            auto_delete=True,
+            arguments={"x-max-length": BACKLOG_MESSAGES},
+            callback=lambda declared: self._bind(channel, declared.method.queue, list(self._keys)),
+        )
+
+    def _bind(self, channel: Channel, queue: str, keys: list[str]) -> None:
+        """One binding after the other, then the messages."""
+        if keys:
+            key = keys.pop()
+            channel.queue_bind(
+                queue, EVENTS, key, callback=lambda _ok: self._bind(channel, queue, keys)
+            )
+            return
+        channel.basic_consume(queue, self._on_message, auto_ack=True)
+        self._on_ready()
+
+    def _on_message(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+        headers = properties.headers or {}
+        delivery = Delivery("", method.exchange, method.routing_key, body, headers, tag=0)
+        try:
+            event = decode(delivery, ItemAccepted, ItemReviewed)
+        except Permanent:
+            return  # not ours to judge: whoever consumes it dead-letters it
+        if isinstance(event, ItemAccepted | ItemReviewed):  # for mypy: decode() has seen to it
+            try:
+                self._on_decision(event)
+            except Exception as error:
+                # pika would take it for a fault of its connection.
+                self._raised = error
+                channel.connection.ioloop.stop()
+
+
+def as_json(event: Decided) -> str:
+    """One line: the event with its type."""
+    return json.dumps(
+        {"type": event.type, **event.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False
+    )
+
+
+def as_text(event: Decided) -> Text:
+    """One line for people: when, what, how sure, by whom, about which text."""
+    decision = event.decision
+    by = decision.reviewer or decision.decided_by
+    sure = "" if decision.confidence is None else f"{decision.confidence:.2f}"
+    line = Text(f"{decision.decided_at.astimezone():%H:%M:%S}  ", style="dim", no_wrap=True)
+    line.append(f"{decision.label:<12.20}", style=f"bold {_colour(decision.label)}")
+    line.append(f" {sure:>4}  ")
+    line.append(f"{by:<10.20}", style="dim" if decision.decided_by == "ai" else "bold")
+    line.append(f"  {' '.join(event.item.text[:EXCERPT_CHARACTERS].split())}", style="default")
+    return line
+
+
+def _colour(label: str) -> str:
+    """The same colour for the same label, today and tomorrow."""
+    return _COLOURS[hashlib.sha256(label.encode()).digest()[0] % len(_COLOURS)]
