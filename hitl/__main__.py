@@ -35,7 +35,9 @@ class LazyGroup(TyperGroup):
         found = get_command(import_module(module).app)
         # An app with several commands is one of ours to look into, or a group of that name.
         inner = found.get_command(ctx, cmd_name) if isinstance(found, TyperGroup) else None
-        return inner or found
+        command = inner or found
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)

@@ -3,6 +3,7 @@
 One process, one thread: Linux kills the children when the thread that started them ends.
 """
 
+import logging
 import os
 import secrets
 import signal
@@ -201,6 +202,7 @@ class Supervisor:
 
 def main() -> int:
     """Supervise the stack of HITL_HOME until a signal comes."""
+    logging.basicConfig(level=logging.ERROR)  # the steps are for people; details have their logs
     home = Home.from_environment(os.environ)
     lock = home.lock()
     if lock is None:

@@ -1,0 +1,256 @@
+"""Does a newcomer's checkout start with one command, keep itself up, and leave nothing behind?"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pika
+import pytest
+
+from tests.conftest import Postgres, RabbitMQ
+
+pytestmark = pytest.mark.timeout(600)
+
+ROOT = Path(__file__).parents[2]
+SECOND_START_SECONDS = 20.0
+SERVICES = {"inference", "router", "review_ui", "logger"}
+
+
+@dataclass
+class Stack:
+    """A checkout and a home of its own, driven through the same commands that people use."""
+
+    checkout: Path
+    home: Path
+    as_user: list[str] = field(default_factory=list)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run one of bin/*, from a folder that is not the checkout."""
+        mine = ("HITL_", "AMQP_URL", "DATABASE_URL")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith(mine)}
+        return subprocess.run(
+            [*self.as_user, str(self.checkout / "bin" / command[0]), *command[1:]],
+            env=environment | {"HITL_HOME": str(self.home), "HOME": str(self.home.parent)},
+            cwd=self.home.parent,
+            capture_output=True,
+            text=True,
+            timeout=400,
+        )
+
+    def up(self) -> None:
+        """Start it without sample items and wait until it is ready."""
+        done = self.run("up", "--detach", "--no-demo")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def down(self) -> None:
+        """Stop it."""
+        done = self.run("down")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """What a program sees."""
+        found: dict[str, Any] = json.loads(self.run("hitl", "status", "--json").stdout)
+        return found
+
+    def service(self, name: str) -> dict[str, Any]:
+        """One service's line of the status."""
+        return next(s for s in self.status()["services"] if s["name"] == name)
+
+    def ports(self) -> set[int]:
+        """Every port that the status names."""
+        status = self.status()
+        urls = [status["amqp_url"], status["database_url"], status["ui_url"]]
+        urls += status["metrics"].values()
+        return {int(url.rpartition(":")[2].partition("/")[0]) for url in urls}
+
+    def processes(self) -> list[str]:
+        """The command lines of all processes that have anything to do with this home."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                command = (process / "cmdline").read_bytes()
+                everything = command + (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if os.fsencode(self.home) in everything and int(process.name) != os.getpid():
+                found.append(f"{process.name} {command.replace(bytes(1), b' ').decode()}")
+        return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    """Does it become true in time?"""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.5)
+    return condition()
+
+
+def listens(port: int) -> bool:
+    """Is anybody there?"""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def folder(rabbitmq: RabbitMQ, postgres: Postgres) -> Iterator[Path]:
+    """A folder that every user may enter; asks for the servers only to know they are installed."""
+    with tempfile.TemporaryDirectory(prefix="hitl-stack-", ignore_cleanup_errors=True) as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture(scope="module")
+def checkout(folder: Path) -> Path:
+    """A fresh copy of the sources, as git would clone them, in a path with spaces."""
+    copy = folder / "a path with spaces" / "pipeline"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+@pytest.fixture
+def stack(checkout: Path) -> Iterator[Stack]:
+    """The checkout's stack, running; the same data for all tests, as for a user."""
+    stack = Stack(checkout, checkout.parent / "a home")
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+
+
+def test_a_fresh_checkout_is_up_and_ready_after_one_command(stack: Stack) -> None:
+    # Given a stack that bin/up has set up and started; if a program asks for its status
+    done = stack.run("hitl", "status", "--json")
+    status = json.loads(done.stdout)
+    # I expect exit code 0 and the keys of the contract
+    assert done.returncode == 0
+    assert status.keys() == {
+        "amqp_url", "database_url", "ui_url", "metrics", "services", "queues", "items"
+    }  # fmt: skip
+    # every service there, ready, and never restarted
+    assert {service["name"] for service in status["services"]} == SERVICES
+    for service in status["services"]:
+        assert service.keys() == {"name", "pid", "ready", "restarts"}
+        assert service["ready"] and service["restarts"] == 0
+    assert status["metrics"].keys() == SERVICES
+    # the queues of the contract with both of their counts
+    for queue in ("hitl.sentiment.inference", "hitl.router", "hitl.sentiment.accepted", "hitl.log"):
+        assert status["queues"][queue].keys() == {"ready", "unacked"}
+    # and a password for the review page that no other user can read
+    assert (stack.home / "reviewer-password").stat().st_mode & 0o077 == 0
+
+
+def test_an_item_goes_through_and_is_still_there_after_a_quick_second_start(stack: Stack) -> None:
+    # Given an item that a producer has published
+    before = sum(stack.status()["items"].values())
+    connection = pika.BlockingConnection(pika.URLParameters(stack.status()["amqp_url"]))
+    try:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        channel.basic_publish("hitl.items", "sentiment", b'{"text": "a warm, funny, lovely film"}')
+    finally:
+        connection.close()
+
+    def decided() -> int:
+        items = stack.status()["items"]
+        return int(items.get("AI_ACCEPTED", 0) + items.get("HUMAN_REVIEW", 0))
+
+    # I expect the machine's decision, or a person's task
+    assert eventually(lambda: decided() == before + 1), stack.status()
+    # If I stop the stack and start it again
+    stack.down()
+    started = time.monotonic()
+    stack.up()
+    # I expect it to be ready in 20 seconds, with its data
+    assert time.monotonic() - started < SECOND_START_SECONDS
+    assert decided() == before + 1
+
+
+def test_a_killed_service_is_started_again_and_counted(stack: Stack) -> None:
+    # Given a router
+    before = stack.service("router")
+    # If it is killed
+    os.kill(before["pid"], signal.SIGKILL)
+    # I expect another one, ready, and its restart in the status
+    assert eventually(lambda: bool(stack.service("router")["restarts"] == 1))
+    assert eventually(lambda: bool(stack.service("router")["ready"]))
+    assert stack.service("router")["pid"] != before["pid"]
+
+
+def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:
+    # If I start what is running already, I expect one clear message and nothing broken
+    done = stack.run("up", "--detach", "--no-demo")
+    assert done.returncode == 1
+    assert "running already" in done.stderr and "bin/down" in done.stderr
+    assert stack.run("hitl", "status").returncode == 0
+
+
+def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder: Path) -> None:
+    # Given a stack, and another home, of an ordinary user (where root's Python lets one in)
+    place = folder / "beside"
+    place.mkdir()
+    other = Stack(stack.checkout, place / "home")
+    nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
+    python = str(stack.checkout / ".venv" / "bin" / "python")
+    if os.geteuid() == 0 and not subprocess.run([*nobody, "test", "-x", python]).returncode:
+        shutil.chown(place, "nobody")
+        other.as_user = nobody
+    try:
+        # If the second is started, where all usual ports are taken
+        other.up()
+        # I expect both to be ready, on different ports
+        assert all(service["ready"] for service in other.status()["services"])
+        assert all(service["ready"] for service in stack.status()["services"])
+        assert not other.ports() & stack.ports()
+    finally:
+        other.down()
+    # and the end of one to leave the other alone
+    assert stack.run("hitl", "status").returncode == 0
+
+
+def test_down_leaves_no_process_and_no_port_behind(stack: Stack) -> None:
+    # Given a running stack
+    ports = stack.ports()
+    assert all(map(listens, ports))
+    assert len(stack.processes()) > len(SERVICES)
+    # If I stop it, I expect a line for each step, in the order of the flow
+    done = stack.run("down")
+    steps = ("inference", "router", "review_ui", "logger", "PostgreSQL", "RabbitMQ")
+    places = [done.stdout.index(f"Stopping {step}") for step in steps]
+    assert places == sorted(places)
+    # and nothing left of it
+    assert stack.processes() == []
+    assert not any(map(listens, ports))
+    assert stack.run("hitl", "status").returncode == 1
+
+
+def test_nothing_outlives_a_killed_supervisor_and_the_next_start_works(stack: Stack) -> None:
+    # Given a running stack; if its supervisor is killed
+    record = json.loads((stack.home / "run" / "supervisor.json").read_text())
+    os.kill(record["pid"], signal.SIGKILL)
+    # I expect all of its processes to go, and the next start to work
+    assert eventually(lambda: stack.processes() == []), stack.processes()
+    stack.up()
+    assert stack.run("hitl", "status").returncode == 0
