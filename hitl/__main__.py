@@ -17,6 +17,7 @@ COMMANDS = {
     "reviewer": "hitl.reviewers",
     "workflow": "hitl.workflows",
     "train-embedded": "hitl.learn",
+    "asyncapi": "hitl.asyncapi",
 }
 
 
