@@ -68,13 +68,16 @@ share that the default policy sends to people. The figures are of the files besi
 - Data: Hutto, C.J. & Gilbert, E.E. (2014), "VADER: A Parsimonious Rule-based Model for Sentiment
   Analysis of Social Media Text", ICWSM-14, from the source archive of `vaderSentiment==3.3.2`.
   The movie snippets, split by a salted hash of the text: {train} to train, {calibration} to fit
-  the temperature and to choose the recipe, {held_out} held out. Texts rated exactly 0 are left out.
+  the temperature, {held_out} held out. Texts rated exactly 0 are left out.
 - Target: the share of raters on each side (a 0 counts half on both), not the bare label: it
   teaches the model how sure people are.
+- Choices: the learning rate and the window on the calibration snippets; rank, target and pooling
+  in first runs on another random split of the same snippets. The held-out texts were in no
+  training, but the first choices were not blind to all of them.
 - Base frozen; LoRA on every linear layer of the encoder and the pooler, AdamW, warm-up then linear
   decay, bf16 autocast on CPU. Recipe: {recipe}. Seed {report.seed}.
 - Versions: {versions}.
-- Again, in about six minutes on one core:
+- Again, in about seven minutes on one idle core:
   `python -m services.feedback.train_embedded --data DIR --out DIR --seed {report.seed}`
 
 ## Limits

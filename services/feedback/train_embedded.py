@@ -50,7 +50,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; chosen on the calibration split, never on the held-out one."""
+    """How to train. The model card says on which texts the choices were made."""
 
     rank: int = 16
     alpha: int = 32
@@ -69,8 +69,8 @@ def train(
 ) -> Report:
     """Train, calibrate and measure the embedded adapter; write it with its model card to `out_dir`.
 
-    The figures are those of the files written (fp16), read back. Takes about six minutes on one
-    core; on one machine the same seed gives the same files. What lies in `out_dir` is replaced
+    The figures are those of the files written (fp16), read back. Takes about seven minutes on an
+    idle core; on one machine the same seed gives the same files. What lies in `out_dir` is replaced
     only at the end.
     """
     say = progress or (lambda _part, _what: None)

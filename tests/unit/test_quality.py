@@ -27,8 +27,11 @@ def test_an_accuracy_over_no_item_is_no_number() -> None:
     assert math.isnan(quality.accuracy_below)
 
 
-def test_a_confidence_of_one_is_counted() -> None:
-    assert measure(np.array([[1.0, 0.0]]), np.array([1]), threshold=0.5).ece == 1
+def test_a_confidence_of_one_is_in_the_last_bin() -> None:
+    # Given a wrong answer of confidence 1 and a right one of 0.95, in the same bin
+    quality = measure(np.array([[1.0, 0.0], [0.95, 0.05]]), np.array([1, 0]), threshold=0.5)
+    # I expect one gap: 0.975 sure on average, half right
+    assert quality.ece == pytest.approx(0.475)
 
 
 def test_the_fitted_temperature_is_the_one_by_which_the_scores_are_too_sure() -> None:
