@@ -94,7 +94,7 @@ def test_a_thousand_snippets_from_a_foreign_client(
         # A person reviews one through the page's own API; the decision goes the same way.
         with logged_in(pipeline, "reviewer") as browser:
             [task] = browser.post("/api/v1/tasks/claim", json={"count": 1}).json()["tasks"]
-            other = {"positive": "negative", "negative": "positive"}[task["prediction"]["label"]]
+            other = {"positive": "negative", "negative": "positive"}[task["suggestion"]["label"]]
             decided = browser.post(
                 f"/api/v1/tasks/{task['id']}/decision",
                 json={
