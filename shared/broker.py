@@ -445,6 +445,12 @@ def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 6
 
 
 def _declarations(channel: Channel, topology: Topology) -> Iterable[Callable[..., object]]:
+    """The queues first and each exchange directly before its bindings, the alternate exchange first
+    of all: an exchange without its bindings would confirm messages and drop them."""
+    for queue in topology.queues:
+        yield partial(
+            channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments)
+        )
     for exchange in topology.exchanges:
         yield partial(
             channel.exchange_declare,
@@ -453,14 +459,14 @@ def _declarations(channel: Channel, topology: Topology) -> Iterable[Callable[...
             durable=True,
             arguments=dict(exchange.arguments),
         )
-    for queue in topology.queues:
-        yield partial(
-            channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments)
-        )
-    for binding in topology.bindings:
-        yield partial(
-            channel.queue_bind, binding.queue, binding.exchange, routing_key=binding.routing_key
-        )
+        for binding in topology.bindings:
+            if binding.exchange == exchange.name:
+                yield partial(
+                    channel.queue_bind,
+                    binding.queue,
+                    binding.exchange,
+                    routing_key=binding.routing_key,
+                )
 
 
 def _destination(publication: Publication) -> str:
