@@ -96,6 +96,11 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     return condition()
 
 
+def others_load() -> float:
+    """How many times slower this machine is for us, because of what else runs on it; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def listens(port: int) -> bool:
     """Is anybody there?"""
     with socket.socket() as probe:
@@ -181,10 +186,11 @@ def test_an_item_goes_through_and_is_still_there_after_a_quick_second_start(stac
     assert eventually(lambda: decided() == before + 1), stack.status()
     # If I stop the stack and start it again
     stack.down()
+    allowed = SECOND_START_SECONDS * others_load()
     started = time.monotonic()
     stack.up()
-    # I expect it to be ready in 20 seconds, with its data
-    assert time.monotonic() - started < SECOND_START_SECONDS
+    # I expect it to be ready in 20 seconds (of a machine with nothing else to do), with its data
+    assert time.monotonic() - started < allowed
     assert decided() == before + 1
 
 
