@@ -180,6 +180,9 @@ def test_a_megabyte_is_read_only_as_far_as_the_windows_can_reach(tiny: Classifie
     (prediction,) = tiny.classify(["good " * 200_000])
     assert prediction.truncated
     assert prediction.tokens < 10_000
+    # and it is said so where what was read is short and what was not may matter
+    (gap,) = tiny.classify(["good" + " " * 20_000 + "bad"])
+    assert (gap.tokens, gap.truncated) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +258,8 @@ def test_the_workflows_order_of_labels_is_kept(folder: Path, tiny: Classifier) -
 
 def test_labels_without_names_take_the_workflows(tmp_path: Path) -> None:
     path = write(
-        tmp_path / "m", BertForSequenceClassification(BertConfig(**SIZE, id2label={0: "LABEL_0", 1: "LABEL_1"}))
+        tmp_path / "m",
+        BertForSequenceClassification(BertConfig(**SIZE, id2label={0: "LABEL_0", 1: "LABEL_1"})),
     )
     assert load(path).labels == ("LABEL_0", "LABEL_1")
     assert load(path, labels=["spam", "ham"]).labels == ("spam", "ham")
