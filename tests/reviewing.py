@@ -1,4 +1,4 @@
-"""What does a test of the review service need? Tasks, a clock to turn, and the served application."""
+"""What does a test of the review service need? Tasks, a clock to turn, the served application."""
 
 import socket
 import threading

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
@@ -100,6 +101,10 @@ def _error_answers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     def api_error(_request: Request, error: ApiError) -> Response:
         return error.response()
+
+    @app.exception_handler(HTTPException)
+    def plain(_request: Request, error: HTTPException) -> Response:
+        return problem(error.status_code, f"http_{error.status_code}", str(error.detail))
 
     @app.exception_handler(Refused)
     def refused(_request: Request, error: Refused) -> Response:

@@ -4,6 +4,7 @@ The card (assets/review.html, review.js) buffers tasks in the browser and talks 
 that the next item is there at once. Gradio brings the page, the theme and the pages to come.
 """
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -39,6 +40,11 @@ def build() -> gr.Blocks:
 
 def mount(app: FastAPI) -> None:
     """Puts the page at `/`; `security.Guard` keeps the rest of Gradio's routes shut."""
+    # Within a running event loop: without one gradio makes its own and never closes it.
+    asyncio.run(_mount(app))
+
+
+async def _mount(app: FastAPI) -> None:
     gr.mount_gradio_app(
         app,
         build(),

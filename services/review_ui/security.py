@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,10 +29,6 @@ _GRADIO = re.compile(
     r"|gradio_api/(startup-events|theme\.css))"
 )
 _SCRIPT = re.compile(rb"<script(?=[\s>])", re.IGNORECASE)
-
-
-class TooLarge(Exception):
-    """The body of a request is over the limit."""
 
 
 class Guard:
@@ -61,13 +58,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, dressed.send)
             return
-        try:
-            await self._app(scope, _limited(receive), dressed.send)
-        except TooLarge:
-            if not dressed.started:
-                await problem(413, "too_large", f"At most {MAX_BODY_BYTES} bytes are read.")(
-                    scope, receive, dressed.send
-                )
+        await self._app(scope, _limited(receive), dressed.send)
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path, method = scope["path"], scope["method"]
@@ -75,8 +66,8 @@ class Guard:
             return problem(
                 403, "cross_origin", "Requests that change something must come from this site."
             )
-        if int(headers.get("content-length") or 0) > MAX_BODY_BYTES:
-            return problem(413, "too_large", f"At most {MAX_BODY_BYTES} bytes are read.")
+        if _length(headers) > MAX_BODY_BYTES:
+            return problem(413, "http_413", f"At most {MAX_BODY_BYTES} bytes are read.")
         if _OPEN.fullmatch(path):
             return None  # the API asks for itself
         cookie = cookie_of(headers)
@@ -139,11 +130,9 @@ class _Dressed:
         self._page = page
         self._start: Message | None = None
         self._body = b""
-        self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
             self._add_headers(MutableHeaders(raw=message["headers"]))
             if self._page:
                 self._start = message  # held back: the body's length will change
@@ -175,6 +164,11 @@ class _Dressed:
             headers["cache-control"] = "no-store"
 
 
+def _length(headers: Mapping[str, str]) -> int:
+    announced = headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() else 0
+
+
 def _limited(receive: Receive) -> Receive:
     """Counts a body that came without a length."""
     total = 0
@@ -184,7 +178,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > MAX_BODY_BYTES:
-            raise TooLarge
+            raise HTTPException(413, f"At most {MAX_BODY_BYTES} bytes are read.")
         return message
 
     return counted

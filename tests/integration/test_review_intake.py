@@ -1,6 +1,7 @@
-"""Does every request for review become one task, and only one, whatever arrives and however often?"""
+"""Does every request for review become one task, and only one, however often it arrives?"""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,6 @@ from services.review_ui.intake import Intake
 from shared.database import connect
 from shared.errors import Overloaded, Permanent
 from shared.events import derive_id
-from shared.messages import Delivery
 from shared.tables import ItemRow, ReviewTask
 from tests.reviewing import START, TRACEPARENT, TurnedClock, delivered, requested
 
@@ -85,8 +85,8 @@ def test_an_item_that_is_decided_already_makes_no_task(engine: Engine, status: s
 def test_what_cannot_be_read_is_refused_alone(engine: Engine) -> None:
     # Given a batch with a good request between two bad messages
     good = delivered(requested("good"))
-    no_json = Delivery(**{**_fields(good), "body": b"{"})
-    no_shape = Delivery(**{**_fields(good), "body": b'{"workflow": "sentiment"}'})
+    no_json = replace(good, body=b"{")
+    no_shape = replace(good, body=b'{"workflow": "sentiment"}')
     # If it is taken in
     results = Intake(engine, TurnedClock()).handle([no_json, good, no_shape])
     # I expect the bad ones refused with their reason and the good one as a task
@@ -122,7 +122,3 @@ def test_while_the_database_is_away_the_batch_is_held(engine: Engine) -> None:
     # and nothing to be lost: with the database the same delivery makes its task
     assert Intake(engine, TurnedClock()).handle([delivery]) == [()]
     assert list(tasks(engine)) == ["i1"]
-
-
-def _fields(delivery: Delivery) -> dict[str, object]:
-    return {name: getattr(delivery, name) for name in Delivery.__slots__}

@@ -1,0 +1,103 @@
+"""Who may log in to the review page? `hitl reviewer add|list|disable|password`."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.orm import Session
+
+from hitl.connection import database_url
+from services.review_ui.accounts import AccountError, Accounts, everyone
+from shared.clock import utc_now
+from shared.database import connect, database_errors
+from shared.errors import ConfigurationError, Overloaded
+
+app = typer.Typer(no_args_is_help=True, help="The accounts of the review page.")
+SHORT_PASSWORD = 8  # fewer characters are accepted with a warning (NIST SP 800-63B, 3.1.1.2)
+
+
+class Role(StrEnum):
+    """What somebody may do: review; also settle disputes; also manage."""
+
+    reviewer = "reviewer"
+    lead = "lead"
+    admin = "admin"
+
+
+Name = Annotated[str, typer.Argument(help="The name to log in with.")]
+FromStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from stdin, not from a prompt.")
+]
+
+
+@app.command()
+def add(
+    name: Name,
+    role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.reviewer,
+    password_stdin: FromStdin = False,
+) -> None:
+    """Make an account."""
+    with _session() as session:
+        Accounts(utc_now).create(session, name, role.value, _password(password_stdin))
+    typer.echo(f"{name} may log in as {role.value}.")
+
+
+@app.command("list")
+def list_accounts() -> None:
+    """Show all accounts."""
+    table = Table("Name", "Role", "State")
+    with _session() as session:
+        for account in everyone(session):
+            table.add_row(account.name, account.role, "disabled" if account.disabled else "active")
+    Console().print(table)
+
+
+@app.command()
+def disable(name: Name) -> None:
+    """Close an account and end its sessions; its decisions stay."""
+    with _session() as session:
+        Accounts(utc_now).disable(session, name)
+    typer.echo(f"{name} can no longer log in.")
+
+
+@app.command()
+def password(name: Name, password_stdin: FromStdin = False) -> None:
+    """Set a new password and end the account's sessions."""
+    with _session() as session:
+        Accounts(utc_now).set_password(session, name, _password(password_stdin))
+    typer.echo(f"{name} has a new password.")
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        given = sys.stdin.readline().rstrip("\r\n")
+    else:
+        given = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    if 0 < len(given) < SHORT_PASSWORD:
+        typer.echo(f"Warning: a password of fewer than {SHORT_PASSWORD} characters.", err=True)
+    return str(given)
+
+
+@contextmanager
+def _session() -> Iterator[Session]:
+    """A transaction; what goes wrong becomes one line and exit code 1."""
+    try:
+        engine = connect(database_url(os.environ), pool_size=1, application="hitl-cli")
+        try:
+            with database_errors(), Session(engine) as session, session.begin():
+                yield session
+        finally:
+            engine.dispose()
+    except (AccountError, ConfigurationError, Overloaded) as error:
+        _fail(str(error))
+
+
+def _fail(problem: str) -> NoReturn:
+    typer.echo(problem, err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,96 @@
+"""Do the commands for accounts do what they say, from outside?"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.orm import Session
+
+from services.review_ui.accounts import Account, Accounts, find
+from shared.clock import utc_now
+from shared.database import connect
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class CommandLine:
+    """`hitl reviewer …` in a process of its own."""
+
+    def __init__(self, database_url: str, home: Path) -> None:
+        self.database_url = database_url
+        self.environment = {**os.environ, "DATABASE_URL": database_url, "HITL_HOME": str(home)}
+
+    def __call__(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "hitl", "reviewer", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def verified(self, name: str, password: str) -> Account | None:
+        """The account, when this password opens it."""
+        engine = connect(self.database_url, pool_size=1)
+        try:
+            with Session(engine) as session:
+                return Accounts(utc_now).verify(session, name, password)
+        finally:
+            engine.dispose()
+
+    def epoch(self, name: str) -> int:
+        engine = connect(self.database_url, pool_size=1)
+        try:
+            with Session(engine) as session:
+                account = find(session, name)
+                assert account is not None
+                return account.session_epoch
+        finally:
+            engine.dispose()
+
+
+@pytest.fixture
+def reviewer(database_url: str, tmp_path: Path) -> CommandLine:
+    return CommandLine(database_url, tmp_path)
+
+
+def test_an_account_lives_from_add_to_disable(reviewer: CommandLine) -> None:
+    # If I add an account, with spaces in its password
+    added = reviewer("add", "ada", "--role", "lead", "--password-stdin", stdin="a good one \n")
+    # I expect exactly this password to open it, in this role
+    assert added.returncode == 0, added.stderr
+    account = reviewer.verified("ada", "a good one ")
+    assert account is not None
+    assert account.role == "lead"
+    assert reviewer.verified("ada", "a good one") is None
+    # If I add it again, I expect one line that says what is wrong
+    again = reviewer("add", "ada", "--password-stdin", stdin="another one\n")
+    assert again.returncode == 1
+    assert again.stderr.strip() == "there is an account 'ada' already"
+    # If I change the password, I expect open sessions to end
+    assert reviewer("password", "ada", "--password-stdin", stdin="a new one\n").returncode == 0
+    assert reviewer.verified("ada", "a new one") is not None
+    assert reviewer.epoch("ada") == 1
+    # If I disable it, I expect no password to open it any more, and its sessions to end
+    assert reviewer("disable", "ada").returncode == 0
+    assert reviewer.verified("ada", "a new one") is None
+    assert reviewer.epoch("ada") == 2
+    listed = reviewer("list")
+    assert "ada" in listed.stdout
+    assert "disabled" in listed.stdout
+
+
+def test_what_cannot_be_an_account_is_refused_in_words(reviewer: CommandLine) -> None:
+    for arguments, stdin, problem in (
+        (("add", "a b", "--password-stdin"), "something\n", "a name is 1 to 64"),
+        (("add", "ada", "--password-stdin"), "\n", "the password is empty"),
+        (("disable", "nobody"), "", "there is no account 'nobody'"),
+    ):
+        done = reviewer(*arguments, stdin=stdin)
+        assert done.returncode == 1
+        assert problem in done.stderr
+        assert "Traceback" not in done.stderr
