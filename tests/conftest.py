@@ -1,7 +1,7 @@
-"""Which servers do the tests run against? Real ones: a private RabbitMQ and Postgres, started once.
+"""Which servers do the tests run against? A private RabbitMQ and Postgres, started once.
 
-Each test gets a virtual host or a database of its own. Where the servers are not installed, the tests
-that need them are skipped with a reason; in CI they fail.
+Each test gets a virtual host or a database of its own. Where the servers are not installed, the
+tests that need them are skipped with a reason; in CI they fail.
 """
 
 import os
@@ -33,7 +33,7 @@ def cannot_run(reason: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class RabbitMQ:
-    """The session's broker. `amqp_url` is the default virtual host; tests take the fixture `amqp_url`."""
+    """The session's broker; for a virtual host of its own a test takes the fixture `amqp_url`."""
 
     server: PrivateRabbitMQ
     api: httpx.Client
