@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": "hitl.prepare",
     "workflow": "hitl.workflows",
     "train-embedded": "hitl.learn",
+    "settings": "hitl.configuration",
     "asyncapi": "hitl.asyncapi",
 }
 

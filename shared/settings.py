@@ -32,41 +32,43 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    amqp_url: SecretStr = SecretStr("")
-    database_url: SecretStr = SecretStr("")
-    home: Path = Path(".hitl")
-    workflows_dir: Path = Path(__file__).parent.parent / "deploy" / "workflows"
-    workflows: Names = Field(default=(), description="names to serve; empty: all in workflows_dir")
-    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-
-    http_host: str = "127.0.0.1"
-    inference_port: Port = 9101
-    router_port: Port = 9102
-    review_port: Port = 7860
-    logger_port: Port = 9104
-    feedback_port: Port = 9105
-
-    max_body_bytes: int = Field(default=1_048_576, gt=0)
-    prefetch: int = Field(default=1_000, gt=0, le=65_535, description="router, logger, intake")
-    inference_prefetch: int = Field(default=64, gt=0, le=65_535)
-    delivery_limit: int = Field(default=5, gt=0, description="deliveries before a dead letter")
-    retry_delays_seconds: Seconds = Field(default=(5, 30, 300))
-    breaker_failures: int = Field(
-        default=50, gt=0, description="dead letters in a row before consuming stops"
+    amqp_url: SecretStr = Field(SecretStr(""), description="RabbitMQ; unset: a private node")
+    database_url: SecretStr = Field(SecretStr(""), description="Postgres; unset: a private cluster")
+    home: Path = Field(Path(".hitl"), description="all that a local stack writes")
+    workflows_dir: Path = Field(
+        Path(__file__).parent.parent / "deploy" / "workflows", description="one .toml a workflow"
     )
-    breaker_pause_seconds: float = Field(default=30.0, gt=0)
-    shutdown_seconds: float = Field(default=25.0, gt=0)
-
-    model_threads: int = Field(default=1, gt=0)
-    token_budget: int | None = Field(
-        default=None, gt=0, description="tokens a batch; unset: by device"
+    workflows: Names = Field((), description="names to serve, by commas; unset: all in the folder")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of our logs"
     )
-    log_batch_rows: int = Field(default=2_000, gt=0)
-    lease_seconds: int = Field(default=300, gt=0)
-    undo_seconds: float = Field(default=5.0, ge=0, description="a decision is published after this")
-    session_secret: SecretStr = SecretStr("")
-    panel_salt: SecretStr = SecretStr("")
-    session_hours: float = Field(default=12.0, gt=0)
+
+    http_host: str = Field("127.0.0.1", description="where every service listens")
+    inference_port: Port = Field(9101, description="metrics and health")
+    router_port: Port = Field(9102, description="metrics and health")
+    review_port: Port = Field(7860, description="review page, API, metrics and health")
+    logger_port: Port = Field(9104, description="metrics and health")
+    feedback_port: Port = Field(9105, description="metrics and health")
+
+    max_body_bytes: int = Field(1_048_576, gt=0, description="a larger item is a dead letter")
+    prefetch: int = Field(1_000, gt=0, le=65_535, description="of router and review intake")
+    inference_prefetch: int = Field(64, gt=0, le=65_535, description="of inference")
+    delivery_limit: int = Field(
+        5, gt=0, description="deliveries without an ack, then a dead letter"
+    )
+    retry_delays_seconds: Seconds = Field((5, 30, 300), description="before each further try")
+    breaker_failures: int = Field(50, gt=0, description="dead letters in a row that pause a worker")
+    breaker_pause_seconds: float = Field(30.0, gt=0, description="for how long")
+    shutdown_seconds: float = Field(25.0, gt=0, description="from SIGTERM to the end, at most")
+
+    model_threads: int = Field(1, gt=0, description="of torch; more processes beat more threads")
+    token_budget: int | None = Field(None, gt=0, description="tokens a batch; unset: by device")
+    log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
+    lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")
+    undo_seconds: float = Field(5.0, ge=0, description="a human decision leaves after so long")
+    session_hours: float = Field(12.0, gt=0, description="a login is good for so long")
+    session_secret: SecretStr = Field(SecretStr(""), description="signs the session cookies")
+    panel_salt: SecretStr = Field(SecretStr(""), description="draws the audit panel")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -77,28 +79,33 @@ class Settings(BaseModel):
         """
         given: dict[str, str] = {}
         problems: list[str] = []
-        for key, value in sorted(environment.items()):
-            if key not in _CUSTOMARY and not key.startswith("HITL_"):
+        for name, value in sorted(environment.items()):
+            if not name.startswith("HITL_") and name.removesuffix("_FILE") not in _CUSTOMARY:
                 continue
-            field = key.removeprefix("HITL_").lower()
-            if field in cls.model_fields and _key(field) == key:
+            field = name.removesuffix("_FILE").removeprefix("HITL_").lower()
+            if field in _SECRETS and name == f"{key(field)}_FILE":
+                try:
+                    given[field] = Path(value).read_text(encoding="utf-8").strip()
+                except (OSError, UnicodeDecodeError) as error:
+                    problems.append(f"{name}: {error}")
+            elif field in cls.model_fields and key(field) == name:
                 if value.strip():
                     given[field] = value.strip()
-            elif field not in _READ_ELSEWHERE:
-                problems.append(f"{key}: no such setting; see docs/configuration.md")
+            elif name not in AROUND:
+                problems.append(f"{name}: no such setting; see docs/configuration.md")
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
             for wrong in error.errors(include_url=False, include_input=False):
                 field = str(wrong["loc"][0])
-                problems.append(f"{_key(field)}: {wrong['msg']}")
+                problems.append(f"{key(field)}: {wrong['msg']}")
         if problems:
             raise ConfigurationError("bad settings in the environment:\n  " + "\n  ".join(problems))
         return settings
 
     def require(self, *fields: str) -> "Settings":
         """Itself, where every named field is set; else an error that lists those that are not."""
-        missing = [_key(field) for field in fields if not getattr(self, field).get_secret_value()]
+        missing = [key(field) for field in fields if not getattr(self, field).get_secret_value()]
         if missing:
             raise ConfigurationError(
                 f"not set: {', '.join(missing)}; `bin/up` sets them, or export them yourself"
@@ -106,15 +113,25 @@ class Settings(BaseModel):
         return self
 
 
-def _key(field: str) -> str:
+def key(field: str) -> str:
     """What a field is called in the environment."""
     key = field.upper()
     return key if key in _CUSTOMARY else f"HITL_{key}"
 
 
+_SECRETS = frozenset({"amqp_url", "database_url", "session_secret", "panel_salt"})
 _CUSTOMARY = frozenset({"AMQP_URL", "DATABASE_URL"})
 
-# Keys of the launcher, the demo, the tests and the tools around the services.
-_READ_ELSEWHERE = frozenset(
-    {"test_data", "torch_index", "demo_rate", "rabbitmq_api_url", "supervised", "no_apt"}
-)
+AROUND = {
+    "HITL_AMQP_PORT": "where `docker compose` publishes RabbitMQ",
+    "HITL_DEMO_RATE": "sample items a second that `bin/up` publishes; default 2",
+    "HITL_GRAFANA_PORT": "where `docker compose` publishes Grafana",
+    "HITL_NO_APT": "1: `bin/setup` installs no system packages and says what is missing",
+    "HITL_PROMETHEUS_PORT": "where `docker compose` publishes Prometheus",
+    "HITL_RABBITMQ_API_URL": "management API of a broker of your own, for `hitl status`",
+    "HITL_RABBITMQ_PORT": "where `docker compose` publishes RabbitMQ's management page",
+    "HITL_SUPERVISED": "set by `bin/up` for the processes that it watches",
+    "HITL_TEST_DATA": "folder where the tests keep the human-rated texts",
+    "HITL_TORCH_INDEX": "where `bin/setup` finds the CPU build of torch",
+}
+"""Keys of the launcher, the demo and the tests, and what they are for: not read by the services."""

@@ -1,5 +1,7 @@
 """Does a start with a bad environment say everything that is wrong with it?"""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -84,3 +86,14 @@ def test_secrets_are_not_printed() -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().__setattr__("prefetch", 5)
+
+
+def test_a_secret_can_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "amqp").write_text("amqp://from-a-file/\n")
+    settings = Settings.from_environment({"AMQP_URL_FILE": str(tmp_path / "amqp")})
+    assert settings.amqp_url.get_secret_value() == "amqp://from-a-file/"
+    listed = problems(HITL_PANEL_SALT_FILE="/no/such/file", HITL_PREFETCH_FILE="/etc/hostname")
+    assert [line.split(":")[0] for line in listed] == [
+        "HITL_PANEL_SALT_FILE",
+        "HITL_PREFETCH_FILE",  # no secret: it has no file
+    ]
