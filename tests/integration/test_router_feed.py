@@ -220,6 +220,21 @@ def test_a_running_router_routes_by_the_file_as_it_is_now(
         assert b"policy refused; the last good one stays" in said
 
 
+def test_a_message_whose_properties_are_no_text_is_dead_lettered_and_not_in_the_way(
+    amqp_url: str, broker: Broker, tmp_path: Path
+) -> None:
+    # Given a message id and a content encoding that are not UTF-8
+    write(tmp_path, "threshold = 0.5")
+    with router(amqp_url, tmp_path), outsider(amqp_url) as client:
+        bad = {"message_id": b"\xff\xfe", "content_encoding": b"\xff"}
+        client.publish(b"{}", exchange="hitl.events", routing_key="item.scored.sentiment", **bad)
+        # I expect a dead letter with a reason, and the next item routed
+        broker.publish([scored("next")])
+        (dead,) = client.take("hitl.router.dlq", 1)
+        assert dead.headers["x-hitl-reason"] == "not_utf8"
+        assert client.take("hitl.sentiment.accepted", 1)
+
+
 def test_a_router_does_not_start_with_an_invalid_policy(amqp_url: str, tmp_path: Path) -> None:
     write(tmp_path, "threshold = 99")
     with router(amqp_url, tmp_path) as process:
