@@ -179,7 +179,7 @@ class PrivatePostgres:
         self.home.mkdir(parents=True, exist_ok=True)
         if user is not None and not may_enter(user, self.home):
             # A random part: a folder that was deleted and made again must not find old data.
-            data = SHARED_DATA / f"{self.home.parent.name}-{secrets.token_hex(6)}"
+            data = SHARED_DATA / f"postgres-{secrets.token_hex(6)}"
             SHARED_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_private(location, str(data))
         return data
