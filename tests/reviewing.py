@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -177,10 +178,13 @@ def make_test_desk(
 @contextmanager
 def serving(desk: Desk, clock: TurnedClock, port: int = 0) -> Iterator[Served]:
     """Serves the whole application on 127.0.0.1 for the length of the block."""
+    # On a thread of its own: where Playwright drives a browser, this one runs an event loop.
+    with ThreadPoolExecutor(1) as elsewhere:
+        app = elsewhere.submit(make_app, desk).result()
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
-    config = uvicorn.Config(make_app(desk), log_config=None, ws="none", timeout_graceful_shutdown=2)
+    config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
     thread.start()
