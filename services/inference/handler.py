@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from services.inference.classifier import Classifier
 from services.inference.classifier import Prediction as Scores
 from shared.clock import Clock
 from shared.envelope import encode
@@ -19,12 +19,24 @@ from shared.worker import Result
 logger = logging.getLogger(__name__)
 
 
+class Scorer(Protocol):
+    """What the handler needs of a model: see `classifier.Classifier`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+    def classify(self, texts: Sequence[str]) -> list[Scores]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What one queue's items are scored for, and by which model."""
 
     workflow: str
-    classifier: Classifier
+    classifier: Scorer
 
 
 class InferenceHandler:
@@ -72,7 +84,7 @@ class InferenceHandler:
             raise Permanent("schema", "id: missing")
         return submitted
 
-    def _score(self, classifier: Classifier, texts: list[str]) -> list[Scores]:
+    def _score(self, classifier: Scorer, texts: list[str]) -> list[Scores]:
         INFERENCE_BATCH_SIZE.observe(len(texts))
         try:
             return classifier.classify(texts)

@@ -1,6 +1,10 @@
 """Does a text from a foreign program find its way, through the model, people and the log?"""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +21,7 @@ from tests.pipeline import PASSWORD, Pipeline, running
 __all__ = ["data_dir"]
 
 COUNT = 1_000
+README = Path(__file__).parents[2] / "README.md"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -130,14 +135,23 @@ def test_a_thousand_snippets_from_a_foreign_client(
         for dead_letters in ("inference", "review", "accepted"):
             assert program.ready(f"hitl.sentiment.{dead_letters}.dlq") == 0
 
+        # The producer in the README is what it says.
+        code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)[0]
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "AMQP_URL": amqp_url}, check=True, timeout=60,
+        )  # fmt: skip
+        shown = "SELECT count(*) FROM item WHERE id = 'review-17' AND metadata = '{\"page\": 3}'"
+        until(lambda: pipeline.count(shown) == 1)
+
         # Sent once more, as a producer that is not sure would: nothing changes.
         first = next(iter(texts))
         program.publish(json.dumps({"id": first, "text": texts[first]}))
         scored = "hitl_predictions_total{"
-        until(lambda: _sum(pipeline.page("inference", "/metrics")[1], scored) == COUNT + 1)
+        until(lambda: _sum(pipeline.page("inference", "/metrics")[1], scored) == COUNT + 2)
         until(lambda: program.ready("hitl.router") == 0 and program.ready("hitl.log") == 0)
-        assert pipeline.count("SELECT count(*) FROM item") == COUNT
-        assert pipeline.count("SELECT count(*) FROM review_task") == by_status["HUMAN_REVIEW"]
+        assert pipeline.count("SELECT count(*) FROM item") == COUNT + 1
+        assert pipeline.count("SELECT count(*) FROM event WHERE item_id = %s", first) == 3
 
 
 def _sum(metrics: str, prefix: str) -> float:

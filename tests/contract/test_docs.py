@@ -1,0 +1,47 @@
+"""Do the documents tell the truth about what they name?"""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from services.router.policy import Policy
+from shared.workflows import WorkflowFile
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_test_that_a_failure_mode_names_exists() -> None:
+    named = re.findall(
+        r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/failure-modes.md").read_text()
+    )
+    assert len(named) >= 15
+    for file, function in named:
+        [found] = ROOT.glob(f"tests/**/{file}")
+        assert not function or f"def {function}(" in found.read_text(), f"{file}::{function}"
+
+
+def block(language: str) -> str:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [found] = re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+    return str(found)
+
+
+def test_the_workflow_in_the_readme_is_valid() -> None:
+    content = WorkflowFile.model_validate(tomllib.loads(block("toml")))
+    policy = Policy.from_mapping(content.policy, labels=content.workflow.labels)
+    assert policy.version
+
+
+def test_the_producer_in_the_readme_is_ten_lines() -> None:
+    lines = [line for line in block("python").splitlines() if line.strip()]
+    assert len(lines) <= 10
