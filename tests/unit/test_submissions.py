@@ -146,6 +146,7 @@ def test_the_largest_body_that_is_allowed_is_read() -> None:
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+            max_leaves=5,
         ),
     ),
 )
