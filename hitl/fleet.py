@@ -19,6 +19,7 @@ SERVICES = {
     "logger": ("HITL_LOGGER_PORT", 9104),
 }
 STOP_SECONDS = 25.0
+PROBE_SECONDS = 3.0  # a busy machine is slow to answer, and no less ready
 FIRST_RESTART_SECONDS = 0.5
 LAST_RESTART_SECONDS = 30.0
 STEADY_SECONDS = 60.0  # after so long a life, the next death counts as a first one
@@ -121,7 +122,7 @@ def python_child(home: Home, name: str, module: str, environment: Mapping[str, s
 
 def is_ready(port: int) -> bool:
     """Does the service on this port say that it is ready?"""
-    probe = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    probe = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
     try:
         probe.request("GET", "/readyz")
         return probe.getresponse().status == http.client.OK
