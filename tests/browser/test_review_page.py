@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -387,7 +387,12 @@ def test_the_next_item_is_there_within_a_frame_or_two(
     # Given a connection with a round trip of 100 ms
     some(engine, 40)
     with reviewing(chromium, served, "ada") as (page, _):
-        page.route("**/api/v1/**", lambda route: (page.wait_for_timeout(100), route.continue_()))
+
+        def slowly(route: Route) -> None:
+            page.wait_for_timeout(100)
+            route.continue_()
+
+        page.route("**/api/v1/**", slowly)
         times = page.evaluate(
             """async () => {
                 const item = document.querySelector('[data-id="item"]');
