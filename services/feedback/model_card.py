@@ -78,7 +78,7 @@ share that the default policy sends to people. The figures are of the files besi
   decay, bf16 autocast on CPU. Recipe: {recipe}. Seed {report.seed}.
 - Versions: {versions}.
 - Again, in about seven minutes on one idle core:
-  `python -m services.feedback.train_embedded --data DIR --out DIR --seed {report.seed}`
+  `bin/hitl train-embedded --out DIR --seed {report.seed}`
 
 ## Limits
 

@@ -1,10 +1,9 @@
 """How is the embedded adapter made, and what is it worth on texts that it has never seen?
 
 LoRA (Hu et al. 2021) on a frozen MiniLM, taught by the share of raters on each side, then one
-temperature. From a shell: `python -m services.feedback.train_embedded --data DIR --out DIR`.
+temperature. From a shell: `hitl train-embedded`.
 """
 
-import argparse
 import json
 import os
 import random
@@ -19,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from rich.progress import Progress
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -211,25 +209,6 @@ def truth(texts: Sequence[Snippet]) -> np.ndarray[tuple[int], np.dtype[np.int64]
     return np.array([LABELS.index(snippet.label) for snippet in texts], dtype=np.int64)
 
 
-def main() -> None:
-    """Train from a shell, with a progress bar, and print the model card."""
-    parser = argparse.ArgumentParser(description="Train the adapter of the embedded model.")
-    parser.add_argument("--data", type=Path, required=True, help="folder to keep the texts in")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write the adapter to")
-    parser.add_argument("--seed", type=int, default=SEED)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
-    with Progress() as bar:
-        task = bar.add_task("starting", total=1.0)
-        report = train(
-            arguments.data,
-            arguments.out,
-            arguments.seed,
-            lambda part, what: bar.update(task, completed=part, description=what),
-        )
-    print(render(report))
-
-
 def _adapt(recipe: Recipe) -> torch.nn.Module:
     config = LoraConfig(
         r=recipe.rank,
@@ -278,7 +257,3 @@ def _pad(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
         ids[at, : len(row)] = torch.tensor(row)
         mask[at, : len(row)] = 1
     return ids, mask
-
-
-if __name__ == "__main__":
-    main()
