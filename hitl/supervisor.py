@@ -209,6 +209,8 @@ def main() -> int:
         print("This stack is supervised already.", flush=True)
         return 1
     with lock:
+        # First, or the "ready" of a killed supervisor would be taken for ours.
+        home.write_state(StackState())
         record = Record.of(os.getpid())
         if record is not None:
             record.write(home.supervisor_record)
