@@ -31,13 +31,11 @@ class Lease:
 
 
 # Each workflow's head is read from the partial index `review_task_next`, whatever the backlog;
-# the LATERAL keeps that so for several workflows.
+# the LATERAL keeps that so for several workflows. MATERIALIZED: a subquery that locks must run
+# once; inside `WHERE id IN (…)` a plan may run it for every row and claim too many.
 _CLAIM = text(
     """
-    UPDATE review_task
-    SET lease_token = lease_token + 1, leased_by = :reviewer, leased_at = :now,
-        lease_expires_at = :until
-    WHERE id IN (
+    WITH next AS MATERIALIZED (
         SELECT head.id
         FROM unnest(CAST(:workflows AS text[])) AS wanted(name)
         CROSS JOIN LATERAL (
@@ -53,7 +51,11 @@ _CLAIM = text(
         ORDER BY head.due_at, head.priority DESC, head.uncertainty DESC, head.created_at
         LIMIT :count
     )
-    RETURNING id
+    UPDATE review_task
+    SET lease_token = lease_token + 1, leased_by = :reviewer, leased_at = :now,
+        lease_expires_at = :until
+    FROM next WHERE review_task.id = next.id
+    RETURNING review_task.id
     """
 )
 

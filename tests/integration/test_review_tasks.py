@@ -390,6 +390,17 @@ def test_a_decision_with_a_stale_token_is_recorded_and_changes_nothing(desk: Des
     assert refused.value.code == "did_not_count"
 
 
+def test_my_own_older_tab_is_late_too(desk: Desk) -> None:
+    # Given a task that ran out in one tab and that I got again in another
+    take_in(desk.engine, requested("i1"))
+    (older,) = desk.claim("ada")
+    desk.clock.turn(LEASE_SECONDS)
+    (newer,) = desk.claim("ada")
+    # If both decide, I expect the newer lease to count, and only that
+    assert isinstance(desk.decide("ada", older, "correct", "negative"), StaleLease)
+    assert isinstance(desk.decide("ada", newer, "correct", "positive"), Decided)
+
+
 def test_a_lease_that_ran_out_still_counts_while_nobody_took_the_task(desk: Desk) -> None:
     # Given a reviewer who was offline longer than the lease
     take_in(desk.engine, requested("i1"))
