@@ -210,6 +210,9 @@ class Broker:
             self._consumer.lost()
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
+        if self._closing.is_set():
+            connection.close()
+            return
         self._generation += 1
         if self._topology is None or not self._topology.streams:
             connection.channel(on_open_callback=self._on_channel_open)

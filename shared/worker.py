@@ -91,6 +91,7 @@ class Worker:
         self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
         self._waiting: deque[Delivery] = deque()
         self._overloaded: str | None = None
+        self._given_up = 0  # deliveries that could not be handled before the stop
         self._consumer = Consumer(
             queues, prefetch=prefetch, take=self._inbox.put, slow_start=slow_start
         )
@@ -127,7 +128,8 @@ class Worker:
         self._broker.pause()
         while time.monotonic() < deadline and self._broker.problem() is None:
             self._work_once()
-            if not self._waiting and self._inbox.empty() and self._consumer.unsettled() == 0:
+            left = self._consumer.unsettled() - self._given_up
+            if not self._waiting and self._inbox.empty() and left <= 0:
                 break
         held = self._consumer.unsettled()
         logger.info("drained", extra={"given_back": held})
@@ -201,8 +203,10 @@ class Worker:
                     "held up; trying the same batch again",
                     extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},
                 )
-            generation = self._broker.generation
-            if self._lifecycle.stopping.wait(pause) or batch[0].generation != generation:
+            if self._lifecycle.stopping.wait(pause):
+                self._given_up += len(batch)
+                return None
+            if batch[0].generation != self._broker.generation:
                 return None
 
     def _checked(self, batch: list[Delivery]) -> list[Result]:

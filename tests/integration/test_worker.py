@@ -219,6 +219,20 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
     assert len(calls) == 4
 
 
+def test_a_stop_while_overloaded_is_quick_and_gives_the_batch_back(
+    amqp_url: str, program: Outsider
+) -> None:
+    def away(batch: Sequence[Delivery]) -> None:
+        raise Overloaded("the database is away")
+
+    with working(amqp_url, Recorder(before=away), shutdown_seconds=25.0) as lifecycle:
+        scored(program, "m1")
+        until(lambda: "overload" in lifecycle.problems())
+        started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
+
+
 def test_too_many_dead_letters_in_a_row_pause_the_consumer(
     amqp_url: str, program: Outsider
 ) -> None:
