@@ -1,0 +1,63 @@
+"""Is a new database and a new broker ready for the services after `hitl prepare`, run twice?"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pika
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from hitl.prepare import FIRST_REVIEWER
+from services.review_ui.accounts import Accounts, everyone
+from shared.clock import utc_now
+from shared.database import connect
+from shared.topology import LOG_QUEUE
+
+
+def prepare(password_file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in an environment of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "hitl", "prepare", "--reviewer-password", password_file],
+        env={"PATH": os.defpath, **environment},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=90,
+    )  # fmt: skip
+
+
+def test_tables_queues_and_one_reviewer_are_there_and_stay(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    # Given a database without the project's tables, and an empty virtual host.
+    engine = connect(database_url, pool_size=1)
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    password_file = tmp_path / "reviewer-password"
+    # If they are prepared, the first account is disabled, and they are prepared again.
+    first = prepare(password_file, AMQP_URL=amqp_url, DATABASE_URL=database_url)
+    assert first.returncode == 0, first.stderr
+    password = password_file.read_text().strip()
+    with Session(engine) as session, session.begin():
+        assert Accounts(utc_now).verify(session, FIRST_REVIEWER, password) is not None
+        Accounts(utc_now).disable(session, FIRST_REVIEWER)
+    again = prepare(password_file, AMQP_URL=amqp_url, DATABASE_URL=database_url)
+    assert again.returncode == 0, again.stderr
+    # I expect the queues, the same account, and no second one for whoever was locked out.
+    with Session(engine) as session:
+        assert [(found.name, found.disabled) for found in everyone(session)] == [
+            (FIRST_REVIEWER, True)
+        ]
+    engine.dispose()
+    connection_to_broker = pika.BlockingConnection(pika.URLParameters(amqp_url))
+    connection_to_broker.channel().queue_declare(LOG_QUEUE, passive=True)
+    connection_to_broker.close()
+    assert password not in first.stdout + first.stderr
+
+
+def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
+    # Given no database's address / I expect its name, and no traceback.
+    done = prepare(tmp_path / "password", AMQP_URL="amqp://127.0.0.1/")
+    assert done.returncode == 1
+    assert "DATABASE_URL" in done.stderr
+    assert "Traceback" not in done.stderr
