@@ -13,10 +13,11 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.review_ui.outcome import reviewed
 from services.review_ui.views import labels_of
 from shared import outbox
 from shared.errors import HitlError
-from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Routing
+from shared.events import Prediction
 from shared.tables import ReviewDecision, ReviewTask
 
 Action = Literal["accept", "correct", "skip", "flag"]
@@ -274,43 +275,4 @@ def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:
         task.leased_by not in (None, reviewer)
         and task.lease_expires_at is not None
         and task.lease_expires_at > now
-    )
-
-
-def reviewed(task: ReviewTask, row: ReviewDecision, seconds: float | None) -> ItemReviewed:
-    """The event for everybody downstream: complete, so that nobody has to look anything up."""
-    if row.label is None or row.revision is None:
-        raise ValueError("only a decision with a label is an event")
-    prediction = Prediction.model_validate(task.prediction)
-    routing = Routing.model_validate(task.routing)
-    assigned_at = row.assigned_at or row.decided_at
-    waited = (row.decided_at - assigned_at).total_seconds()
-    return ItemReviewed(
-        workflow=task.workflow,
-        occurred_at=row.decided_at,
-        item=Item.model_validate(task.item),
-        prediction=prediction,
-        decision=Decision(
-            label=row.label,
-            decided_by="human",
-            confidence=None,
-            model_version=prediction.model_version,
-            policy_version=routing.policy_version,
-            reasons=routing.reasons,
-            decided_at=row.decided_at,
-            threshold=routing.threshold,
-            certificate_version=routing.certificate_version,
-            sampling=routing.sampling,
-            ai_label=prediction.label,
-            reviewer=row.reviewer,
-            action="accepted" if row.label == prediction.label else "corrected",
-        ),
-        review=Review(
-            task_id=task.id,
-            revision=row.revision,
-            assigned_at=assigned_at,
-            seconds=max(0.0, waited if seconds is None else seconds),
-            ai_label_shown=row.ai_label_shown,
-            note=row.note,
-        ),
     )

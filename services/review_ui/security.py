@@ -162,6 +162,8 @@ class _Dressed:
             headers["strict-transport-security"] = "max-age=31536000"
         if self._page or self._path.startswith("/api/"):
             headers["cache-control"] = "no-store"
+        elif self._path.startswith("/ui/"):
+            headers["cache-control"] = "no-cache"  # asked again each time: all parts of one version
 
 
 def _length(headers: Mapping[str, str]) -> int:
