@@ -40,7 +40,9 @@ def prepare(
         typer.echo("Bringing the database's tables up to date …")
         with database_errors():
             migrate(database_url)
-            ensure_first_reviewer(database_url, reviewer_password)
+            if ensure_first_reviewer(database_url, reviewer_password):
+                made = f"Made the account {FIRST_REVIEWER}; its password is in {reviewer_password}"
+                typer.echo(made)
         typer.echo("Declaring the exchanges and queues …")
         shape = topology(workflows, settings.retry_delays_seconds)
         declare_all(settings.amqp_url.get_secret_value(), shape)
@@ -49,15 +51,16 @@ def prepare(
         raise typer.Exit(1) from None
 
 
-def ensure_first_reviewer(database_url: str, password_file: Path) -> None:
-    """Makes the account `reviewer` where there is no account at all."""
+def ensure_first_reviewer(database_url: str, password_file: Path) -> bool:
+    """Makes the account `reviewer` where there is no account at all; says whether it did."""
     engine = connect(database_url, pool_size=1, application="hitl-prepare")
     try:
         with Session(engine) as session, session.begin():
-            if not everyone(session):
-                # The file first: an account whose password nobody knows helps nobody.
-                password = kept_secret(password_file)
-                Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
-                typer.echo(f"Made the account {FIRST_REVIEWER}; its password is in {password_file}")
+            if everyone(session):
+                return False
+            # The file first: an account whose password nobody knows helps nobody.
+            password = kept_secret(password_file)
+            Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
+            return True
     finally:
         engine.dispose()

@@ -5,31 +5,26 @@ One process, one thread: Linux kills the children when the thread that started t
 
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
 from datetime import datetime
 from types import FrameType
 
-from sqlalchemy.orm import Session
-
 from hitl.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.home import Home, StackState
+from hitl.prepare import ensure_first_reviewer
 from hitl.private_rabbitmq import ServerError
-from hitl.processes import Child, Record, write_private
+from hitl.processes import Child, Record
 from hitl.servers import Servers
-from services.review_ui.accounts import Accounts, everyone
 from shared.broker import declare_all
-from shared.clock import utc_now
-from shared.database import connect, migrate
+from shared.database import migrate
 from shared.errors import HitlError
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import configured_workflows
 
 WATCH_SECONDS = 0.25
-FIRST_REVIEWER = "reviewer"
 
 
 class Stopped(Exception):
@@ -87,7 +82,7 @@ class Supervisor:
         self._go_on()
         say("Bringing the database's tables up to date …")
         migrate(servers.database_url)
-        self._ensure_first_reviewer()
+        ensure_first_reviewer(servers.database_url, self.home.reviewer_password)
         addresses = self._share_addresses()
         for name in ("review_ui", "logger", "router"):
             self.fleet.start(name)
@@ -183,21 +178,6 @@ class Supervisor:
         if review is not None:
             self.state.ui_url = f"http://localhost:{review.state.port}/"
         self.home.write_state(self.state)
-
-    def _ensure_first_reviewer(self) -> None:
-        """Somebody must be able to log in to the review page of a new stack."""
-        engine = connect(self.servers.database_url, pool_size=1)
-        try:
-            with Session(engine) as session:
-                if everyone(session):
-                    return
-                password = secrets.token_urlsafe(9)
-                Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
-                # The file first: an account whose password nobody knows helps nobody.
-                write_private(self.home.reviewer_password, f"{password}\n")
-                session.commit()
-        finally:
-            engine.dispose()
 
 
 def main() -> int:

@@ -28,7 +28,6 @@ from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
 from shared.minilm import BASE, base_network, base_tokenizer
 
-SEED = 2014
 _OTHER_DOMAINS: tuple[Domain, ...] = ("amazon", "tweets", "nyt")
 _THRESHOLD = 0.85  # of the default policy
 # What the encoder's publisher allows. On 120 texts made of calibration snippets (330 tokens on
@@ -63,7 +62,7 @@ class Recipe:
 
 
 def train(
-    data_dir: Path, out_dir: Path, seed: int = SEED, progress: OnProgress | None = None
+    data_dir: Path, out_dir: Path, seed: int = 2014, progress: OnProgress | None = None
 ) -> Report:
     """Train, calibrate and measure the embedded adapter; write it with its model card to `out_dir`.
 

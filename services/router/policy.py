@@ -141,6 +141,8 @@ def route(
         if not sure:
             reasons.append(_reason("below_threshold", _compare(confidence, "is below", threshold)))
         asks = rule if rule is not None and rule.then == "review" else None
+        if asks is not None and sampling.on_panel and asks.when.sees_the_prediction:
+            asks = None  # its queue and its urgency would tell the reviewer what the model thinks
         return Route(
             route="review",
             reasons=tuple(reasons),

@@ -192,6 +192,11 @@ class When(Section):
         if self.text_matches is not None:
             self._pattern = _compile(self.text_matches)
 
+    @property
+    def sees_the_prediction(self) -> bool:
+        """Does it depend on what the model said?"""
+        return bool(self.label) or (self.confidence_below, self.confidence_above) != (None, None)
+
     def holds(self, item: Item, prediction: Prediction) -> bool:
         return (
             (not self.label or prediction.label in self.label)

@@ -316,12 +316,24 @@ def test_a_panel_item_is_always_reviewed_blind_even_where_a_rule_accepts_it() ->
     assert chosen.sampling.salt_version == "v1"
 
 
-def test_a_panel_item_keeps_the_desk_that_a_rule_asks_for() -> None:
+@pytest.mark.parametrize(
+    ("when", "queue"),
+    [
+        ("{ min_characters = 1 }", "desk"),
+        ('{ label = "positive" }', "default"),
+        ("{ confidence_above = 0.01 }", "default"),
+    ],
+)
+def test_a_panel_item_keeps_the_desk_of_a_rule_unless_that_would_tell_what_the_model_thinks(
+    when: str, queue: str
+) -> None:
     rule = policy(
         "threshold = 0.5\npanel = { rate = 1.0 }\n"
-        'rules = [{ name = "r", when = { label = "positive" }, then = "review", queue = "desk" }]'
+        f'rules = [{{ name = "r", when = {when}, then = "review", queue = "desk", priority = 9 }}]'
     )
-    assert (send(rule).queue, codes(send(rule))) == ("desk", ["panel", "rule"])
+    chosen = send(rule)
+    assert codes(chosen) == ["panel", "rule"]
+    assert (chosen.queue, chosen.priority) == (queue, 9 if queue == "desk" else 0)
 
 
 @given(st.text(min_size=1), predictions(), predictions(), shares)
