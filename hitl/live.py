@@ -30,8 +30,8 @@ class Rate:
         return (count - before) / (now - since) if now > since else 0.0
 
 
-def figures(status: Status, rate: Rate) -> dict[str, str]:
-    """The numbers of the flow, from left to right."""
+def figures(status: Status, rate: Rate | None) -> dict[str, str]:
+    """The numbers of the flow, from left to right; no rate where only one look was taken."""
     items = status["items"]
     waiting = sum(
         depth["ready"] + (depth["unacked"] or 0)
@@ -39,14 +39,16 @@ def figures(status: Status, rate: Rate) -> dict[str, str]:
         if name.endswith(".inference")
     )
     known = sum(items.values())
-    return {
+    numbers = {
         "submitted": f"{known + waiting:,}",
         "accepted": f"{items.get('AI_ACCEPTED', 0):,}",
         "waiting for a person": f"{items.get('HUMAN_REVIEW', 0):,}",
         "reviewed": f"{sum(items.get(name, 0) for name in REVIEWED):,}",
         "failed": f"{items.get('FAILED', 0):,}",
-        "items/s": f"{rate.per_second(known):.1f}",
     }
+    if rate is not None:
+        numbers["items/s"] = f"{rate.per_second(known):.1f}"
+    return numbers
 
 
 def service_words(status: Status) -> str:
@@ -63,7 +65,7 @@ def login_words(home: Home, status: Status) -> str:
     """Where to review, and as whom."""
     words = f"Review page: {status['ui_url']}"
     if home.reviewer_password.exists():
-        words += f"   login: reviewer   password: {home.reviewer_password.read_text().strip()}"
+        words += f"\nLogin: reviewer   password: {home.reviewer_password.read_text().strip()}"
     return words
 
 
@@ -73,7 +75,7 @@ def plain_line(status: Status, rate: Rate) -> str:
     return f"{time.strftime('%H:%M:%S')} {numbers} | {service_words(status)}"
 
 
-def picture(home: Home, status: Status, rate: Rate) -> Group:
+def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
     """The numbers as a table, for a terminal."""
     numbers = figures(status, rate)
     table = Table(expand=False)

@@ -123,7 +123,7 @@ def status(
     elif not found["services"]:
         print(f"No stack is running in {home.path}; start one with bin/up.")
     else:
-        Console().print(picture(home, found, Rate()))
+        Console().print(picture(home, found))
     raise typer.Exit(0 if all_ready(found) else 1)
 
 

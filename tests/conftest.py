@@ -24,6 +24,11 @@ from shared.database import migrate
 TEMPLATE = "template_migrated"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--screenshots FOLDER`: where tests/browser puts its pictures."""
+    parser.addoption("--screenshots", metavar="FOLDER", help="keep the pictures of the pages here")
+
+
 def cannot_run(reason: str) -> NoReturn:
     """Skip on a developer's machine, fail in CI: a green run there must have run everything."""
     if os.environ.get("CI") == "true":

@@ -1,106 +1,13 @@
 """Can a reviewer work with the page: by keys, through outages, and safe from what items contain?"""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-
-import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Route, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from shared.clock import utc_now
-from shared.database import connect
-from shared.lifecycle import Lifecycle
 from shared.tables import ReviewDecision, ReviewTask
-from tests.conftest import cannot_run
+from tests.browsing import reviewing, shown
 from tests.outside import until
-from tests.reviewing import (
-    PASSWORD,
-    Served,
-    TurnedClock,
-    make_test_desk,
-    requested,
-    serving,
-    take_in,
-)
-
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-
-class RunningClock(TurnedClock):
-    """The wall clock: a browser has no other."""
-
-    def __call__(self):  # type: ignore[no-untyped-def]
-        return utc_now()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, driven by Playwright."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
-    if program is None:
-        cannot_run("Chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def served(engine: Engine) -> Iterator[Served]:
-    clock = RunningClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
-        yield served
-
-
-@dataclass
-class Watched:
-    """What went on in a browser: requests by address, and what its console had to say."""
-
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def reviewing(
-    chromium: Browser, served: Served, name: str, *, phone: bool = False
-) -> Iterator[tuple[Page, Watched]]:
-    """A browser of a new reviewer, logged in through the login page."""
-    served.register(name)
-    size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
-    context = chromium.new_context(viewport={"width": size["width"], "height": size["height"]})
-    watched = Watched()
-    page = context.new_page()
-    page.on("request", lambda request: watched.requests.append(request.url))
-    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
-    page.on(
-        "console",
-        lambda said: watched.complaints.append(said.text) if said.type == "error" else None,
-    )
-    try:
-        page.goto(served.url)
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_selector('.rv[data-state="task"], .rv[data-state="empty"]', timeout=30_000)
-        yield page, watched
-    finally:
-        context.close()
-
-
-def shown(page: Page) -> str:
-    """The id of the item on the screen."""
-    return page.locator('[data-id="item"]').inner_text().removeprefix("#")
+from tests.reviewing import PASSWORD, Served, requested, take_in
 
 
 def decisions(engine: Engine) -> list[tuple[str, str, str | None]]:

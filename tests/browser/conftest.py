@@ -1,0 +1,50 @@
+"""Which browser do the tests drive, and which server does it talk to?"""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from sqlalchemy import Engine
+
+from shared.clock import utc_now
+from shared.database import connect
+from shared.lifecycle import Lifecycle
+from tests.conftest import cannot_run
+from tests.reviewing import Served, TurnedClock, make_test_desk, serving
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+class RunningClock(TurnedClock):
+    """The wall clock: a browser has no other."""
+
+    def __call__(self):  # type: ignore[no-untyped-def]
+        return utc_now()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, driven by Playwright."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if program is None:
+        cannot_run("Chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url, pool_size=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def served(engine: Engine) -> Iterator[Served]:
+    clock = RunningClock()
+    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+        yield served

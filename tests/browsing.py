@@ -1,0 +1,53 @@
+"""How does a test see the review page? In a reviewer's browser, logged in, and watched."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from playwright.sync_api import Browser, Page
+
+from tests.reviewing import PASSWORD, Served
+
+
+@dataclass
+class Watched:
+    """What went on in a browser: requests by address, and what its console had to say."""
+
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def reviewing(
+    chromium: Browser, served: Served, name: str, *, phone: bool = False, dark: bool = False
+) -> Iterator[tuple[Page, Watched]]:
+    """A browser of a new reviewer, logged in through the login page."""
+    served.register(name)
+    size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
+    scheme: Literal["dark", "light"] = "dark" if dark else "light"
+    context = chromium.new_context(
+        viewport={"width": size["width"], "height": size["height"]}, color_scheme=scheme
+    )
+    watched = Watched()
+    page = context.new_page()
+    page.on("request", lambda request: watched.requests.append(request.url))
+    page.on("pageerror", lambda error: watched.complaints.append(str(error)))
+    page.on(
+        "console",
+        lambda said: watched.complaints.append(said.text) if said.type == "error" else None,
+    )
+    try:
+        page.goto(served.url)
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_selector('.rv[data-state="task"], .rv[data-state="empty"]', timeout=30_000)
+        yield page, watched
+    finally:
+        context.close()
+
+
+def shown(page: Page) -> str:
+    """The id of the item on the screen."""
+    return page.locator('[data-id="item"]').inner_text().removeprefix("#")
