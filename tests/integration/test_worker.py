@@ -97,7 +97,7 @@ def program(amqp_url: str) -> Iterator[Outsider]:
 def test_every_input_gives_its_output_and_is_acked(amqp_url: str, program: Outsider) -> None:
     with working(amqp_url, Recorder()):
         scored(program, *(f"m{number}" for number in range(100)))
-        received = program.take("hitl.sentiment.accepted", 300)
+        received = program.take("hitl.sentiment.accepted", 100)
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
     assert [message.body.decode() for message in received] == [f"m{n}" for n in range(100)]
     assert all(message.persistent for message in received)
