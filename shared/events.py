@@ -19,6 +19,7 @@ ItemId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_CHARAC
 WORKFLOW_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 WorkflowName = Annotated[str, StringConstraints(pattern=WORKFLOW_NAME)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Round = Literal["first", "second", "adjudication"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -103,7 +104,8 @@ class Routing(Fact):
 
 
 class Review(Fact):
-    """How the human decision came about."""
+    """How the human decision came about. `round`: the answer that made it final. A second review
+    agreed with the first; where it did not, an adjudication settled it."""
 
     task_id: UUID
     revision: int = Field(ge=1, description="1, then one more for each reopened decision")
@@ -111,6 +113,7 @@ class Review(Fact):
     seconds: float = Field(ge=0.0, allow_inf_nan=False)
     ai_label_shown: bool
     note: str | None = None
+    round: Round = "first"
 
 
 class Event(Fact):

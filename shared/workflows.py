@@ -1,7 +1,7 @@
 """Which workflows are there, and what does each file say?
 
-One TOML file per workflow. `[workflow]` is read here; `[policy]` is handed on as it stands to the
-router, whose policy module alone knows what it means.
+One TOML file per workflow. `[workflow]` and `[review]` are read here; `[policy]` is handed on as it
+stands to the router, whose policy module alone knows what it means.
 """
 
 import re
@@ -17,10 +17,11 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from shared.errors import ConfigurationError
-from shared.events import WORKFLOW_NAME, Label, WorkflowName
+from shared.events import WORKFLOW_NAME, Label, Probability, WorkflowName
 from shared.settings import Settings
 
 _NAME = re.compile(WORKFLOW_NAME)
@@ -31,6 +32,16 @@ def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
     if repeated:
         raise ValueError(f"named more than once: {', '.join(repeated)}")
     return labels
+
+
+class ReviewRules(BaseModel):
+    """How the work of people is checked; the shares are 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    second_review_share: Probability = 0.0
+    adjudicate_panel_disagreements: bool = True
+    seeded_share: Probability = 0.0
 
 
 class Workflow(BaseModel):
@@ -44,6 +55,7 @@ class Workflow(BaseModel):
     )
     model: Annotated[str, StringConstraints(min_length=1)] = "embedded"
     guideline: str = ""
+    review: ReviewRules = Field(default=ReviewRules(), description="the file's [review]")
 
 
 class WorkflowFile(BaseModel):
@@ -53,6 +65,17 @@ class WorkflowFile(BaseModel):
 
     workflow: Workflow
     policy: Mapping[str, object] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _review_belongs_to_the_workflow(cls, tables: object) -> object:
+        if not isinstance(tables, dict) or "review" not in tables:
+            return tables
+        rest = {name: table for name, table in tables.items() if name != "review"}
+        own = rest.get("workflow")
+        if not isinstance(own, dict) or "review" in own:
+            return tables
+        return {**rest, "workflow": {**own, "review": tables["review"]}}
 
 
 def read_workflow_file(path: Path) -> WorkflowFile:

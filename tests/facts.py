@@ -109,6 +109,7 @@ REVIEWED = ItemReviewed(
         seconds=40.5,
         ai_label_shown=True,
         note="the ending decides",
+        round="second",
     ),
 )
 FAILED = ItemFailed(

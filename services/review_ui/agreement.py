@@ -1,0 +1,80 @@
+"""How well do people agree, beyond chance, and how sure is a rate? Pure."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from math import sqrt
+from statistics import NormalDist
+from typing import NamedTuple
+
+
+class Interval(NamedTuple):
+    """A rate and what it may be, all 0..1."""
+
+    rate: float
+    low: float
+    high: float
+
+
+def percent_agreement(pairs: Collection[tuple[str, str]]) -> float | None:
+    """The share (0..1) of pairs with twice the same label; None without a pair."""
+    if not pairs:
+        return None
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
+def cohens_kappa(pairs: Collection[tuple[str, str]]) -> float | None:
+    """Agreement of two raters beyond what their own habits bring about by chance: 1 full, 0 none.
+
+    None without a pair, and where both use one and the same label only: chance explains all.
+    Cohen (1960), "A coefficient of agreement for nominal scales".
+    """
+    observed = percent_agreement(pairs)
+    if observed is None:
+        return None
+    count = len(pairs)
+    ones, others = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
+    by_chance = sum(ones[label] * others[label] for label in ones)
+    if by_chance == count * count:
+        return None
+    expected = by_chance / count**2
+    return (observed - expected) / (1 - expected)
+
+
+def krippendorffs_alpha(units: Iterable[Sequence[str | None]]) -> float | None:
+    """Agreement of any number of raters on nominal labels; `units`: each item's labels, None for
+    a rater who did not answer. 1 full, 0 as by chance; an item with fewer than two labels counts
+    for nothing.
+
+    None where no two labels of an item can be compared, or all labels are the same.
+    Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", section C.
+    """
+    values: Counter[str] = Counter()
+    disagreeing = 0.0  # the weight off the diagonal of the coincidence matrix
+    for unit in units:
+        counts = Counter(label for label in unit if label is not None)
+        rated = counts.total()
+        if rated < 2:
+            continue
+        values += counts
+        disagreeing += sum(each * (rated - each) for each in counts.values()) / (rated - 1)
+    total = values.total()
+    by_chance = sum(each * (total - each) for each in values.values())
+    if by_chance == 0:
+        return None
+    return 1 - (total - 1) * disagreeing / by_chance
+
+
+def wilson(right: int, count: int, confidence: float = 0.95) -> Interval | None:
+    """The rate `right / count` with its score interval; None of nothing.
+
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    """
+    if count == 0:
+        return None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    rate = right / count
+    spread = z * sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
+    middle, scale = rate + z * z / (2 * count), 1 + z * z / count
+    # Rounding must not push an end past the rate that it encloses.
+    low = min(rate, max(0.0, (middle - spread) / scale))
+    return Interval(rate, low, max(rate, min(1.0, (middle + spread) / scale)))

@@ -1,0 +1,73 @@
+"""Which round of review comes next, and when is the outcome final? Pure.
+
+    first ──agreed, or not to be checked──► final
+      └──drawn, or a blind answer unlike the AI's──► second ──same label──► final
+                                                       └──another──► adjudication ──► final
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import assert_never
+
+from shared.events import Round
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A label that a person gave, and in which round."""
+
+    round: Round
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What sends an item to a second person. `unlike_ai`: its blind first answer, where that
+    differs from this label."""
+
+    drawn: bool = False
+    unlike_ai: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The label that stands."""
+
+    label: str
+
+
+def after(answers: Sequence[Answer], check: Check) -> Final | Round:
+    """What follows from the answers so far, in the order given: the outcome or the next round.
+
+    Raises:
+        ValueError: there is no answer, or a second one without a first.
+    """
+    if not answers:
+        raise ValueError("no answer yet: the first round")
+    last = answers[-1]
+    match last.round:
+        case "first":
+            differs = check.unlike_ai is not None and last.label != check.unlike_ai
+            return "second" if check.drawn or differs else Final(last.label)
+        case "second":
+            firsts = [answer.label for answer in answers if answer.round == "first"]
+            if not firsts:
+                raise ValueError("a second answer without a first")
+            return Final(last.label) if firsts[-1] == last.label else "adjudication"
+        case "adjudication":
+            return Final(last.label)
+        case unreachable:
+            assert_never(unreachable)
+
+
+def chance(*parts: str) -> float:
+    """A number in [0, 1) that is the same for the same parts, and uniform over different ones."""
+    joined = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+def drawn(workflow: str, item_id: str, share: float) -> bool:
+    """Whether the item is among the `share` that two people answer; a larger share keeps it."""
+    return chance("second review", workflow, item_id) < share
