@@ -7,6 +7,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
+from services.review_ui.accounts import Role
 from tests.reviewing import PASSWORD, Served
 
 
@@ -20,14 +21,23 @@ class Watched:
 
 @contextmanager
 def reviewing(
-    chromium: Browser, served: Served, name: str, *, phone: bool = False, dark: bool = False
+    chromium: Browser,
+    served: Served,
+    name: str,
+    *,
+    role: Role = "reviewer",
+    phone: bool = False,
+    dark: bool = False,
+    language: str = "en-US",
 ) -> Iterator[tuple[Page, Watched]]:
     """A browser of a new reviewer, logged in through the login page."""
-    served.register(name)
+    served.register(name, role)
     size = {"width": 390, "height": 844} if phone else {"width": 1280, "height": 800}
     scheme: Literal["dark", "light"] = "dark" if dark else "light"
     context = chromium.new_context(
-        viewport={"width": size["width"], "height": size["height"]}, color_scheme=scheme
+        viewport={"width": size["width"], "height": size["height"]},
+        color_scheme=scheme,
+        locale=language,
     )
     watched = Watched()
     page = context.new_page()
@@ -39,9 +49,9 @@ def reviewing(
     )
     try:
         page.goto(served.url)
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
+        page.locator("#name").fill(name)
+        page.locator("#password").fill(PASSWORD)
+        page.locator("button[type=submit]").click()
         page.wait_for_selector('.rv[data-state="task"], .rv[data-state="empty"]', timeout=30_000)
         yield page, watched
     finally:

@@ -10,10 +10,11 @@ const LOOK_AGAIN_MS = 3_000;
 export class Buffer {
   /** changed(): the first task may be another one; trouble(error or null);
    *  blocked(): whether to wait with claiming. */
-  constructor(leaseSeconds, { changed, trouble, blocked }) {
+  constructor(leaseSeconds, filter, { changed, trouble, blocked }) {
     this.on = { changed, trouble, blocked };
     this.tasks = [];
-    this.filter = {};
+    this.filter = filter;
+    this.leaseMs = leaseSeconds * 1_000;
     this.loading = true;
     this.claiming = false;
     this.activeAt = Date.now();
@@ -43,8 +44,9 @@ export class Buffer {
     return task;
   }
 
-  /** Puts a task (back) in front of all others. */
+  /** Puts a task (back), just leased, in front of all others. */
   putFirst(task) {
+    task.heldUntil = performance.now() + this.leaseMs;
     this.tasks = [task, ...this.tasks.filter((each) => each.id !== task.id)];
     this.on.changed();
   }
@@ -58,11 +60,14 @@ export class Buffer {
       return;
     }
     this.claiming = true;
+    const asked = performance.now();
     try {
       const wanted = { count: AHEAD - this.tasks.length, ...this.filter };
       const { tasks } = await call("POST", "/tasks/claim", wanted);
       const was = this.current;
       for (const task of tasks) {
+        // By this clock: the server's may go differently.
+        task.heldUntil = asked + this.leaseMs;
         const at = this.tasks.findIndex((each) => each.id === task.id);
         if (at < 0) this.tasks.push(task);
         else this.tasks[at] = task; // our lease had run out and is ours again
@@ -83,11 +88,14 @@ export class Buffer {
   async extend() {
     if (this.tasks.length === 0 || Date.now() - this.activeAt > IDLE_MS) return;
     const asked = new Set(this.tasks); // others may be claimed meanwhile
+    const askedAt = performance.now();
     try {
       const { held } = await call("POST", "/tasks/heartbeat", { leases: this.#leases() });
       const was = this.current;
       this.tasks = this.tasks.filter((task) => !asked.has(task) || task.id in held);
-      for (const task of this.tasks) task.lease_expires_at = held[task.id] ?? task.lease_expires_at;
+      for (const task of this.tasks) {
+        if (asked.has(task)) task.heldUntil = askedAt + this.leaseMs;
+      }
       this.on.trouble(null);
       if (this.current !== was) this.on.changed();
     } catch (error) {

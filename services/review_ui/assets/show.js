@@ -18,11 +18,12 @@ export function percent(share) {
   return `${value > 99 && value < 100 ? Math.min(value, 99.9).toFixed(1) : Math.round(value)} %`;
 }
 
-export function seconds(value) {
+/** `days`: the pattern for days, in the page's language. */
+export function seconds(value, days) {
   if (value < 90) return `${Math.round(value)} s`;
   if (value < 5_400) return `${Math.round(value / 60)} min`;
   if (value < 129_600) return `${Math.round(value / 3_600)} h`;
-  return `${Math.round(value / 86_400)} days`;
+  return days.replace("{n}", Math.round(value / 86_400));
 }
 
 export function shortText(text, most) {

@@ -1,80 +1,29 @@
-// Which words does the screen use? One table per language; a missing word falls back to English.
+// Which words does a page use? One file per language with the same keys; the browser's first known
+// language counts. A new language is a file words-xx.json and its name here.
 
-const ENGLISH = {
-  accept: "Accept",
-  accept_label: (label) => `Accept ${label}`,
-  agreement: "Kept the AI's label",
-  ai_suggests: "AI suggests",
-  blind: "Random check",
-  blind_label: "Choose a label. The AI's answer stays hidden for this item.",
-  buffered: "Ready here",
-  cancel: "Cancel",
-  decided: "Done today",
-  done_title: "All done",
-  done_text: "Nothing is waiting for a person. New items appear here by themselves.",
-  due_in: (time) => `due in ${time}`,
-  due_over: (time) => `overdue by ${time}`,
-  flag: "Flag",
-  flag_hint: "The item leaves the queue and goes to a lead.",
-  flag_other: "Something else",
-  flag_title: "What is wrong with this item?",
-  flagged: "flagged",
-  guideline: "Guideline",
-  help: "Help",
-  item: "Item",
-  labels: "Labels",
-  last_decisions: "Last decisions",
-  late: "too late",
-  loading: "Getting items …",
-  log_in_again: "Your session has ended. Nothing is lost:",
-  log_in_link: "log in again",
-  log_out: "Log out",
-  lost: "Somebody else took this item over; here is the next one.",
-  median: "Median time",
-  metadata: "Details",
-  no_decisions: "None yet",
-  nothing_to_undo: "Nothing to undo",
-  note: "Note",
-  note_hint: "A note for whoever reads this decision (optional)",
-  offline: (count) => (count ? `offline, ${count} unsent` : "offline"),
-  priority: (value) => `priority ${value}`,
-  queue: "Waiting",
-  recorded: (what) => `Recorded: ${what}.`,
-  refused: (why) => `Not recorded: ${why}`,
-  saved: "saved",
-  saving: (count) => `saving ${count} …`,
-  skip: "Skip",
-  skipped: "skipped",
-  sync: "Sync",
-  truncated: "The AI did not read all of this text",
-  undo: "Undo",
-  undone: "Taken back; decide again",
-  undone_published: "Reopened: your next decision goes out as a correction",
-  undone_elsewhere: "Taken back; somebody else has the item now",
-  why: "Why here",
-  workflow: "Workflow",
-  workflow_all: "All workflows",
-  your_day: "Your day",
-  keys_title: "Keys",
-  key_accept: "accept the AI's label",
-  key_label: "give a label",
-  key_skip: "skip: somebody else may know",
-  key_flag: "flag with a reason",
-  key_undo: "take the last decision back",
-  key_note: "write a note",
-  key_help: "this help",
-  keys_text:
-    "A decision shows the next item at once and is saved in the background. For a moment an undo leaves no trace; later it sends a correction.",
-  close: "Close",
-  flag_reasons: [
-    "Offensive or private content",
-    "Unreadable, or not in a language I know",
-    "None of the labels fits",
-  ],
-};
+const LANGUAGES = ["en", "de"];
 
-const LANGUAGES = { en: ENGLISH };
+/** The language of this browser, or English. */
+export function language() {
+  const wanted = navigator.languages.map((each) => each.slice(0, 2).toLowerCase());
+  return wanted.find((each) => LANGUAGES.includes(each)) ?? "en";
+}
 
-export function words(language) {
-  return { ...ENGLISH, ...LANGUAGES[language.slice(0, 2)] };
+/** The words of one part of the product: "card", "login" or "pages". */
+export async function words(part) {
+  const chosen = language();
+  document.documentElement.lang = chosen;
+  const response = await fetch(`/ui/words-${chosen}.json`);
+  if (!response.ok) throw new Error(`no words in ${chosen}`);
+  return (await response.json())[part];
+}
+
+/** `text` with the values put into its {places}. */
+export function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** Puts the words into every element under `root` that names one by data-t. */
+export function label(root, given) {
+  for (const each of root.querySelectorAll("[data-t]")) each.textContent = given[each.dataset.t];
 }

@@ -1,0 +1,131 @@
+// How does a task look on the card? Everything of an item is text, never markup.
+import { make, percent, seconds, shortText, span } from "./show.js";
+import { fill } from "./words.js";
+
+const LEASE_WARNING_MS = 30_000;
+
+export class Card {
+  /** at(name): the element that the template calls so. */
+  constructor(root, at, words, workflows) {
+    this.root = root;
+    this.at = at;
+    this.words = words;
+    this.workflows = workflows;
+    this.task = undefined;
+    this.shownAt = 0;
+    setInterval(() => this.showLease(), 1_000);
+  }
+
+  /** Shows `task`, or that there is none. */
+  show(task, loading) {
+    this.root.dataset.state = task ? "task" : loading ? "loading" : "empty";
+    this.at("card").hidden = !task;
+    this.at("empty").hidden = Boolean(task);
+    if (!task) {
+      this.at("empty-title").textContent = loading ? this.words.loading : this.words.done_title;
+      this.at("empty-text").textContent = loading ? "" : this.words.done_text;
+      this.task = undefined;
+      return;
+    }
+    if (task === this.task) return;
+    this.task = task;
+    this.shownAt = performance.now();
+    this.#fill(task);
+  }
+
+  /** How long the task is still held, extended while the page is open. */
+  showLease() {
+    if (this.task === undefined) return;
+    const left = this.task.heldUntil - performance.now();
+    const lease = this.at("lease");
+    lease.textContent =
+      left > 0 ? fill(this.words.lease, { time: this.#time(left / 1_000) }) : this.words.lease_over;
+    lease.title = this.words.lease_hint;
+    lease.classList.toggle("rv-late", left < LEASE_WARNING_MS);
+  }
+
+  #fill(task) {
+    this.at("item").textContent = `#${shortText(task.item_id, 40)}`;
+    this.at("item").title = task.item_id;
+    this.at("text").textContent = task.text;
+    this.at("text").scrollTop = 0;
+    this.at("suggest").replaceChildren(...this.#suggestion(task));
+    this.at("badges").replaceChildren(...this.#badges(task));
+    const reasons = task.reasons.map(({ code, text }) => this.words[`reason_${code}`] ?? text);
+    this.at("why").replaceChildren(...reasons.map((reason) => make("li", "", reason)));
+    this.#metadata(task);
+    this.at("labels").replaceChildren(...task.labels.map((label, at) => this.#label(task, label, at)));
+    this.root.querySelector('[data-act="accept"]').hidden = task.suggestion === null;
+    this.at("accept").textContent = task.suggestion
+      ? fill(this.words.accept_label, { label: task.suggestion.label })
+      : this.words.accept;
+    this.at("note").value = "";
+    this.at("note").hidden = true;
+    const guideline = this.workflows.find((each) => each.name === task.workflow)?.guideline.trim();
+    this.at("guideline").textContent = guideline ?? "";
+    this.at("guide").hidden = !guideline;
+    this.showLease();
+  }
+
+  #metadata(task) {
+    const details = Object.entries(task.metadata);
+    this.at("details").hidden = details.length === 0;
+    this.at("metadata").replaceChildren(
+      ...details.map(([name, value]) => {
+        const head = make("th", "", name);
+        head.scope = "row";
+        const shown = typeof value === "string" ? value : JSON.stringify(value);
+        return make("tr", "", [head, make("td", "", shown)]);
+      }),
+    );
+  }
+
+  #suggestion(task) {
+    if (task.suggestion === null) return [span(this.words.blind_label)];
+    const { label, confidence } = task.suggestion;
+    return [
+      span(`${this.words.ai_suggests} `),
+      make("strong", "", label),
+      span(` ${percent(confidence)}`),
+    ];
+  }
+
+  #badges(task) {
+    const found = [];
+    if (task.blind) found.push(make("span", "rv-badge rv-info", this.words.blind));
+    if (task.priority) {
+      found.push(make("span", "rv-badge", fill(this.words.priority, { value: task.priority })));
+    }
+    if (task.due_at) {
+      const left = (new Date(task.due_at) - Date.now()) / 1_000;
+      const words = left >= 0 ? this.words.due_in : this.words.due_over;
+      const text = fill(words, { time: this.#time(Math.abs(left)) });
+      found.push(make("span", left < 600 ? "rv-badge rv-late" : "rv-badge", text));
+    }
+    if (task.truncated) found.push(make("span", "rv-badge rv-late", this.words.truncated));
+    return found;
+  }
+
+  #label(task, label, index) {
+    const share = task.suggestion?.distribution[label];
+    const parts = [span(label, "rv-name")];
+    if (index < 9) parts.unshift(make("kbd", "", String(index + 1)));
+    if (share !== undefined) parts.push(span(percent(share), "rv-share"));
+    const button = make("button", "rv-button rv-label", parts);
+    button.type = "button";
+    button.dataset.act = "label";
+    button.dataset.index = String(index);
+    if (index < 9) button.setAttribute("aria-keyshortcuts", String(index + 1));
+    if (label === task.suggestion?.label) button.classList.add("rv-chosen");
+    if (share !== undefined) {
+      const bar = make("span", "rv-bar");
+      bar.style.width = `${share * 100}%`;
+      button.append(bar);
+    }
+    return button;
+  }
+
+  #time(value) {
+    return seconds(value, this.words.days);
+  }
+}
