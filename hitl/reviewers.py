@@ -1,22 +1,16 @@
 """Who may log in to the review page? `hitl reviewer add|list|disable|password`."""
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.orm import Session
 
-from hitl.connection import database_url
-from services.review_ui.accounts import AccountError, Accounts, everyone
+from hitl.transaction import transaction
+from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
-from shared.database import connect, database_errors
-from shared.errors import ConfigurationError, Overloaded
 
 app = typer.Typer(no_args_is_help=True, help="The accounts of the review page.")
 SHORT_PASSWORD = 8  # fewer characters are accepted with a warning (NIST SP 800-63B, 3.1.1.2)
@@ -43,7 +37,7 @@ def add(
     password_stdin: FromStdin = False,
 ) -> None:
     """Make an account."""
-    with _session() as session:
+    with transaction() as session:
         Accounts(utc_now).create(session, name, role.value, _password(password_stdin))
     typer.echo(f"{name} may log in as {role.value}.")
 
@@ -52,7 +46,7 @@ def add(
 def list_accounts() -> None:
     """Show all accounts."""
     table = Table("Name", "Role", "State")
-    with _session() as session:
+    with transaction() as session:
         for account in everyone(session):
             table.add_row(account.name, account.role, "disabled" if account.disabled else "active")
     Console().print(table)
@@ -61,7 +55,7 @@ def list_accounts() -> None:
 @app.command()
 def disable(name: Name) -> None:
     """Close an account and end its sessions; its decisions stay."""
-    with _session() as session:
+    with transaction() as session:
         Accounts(utc_now).disable(session, name)
     typer.echo(f"{name} can no longer log in.")
 
@@ -69,7 +63,7 @@ def disable(name: Name) -> None:
 @app.command()
 def password(name: Name, password_stdin: FromStdin = False) -> None:
     """Set a new password and end the account's sessions."""
-    with _session() as session:
+    with transaction() as session:
         Accounts(utc_now).set_password(session, name, _password(password_stdin))
     typer.echo(f"{name} has a new password.")
 
@@ -82,22 +76,3 @@ def _password(from_stdin: bool) -> str:
     if 0 < len(given) < SHORT_PASSWORD:
         typer.echo(f"Warning: a password of fewer than {SHORT_PASSWORD} characters.", err=True)
     return str(given)
-
-
-@contextmanager
-def _session() -> Iterator[Session]:
-    """A transaction; what goes wrong becomes one line and exit code 1."""
-    try:
-        engine = connect(database_url(os.environ), pool_size=1, application="hitl-cli")
-        try:
-            with database_errors(), Session(engine) as session, session.begin():
-                yield session
-        finally:
-            engine.dispose()
-    except (AccountError, ConfigurationError, Overloaded) as error:
-        _fail(str(error))
-
-
-def _fail(problem: str) -> NoReturn:
-    typer.echo(problem, err=True)
-    raise typer.Exit(1)

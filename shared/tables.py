@@ -36,6 +36,8 @@ STATUSES = (
 )
 TASK_STATUSES = ("open", "decided", "flagged")
 ACTIONS = ("accept", "correct", "skip", "flag")
+DELIVERY_STATUSES = ("pending", "delivered", "failed")
+ROUNDS = ("first", "second", "adjudication")
 ROLES = ("reviewer", "lead", "admin")
 
 
@@ -51,6 +53,10 @@ class Base(DeclarativeBase):
 def _one_of(column: str, values: tuple[str, ...]) -> CheckConstraint:
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
+
+
+# In which order tasks are handed out, within a workflow.
+_URGENCY = ("workflow", "due_at", text("priority DESC"), text("uncertainty DESC"), "created_at")
 
 
 class EventRow(Base):
@@ -91,6 +97,12 @@ class ItemRow(Base):
         _one_of("status", STATUSES),
         Index("item_status", "workflow", "status"),
         Index("item_updated_at", "updated_at"),
+        Index(
+            "item_received",
+            text("coalesce(received_at, '-infinity'::timestamptz)"),
+            "workflow",
+            "id",
+        ),
     )
 
     workflow: Mapped[str] = mapped_column(primary_key=True)
@@ -127,15 +139,34 @@ class ReviewTask(Base):
     __tablename__ = "review_task"
     __table_args__ = (
         _one_of("status", TASK_STATUSES),
-        UniqueConstraint("workflow", "item_id"),
+        _one_of("round", ROUNDS),
+        # One task an item; a known item has one for each reviewer.
+        Index(
+            "review_task_item",
+            "workflow",
+            "item_id",
+            unique=True,
+            postgresql_where=text("seeded_for IS NULL"),
+        ),
         Index(
             "review_task_next",
+            *_URGENCY,
+            postgresql_where=text(
+                "status = 'open' AND round <> 'adjudication' AND seeded_for IS NULL"
+            ),
+        ),
+        Index(
+            "review_task_leads",
+            *_URGENCY,
+            postgresql_where=text(
+                "status <> 'decided' AND round = 'adjudication' AND seeded_for IS NULL"
+            ),
+        ),
+        Index(
+            "review_task_seeded",
+            "seeded_for",
             "workflow",
-            "due_at",
-            text("priority DESC"),
-            text("uncertainty DESC"),
-            "created_at",
-            postgresql_where=text("status = 'open'"),
+            postgresql_where=text("seeded_for IS NOT NULL"),
         ),
         Index(
             "review_task_leases",
@@ -166,6 +197,15 @@ class ReviewTask(Base):
     skipped_by: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     revision: Mapped[int] = mapped_column(server_default="0", comment="decisions made so far")
     decided_at: Mapped[datetime | None]
+    round: Mapped[str] = mapped_column(server_default="first", comment="which answer it waits for")
+    drawn: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="for a second review, by the hash of its id"
+    )
+    answers: Mapped[list[Any]] = mapped_column(
+        server_default=text("'[]'::jsonb"), comment="answers and flags that stand, oldest first"
+    )
+    seeded_for: Mapped[str | None] = mapped_column(comment="whose work this known item measures")
+    known_label: Mapped[str | None]
 
 
 class ReviewDecision(Base):
@@ -174,9 +214,11 @@ class ReviewDecision(Base):
     __tablename__ = "review_decision"
     __table_args__ = (
         _one_of("action", ACTIONS),
+        _one_of("round", ROUNDS),
         UniqueConstraint("reviewer", "idempotency_key"),
         Index("review_decision_task", "task_id"),
         Index("review_decision_reviewer", "reviewer", "decided_at"),
+        Index("review_decision_newest", "decided_at", "id"),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -194,6 +236,25 @@ class ReviewDecision(Base):
     assigned_at: Mapped[datetime | None]
     decided_at: Mapped[datetime]
     undone_at: Mapped[datetime | None]
+    undo_until: Mapped[datetime | None] = mapped_column(comment="nobody hears of it before")
+    round: Mapped[str] = mapped_column(server_default="first")
+    seeded: Mapped[bool] = mapped_column(
+        server_default=text("false"), comment="about a known item; never published"
+    )
+
+
+class KnownItem(Base):
+    """An item whose right label is known, to be mixed into the work of every reviewer."""
+
+    __tablename__ = "known_item"
+
+    workflow: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    metadata_: Mapped[Json] = mapped_column("metadata")
+    label: Mapped[str]
+    distribution: Mapped[Json | None] = mapped_column(comment="what the AI is shown to think")
+    added_at: Mapped[datetime]
 
 
 class Outbox(Base):
@@ -202,6 +263,11 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_pending", "not_before", postgresql_where=text("published_at IS NULL")),
+        Index(
+            "outbox_webhooks",
+            "id",
+            postgresql_where=text("published_at IS NOT NULL AND webhooks_at IS NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -214,6 +280,9 @@ class Outbox(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     not_before: Mapped[datetime]
     published_at: Mapped[datetime | None]
+    webhooks_at: Mapped[datetime | None] = mapped_column(
+        comment="since when each webhook has its delivery"
+    )
 
 
 class Reviewer(Base):
@@ -229,6 +298,64 @@ class Reviewer(Base):
     session_epoch: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     disabled_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A program that may call the API. `hash`: SHA-256 of the token, which nobody keeps."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    prefix: Mapped[str] = mapped_column(comment="how it begins, to tell it from others")
+    hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    scopes: Mapped[list[Any]]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None] = mapped_column(comment="to the minute")
+
+
+class Webhook(Base):
+    """An address that hears of every human decision. `secret` signs, so it must be kept as it is:
+    who can read this table can sign."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    workflow: Mapped[str | None] = mapped_column(comment="NULL: all")
+    secret: Mapped[bytes] = mapped_column(LargeBinary)
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None] = mapped_column(comment="it answered 410 Gone")
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one webhook, with what became of the last attempt."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        _one_of("status", DELIVERY_STATUSES),
+        UniqueConstraint("webhook_id", "outbox_id"),
+        Index(
+            "webhook_delivery_due",
+            "webhook_id",
+            "next_attempt_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id", ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(server_default="pending")
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    next_attempt_at: Mapped[datetime]
+    answered: Mapped[int | None] = mapped_column(comment="HTTP status of the last attempt")
+    problem: Mapped[str | None] = mapped_column(comment="what went wrong with it")
+    created_at: Mapped[datetime]
+    delivered_at: Mapped[datetime | None]
 
 
 class LedgerBlock(Base):

@@ -8,6 +8,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -143,9 +144,8 @@ def migrated(postgres: Postgres) -> str:
     return TEMPLATE
 
 
-@pytest.fixture
-def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
-    """A fresh database with this project's tables, dropped afterwards."""
+@contextmanager
+def _fresh_database(postgres: Postgres, migrated: str) -> Iterator[str]:
     name = f"test_{secrets.token_hex(4)}"
     postgres.run(
         sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -155,3 +155,17 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
     yield postgres.url_of(name)
     # FORCE: a test that has failed may have left a connection open.
     postgres.run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """A fresh database with this project's tables, dropped afterwards."""
+    with _fresh_database(postgres, migrated) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """The same for all tests of one file, where each keeps to names of its own."""
+    with _fresh_database(postgres, migrated) as url:
+        yield url

@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 
 from services.review_ui import screen
 from services.review_ui.accounts import Accounts
-from services.review_ui.api import ApiError, routes
+from services.review_ui.api import routes
+from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Refused
 from services.review_ui.desk import Desk, Respond
 from services.review_ui.security import Guard, problem
@@ -70,7 +71,7 @@ def make_app(desk: Desk) -> ASGIApp:
     app.include_router(routes(desk))
     _error_answers(app)
     _own_pages(app, desk)
-    screen.mount(app)
+    screen.mount(app, desk)
     return Guard(app, desk.session_ok)
 
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import accounts
+from services.review_ui import accounts, tokens
 from services.review_ui.accounts import Account, Accounts
+from services.review_ui.api_errors import ApiError
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
+from services.review_ui.tokens import Token
+from services.review_ui.views import TaskView, view
 from shared.clock import Clock
 from shared.database import database_errors
+from shared.tables import ReviewTask
 from shared.workflows import Workflow
 
 Respond = Callable[[str], tuple[int, str, bytes]]
@@ -58,6 +62,27 @@ class Desk:
         if found is None or found.disabled or found.session_epoch != ticket.epoch:
             return None
         return found
+
+    def token(self, secret: str) -> Token | None:
+        """What the bearer token stands for; None: it opens nothing."""
+        with self.transaction() as session:
+            return tokens.find(session, secret, self.clock())
+
+    def known_workflow(self, name: str) -> str:
+        """The name itself.
+
+        Raises:
+            ApiError: 404, there is no such workflow here.
+        """
+        if name not in self.workflows:
+            raise ApiError(
+                404, "no_such_workflow", f"The workflows here are {', '.join(self.workflows)}."
+            )
+        return name
+
+    def view(self, task: ReviewTask) -> TaskView:
+        """The task as its reviewer may see it."""
+        return view(task, self.labels)
 
     def session_ok(self, cookie: str | None, thorough: bool) -> bool:
         """For the guard: is this cookie good? `thorough` also asks the database."""

@@ -1,7 +1,7 @@
 """What do the requests and answers of `/api/v1` look like?"""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -10,10 +10,20 @@ from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
 from services.review_ui.decisions import Action
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
+from shared.tables import ReviewDecision
 
 # NUL: Postgres stores none.
 Text = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+
+ShownAction = Literal["accept", "correct", "label", "skip", "flag"]
+
+
+def shown_action(row: ReviewDecision) -> ShownAction:
+    """Accept or correct would tell the reviewer of a blind item what the AI had said."""
+    blind = not row.ai_label_shown and row.label is not None
+    return "label" if blind else cast(ShownAction, row.action)  # the table's CHECK allows no other
 
 
 class Asked(BaseModel):
@@ -96,7 +106,7 @@ class Outcome(BaseModel):
 
     key: UUID
     task_id: UUID
-    action: Literal["accept", "correct", "label", "skip", "flag"]
+    action: ShownAction
     label: str | None
     effective: bool
     decided_at: datetime
@@ -113,7 +123,7 @@ class RecentDecision(BaseModel):
     task_id: UUID
     workflow: str
     item_id: str
-    action: Literal["accept", "correct", "label", "skip", "flag"]
+    action: ShownAction
     label: str | None
     effective: bool
     undone: bool

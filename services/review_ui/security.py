@@ -22,12 +22,14 @@ from shared.errors import Overloaded
 MAX_BODY_BYTES = 1_048_576
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _OPEN = re.compile(r"/(login|metrics|healthz|readyz|favicon\.ico|ui/[\w.-]+|api/v1(/.*)?)")
-_PAGES = re.compile(r"/")
+_PAGES = re.compile(r"/(history|dashboard)?")
 # What Gradio's own front end loads; uploads, files, proxies, calls by name and the rest stay shut.
 _GRADIO = re.compile(
     r"/(assets/[\w./-]+|static/[\w./-]+|svelte/[\w./-]+|theme\.css|config/?|manifest\.json"
     r"|gradio_api/(startup-events|theme\.css))"
 )
+# A page's own functions; each asks who calls (see pages/frame.py).
+_CALLS = re.compile(r"/gradio_api/run/[\w.-]+")
 _SCRIPT = re.compile(rb"<script(?=[\s>])", re.IGNORECASE)
 
 
@@ -62,7 +64,10 @@ class Guard:
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path, method = scope["path"], scope["method"]
-        if method not in _SAFE_METHODS and not same_origin(headers):
+        # A bearer token is no browser's habit: no other site can send it, and where it is sent the
+        # cookie does not count (see access.py).
+        by_token = path.startswith("/api/v1/") and "authorization" in headers
+        if method not in _SAFE_METHODS and not by_token and not same_origin(headers):
             return problem(
                 403, "cross_origin", "Requests that change something must come from this site."
             )
@@ -75,7 +80,8 @@ class Guard:
             if await run_in_threadpool(self._session_ok, cookie, True):
                 return None
             return RedirectResponse("/login", 303)
-        if _GRADIO.fullmatch(path) and ".." not in path and method in ("GET", "HEAD"):
+        loads = _GRADIO.fullmatch(path) and ".." not in path and method in ("GET", "HEAD")
+        if loads or (_CALLS.fullmatch(path) and method == "POST"):
             if self._session_ok(cookie, False):
                 return None
             return problem(401, "login_required", "Log in at /login first.")

@@ -1,0 +1,134 @@
+"""How does a reviewer get tasks and decide them?"""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.review_ui import decisions, tasks
+from services.review_ui.access import Here
+from services.review_ui.api_errors import ApiError
+from services.review_ui.decisions import Decided, StaleLease, Verdict
+from services.review_ui.desk import Desk
+from services.review_ui.schemas import (
+    Claim,
+    Claimed,
+    Decide,
+    ErrorAnswer,
+    Extended,
+    Leases,
+    Outcome,
+    Released,
+    ShortText,
+    Upcoming,
+    shown_action,
+)
+from services.review_ui.views import TaskView
+from shared.metrics import REVIEW_DURATION, REVIEWS
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Claim, heartbeat, release, list, look up, decide."""
+    api = APIRouter()
+
+    @api.post("/tasks/claim", tags=["tasks"])
+    def claim(given: Claim, account: Here) -> Claimed:
+        """Leases the next tasks to you: by due time, priority, uncertainty, age."""
+        wanted = [desk.known_workflow(given.workflow)] if given.workflow else list(desk.workflows)
+        with desk.transaction() as session:
+            claimed = tasks.claim(
+                session,
+                account.name,
+                workflows=wanted,
+                queue=given.queue,
+                count=given.count,
+                now=desk.clock(),
+                lease_seconds=desk.lease_seconds,
+            )
+            return Claimed(tasks=[desk.view(task) for task in claimed])
+
+    @api.post("/tasks/heartbeat", tags=["tasks"])
+    def heartbeat(given: Leases, account: Here) -> Extended:
+        """Extends your leases."""
+        with desk.transaction() as session:
+            held = tasks.heartbeat(
+                session,
+                account.name,
+                given.all(),
+                now=desk.clock(),
+                lease_seconds=desk.lease_seconds,
+            )
+        return Extended(held=held, lost=[h.task_id for h in given.leases if h.task_id not in held])
+
+    @api.post("/tasks/release", tags=["tasks"])
+    def release(given: Leases, account: Here) -> Released:
+        """Gives tasks back at once; a page that goes away sends this by `sendBeacon`."""
+        with desk.transaction() as session:
+            return Released(released=tasks.release(session, account.name, given.all()))
+
+    @api.get("/tasks", tags=["tasks"])
+    def upcoming(
+        account: Here,
+        workflow: Annotated[ShortText, Query()],
+        queue: Annotated[ShortText | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> Upcoming:
+        """What would be claimed next, in order."""
+        name = desk.known_workflow(workflow)
+        with desk.transaction() as session:
+            found = tasks.upcoming(
+                session, workflow=name, queue=queue, now=desk.clock(), limit=limit
+            )
+            return Upcoming(tasks=[desk.view(task) for task in found])
+
+    @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def task(task_id: UUID, account: Here) -> TaskView:
+        """One task, whoever holds it."""
+        with desk.transaction() as session:
+            found = tasks.get(session, task_id)
+            if found is None:
+                raise ApiError(404, "no_such_task", "There is no such task.")
+            return desk.view(found)
+
+    @api.post(
+        "/tasks/{task_id}/decision",
+        tags=["tasks"],
+        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
+    )
+    def decide(task_id: UUID, given: Decide, account: Here) -> Outcome:
+        """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
+        has gone to somebody else is recorded and answered with 409 `stale_lease`."""
+        verdict = Verdict(task_id=task_id, **given.model_dump())
+        with desk.transaction() as session:
+            found = tasks.get(session, task_id)
+            outcome = decisions.decide(
+                session,
+                account.name,
+                verdict,
+                labels=desk.labels.get(found.workflow, ()) if found else (),
+                now=desk.clock(),
+                undo_seconds=desk.undo_seconds,
+            )
+        if isinstance(outcome, StaleLease):
+            raise ApiError(409, "stale_lease", outcome.text)
+        _measure(outcome)
+        return Outcome(
+            key=given.key,
+            task_id=task_id,
+            action=shown_action(outcome.row),
+            label=outcome.row.label,
+            effective=True,
+            decided_at=outcome.row.decided_at,
+            undo_until=outcome.undo_until,
+        )
+
+    return api
+
+
+def _measure(outcome: Decided) -> None:
+    row, task = outcome.row, outcome.task
+    if outcome.replayed:
+        return
+    REVIEWS.labels(task.workflow, row.action).inc()
+    if row.assigned_at is not None:
+        REVIEW_DURATION.observe(max(0.0, (row.decided_at - row.assigned_at).total_seconds()))
