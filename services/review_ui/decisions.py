@@ -1,7 +1,8 @@
 """What did the reviewer decide, does it still count, and can it be taken back?
 
-The decision and its event commit together. The same idempotency key again answers the same and does
-nothing. A decision that comes too late (stale lease) is recorded and changes nothing.
+The decision and its event commit together; the event only once no further round is to come. The
+same idempotency key again answers the same and does nothing. A decision that comes too late (stale
+lease) is recorded and changes nothing.
 """
 
 from collections.abc import Sequence
@@ -14,11 +15,13 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.outcome import reviewed
-from services.review_ui.views import labels_of
+from services.review_ui.rounds import Answer, Check, Final, after, drawn, round_of
+from services.review_ui.views import labels_of, settles
 from shared import outbox
 from shared.errors import HitlError
 from shared.events import Prediction
 from shared.tables import ReviewDecision, ReviewTask
+from shared.workflows import ReviewRules
 
 Action = Literal["accept", "correct", "skip", "flag"]
 SOURCE = "review-ui"
@@ -75,7 +78,9 @@ class StaleLease:
 @dataclass(frozen=True, slots=True)
 class Undone:
     """`task` is leased to the reviewer again, or None where somebody else has it by now.
-    `published`: the decision had left already, so the next one goes out as a new revision."""
+    `published`: the decision had left already, so the next one goes out as a new revision. Of a
+    blind or known item it only says that the time to undo was over: whether anything left would
+    tell what the AI thinks, or that it is a known one."""
 
     row: ReviewDecision
     task: ReviewTask | None
@@ -88,19 +93,22 @@ def decide(
     verdict: Verdict,
     *,
     labels: Sequence[str],
+    review: ReviewRules,
     now: datetime,
     undo_seconds: float,
 ) -> Decided | StaleLease:
-    """Records the verdict in the session's transaction. `labels`: the configured ones.
+    """Records the verdict in the session's transaction. `labels`: the configured ones; `review`:
+    the workflow's rules for second reviews.
 
     Raises:
         Refused: `no_such_task`, `key_reused`, `label_required`, `unknown_label`, `blind` or
             `reason_required`.
     """
-    task = _locked(session, verdict.task_id)
+    task = locked(session, verdict.task_id)
     window = timedelta(seconds=undo_seconds)
-    label, action = _meant(task, verdict, labels)
     earlier = session.scalar(_by_key(reviewer, verdict.key))
+    shown = earlier.ai_label_shown if earlier else not task.blind or settles(task, reviewer)
+    label, action = _meant(task, verdict, labels, shown)
     if earlier is not None:
         if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):
             raise Refused("key_reused", "This idempotency key was used for another decision.")
@@ -122,14 +130,17 @@ def decide(
         note=verdict.note,
         lease_token=verdict.lease_token,
         effective=holds,
-        ai_label_shown=not task.blind,
+        ai_label_shown=shown,
         assigned_at=task.leased_at if holds else None,
         decided_at=now,
+        undo_until=now + window,
+        round=task.round,
+        seeded=task.seeded_for is not None,
     )
     session.add(row)
     if not holds:
         return StaleLease(row, task, replayed=False)
-    _apply(session, task, row, verdict.seconds, not_before=now + window)
+    _apply(session, task, row, verdict.seconds, review)
     return Decided(row, task, now + window, replayed=False)
 
 
@@ -147,23 +158,25 @@ def undo(
     row = session.scalar(_by_key(reviewer, key))
     if row is None:
         raise Refused("no_such_decision", "You made no decision with this key.")
-    task = _locked(session, row.task_id)
+    task = locked(session, row.task_id)
     session.refresh(row)  # as it is under the lock
     if not row.effective:
         raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
     if row.undone_at is None:
         if _superseded(task, row):
             raise Refused("decided_since", "This item has been decided again since.")
-        published = _revert(session, task, row, now)
+        left = _revert(session, task, row, now)
         row.undone_at = now
         if task.status == "open" and not _held_by_another(task, reviewer, now):
             task.lease_token += 1
             task.leased_by, task.leased_at = reviewer, now
             task.lease_expires_at = now + timedelta(seconds=lease_seconds)
     else:
-        published = row.revision is not None
+        left = row.revision is not None
+    if row.label is not None and (row.seeded or not row.ai_label_shown):
+        left = row.undo_until is not None and row.undone_at >= row.undo_until
     mine = task.status == "open" and task.leased_by == reviewer
-    return Undone(row, task if mine else None, published)
+    return Undone(row, task if mine else None, left)
 
 
 def recent(session: Session, reviewer: str, limit: int) -> list[tuple[ReviewDecision, ReviewTask]]:
@@ -178,7 +191,7 @@ def recent(session: Session, reviewer: str, limit: int) -> list[tuple[ReviewDeci
     return [(row, task) for row, task in session.execute(statement)]
 
 
-def _locked(session: Session, task_id: UUID) -> ReviewTask:
+def locked(session: Session, task_id: UUID) -> ReviewTask:
     """The task, held against every other decision and undo until the end of the transaction."""
     statement = select(ReviewTask).where(ReviewTask.id == task_id).with_for_update()
     task = session.scalar(statement.execution_options(populate_existing=True))
@@ -193,12 +206,14 @@ def _by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
     )
 
 
-def _meant(task: ReviewTask, verdict: Verdict, labels: Sequence[str]) -> tuple[str | None, Action]:
+def _meant(
+    task: ReviewTask, verdict: Verdict, labels: Sequence[str], shown: bool
+) -> tuple[str | None, Action]:
     """The label given, and the action it amounts to: choosing the AI's label is accepting it."""
     suggested = str(task.prediction["label"])
     match verdict.action:
         case "accept":
-            if task.blind:
+            if not shown:
                 raise Refused("blind", "This item is decided without the AI: choose a label.")
             return suggested, "accept"
         case "correct":
@@ -225,36 +240,76 @@ def _apply(
     task: ReviewTask,
     row: ReviewDecision,
     seconds: float | None,
-    not_before: datetime,
+    review: ReviewRules,
 ) -> None:
     """What a decision that counts does to its task, and to the outbox."""
     if row.action == "skip":
         task.skipped_by = sorted({*task.skipped_by, row.reviewer})
-    elif row.action == "flag":
-        task.status = "flagged"
-        task.decided_at = row.decided_at
     else:
-        task.status = "decided"
+        task.answers = [*task.answers, _answer(row)]
+    if row.action == "flag":
+        task.status = "flagged"
+        task.round = "adjudication"
         task.decided_at = row.decided_at
-        task.revision += 1
-        row.revision = task.revision
-        event = reviewed(task, row, seconds)
-        outbox.append(
-            session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
-        )
+    elif row.label is not None:
+        outcome = _outcome(task, review)
+        if isinstance(outcome, Final):
+            _finish(session, task, row, seconds)
+        else:
+            task.round = outcome
     task.leased_by = task.leased_at = task.lease_expires_at = None
 
 
+def _answer(row: ReviewDecision) -> dict[str, object]:
+    return {
+        "key": str(row.idempotency_key),
+        "reviewer": row.reviewer,
+        "round": row.round,
+        "label": row.label,
+        "reason": row.reason,
+        "note": row.note,
+    }
+
+
+def _outcome(task: ReviewTask, review: ReviewRules) -> Final | str:
+    """The label that stands, or the round that comes next. A known item has one round."""
+    given = [Answer(round_of(e["round"]), e["label"]) for e in task.answers if e["label"]]
+    if task.seeded_for is not None:
+        return Final(given[-1].label)
+    if task.round == "first":
+        task.drawn = drawn(task.workflow, task.item_id, review.second_review_share)
+    checked = task.blind and review.adjudicate_panel_disagreements
+    return after(given, Check(task.drawn, str(task.prediction["label"]) if checked else None))
+
+
+def _finish(session: Session, task: ReviewTask, row: ReviewDecision, seconds: float | None) -> None:
+    task.status = "decided"
+    task.decided_at = row.decided_at
+    task.revision += 1
+    row.revision = task.revision
+    if task.seeded_for is None:
+        outbox.append(
+            session,
+            reviewed(task, row, seconds),
+            source=SOURCE,
+            traceparent=task.traceparent,
+            not_before=row.undo_until or row.decided_at,
+        )
+
+
 def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: datetime) -> bool:
-    """Opens the task again; whether the decision's event has left (or may have)."""
+    """Opens the task again in the decision's round; whether its event has left (or may have)."""
     if row.action == "skip":
         task.skipped_by = [name for name in task.skipped_by if name != row.reviewer]
         return False
+    key = str(row.idempotency_key)
+    task.answers = [answer for answer in task.answers if answer["key"] != key]
     task.status = "open"
+    task.round = row.round
     task.decided_at = None
-    if row.action == "flag":
+    if row.revision is None:
         return False
-    if outbox.withdraw(session, reviewed(task, row, None), now):
+    if row.seeded or outbox.withdraw(session, reviewed(task, row, None), now):
         task.revision -= 1
         row.revision = None
         return False
@@ -267,7 +322,12 @@ def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
         return False
     if row.action == "flag":
         return task.status != "flagged" or task.decided_at != row.decided_at
-    return task.status != "decided" or task.revision != row.revision
+    if row.revision is not None:
+        return task.status != "decided" or task.revision != row.revision
+    if task.status != "open" or task.answers[-1]["key"] != str(row.idempotency_key):
+        return True
+    # Who settles a dispute has seen the answers from the claim on.
+    return task.round == "adjudication" and task.lease_token != row.lease_token
 
 
 def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """Which event tells everybody what a person decided?"""
 
+from services.review_ui.rounds import round_of
 from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Routing
 from shared.tables import ReviewDecision, ReviewTask
 
@@ -39,5 +40,6 @@ def reviewed(task: ReviewTask, row: ReviewDecision, seconds: float | None) -> It
             seconds=max(0.0, waited if seconds is None else seconds),
             ai_label_shown=row.ai_label_shown,
             note=row.note,
+            round=round_of(row.round),
         ),
     )

@@ -93,7 +93,10 @@ class Relay:
         if now - self._counted_at < COUNT_EVERY_SECONDS:
             return
         self._counted_at = now
-        count = text("SELECT workflow, status, count(*) FROM review_task GROUP BY 1, 2")
+        count = text(
+            "SELECT workflow, status, count(*) FROM review_task WHERE seeded_for IS NULL"
+            " GROUP BY 1, 2"
+        )
         with self._engine.connect() as connection:
             found = {(row[0], row[1]): row[2] for row in connection.execute(count)}
         for workflow in {workflow for workflow, _ in found}:

@@ -1,14 +1,14 @@
 """Which round of review comes next, and when is the outcome final? Pure.
 
-    first ──agreed, or not to be checked──► final
-      └──drawn, or a blind answer unlike the AI's──► second ──same label──► final
-                                                       └──another──► adjudication ──► final
+first ──agreed, or not to be checked──► final
+  └──drawn, or a blind answer unlike the AI's──► second ──same label──► final
+                                                   └──another──► adjudication ──► final
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import assert_never
+from typing import assert_never, get_args
 
 from shared.events import Round
 
@@ -59,6 +59,19 @@ def after(answers: Sequence[Answer], check: Check) -> Final | Round:
             return Final(last.label)
         case unreachable:
             assert_never(unreachable)
+
+
+def round_of(name: str) -> Round:
+    """The round of this name, as a table keeps it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for each in get_args(Round):
+        if each == name:
+            known: Round = each
+            return known
+    raise ValueError(f"no such round: {name!r}")
 
 
 def chance(*parts: str) -> float:

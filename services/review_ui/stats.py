@@ -41,7 +41,8 @@ _BACKLOG = text(
     """
     SELECT workflow, queue, count(*) AS open,
            count(*) FILTER (WHERE leased_by IS NOT NULL AND lease_expires_at > :now) AS leased
-    FROM review_task WHERE status = 'open' AND workflow = ANY(:workflows)
+    FROM review_task
+    WHERE status = 'open' AND seeded_for IS NULL AND workflow = ANY(:workflows)
     GROUP BY workflow, queue ORDER BY workflow, queue
     """
 )

@@ -5,7 +5,10 @@ claiming are stepped over (`FOR UPDATE SKIP LOCKED`), so that no two reviewers g
 
     open ──claim──► open, leased ──accept | correct──► decided ──undo──► open, leased
      ▲                  │   └────────flag────────────► flagged ──undo──► open, leased
-     └─release, expiry, skip
+     ├─release, expiry, skip                             └──claim of a lead──► open, leased
+     └─an answer that another round checks (rounds.py)
+
+Nobody is given a task again that they have answered or flagged.
 """
 
 import json
@@ -30,20 +33,21 @@ class Lease:
     token: int
 
 
-# Each workflow's head is read from the partial index `review_task_next`, whatever the backlog;
-# the LATERAL keeps that so for several workflows. MATERIALIZED: a subquery that locks must run
-# once; inside `WHERE id IN (…)` a plan may run it for every row and claim too many.
-_CLAIM = text(
-    """
+# Each workflow's head is read from a partial index, `review_task_next` or `review_task_leads`,
+# whatever the backlog; the LATERAL keeps that so for several workflows. MATERIALIZED: a subquery
+# that locks must run once; inside `WHERE id IN (…)` a plan may run it for every row and claim too
+# many.
+_CLAIM = """
     WITH next AS MATERIALIZED (
         SELECT head.id
         FROM unnest(CAST(:workflows AS text[])) AS wanted(name)
         CROSS JOIN LATERAL (
             SELECT * FROM review_task
-            WHERE workflow = wanted.name AND status = 'open'
+            WHERE workflow = wanted.name AND {pool} AND seeded_for IS NULL
               AND (leased_by IS NULL OR lease_expires_at <= :now)
               AND (CAST(:queue AS text) IS NULL OR queue = :queue)
               AND (:skipped_too OR NOT skipped_by @> CAST(:me AS jsonb))
+              AND NOT answers @> CAST(:answered AS jsonb)
             ORDER BY due_at, priority DESC, uncertainty DESC, created_at
             LIMIT :count
             FOR UPDATE SKIP LOCKED
@@ -52,12 +56,13 @@ _CLAIM = text(
         LIMIT :count
     )
     UPDATE review_task
-    SET lease_token = lease_token + 1, leased_by = :reviewer, leased_at = :now,
+    SET status = 'open', lease_token = lease_token + 1, leased_by = :reviewer, leased_at = :now,
         lease_expires_at = :until
     FROM next WHERE review_task.id = next.id
     RETURNING review_task.id
     """
-)
+_FOR_ALL = text(_CLAIM.format(pool="status = 'open' AND round <> 'adjudication'"))
+_FOR_LEADS = text(_CLAIM.format(pool="status <> 'decided' AND round = 'adjudication'"))
 
 
 def claim(
@@ -69,26 +74,38 @@ def claim(
     now: datetime,
     lease_seconds: float,
     queue: str | None = None,
+    lead: bool = False,
 ) -> list[ReviewTask]:
     """The next tasks, most urgent first, leased to `reviewer`; empty when nothing is left.
 
     Order: due time, priority, uncertainty, age. What this reviewer skipped comes back only when
-    nothing else is left.
+    nothing else is left. A lead gets what waits for leads first: disputes and flagged tasks.
     """
     wanted = {
         "reviewer": reviewer,
         "me": json.dumps([reviewer]),
+        "answered": json.dumps([{"reviewer": reviewer}]),
         "now": now,
         "until": now + timedelta(seconds=lease_seconds),
         "workflows": list(workflows),
         "queue": queue,
-        "count": min(count, MAX_CLAIM),
     }
-    claimed = session.scalars(_CLAIM, {**wanted, "skipped_too": False}).all()
-    if not claimed:
-        claimed = session.scalars(_CLAIM, {**wanted, "skipped_too": True}).all()
+    claimed: list[UUID] = []
+    for skipped_too in (False, True):
+        for pool in (_FOR_LEADS, _FOR_ALL) if lead else (_FOR_ALL,):
+            missing = min(count, MAX_CLAIM) - len(claimed)
+            if missing:
+                given = {**wanted, "skipped_too": skipped_too, "count": missing}
+                claimed += session.scalars(pool, given).all()
+        if claimed:
+            break
     return list(
-        session.scalars(select(ReviewTask).where(ReviewTask.id.in_(claimed)).order_by(*_URGENCY))
+        session.scalars(
+            select(ReviewTask)
+            .where(ReviewTask.id.in_(claimed))
+            .order_by(*_URGENCY)
+            .execution_options(populate_existing=True)
+        )
     )
 
 
@@ -128,14 +145,23 @@ def release(session: Session, reviewer: str, leases: Sequence[Lease]) -> int:
 
 
 def upcoming(
-    session: Session, *, workflow: str, now: datetime, limit: int, queue: str | None = None
+    session: Session,
+    reviewer: str,
+    *,
+    workflow: str,
+    now: datetime,
+    limit: int,
+    queue: str | None = None,
 ) -> list[ReviewTask]:
-    """The tasks that would be claimed next, in order, without claiming them."""
+    """The tasks that this reviewer would get next, in order, without claiming them."""
     statement = (
         select(ReviewTask)
         .where(
             ReviewTask.workflow == workflow,
             ReviewTask.status == "open",
+            ReviewTask.round != "adjudication",
+            ReviewTask.seeded_for.is_(None),
+            ~ReviewTask.answers.contains([{"reviewer": reviewer}]),
             or_(ReviewTask.leased_by.is_(None), ReviewTask.lease_expires_at <= now),
         )
         .order_by(*_URGENCY)

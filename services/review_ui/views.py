@@ -1,7 +1,8 @@
 """What may a reviewer see of a task?
 
 The one place where a blind item loses everything that the AI thinks of it: its label, the
-distribution, the reasons, and the queue and urgency that a rule may have set because of the label.
+distribution, the reasons, the queue and urgency that a rule may have set because of the label, and
+what became of an answer: a second review may say that it differed from the AI's.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
-from shared.events import Item, Prediction, RouteReason, Routing
+from shared.events import Item, Prediction, Round, RouteReason, Routing
 from shared.tables import ReviewTask
 
 BLIND_REASON = RouteReason(
@@ -26,6 +27,16 @@ class Suggestion(BaseModel):
     distribution: dict[str, float]
     model_version: str
     threshold: float | None = Field(description="accepted without a person from here on")
+
+
+class EarlierAnswer(BaseModel):
+    """What somebody answered in an earlier round; only who settles a dispute sees it."""
+
+    reviewer: str
+    round: Round
+    label: str | None = Field(description="null: flagged, for the reason given")
+    reason: str | None
+    note: str | None
 
 
 class TaskView(BaseModel):
@@ -49,6 +60,12 @@ class TaskView(BaseModel):
     revision: int = Field(description="decisions made so far")
     lease_token: int
     lease_expires_at: datetime | None
+    answers: list[EarlierAnswer] = Field(description="in an adjudication, to who settles it")
+
+
+def settles(task: ReviewTask, reader: str | None) -> bool:
+    """Whether the reader has the task to settle it: sees both answers, and the AI's label."""
+    return task.round == "adjudication" and task.leased_by is not None and task.leased_by == reader
 
 
 def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
@@ -59,8 +76,12 @@ def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
     return [*configured, *sorted(set(prediction.distribution) - set(configured))]
 
 
-def view(task: ReviewTask, labels: Mapping[str, Sequence[str]]) -> TaskView:
-    """`task` for a reviewer; `labels` are the configured ones by workflow."""
+def view(
+    task: ReviewTask, labels: Mapping[str, Sequence[str]], reader: str | None = None
+) -> TaskView:
+    """`task` for the reader of this name; `labels` are the configured ones by workflow."""
+    settling = settles(task, reader)
+    blind = task.blind and not settling
     item = Item.model_validate(task.item)
     prediction = Prediction.model_validate(task.prediction)
     routing = Routing.model_validate(task.routing)
@@ -79,15 +100,22 @@ def view(task: ReviewTask, labels: Mapping[str, Sequence[str]]) -> TaskView:
         metadata=item.metadata,
         received_at=item.received_at,
         labels=labels_of(labels.get(task.workflow, ()), prediction),
-        blind=task.blind,
-        suggestion=None if task.blind else suggestion,
+        blind=blind,
+        suggestion=None if blind else suggestion,
         truncated=prediction.truncated,
-        reasons=[BLIND_REASON] if task.blind else list(routing.reasons),
-        queue=None if task.blind else task.queue,
-        priority=None if task.blind else task.priority,
-        due_at=None if task.blind else routing.due_at,
-        status=task.status,
-        revision=task.revision,
+        reasons=[BLIND_REASON] if blind else list(routing.reasons),
+        queue=None if blind else task.queue,
+        priority=None if blind else task.priority,
+        due_at=None if blind else routing.due_at,
+        status=_blind_status(task, reader) if blind else task.status,
+        revision=0 if blind else task.revision,
         lease_token=task.lease_token,
         lease_expires_at=task.lease_expires_at,
+        answers=[EarlierAnswer.model_validate(each) for each in task.answers] if settling else [],
     )
+
+
+def _blind_status(task: ReviewTask, reader: str | None) -> str:
+    """Whether an answer was final would say that it was the AI's; so any answer looks final."""
+    answered = task.status != "open" or bool(task.answers)
+    return "decided" if answered and (reader is None or task.leased_by != reader) else "open"

@@ -21,6 +21,7 @@ from shared.database import connect
 from shared.events import ItemReviewed
 from shared.outbox import publish_due
 from shared.tables import Outbox, ReviewDecision, ReviewTask
+from shared.workflows import ReviewRules
 from tests.reviewing import START, TRACEPARENT, TurnedClock, requested, take_in, task_id
 
 Row = TypeVar("Row", ReviewDecision, Outbox)
@@ -80,6 +81,7 @@ class Desk:
                 reviewer,
                 verdict,
                 labels=LABELS,
+                review=ReviewRules(),
                 now=self.clock(),
                 undo_seconds=UNDO_SECONDS,
             )

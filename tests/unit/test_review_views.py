@@ -35,6 +35,8 @@ def task(*, blind: bool, label: str, confidence: float, reason: str, queue: str)
         created_at=START,
         lease_token=1,
         revision=0,
+        round="first",
+        answers=[],
     )
 
 
