@@ -33,6 +33,7 @@ ACCESS: Mapping[tuple[str, str], Need | None] = {
     ("POST", "/logout"): Need(None),
     ("GET", "/me"): Need("tasks:read"),
     ("GET", "/tasks"): Need("tasks:read"),
+    ("GET", "/tasks/next"): Need("tasks:read"),
     ("GET", "/tasks/{task_id}"): Need("tasks:read"),
     ("POST", "/tasks/claim"): Need("tasks:write"),
     ("POST", "/tasks/heartbeat"): Need("tasks:write"),
@@ -41,6 +42,7 @@ ACCESS: Mapping[tuple[str, str], Need | None] = {
     ("GET", "/decisions"): Need("tasks:read"),
     ("POST", "/decisions/{key}/undo"): Need("tasks:write"),
     ("GET", "/stats"): Need("stats:read"),
+    ("GET", "/items"): Need("items:read"),
     ("GET", "/items/{workflow}/{item_id:path}"): Need("items:read"),
 }
 

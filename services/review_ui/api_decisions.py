@@ -1,14 +1,27 @@
 """What has been decided, and how is a decision taken back?"""
 
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from services.review_ui import decisions, stats
+from services.review_ui import decisions, lists, stats
 from services.review_ui.access import Here
+from services.review_ui.api_errors import ApiError
+from services.review_ui.decisions import Action
 from services.review_ui.desk import Desk
-from services.review_ui.schemas import ErrorAnswer, Recent, RecentDecision, Undone, shown_action
+from services.review_ui.lists import Page, Period
+from services.review_ui.schemas import (
+    Cursor,
+    DecisionList,
+    ErrorAnswer,
+    Limit,
+    RecentDecision,
+    ShortText,
+    Undone,
+    When,
+    shown_action,
+)
 from services.review_ui.stats import Stats
 from shared.tables import ReviewDecision, ReviewTask
 
@@ -17,12 +30,35 @@ def routes(desk: Desk) -> APIRouter:
     """List, undo, count."""
     api = APIRouter()
 
-    @api.get("/decisions", tags=["decisions"])
-    def recent(account: Here, limit: Annotated[int, Query(ge=1, le=200)] = 20) -> Recent:
-        """Your last decisions."""
+    @api.get("/decisions", tags=["decisions"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        of: Annotated[Literal["me", "everybody"], Query(description="everybody: for leads")] = "me",
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        action: Annotated[
+            Action | None, Query(description="accept, correct: those not made blind")
+        ] = None,
+        since: When = None,
+        until: When = None,
+        limit: Limit = 20,
+        cursor: Cursor = None,
+    ) -> DecisionList:
+        """Decisions, the newest first: those undone and those that came too late as well."""
+        if of == "everybody" and account.role == "reviewer":
+            raise ApiError(403, "role_required", "What others decided is for leads.")
         with desk.transaction() as session:
-            rows = decisions.recent(session, account.name, limit)
-        return Recent(decisions=[_recent(row, task) for row, task in rows])
+            rows, following = lists.decisions(
+                session,
+                account,
+                everybodys=of == "everybody",
+                workflows=desk.chosen(workflow),
+                action=action,
+                decided=Period(since, until),
+                page=Page(limit, cursor),
+            )
+        return DecisionList(
+            decisions=[_recent(row, task) for row, task in rows], next_cursor=following
+        )
 
     @api.post(
         "/decisions/{key}/undo",
@@ -40,7 +76,8 @@ def routes(desk: Desk) -> APIRouter:
                 lease_seconds=desk.lease_seconds,
             )
             return Undone(
-                task=desk.view(undone.task) if undone.task else None, published=undone.published
+                task=desk.view(undone.task, account.name) if undone.task else None,
+                published=undone.published,
             )
 
     @api.get("/stats", tags=["statistics"])
@@ -57,6 +94,7 @@ def routes(desk: Desk) -> APIRouter:
 def _recent(row: ReviewDecision, task: ReviewTask) -> RecentDecision:
     return RecentDecision(
         key=row.idempotency_key,
+        reviewer=row.reviewer,
         task_id=row.task_id,
         workflow=task.workflow,
         item_id=task.item_id,

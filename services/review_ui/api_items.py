@@ -1,16 +1,59 @@
-"""What is known about an item?"""
+"""Which items are there, and what is known about one?"""
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Query
+
+from services.review_ui import lists
 from services.review_ui.access import Here
 from services.review_ui.api_errors import ApiError
 from services.review_ui.desk import Desk
-from services.review_ui.items import ItemView, look_up
+from services.review_ui.items import ItemView, look_up, summary
+from services.review_ui.lists import ItemFilter, ItemStatus, Page, Period, TooLong
+from services.review_ui.schemas import Cursor, ErrorAnswer, ItemList, Limit, ShortText, When
 
 
 def routes(desk: Desk) -> APIRouter:
-    """Look an item up."""
+    """List, look up."""
     api = APIRouter()
+
+    @api.get("/items", tags=["items"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        status: Annotated[ItemStatus | None, Query()] = None,
+        label: Annotated[
+            ShortText | None, Query(description="the final one, else the AI's")
+        ] = None,
+        min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+        max_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+        q: Annotated[ShortText | None, Query(description="part of the text or the id")] = None,
+        since: When = None,
+        until: When = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> ItemList:
+        """Items, the newest received first. `q` reads the texts one by one: with many items, give
+        a period as well; a search of more than ten seconds is refused."""
+        wanted = ItemFilter(
+            workflows=desk.chosen(workflow),
+            status=status,
+            label=label,
+            min_confidence=min_confidence,
+            max_confidence=max_confidence,
+            search=q,
+            received=Period(since, until),
+        )
+        try:
+            with desk.transaction() as session:
+                found, following = lists.items(session, account, wanted, Page(limit, cursor))
+        except TooLong:
+            raise ApiError(
+                422, "too_much_to_search", "This took too long; narrow the period (since, until)."
+            ) from None
+        return ItemList(
+            items=[summary(row, hidden) for row, hidden in found], next_cursor=following
+        )
 
     @api.get("/items/{workflow}/{item_id:path}", tags=["items"])
     def item(workflow: str, item_id: str, account: Here) -> ItemView:

@@ -5,26 +5,31 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from services.review_ui import decisions, tasks
+from services.review_ui import decisions, lists, seeded, tasks
 from services.review_ui.access import Here
 from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Decided, StaleLease, Verdict
 from services.review_ui.desk import Desk
+from services.review_ui.lists import Page, TaskState
 from services.review_ui.schemas import (
     Claim,
     Claimed,
+    Cursor,
     Decide,
     ErrorAnswer,
     Extended,
     Leases,
+    Limit,
     Outcome,
     Released,
     ShortText,
+    TaskList,
     Upcoming,
     shown_action,
 )
 from services.review_ui.views import TaskView
 from shared.metrics import REVIEW_DURATION, REVIEWS
+from shared.workflows import ReviewRules
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -34,18 +39,27 @@ def routes(desk: Desk) -> APIRouter:
     @api.post("/tasks/claim", tags=["tasks"])
     def claim(given: Claim, account: Here) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age."""
-        wanted = [desk.known_workflow(given.workflow)] if given.workflow else list(desk.workflows)
+        now = desk.clock()
         with desk.transaction() as session:
             claimed = tasks.claim(
                 session,
                 account.name,
-                workflows=wanted,
+                workflows=desk.chosen(given.workflow),
                 queue=given.queue,
                 count=given.count,
-                now=desk.clock(),
+                now=now,
+                lease_seconds=desk.lease_seconds,
+                lead=account.role != "reviewer",
+            )
+            given_out = seeded.mix_in(
+                session,
+                account.name,
+                claimed,
+                desk.workflows,
+                now=now,
                 lease_seconds=desk.lease_seconds,
             )
-            return Claimed(tasks=[desk.view(task) for task in claimed])
+            return Claimed(tasks=[desk.view(task, account.name) for task in given_out])
 
     @api.post("/tasks/heartbeat", tags=["tasks"])
     def heartbeat(given: Leases, account: Here) -> Extended:
@@ -66,7 +80,36 @@ def routes(desk: Desk) -> APIRouter:
         with desk.transaction() as session:
             return Released(released=tasks.release(session, account.name, given.all()))
 
-    @api.get("/tasks", tags=["tasks"])
+    @api.get("/tasks", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        queue: Annotated[ShortText | None, Query()] = None,
+        state: Annotated[TaskState, Query()] = "waiting",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> TaskList:
+        """Tasks, the most urgent first. Reviewers list what waits; leads also what is in somebody's
+        hands, decided or flagged."""
+        if state != "waiting" and account.role == "reviewer":
+            raise ApiError(
+                403, "role_required", "Reviewers list what waits; the rest is for leads."
+            )
+        with desk.transaction() as session:
+            found, following = lists.tasks(
+                session,
+                account,
+                workflows=desk.chosen(workflow),
+                queue=queue,
+                state=state,
+                now=desk.clock(),
+                page=Page(limit, cursor),
+            )
+            return TaskList(
+                tasks=[desk.view(task, account.name) for task in found], next_cursor=following
+            )
+
+    @api.get("/tasks/next", tags=["tasks"])
     def upcoming(
         account: Here,
         workflow: Annotated[ShortText, Query()],
@@ -77,9 +120,14 @@ def routes(desk: Desk) -> APIRouter:
         name = desk.known_workflow(workflow)
         with desk.transaction() as session:
             found = tasks.upcoming(
-                session, workflow=name, queue=queue, now=desk.clock(), limit=limit
+                session,
+                account.name,
+                workflow=name,
+                queue=queue,
+                now=desk.clock(),
+                limit=limit,
             )
-            return Upcoming(tasks=[desk.view(task) for task in found])
+            return Upcoming(tasks=[desk.view(task, account.name) for task in found])
 
     @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
     def task(task_id: UUID, account: Here) -> TaskView:
@@ -88,7 +136,7 @@ def routes(desk: Desk) -> APIRouter:
             found = tasks.get(session, task_id)
             if found is None:
                 raise ApiError(404, "no_such_task", "There is no such task.")
-            return desk.view(found)
+            return desk.view(found, account.name)
 
     @api.post(
         "/tasks/{task_id}/decision",
@@ -101,11 +149,13 @@ def routes(desk: Desk) -> APIRouter:
         verdict = Verdict(task_id=task_id, **given.model_dump())
         with desk.transaction() as session:
             found = tasks.get(session, task_id)
+            flow = desk.workflows.get(found.workflow) if found else None
             outcome = decisions.decide(
                 session,
                 account.name,
                 verdict,
-                labels=desk.labels.get(found.workflow, ()) if found else (),
+                labels=flow.labels if flow else (),
+                review=flow.review if flow else ReviewRules(),
                 now=desk.clock(),
                 undo_seconds=desk.undo_seconds,
             )

@@ -19,6 +19,7 @@ from services.review_ui.api import routes
 from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Refused
 from services.review_ui.desk import Desk, Respond
+from services.review_ui.lists import BadCursor
 from services.review_ui.security import Guard, problem
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
@@ -111,6 +112,10 @@ def _error_answers(app: FastAPI) -> None:
     def refused(_request: Request, error: Refused) -> Response:
         status = 404 if error.code in _MISSING else 409 if error.code in _CONFLICTS else 422
         return problem(status, error.code, str(error))
+
+    @app.exception_handler(BadCursor)
+    def lost(_request: Request, error: BadCursor) -> Response:
+        return problem(422, "bad_cursor", str(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> Response:

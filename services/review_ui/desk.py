@@ -80,9 +80,13 @@ class Desk:
             )
         return name
 
-    def view(self, task: ReviewTask) -> TaskView:
-        """The task as its reviewer may see it."""
-        return view(task, self.labels)
+    def chosen(self, name: str | None) -> list[str]:
+        """The workflow of this name alone, or all; see `known_workflow`."""
+        return list(self.workflows) if name is None else [self.known_workflow(name)]
+
+    def view(self, task: ReviewTask, reader: str) -> TaskView:
+        """The task as the reader of this name may see it."""
+        return view(task, self.labels, reader)
 
     def session_ok(self, cookie: str | None, thorough: bool) -> bool:
         """For the guard: is this cookie good? `thorough` also asks the database."""

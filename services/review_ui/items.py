@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, and_, case, literal, or_, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account
+from shared.events import ItemReviewed
 from shared.tables import EventRow, ItemRow, ReviewTask
 
 MAX_EVENTS = 200
@@ -22,8 +23,8 @@ class ItemEventView(BaseModel):
     data: dict[str, Any] | None
 
 
-class ItemView(BaseModel):
-    """An item with its history; what the AI thinks is null while it is blind for the reader."""
+class ItemSummary(BaseModel):
+    """An item as it stands; what the AI thinks is null while it is blind for the reader."""
 
     workflow: str
     id: str
@@ -44,25 +45,50 @@ class ItemView(BaseModel):
     reviewed_at: datetime | None
     updated_at: datetime
     hidden: bool = Field(description="blind: the AI's side is withheld")
+
+
+class ItemView(ItemSummary):
+    """An item with its history."""
+
     events: list[ItemEventView]
 
 
 def look_up(session: Session, account: Account, workflow: str, item_id: str) -> ItemView | None:
     """The item, or None where no event of it has been recorded yet."""
-    row = session.get(ItemRow, (workflow, item_id))
-    if row is None:
+    statement = with_task(select(ItemRow, hidden_from(account)))
+    found = session.execute(
+        statement.where(ItemRow.workflow == workflow, ItemRow.id == item_id)
+    ).one_or_none()
+    if found is None:
         return None
-    task = session.scalar(
-        select(ReviewTask).where(ReviewTask.workflow == workflow, ReviewTask.item_id == item_id)
-    )
-    hidden = _hidden(row, task, account)
-    events = session.scalars(
+    row, hidden = found
+    recorded = (
         select(EventRow)
         .where(EventRow.workflow == workflow, EventRow.item_id == item_id)
         .order_by(EventRow.occurred_at, EventRow.seq)
         .limit(MAX_EVENTS)
     )
+    if hidden:
+        # That a first answer was final says that it was the AI's label; others are checked.
+        recorded = recorded.where(EventRow.type != ItemReviewed.type)
+    events = session.scalars(recorded)
     return ItemView(
+        **dict(summary(row, hidden)),
+        events=[
+            ItemEventView(
+                type=event.type,
+                occurred_at=event.occurred_at,
+                source=event.source,
+                data=None if hidden else event.data,
+            )
+            for event in events
+        ],
+    )
+
+
+def summary(row: ItemRow, hidden: bool) -> ItemSummary:
+    """The item for a reader from whom it is `hidden` or not."""
+    return ItemSummary(
         workflow=row.workflow,
         id=row.id,
         text=row.text,
@@ -81,25 +107,28 @@ def look_up(session: Session, account: Account, workflow: str, item_id: str) -> 
         trace_id=row.trace_id,
         received_at=row.received_at,
         reviewed_at=None if hidden else row.reviewed_at,
-        updated_at=row.updated_at,
+        updated_at=(row.routed_at or row.scored_at or row.updated_at) if hidden else row.updated_at,
         hidden=hidden,
-        events=[
-            ItemEventView(
-                type=event.type,
-                occurred_at=event.occurred_at,
-                source=event.source,
-                data=None if hidden else event.data,
-            )
-            for event in events
-        ],
     )
 
 
-def _hidden(row: ItemRow, task: ReviewTask | None, account: Account) -> bool:
-    """A blind item stays blind for reviewers, who may undo; for leads and admins until decided.
+def hidden_from(account: Account) -> ColumnElement[bool]:
+    """Whether an item, joined with its task, keeps the AI's side to itself: until a blind item is
+    decided, from reviewers for ever, since they may undo. What is not routed yet may become so."""
+    for_ever = account.role == "reviewer"
+    return case(
+        (ReviewTask.id.is_(None), ItemRow.status.in_(("SCORED", "HUMAN_REVIEW"))),
+        else_=and_(ReviewTask.blind, or_(literal(for_ever), ReviewTask.status != "decided")),
+    )
 
-    An item that is scored but not yet routed could still turn out to be on the panel.
-    """
-    if task is None:
-        return row.status in ("SCORED", "HUMAN_REVIEW")
-    return task.blind and (account.role == "reviewer" or task.status != "decided")
+
+def with_task(statement: Select[ItemRow, bool]) -> Select[ItemRow, bool]:
+    """Items joined with their tasks; a known item's copies are not the item's own."""
+    return statement.outerjoin(
+        ReviewTask,
+        and_(
+            ReviewTask.workflow == ItemRow.workflow,
+            ReviewTask.item_id == ItemRow.id,
+            ReviewTask.seeded_for.is_(None),
+        ),
+    )

@@ -4,10 +4,13 @@ from datetime import datetime
 from typing import Annotated, Literal, cast
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from fastapi import Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
 from services.review_ui.decisions import Action
+from services.review_ui.items import ItemSummary
+from services.review_ui.lists import MAX_PAGE
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
 from shared.tables import ReviewDecision
@@ -24,6 +27,14 @@ def shown_action(row: ReviewDecision) -> ShownAction:
     """Accept or correct would tell the reviewer of a blind item what the AI had said."""
     blind = not row.ai_label_shown and row.label is not None
     return "label" if blind else cast(ShownAction, row.action)  # the table's CHECK allows no other
+
+
+Cursor = Annotated[
+    ShortText | None, Query(description="where the page before ended: its `next_cursor`")
+]
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="rows a page")]
+# A time without a zone could be any of 26 hours; Postgres keeps years 1 to 9999 as Python does.
+When = Annotated[AwareDatetime | None, Query(description="a time with its zone")]
 
 
 class Asked(BaseModel):
@@ -120,6 +131,7 @@ class Undone(BaseModel):
 
 class RecentDecision(BaseModel):
     key: UUID
+    reviewer: str
     task_id: UUID
     workflow: str
     item_id: str
@@ -130,8 +142,22 @@ class RecentDecision(BaseModel):
     decided_at: datetime
 
 
-class Recent(BaseModel):
-    decisions: list[RecentDecision] = Field(description="yours, the newest first")
+class Listed(BaseModel):
+    """A page of a list."""
+
+    next_cursor: str | None = Field(description="send as `cursor` for the next page; null: the end")
+
+
+class DecisionList(Listed):
+    decisions: list[RecentDecision] = Field(description="the newest first")
+
+
+class ItemList(Listed):
+    items: list[ItemSummary] = Field(description="the newest received first")
+
+
+class TaskList(Listed):
+    tasks: list[TaskView] = Field(description="the most urgent first")
 
 
 class Upcoming(BaseModel):
