@@ -15,6 +15,7 @@ COMMANDS = {
     "publish": "hitl.items",
     "tail": "hitl.items",
     "reviewer": "hitl.reviewers",
+    "seed": "hitl.seed",
     "token": "hitl.tokens",
     "prepare": "hitl.prepare",
     "workflow": "hitl.workflows",
