@@ -1,11 +1,12 @@
-"""What does a reviewer look at? One Gradio page whose card is a component of our own.
+"""What does a reviewer look at? Gradio pages: the card, and the native pages around it.
 
 The card (assets/review.html, review.js) buffers tasks in the browser and talks to the REST API, so
-that the next item is there at once. Gradio brings the page, the theme and the pages to come.
+that the next item is there at once. History and dashboard are made of Gradio's own components.
 """
 
 import asyncio
 import os
+import warnings
 from pathlib import Path
 
 # Read by gradio when it is imported: no statistics to anybody, no check for new versions.
@@ -14,19 +15,22 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from fastapi import FastAPI
 
+from services.review_ui.desk import Desk
+from services.review_ui.pages import dashboard, frame, history
+
 ASSETS = Path(__file__).parent / "assets"
 
 _HEAD = """
 <link rel="stylesheet" href="/ui/theme.css">
 <link rel="stylesheet" href="/ui/review.css">
-<link rel="modulepreload" href="/ui/review.js">
+<link rel="stylesheet" href="/ui/pages.css">
 <link rel="icon" href="/ui/favicon.svg">
 """
 _START = 'import("/ui/review.js").then((review) => review.mount(element));'
 
 
-def build() -> gr.Blocks:
-    """The page."""
+def build(desk: Desk) -> gr.Blocks:
+    """The pages."""
     page: gr.Blocks = gr.Blocks(title="Review", analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(
@@ -35,31 +39,40 @@ def build() -> gr.Blocks:
             apply_default_css=False,
             elem_id="review",
         )
+        gr.Navbar(visible=False)
+    with page.route("History", "/history"):
+        history.build(page, desk)
+    with page.route("Dashboard", "/dashboard"):
+        dashboard.build(page, desk)
     return page
 
 
-def mount(app: FastAPI) -> None:
-    """Puts the page at `/`; `security.Guard` keeps the rest of Gradio's routes shut."""
+def mount(app: FastAPI, desk: Desk) -> None:
+    """Puts the pages at `/`; `security.Guard` keeps the rest of Gradio's routes shut."""
     # Within a running event loop: without one gradio makes its own and never closes it.
-    asyncio.run(_mount(app))
+    asyncio.run(_mount(app, desk))
 
 
-async def _mount(app: FastAPI) -> None:
-    gr.mount_gradio_app(
-        app,
-        build(),
-        path="/",
-        footer_links=[],
-        run_history=False,
-        show_error=False,
-        max_file_size="1kb",
-        ssr_mode=False,
-        enable_monitoring=False,
-        pwa=False,
-        mcp_server=False,
-        app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
-        theme=gr.themes.Base(
-            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-        ),
-        head=_HEAD,
-    )
+async def _mount(app: FastAPI, desk: Desk) -> None:
+    with warnings.catch_warnings():
+        # Said for several pages even where server-side rendering is off.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        gr.mount_gradio_app(
+            app,
+            build(desk),
+            path="/",
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size="1kb",
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+            mcp_server=False,
+            app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
+            theme=gr.themes.Base(
+                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
+            head=_HEAD,
+            i18n=frame.translations,
+        )

@@ -29,7 +29,7 @@ _GRADIO = re.compile(
     r"|gradio_api/(startup-events|theme\.css))"
 )
 # A page's own functions; each asks who calls (see pages/frame.py).
-_CALLS = re.compile(r"/gradio_api/run/[\w.-]+")
+_CALLS = re.compile(r"/gradio_api/run/predict")
 _SCRIPT = re.compile(rb"<script(?=[\s>])", re.IGNORECASE)
 
 

@@ -1,17 +1,22 @@
 """What do the pages offer around the decision: leases, filters, history and dashboard?"""
 
+import csv
 import dataclasses
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared.lifecycle import Lifecycle
-from shared.tables import ReviewTask
+from shared.tables import ReviewDecision, ReviewTask
 from tests.browser.conftest import RunningClock
 from tests.browsing import reviewing, shown
 from tests.outside import until
-from tests.reviewing import Served, make_test_desk, requested, serving, take_in
+from tests.reviewing import PASSWORD, Served, make_test_desk, requested, serving, take_in
 
 
 def test_a_lease_is_shown_and_extended_while_the_card_is_open(
@@ -66,3 +71,145 @@ def test_the_chosen_queue_is_kept(chromium: Browser, served: Served, engine: Eng
                 ),
                 what="the other queue's items being given back",
             )
+
+
+def decided_some(served: Served, engine: Engine) -> None:
+    """Three items: ada has decided two, bob one."""
+    take_in(
+        engine,
+        *(requested(f"i{n}", text=text, confidence=0.6 + n / 100) for n, text in enumerate(TEXTS)),
+    )
+    for name, count in (("ada", 2), ("bob", 1)):
+        with served.logged_in(name) as client:
+            claimed = client.post("/api/v1/tasks/claim", json={"count": count}).json()["tasks"]
+            for task in claimed:
+                client.post(
+                    f"/api/v1/tasks/{task['id']}/decision",
+                    json={
+                        "key": str(uuid4()),
+                        "lease_token": task["lease_token"],
+                        "action": "accept",
+                    },
+                ).raise_for_status()
+
+
+TEXTS = ("=cmd() <img src=x onerror=alert(1)>", "a loud film", "a quiet, generous film")
+
+
+@contextmanager
+def again(chromium: Browser, served: Served, name: str) -> Iterator[Page]:
+    """A browser of somebody who has an account already."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
+    page = context.new_page()
+    page.goto(served.url)
+    page.locator("#name").fill(name)
+    page.locator("#password").fill(PASSWORD)
+    page.locator("button[type=submit]").click()
+    page.wait_for_selector('.rv[data-state="task"], .rv[data-state="empty"]')
+    yield page
+    context.close()
+
+
+def test_history_is_searched_reopened_and_saved(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    decided_some(served, engine)
+    with again(chromium, served, "ada") as page:
+        requests: list[str] = []
+        complaints: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.get_by_role("link", name="History").click()
+        rows = page.locator("#decisions .virtual-row")
+        # I expect my own decisions, their texts as they are
+        expect(rows).to_have_count(2, timeout=20_000)
+        expect(page.locator("#decisions")).to_contain_text(TEXTS[0])
+        expect(page.locator("#decisions")).not_to_contain_text("bob")
+        # If I download, I expect what the table shows, harmless to a spreadsheet
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download").click()
+        with open(downloading.value.path(), newline="", encoding="utf-8") as file:
+            saved = list(csv.reader(file))
+        assert [row[1] for row in saved] == ["Item", "i1", "i0"]
+        assert saved[2][2] == f"'{TEXTS[0]}"
+        # If I search, I expect what matches
+        page.get_by_label("Search text").fill("LOUD")
+        page.get_by_role("button", name="Search").click()
+        expect(rows).to_have_count(1)
+        # If I reopen it, I expect it on the card, mine to decide again
+        rows.get_by_text("i1", exact=True).click()
+        expect(page.locator("#chosen textarea")).to_have_value(re.compile("^[0-9a-f-]{36}$"))
+        page.get_by_role("button", name="Reopen").click()
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+        page.keyboard.press("1")
+        with Session(engine) as session:
+            until(
+                lambda: (
+                    session.query(ReviewDecision)
+                    .filter_by(label="negative", undone_at=None, effective=True)
+                    .count()
+                    == 1
+                ),
+                what="the new decision",
+            )
+        assert all(
+            address.startswith((served.url, f"blob:{served.url}", "data:")) for address in requests
+        )
+        assert complaints == []
+
+
+def test_the_dashboard_shows_what_was_done(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    decided_some(served, engine)
+    take_in(engine, requested("waits"))
+    # A reviewer sees their own work
+    with again(chromium, served, "ada") as page:
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#reviewers")).to_contain_text("ada", timeout=20_000)
+        expect(page.locator("#reviewers")).not_to_contain_text("bob")
+        expect(page.locator("#labels")).to_contain_text("positive")
+        expect(page.locator("#backlog .virtual-row")).to_have_count(1)
+        expect(page.locator(".vega-embed svg, .vega-embed canvas")).to_have_count(4)
+    # A lead sees everybody's
+    with reviewing(chromium, served, "linus", role="lead") as (page, watched):
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#reviewers")).to_contain_text("bob", timeout=20_000)
+        assert all(
+            address.startswith((served.url, f"blob:{served.url}", "data:"))
+            for address in watched.requests
+        )
+        assert watched.complaints == []
+
+
+def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
+    # Given nobody, I expect the way to the login, and no function to answer
+    with served.visitor() as client:
+        for path in ("/history", "/dashboard"):
+            assert client.get(path).headers["location"] == "/login"
+        call = {"data": [], "fn_index": 0, "session_hash": "x"}
+        assert client.post("/gradio_api/run/predict", json=call).status_code == 401
+    # Given a session of an account that has been closed, I expect each function to refuse
+    with served.logged_in("ada") as client:
+        config = client.get("/config").json()
+        values = {each["id"]: each["props"].get("value") or "" for each in config["components"]}
+        with served.desk.transaction() as session:
+            served.desk.accounts.disable(session, "ada")
+        called = 0
+        for function in config["dependencies"]:
+            if not function["backend_fn"]:
+                continue
+            call = {
+                "data": [values[given] for given in function["inputs"]],
+                "fn_index": function["id"],
+                "session_hash": "x",
+                "event_data": {"index": [0, 0], "value": "", "row_value": ["x"]},
+            }
+            answer = client.post("/gradio_api/run/predict", json=call)
+            assert answer.status_code == 500, function
+            assert "Log in again" in answer.text
+            called += 1
+        assert called >= 5
+        # and the other ways into Gradio to be shut
+        assert client.post("/gradio_api/queue/join", json={}).status_code == 404
+        assert client.post("/gradio_api/run/other", json={}).status_code == 404

@@ -77,8 +77,23 @@ class Screen {
     });
     this.show();
     this.outbox.flush();
-    this.buffer.refill();
+    this.takeReopened().then(() => this.buffer.refill());
     this.day.start();
+  }
+
+  /** The history page sends a reopened task here: /?task=…, leased to this reviewer already. */
+  async takeReopened() {
+    const id = new URLSearchParams(location.search).get("task");
+    if (id === null) return;
+    history.replaceState(null, "", "/");
+    try {
+      const task = await call("GET", `/tasks/${encodeURIComponent(id)}`);
+      const lease = { task_id: task.id, lease_token: task.lease_token };
+      const { held } = await call("POST", "/tasks/heartbeat", { leases: [lease] });
+      if (task.id in held) this.buffer.putFirst(task);
+    } catch {
+      // It waits in the queue like any other.
+    }
   }
 
   act(name, detail) {

@@ -1,0 +1,59 @@
+"""Can everybody use the pages? axe-core finds nothing serious, by day and by night."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import Engine
+
+from tests.browsing import reviewing
+from tests.reviewing import Served, requested, take_in
+
+BAD = ("serious", "critical")
+
+
+def findings(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, with the first elements that it names."""
+    # Half faded in, a text has half its contrast.
+    page.wait_for_timeout(400)
+    violations = Axe().run(page).response["violations"]
+    return [
+        f"{each['id']} ({each['impact']}): {node['html'][:160]} {node['failureSummary'][:200]}"
+        for each in violations
+        if each["impact"] in BAD
+        for node in each["nodes"][:3]
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_no_page_has_serious_findings(
+    chromium: Browser, served: Served, engine: Engine, dark: bool
+) -> None:
+    # Given items to decide, among them a blind one, and one decision
+    take_in(
+        engine,
+        *(requested(f"i{n}", confidence=0.6, metadata={"page": n}, priority=3) for n in range(4)),
+        requested("blind", blind=True),
+    )
+    found: dict[str, list[str]] = {}
+    with reviewing(chromium, served, "ada", role="lead", dark=dark) as (page, _):
+        page.keyboard.press("1")
+        page.locator("summary").click()
+        found["card"] = findings(page)
+        page.keyboard.press("?")
+        found["help"] = findings(page)
+        page.keyboard.press("Escape")
+        page.locator("body").press("f")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        found["flag"] = findings(page)
+        page.goto(f"{served.url}/history")
+        expect(page.locator("#decisions")).to_contain_text("negative", timeout=20_000)
+        found["history"] = findings(page)
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#reviewers")).to_contain_text("ada", timeout=20_000)
+        found["dashboard"] = findings(page)
+        page.context.clear_cookies()
+        page.goto(f"{served.url}/login")
+        expect(page.get_by_role("button", name="Log in")).to_be_visible()
+        found["login"] = findings(page)
+    # I expect nothing that keeps anybody out
+    assert {name: each for name, each in found.items() if each} == {}

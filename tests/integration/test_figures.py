@@ -1,0 +1,159 @@
+"""Are the dashboard's numbers right, and the history's search? On a real database."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from services.review_ui import figures, past
+from services.review_ui.accounts import Account, Role
+from services.review_ui.past import Search
+from shared.database import connect
+from shared.tables import ReviewDecision, ReviewTask
+from tests.reviewing import START, requested, take_in, task_id
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = connect(database_url, pool_size=5)
+    yield engine
+    engine.dispose()
+
+
+def account(name: str, role: Role = "reviewer") -> Account:
+    return Account(name=name, role=role, session_epoch=0, disabled=False)
+
+
+def decided(
+    session: Session,
+    item: str,
+    reviewer: str,
+    *,
+    action: str = "accept",
+    label: str | None = "positive",
+    minutes_ago: float = 30,
+    held: float = 20,
+    undone: bool = False,
+    effective: bool = True,
+) -> None:
+    """A decision that was made `minutes_ago`, `held` seconds after the task was handed out."""
+    task = session.get_one(ReviewTask, task_id(item))
+    at = START - timedelta(minutes=minutes_ago)
+    if effective and not undone and action != "skip":
+        task.status = "flagged" if action == "flag" else "decided"
+    session.add(
+        ReviewDecision(
+            idempotency_key=uuid.uuid4(),
+            task_id=task.id,
+            reviewer=reviewer,
+            action=action,
+            label=label,
+            lease_token=1,
+            effective=effective,
+            revision=1,
+            ai_label_shown=not task.blind,
+            assigned_at=at - timedelta(seconds=held),
+            decided_at=at,
+            undone_at=START if undone else None,
+        )
+    )
+
+
+def test_work_is_counted_by_hour_reviewer_and_label(engine: Engine) -> None:
+    # Given decisions of two reviewers, among them what does not count
+    take_in(engine, *(requested(f"i{number}", confidence=0.62) for number in range(8)))
+    take_in(engine, requested("blind", blind=True, confidence=0.99))
+    with Session(engine) as session, session.begin():
+        decided(session, "i0", "ada", minutes_ago=30, held=20)
+        # handed out together with the one before: it took the ten seconds since that one
+        decided(
+            session,
+            "i1",
+            "ada",
+            minutes_ago=30 - 10 / 60,
+            held=30,
+            action="correct",
+            label="negative",
+        )
+        decided(session, "i2", "ada", minutes_ago=100, held=6)
+        decided(session, "blind", "ada", minutes_ago=200, held=8)
+        decided(session, "i3", "bob", action="skip", label=None)
+        decided(session, "i4", "bob", action="flag", label=None)
+        decided(session, "i5", "bob", undone=True)
+        decided(session, "i6", "bob", effective=False)
+        decided(session, "i7", "bob", minutes_ago=3_000)
+    with Session(engine) as session:
+        found = figures.read(session, since=START - timedelta(days=1))
+        # I expect them where they belong
+        ada, bob = found.reviewers
+        assert (ada.name, ada.decided, ada.shown, ada.kept) == ("ada", 4, 3, 2)
+        assert ada.seconds == pytest.approx(9.0)  # the median of 6, 8, 10 and 20
+        assert ada.agreement == pytest.approx(2 / 3)
+        assert (bob.decided, bob.skipped, bob.flagged, bob.agreement) == (0, 1, 1, None)
+        assert [(each.name, each.decided) for each in found.labels] == [
+            ("negative", 1),
+            ("positive", 3),
+        ]
+        assert [(at.hour, work.decided) for at, work in found.hours] == [(8, 1), (10, 1), (11, 2)]
+        # and the blind one not in the confidences
+        assert [(each.low, each.kept, each.changed) for each in found.confidence] == [(0.6, 2, 1)]
+        # and one reviewer's alone, where asked for
+        alone = figures.read(session, since=START - timedelta(days=1), reviewer="bob")
+        assert [each.name for each in alone.reviewers] == ["bob"]
+        assert alone.labels == []
+
+
+def test_the_forecast_follows_the_last_hour(engine: Engine) -> None:
+    # Given four items that came long ago and one just now, of which two were decided since
+    take_in(engine, *(requested(f"i{number}") for number in range(5)))
+    with Session(engine) as session, session.begin():
+        for number in range(4):
+            session.get_one(ReviewTask, task_id(f"i{number}")).created_at = START - timedelta(
+                days=1
+            )
+        decided(session, "i0", "ada")
+        decided(session, "i1", "ada")
+    with Session(engine) as session:
+        (flow,) = figures.flows(session, ["sentiment"], START)
+        # I expect three left, and one less with every hour
+        assert (flow.open, flow.decided, flow.arrived) == (3, 2.0, 1.0)
+        assert flow.hours_to_drain == pytest.approx(3.0)
+        # If nobody decides, I expect no promise
+        (later,) = figures.flows(session, ["sentiment"], START + timedelta(hours=2))
+        assert later.hours_to_drain is None
+
+
+def test_history_finds_by_text_id_label_reviewer_and_time(engine: Engine) -> None:
+    take_in(
+        engine,
+        requested("film-1", text="A quiet 100% film"),
+        requested("film-2", text="A loud film"),
+        requested("blind-3", text="A loud one", blind=True),
+    )
+    with Session(engine) as session, session.begin():
+        decided(session, "film-1", "ada", minutes_ago=10)
+        decided(session, "film-2", "bob", minutes_ago=20, action="correct", label="negative")
+        decided(session, "blind-3", "ada", minutes_ago=3_000, action="accept")
+    with Session(engine) as session:
+
+        def items(who: Account, **wanted: object) -> list[str]:
+            found = past.find(session, who, Search(**wanted))  # type: ignore[arg-type]
+            return [each.item_id for each in found]
+
+        lead = account("linus", "lead")
+        assert items(lead) == ["film-1", "film-2", "blind-3"]
+        assert items(lead, text="LOUD") == ["film-2", "blind-3"]
+        assert items(lead, text="film-2") == ["film-2"]
+        assert items(lead, text="100%") == ["film-1"]  # a sign, not a pattern
+        assert items(lead, label="negative") == ["film-2"]
+        assert items(lead, reviewer="ada", since=START - timedelta(hours=1)) == ["film-1"]
+        assert items(lead, text="\0") == ["film-1", "film-2", "blind-3"]
+        # Reviewers see their own, whoever they ask for
+        assert items(account("ada"), reviewer="bob") == ["film-1", "blind-3"]
+        assert past.labels_and_reviewers(session, account("ada")) == (["positive"], ["ada"])
+        # and of what was blind, nobody learns here whether the AI agreed
+        actions = [each.action for each in past.find(session, lead, Search())]
+        assert actions == ["accept", "correct", "label"]
