@@ -98,7 +98,7 @@ def _charts(found: Figures, words: Words) -> list[Any]:
     )
     order = list(dict.fromkeys(bins[sure]))
     short = not found.hours or found.hours[-1][0] - found.hours[0][0] < timedelta(days=2)
-    over_time = {"x": hour, "x_axis_format": "%H:%M" if short else "%d.%m."}
+    over_time: dict[str, Any] = {"x": hour, "x_axis_format": "%H:%M" if short else "%d.%m."}
     colours = dict(zip((words["kept"], words["changed"]), _COLOURS, strict=True))
     return [
         gr.BarPlot(hours, y=count, **over_time),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import gradio as gr
+from gradio.components.navbar import Navbar
 from gradio.i18n import I18nData
 
 from services.review_ui import languages
@@ -40,7 +41,7 @@ def i18n(key: str) -> I18nData:
 
 def head(current: str) -> None:
     """The line with the product's name and the ways to the other pages."""
-    gr.Navbar(visible=False)
+    Navbar(visible=False)
     gr.HTML(
         html_template=_HEAD.read_text(encoding="utf-8").replace(
             f'href="/{current}"', f'href="/{current}" aria-current="page"'

@@ -15,7 +15,17 @@ from services.review_ui.pages.frame import i18n
 from services.review_ui.past import Past, Search
 
 _COLUMNS = ("time", "item", "text", "label", "action", "reviewer", "state", "note", "key")
-_WIDTHS = ["165px", "120px", "360px", "110px", "110px", "110px", "110px", "180px", "130px"]
+_WIDTHS: list[str | int] = [
+    "165px",
+    "120px",
+    "360px",
+    "110px",
+    "110px",
+    "110px",
+    "110px",
+    "180px",
+    "130px",
+]
 
 
 def build(page: gr.Blocks, desk: Desk) -> None:
