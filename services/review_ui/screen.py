@@ -14,6 +14,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.components.navbar import Navbar
 
 from services.review_ui.desk import Desk
 from services.review_ui.pages import dashboard, frame, history
@@ -39,7 +40,7 @@ def build(desk: Desk) -> gr.Blocks:
             apply_default_css=False,
             elem_id="review",
         )
-        gr.Navbar(visible=False)
+        Navbar(visible=False)
     with page.route("History", "/history"):
         history.build(page, desk)
     with page.route("Dashboard", "/dashboard"):
