@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, BinaryIO, NoReturn
-from uuid import uuid4
 
 import typer
 from rich.console import Console
@@ -22,11 +21,9 @@ from shared.broker import Broker
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events import derive_id
-from shared.messages import Delivery, Outgoing
+from shared.messages import Outgoing
+from shared.producing import item_message
 from shared.settings import Settings
-from shared.submissions import read_submission
-from shared.topology import ITEMS
-from shared.tracing import new_trace
 from shared.workflows import workflow_paths
 
 app = typer.Typer()
@@ -34,7 +31,6 @@ app = typer.Typer()
 WINDOW_ITEMS = 500  # published and confirmed together
 CONNECT_SECONDS = 10.0
 PROBLEMS_SHOWN = 20
-MESSAGE_ID_BYTES = 255  # an AMQP short string
 
 
 @app.command()
@@ -191,23 +187,15 @@ def message(
     Raises:
         Permanent: inference would dead-letter it for this reason.
     """
-    new_id = str(derive_id("published", workflow, body.decode("utf-8", "replace")))
-    if not ids_from_content:
-        new_id = str(uuid4())
-    delivery = Delivery("", ITEMS, workflow, body, {}, tag=0, message_id=new_id)
-    submitted = read_submission(
-        delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=utc_now
+    of_content = str(derive_id("published", workflow, body.decode("utf-8", "replace")))
+    ready, _ = item_message(
+        body,
+        workflow,
+        max_body_bytes=max_body_bytes,
+        clock=utc_now,
+        new_id=of_content if ids_from_content else None,
     )
-    item_id = new_id if submitted is None else submitted.item.id
-    return Outgoing(
-        exchange=ITEMS,
-        routing_key=workflow,
-        body=body,
-        # The body's id counts first; without one, the reader takes this.
-        message_id=item_id if len(item_id.encode()) <= MESSAGE_ID_BYTES else new_id,
-        headers={"traceparent": new_trace()},
-        timestamp=int(time.time()),
-    )
+    return ready
 
 
 def paced(messages: Iterable[Outgoing], rate: float | None) -> Iterator[list[Outgoing]]:

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +20,9 @@ from services.review_ui.desk import Desk
 from services.review_ui.intake import Intake
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
+from services.review_ui.submit import Publish
 from shared.envelope import encode
+from shared.errors import Overloaded
 from shared.events import (
     Item,
     ItemReviewRequested,
@@ -31,7 +33,7 @@ from shared.events import (
     derive_id,
 )
 from shared.lifecycle import Lifecycle, respond
-from shared.messages import Delivery
+from shared.messages import Delivery, Outgoing
 from shared.workflows import Workflow
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
@@ -153,13 +155,20 @@ class Served:
             yield client
 
 
+def no_broker(messages: Sequence[Outgoing], _seconds: float) -> None:
+    """Where no broker is, nothing is published."""
+    if messages:
+        raise Overloaded("no broker here")
+
+
 def make_test_desk(
     engine: Engine,
     clock: TurnedClock,
     lifecycle: Lifecycle,
     workflows: Mapping[str, Workflow] | None = None,
+    publish: Publish | None = None,
 ) -> Desk:
-    """A desk with a quick password hasher and the default times."""
+    """A desk with a quick password hasher and the default times; without `publish` no broker."""
     served = workflows or {"sentiment": SENTIMENT}
     return Desk(
         engine=engine,
@@ -170,8 +179,10 @@ def make_test_desk(
         throttle=LoginThrottle(clock),
         backlog=Backlog(engine, list(served)),
         respond=lambda path: respond(lifecycle, path),
+        publish=publish or no_broker,
         lease_seconds=300,
         undo_seconds=5,
+        max_body_bytes=100_000,
     )
 
 

@@ -30,12 +30,13 @@ def main() -> bool:
     bound = listen(settings.http_host, settings.review_port)
     with service("review-ui", port=None, settings=settings) as lifecycle:
         lifecycle.add_check("postgres", readiness(engine))
-        desk = make_desk(settings, flows, engine, utc_now, lambda path: respond(lifecycle, path))
+        broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape)
+        desk = make_desk(settings, flows, engine, utc_now,
+                         lambda path: respond(lifecycle, path), broker.publish)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=shape,
                         lifecycle=lifecycle, queues=[review_queue(name) for name in flows],
                         handler=Intake(engine, utc_now), prefetch=settings.prefetch,
                         max_batch=500)  # fmt: skip
-        broker = Broker(settings.amqp_url.get_secret_value(), name="review-relay", topology=shape)
         relay = Relay(engine, broker, utc_now)
         lifecycle.add_check("relay", relay.problem)
         parts = Parts(make_app(desk), bound, intake=worker.run, relay=relay.run)

@@ -42,6 +42,7 @@ ACCESS: Mapping[tuple[str, str], Need | None] = {
     ("GET", "/decisions"): Need("tasks:read"),
     ("POST", "/decisions/{key}/undo"): Need("tasks:write"),
     ("GET", "/stats"): Need("stats:read"),
+    ("POST", "/items"): Need("items:write", "lead"),
     ("GET", "/items"): Need("items:read"),
     ("GET", "/items/{workflow}/{item_id:path}"): Need("items:read"),
 }

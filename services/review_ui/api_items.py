@@ -1,5 +1,6 @@
 """Which items are there, and what is known about one?"""
 
+import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,11 +11,23 @@ from services.review_ui.api_errors import ApiError
 from services.review_ui.desk import Desk
 from services.review_ui.items import ItemView, look_up, summary
 from services.review_ui.lists import ItemFilter, ItemStatus, Page, Period, TooLong
-from services.review_ui.schemas import Cursor, ErrorAnswer, ItemList, Limit, ShortText, When
+from services.review_ui.schemas import (
+    Cursor,
+    ErrorAnswer,
+    ItemList,
+    Limit,
+    NewItems,
+    ShortText,
+    When,
+)
+from services.review_ui.submit import Submitted, submit
+from shared.errors import Overloaded
+
+logger = logging.getLogger(__name__)
 
 
 def routes(desk: Desk) -> APIRouter:
-    """List, look up."""
+    """Submit, list, look up."""
     api = APIRouter()
 
     @api.get("/items", tags=["items"], responses={404: {"model": ErrorAnswer}})
@@ -66,5 +79,26 @@ def routes(desk: Desk) -> APIRouter:
         if found is None:
             raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
         return found
+
+    @api.post("/items", status_code=202, tags=["items"], responses={404: {"model": ErrorAnswer}})
+    def send(given: NewItems, account: Here) -> Submitted:
+        """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
+        are decided later. Each is judged by itself; give ids, then sending again is safe."""
+        try:
+            return submit(
+                given.items,
+                workflow=desk.known_workflow(given.workflow),
+                publish=desk.publish,
+                clock=desk.clock,
+                max_body_bytes=desk.max_body_bytes,
+            )
+        except Overloaded as error:
+            logger.warning("items could not be published", extra={"problem": str(error)})
+            raise ApiError(
+                503,
+                "broker_away",
+                "The broker did not confirm; some may have arrived. Send all again, with ids.",
+                headers={"Retry-After": "5"},
+            ) from None
 
     return api

@@ -23,6 +23,7 @@ from services.review_ui.lists import BadCursor
 from services.review_ui.security import Guard, problem
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
+from services.review_ui.submit import Publish
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.settings import Settings
@@ -40,6 +41,7 @@ def make_desk(
     engine: Engine,
     clock: Clock,
     respond: Respond,
+    publish: Publish,
 ) -> Desk:
     """What the requests share, from the settings."""
     return Desk(
@@ -53,8 +55,10 @@ def make_desk(
         throttle=LoginThrottle(clock),
         backlog=Backlog(engine, list(workflows)),
         respond=respond,
+        publish=publish,
         lease_seconds=settings.lease_seconds,
         undo_seconds=settings.undo_seconds,
+        max_body_bytes=settings.max_body_bytes,
     )
 
 

@@ -12,6 +12,7 @@ from services.review_ui.accounts import Account, Accounts
 from services.review_ui.api_errors import ApiError
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
+from services.review_ui.submit import Publish
 from services.review_ui.tokens import Token
 from services.review_ui.views import TaskView, view
 from shared.clock import Clock
@@ -24,7 +25,8 @@ Respond = Callable[[str], tuple[int, str, bytes]]
 
 @dataclass(frozen=True)
 class Desk:
-    """Put together once, at the start. `respond` answers /metrics, /healthz and /readyz."""
+    """Put together once, at the start. `respond` answers /metrics, /healthz and /readyz;
+    `publish` returns once the broker has confirmed, or raises `Overloaded`."""
 
     engine: Engine
     clock: Clock
@@ -34,8 +36,10 @@ class Desk:
     throttle: LoginThrottle
     backlog: Backlog
     respond: Respond
+    publish: Publish
     lease_seconds: float
     undo_seconds: float
+    max_body_bytes: int
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:

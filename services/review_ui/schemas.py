@@ -5,12 +5,13 @@ from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
 from services.review_ui.decisions import Action
 from services.review_ui.items import ItemSummary
 from services.review_ui.lists import MAX_PAGE
+from services.review_ui.submit import MAX_ITEMS
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
 from shared.tables import ReviewDecision
@@ -140,6 +141,17 @@ class RecentDecision(BaseModel):
     effective: bool
     undone: bool
     decided_at: datetime
+
+
+class NewItems(Asked):
+    """Items as any producer sends them: `{"text": "…", "id"?: "…", "metadata"?: {…}}`."""
+
+    workflow: ShortText
+    items: list[dict[str, JsonValue]] = Field(
+        min_length=1,
+        max_length=MAX_ITEMS,
+        examples=[[{"id": "review-17", "text": "A quiet, generous film."}]],
+    )
 
 
 class Listed(BaseModel):

@@ -1,0 +1,43 @@
+"""What does a producer of ours send, once it is sure that inference will take it?"""
+
+from uuid import uuid4
+
+from shared.clock import Clock
+from shared.messages import Delivery, Outgoing
+from shared.submissions import read_submission
+from shared.topology import ITEMS
+from shared.tracing import new_trace
+
+MESSAGE_ID_BYTES = 255  # an AMQP short string
+
+
+def item_message(
+    body: bytes,
+    workflow: str,
+    *,
+    max_body_bytes: int,
+    clock: Clock,
+    new_id: str | None = None,
+) -> tuple[Outgoing, str]:
+    """The message for an item's JSON `body`, and the item's id: the body's, else `new_id`, else a
+    new UUID.
+
+    Raises:
+        Permanent: inference would dead-letter it for this reason.
+    """
+    fallback = new_id or str(uuid4())
+    delivery = Delivery("", ITEMS, workflow, body, {}, tag=0, message_id=fallback)
+    submitted = read_submission(
+        delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=clock
+    )
+    item_id = fallback if submitted is None else submitted.item.id
+    message = Outgoing(
+        exchange=ITEMS,
+        routing_key=workflow,
+        body=body,
+        # The body's id counts first; without one, the reader takes this.
+        message_id=item_id if len(item_id.encode()) <= MESSAGE_ID_BYTES else fallback,
+        headers={"traceparent": new_trace()},
+        timestamp=int(clock().timestamp()),
+    )
+    return message, item_id
