@@ -26,8 +26,9 @@ TEMPLATE = "template_migrated"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--screenshots FOLDER`: where tests/browser puts its pictures."""
+    """`--screenshots FOLDER`: where tests/browser puts its pictures; `--soak`: larger numbers."""
     parser.addoption("--screenshots", metavar="FOLDER", help="keep the pictures of the pages here")
+    parser.addoption("--soak", action="store_true", help="20 000 items where 5 000 are enough")
 
 
 def cannot_run(reason: str) -> NoReturn:
