@@ -36,7 +36,6 @@ STATUSES = (
 )
 TASK_STATUSES = ("open", "decided", "flagged")
 ACTIONS = ("accept", "correct", "skip", "flag")
-DELIVERY_STATUSES = ("pending", "delivered", "failed")
 ROUNDS = ("first", "second", "adjudication")
 ROLES = ("reviewer", "lead", "admin")
 
@@ -263,11 +262,6 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_pending", "not_before", postgresql_where=text("published_at IS NULL")),
-        Index(
-            "outbox_webhooks",
-            "id",
-            postgresql_where=text("published_at IS NOT NULL AND webhooks_at IS NULL"),
-        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -280,9 +274,6 @@ class Outbox(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     not_before: Mapped[datetime]
     published_at: Mapped[datetime | None]
-    webhooks_at: Mapped[datetime | None] = mapped_column(
-        comment="since when each webhook has its delivery"
-    )
 
 
 class Reviewer(Base):
@@ -314,48 +305,6 @@ class ApiToken(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None] = mapped_column(comment="to the minute")
-
-
-class Webhook(Base):
-    """An address that hears of every human decision. `secret` signs, so it must be kept as it is:
-    who can read this table can sign."""
-
-    __tablename__ = "webhook"
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    url: Mapped[str]
-    workflow: Mapped[str | None] = mapped_column(comment="NULL: all")
-    secret: Mapped[bytes] = mapped_column(LargeBinary)
-    created_by: Mapped[str]
-    created_at: Mapped[datetime]
-    disabled_at: Mapped[datetime | None] = mapped_column(comment="it answered 410 Gone")
-
-
-class WebhookDelivery(Base):
-    """One event on its way to one webhook, with what became of the last attempt."""
-
-    __tablename__ = "webhook_delivery"
-    __table_args__ = (
-        _one_of("status", DELIVERY_STATUSES),
-        UniqueConstraint("webhook_id", "outbox_id"),
-        Index(
-            "webhook_delivery_due",
-            "webhook_id",
-            "next_attempt_at",
-            postgresql_where=text("status = 'pending'"),
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
-    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
-    outbox_id: Mapped[int] = mapped_column(ForeignKey("outbox.id", ondelete="CASCADE"), index=True)
-    status: Mapped[str] = mapped_column(server_default="pending")
-    attempts: Mapped[int] = mapped_column(server_default="0")
-    next_attempt_at: Mapped[datetime]
-    answered: Mapped[int | None] = mapped_column(comment="HTTP status of the last attempt")
-    problem: Mapped[str | None] = mapped_column(comment="what went wrong with it")
-    created_at: Mapped[datetime]
-    delivered_at: Mapped[datetime | None]
 
 
 class LedgerBlock(Base):

@@ -5,7 +5,14 @@ from typing import Any
 from fastapi import APIRouter, Depends, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from services.review_ui import api_decisions, api_items, api_session, api_tasks
+from services.review_ui import (
+    api_decisions,
+    api_export,
+    api_items,
+    api_leads,
+    api_session,
+    api_tasks,
+)
 from services.review_ui.access import authorize
 from services.review_ui.desk import Desk
 from services.review_ui.schemas import ErrorAnswer
@@ -27,6 +34,6 @@ def routes(desk: Desk) -> APIRouter:
         # The first two only tell the OpenAPI document what `authorize` looks at.
         dependencies=[Security(_TOKEN), Security(_SESSION), Depends(authorize(desk))],
     )
-    for question in (api_session, api_tasks, api_decisions, api_items):
+    for question in (api_session, api_tasks, api_decisions, api_leads, api_items, api_export):
         api.include_router(question.routes(desk))
     return api

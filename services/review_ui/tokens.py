@@ -20,9 +20,7 @@ from services.review_ui.accounts import Account, Role
 from shared.errors import HitlError
 from shared.tables import ApiToken
 
-Scope = Literal[
-    "items:write", "items:read", "tasks:read", "tasks:write", "stats:read", "export", "admin"
-]
+Scope = Literal["items:write", "items:read", "tasks:read", "tasks:write", "stats:read", "export"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 BEGINNING = "hitl_"  # for secret scanners, and for people who find one
 _SHOWN_CHARACTERS = len(BEGINNING) + 6
@@ -51,11 +49,7 @@ class Token:
 
         Blind items stay blind for it as for a reviewer, unless it may export what leads may see.
         """
-        role: Role = "reviewer"
-        if "admin" in self.scopes:
-            role = "admin"
-        elif "export" in self.scopes:
-            role = "lead"
+        role: Role = "lead" if "export" in self.scopes else "reviewer"
         return Account(name=f"token:{self.name}", role=role, session_epoch=0)
 
 

@@ -48,10 +48,10 @@ def fresh() -> str:
 def call(client: httpx.Client, route: tuple[str, str]) -> httpx.Response:
     """The route with something in place of its parameters."""
     method, path = route
-    for name in ("task_id", "key", "webhook_id"):
+    for name in ("task_id", "key"):
         path = path.replace(f"{{{name}}}", str(uuid4()))
     path = path.replace("{workflow}", "sentiment").replace("{item_id:path}", "nothing")
-    path = path.replace("{delivery_id}", "1").replace("{what}", "decisions")
+    path = path.replace("{what}", "decisions")
     return client.request(method, path, json={} if method == "POST" else None)
 
 

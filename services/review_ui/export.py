@@ -1,0 +1,157 @@
+"""How do whole tables leave, a million rows in flat memory?
+
+Rows come through a server-side cursor and leave as they come, as CSV or JSON Lines. What a lead may
+not know yet is left out: the AI's side of a blind item that waits. Parquet is not offered: its
+library is larger than the rest of this service.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from shared.database import database_errors
+
+What = Literal["decisions", "corrections", "items"]
+Format = Literal["csv", "jsonl"]
+MEDIA_TYPES: dict[Format, str] = {
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+}
+BATCH_ROWS = 1_000
+# A cell that begins so is a formula to spreadsheet programs (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_BLIND = "(t.blind AND t.status <> 'decided')"
+_DECIDED = """
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    WHERE t.workflow = ANY(:workflows) AND NOT d.seeded
+      AND (CAST(:since AS timestamptz) IS NULL OR d.decided_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR d.decided_at < :until)
+"""
+# Each with everything spelled out: the columns are part of the API.
+_QUERIES: dict[What, str] = {
+    "decisions": f"""
+        SELECT d.id AS number, t.workflow, t.item_id, d.task_id, d.reviewer, d.round,
+               CASE WHEN {_BLIND} AND d.label IS NOT NULL THEN 'label' ELSE d.action END AS action,
+               d.label,
+               CASE WHEN {_BLIND} THEN NULL ELSE t.prediction ->> 'label' END AS ai_label,
+               CASE WHEN {_BLIND} THEN NULL
+                    ELSE (t.prediction ->> 'confidence')::float8 END AS confidence,
+               d.ai_label_shown, d.reason, d.note, d.effective, d.revision,
+               d.assigned_at, d.decided_at, d.undone_at
+        {_DECIDED} ORDER BY d.id
+    """,
+    "corrections": f"""
+        SELECT d.id AS number, t.workflow, t.item_id, t.item ->> 'text' AS text,
+               t.item -> 'metadata' AS metadata, d.label, t.prediction ->> 'label' AS ai_label,
+               (t.prediction ->> 'confidence')::float8 AS confidence,
+               t.prediction ->> 'model_version' AS model_version,
+               d.reviewer, d.note, d.decided_at
+        {_DECIDED} AND d.action = 'correct' AND d.effective AND d.undone_at IS NULL
+          AND NOT {_BLIND}
+        ORDER BY d.id
+    """,
+    "items": """
+        SELECT i.workflow, i.id, i.text, i.metadata,
+               CASE WHEN h.hidden THEN 'HUMAN_REVIEW' ELSE i.status END AS status,
+               CASE WHEN h.hidden THEN NULL ELSE i.final_label END AS final_label,
+               CASE WHEN h.hidden THEN NULL ELSE i.reviewer END AS reviewer,
+               CASE WHEN h.hidden THEN NULL ELSE i.ai_label END AS ai_label,
+               CASE WHEN h.hidden THEN NULL ELSE i.confidence END AS confidence,
+               CASE WHEN h.hidden THEN NULL ELSE i.distribution END AS distribution,
+               i.model_version, i.policy_version, i.failure, i.received_at, i.scored_at,
+               CASE WHEN h.hidden THEN NULL ELSE i.reviewed_at END AS reviewed_at, i.updated_at
+        FROM item i
+        LEFT JOIN review_task t
+          ON t.workflow = i.workflow AND t.item_id = i.id AND t.seeded_for IS NULL
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN t.id IS NULL THEN i.status IN ('SCORED', 'HUMAN_REVIEW')
+                        ELSE t.blind AND t.status <> 'decided' END AS hidden
+        ) h
+        WHERE i.workflow = ANY(:workflows)
+          AND (CAST(:since AS timestamptz) IS NULL OR i.received_at >= :since)
+          AND (CAST(:until AS timestamptz) IS NULL OR i.received_at < :until)
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What to export: decisions by the time they were made, items by the time they arrived."""
+
+    what: What
+    workflows: Sequence[str]
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def rows(engine: Engine, wanted: Export, form: Format) -> Generator[bytes]:
+    """The export's bytes, some hundred rows a piece; holds one connection until it ends.
+
+    Raises:
+        Overloaded: the database went away.
+    """
+    bound = {"workflows": list(wanted.workflows), "since": wanted.since, "until": wanted.until}
+    with database_errors(), engine.connect() as connection:
+        found = connection.execute(
+            text(_QUERIES[wanted.what]),
+            bound,
+            execution_options={"stream_results": True, "max_row_buffer": BATCH_ROWS},
+        )
+        columns = list(found.keys())
+        if form == "csv":
+            yield csv_lines([columns], lambda cell: str(cell))
+        for batch in found.partitions(BATCH_ROWS):
+            if form == "csv":
+                yield csv_lines(batch, csv_cell)
+            else:
+                yield json_lines(columns, batch)
+
+
+def csv_lines(batch: Sequence[Sequence[Any]], cell: Callable[[Any], str]) -> bytes:
+    """The rows as CSV (RFC 4180)."""
+    out = io.StringIO()
+    csv.writer(out).writerows([cell(value) for value in row] for row in batch)
+    return out.getvalue().encode()
+
+
+def csv_cell(value: object) -> str:
+    """One value as a spreadsheet may read it: texts that a spreadsheet would take for a formula get
+    an apostrophe in front; NULL is empty; objects are JSON."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case dict() | list():
+            return json.dumps(value, ensure_ascii=False)
+        case str():
+            return f"'{value}" if value.startswith(_FORMULA) else value
+        case datetime():
+            return value.isoformat()
+        case _:
+            return str(value)
+
+
+def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
+    """The rows as JSON Lines, texts exactly as they are."""
+    lines = (
+        json.dumps(dict(zip(columns, row, strict=True)), default=_plain, ensure_ascii=False)
+        for row in batch
+    )
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")
