@@ -32,7 +32,7 @@ from shared.workflows import Workflow
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
 _MISSING = ("no_such_task", "no_such_decision")
-_CONFLICTS = ("key_reused", "decided_since", "did_not_count")
+_CONFLICTS = ("key_reused", "decided_since", "did_not_count", "in_hand", "still_open")
 
 
 def make_desk(

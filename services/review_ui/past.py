@@ -53,6 +53,14 @@ def find(session: Session, account: Account, wanted: Search) -> list[Past]:
     found = select(ReviewDecision, ReviewTask).join(
         ReviewTask, ReviewTask.id == ReviewDecision.task_id
     )
+    # Leads review too: the answer before theirs stays hidden until they settle the dispute.
+    found = found.where(
+        or_(
+            ReviewDecision.reviewer == account.name,
+            ReviewTask.status == "decided",
+            ReviewTask.round == "adjudication",
+        )
+    )
     reviewer = wanted.reviewer if sees_all(account) else account.name
     if reviewer:
         found = found.where(ReviewDecision.reviewer == reviewer)

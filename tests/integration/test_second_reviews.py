@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine
@@ -11,9 +12,10 @@ from services.review_ui import quality
 from services.review_ui.decisions import Decided, Refused
 from services.review_ui.rounds import drawn
 from shared.database import connect
+from shared.lifecycle import Lifecycle
 from shared.workflows import ReviewRules
 from tests.reviewers import ReviewRoom, lease_of
-from tests.reviewing import START, requested, take_in
+from tests.reviewing import START, TurnedClock, make_test_desk, requested, serving, take_in
 
 EVERYTHING = ReviewRules(second_review_share=1.0)
 NOTHING = ReviewRules(second_review_share=0.0)
@@ -363,3 +365,37 @@ def test_agreement_counts_what_was_drawn_and_not_what_was_checked_for_differing(
     assert (with_ai.shown_count, with_ai.blind_count) == (3, 1)
     assert with_ai.shown.rate == pytest.approx(1 / 3)
     assert with_ai.blind.rate == 0
+
+
+# -- over HTTP -------------------------------------------------------------------------------
+
+
+def test_only_leads_reopen_and_see_how_good_the_work_is(engine: Engine) -> None:
+    # Given a decided item on a running service
+    clock = TurnedClock()
+    take_in(engine, requested("i1"))
+    with (
+        serving(make_test_desk(engine, clock, Lifecycle()), clock) as served,
+        served.logged_in("ada") as ada,
+        served.logged_in("lea", "lead") as lea,
+    ):
+        (task,) = ada.post("/api/v1/tasks/claim", json={}).json()["tasks"]
+        path = f"/api/v1/tasks/{task['id']}"
+        too_early = lea.post(f"{path}/reopen")
+        decision = {"key": str(uuid4()), "lease_token": task["lease_token"], "action": "accept"}
+        assert ada.post(f"{path}/decision", json=decision).status_code == 200
+        # If a reviewer asks for what is the leads', I expect a no
+        for refused in (
+            ada.post(f"{path}/reopen"),
+            ada.get("/api/v1/quality", params={"workflow": "sentiment"}),
+        ):
+            assert refused.status_code == 403
+            assert refused.json()["error"]["code"] == "role_required"
+        # If a lead does, I expect the task with the answer so far, and the figures
+        assert (too_early.status_code, too_early.json()["error"]["code"]) == (409, "in_hand")
+        reopened = lea.post(f"{path}/reopen").json()
+        figures = lea.get("/api/v1/quality", params={"workflow": "sentiment"}).json()
+    assert [each["reviewer"] for each in reopened["answers"]] == ["ada"]
+    assert figures["second_reviews"]["items"] == 1
+    assert figures["with_ai"]["shown_count"] == 1
+    assert figures["agreement"]["kappa"] is None
