@@ -1,0 +1,1 @@
+"""How fast is it? Each module measures one part; start them with bin/bench."""

@@ -1,0 +1,48 @@
+"""Which server does benchmarks/review.py measure? The web application, with one account.
+
+As in production but for intake and relay, which wait for a broker. Prints its address, then serves.
+"""
+
+import os
+
+import uvicorn
+
+from services.review_ui.app import make_app, make_desk
+from services.review_ui.server import listen
+from shared.clock import utc_now
+from shared.database import connect
+from shared.errors import Overloaded
+from shared.lifecycle import Lifecycle, respond
+from shared.settings import Settings
+from shared.workflows import Workflow
+
+
+def _no_broker(*_: object) -> None:
+    raise Overloaded("the benchmark has no broker")
+
+
+def main() -> None:
+    settings = Settings.from_environment(
+        {**os.environ, "HITL_SESSION_SECRET": "a secret of the benchmark, 32 bytes or more"}
+    )
+    engine = connect(os.environ["DATABASE_URL"], pool_size=16)
+    lifecycle = Lifecycle()
+    workflow = Workflow(name="sentiment", labels=("negative", "positive"), guideline="")
+    desk = make_desk(
+        settings,
+        {"sentiment": workflow},
+        engine,
+        utc_now,
+        lambda path: respond(lifecycle, path),
+        _no_broker,
+    )
+    with desk.transaction() as session:
+        desk.accounts.create(session, "bench", "reviewer", "a long enough password")
+    bound = listen("127.0.0.1", 0)
+    print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(make_app(desk), log_config=None, access_log=False, ws="none")
+    uvicorn.Server(config).run([bound])
+
+
+if __name__ == "__main__":
+    main()
