@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     consumes,
     initialize,
@@ -35,6 +36,7 @@ from tests.reviewing import START, requested, take_in
 PEOPLE = ("ada", "bob", "cy", "lea", "lou")
 LEADS = ("lea", "lou")
 Hand = tuple[str, ReviewTask]
+Handed = Hand | MultipleResults[Hand]
 Sent = tuple[str, ReviewTask, UUID, str | None, Action]
 
 
@@ -82,7 +84,7 @@ class TaskLife(RuleBasedStateMachine):
         self.holder[task.id] = (reviewer, until)
 
     @rule(target=hands, reviewer=st.sampled_from(PEOPLE), count=st.integers(1, 3))
-    def claim(self, reviewer: str, count: int) -> object:
+    def claim(self, reviewer: str, count: int) -> Handed:
         claimed = self.room.claim(reviewer, count)
         for task in claimed:
             self._took(reviewer, task)
@@ -130,7 +132,7 @@ class TaskLife(RuleBasedStateMachine):
         assert self.room.decide(reviewer, task, label, action, key).replayed
 
     @rule(target=hands, mine=consumes(sent))
-    def undo(self, mine: Sent) -> object:
+    def undo(self, mine: Sent) -> Handed:
         reviewer, task, key, *_ = mine
         try:
             undone = self.room.undo(reviewer, key)
@@ -144,7 +146,7 @@ class TaskLife(RuleBasedStateMachine):
         return reviewer, undone.task
 
     @rule(target=hands, lead=st.sampled_from(LEADS), item_id=st.sampled_from("abc"))
-    def reopen(self, lead: str, item_id: str) -> object:
+    def reopen(self, lead: str, item_id: str) -> Handed:
         try:
             task = self.room.reopen(lead, self.room.task(item_id).id)
         except Refused:
@@ -217,13 +219,9 @@ class TaskLife(RuleBasedStateMachine):
 
 def test_a_task_stays_in_one_piece_whatever_happens(engine: Engine) -> None:
     # Given a fresh database; if people do anything in any order, I expect what TaskLife asks for
-    def life() -> TaskLife:
-        machine = TaskLife()
-        machine.engine = engine
-        return machine
-
+    TaskLife.engine = engine
     run_state_machine_as_test(
-        life,
+        TaskLife,
         settings=settings(
             max_examples=40,
             stateful_step_count=40,
