@@ -10,11 +10,18 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from sqlalchemy import (
     ColumnElement,
     and_,
@@ -50,10 +57,21 @@ SEARCH_SECONDS = 10.0
 MAX_PAGE = 200
 _QUERY_CANCELED = "57014"
 _EVER: ColumnElement[datetime] = literal_column("'-infinity'::timestamptz")
+
+
+def _utc(given: datetime) -> datetime:
+    """The same moment; Postgres reads no zone of 16 hours or more, which Python allows."""
+    try:
+        return given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no year from 1 to 9999 in UTC") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
 _Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
-_ITEM_KEY = TypeAdapter(tuple[AwareDatetime | None, _Plain, _Plain])
+_ITEM_KEY = TypeAdapter(tuple[Moment | None, _Plain, _Plain])
 _TASK_KEY = TypeAdapter(tuple[UUID])
-_DECISION_KEY = TypeAdapter(tuple[AwareDatetime, Annotated[int, Field(ge=0, le=2**63 - 1)]])
+_DECISION_KEY = TypeAdapter(tuple[Moment, Annotated[int, Field(ge=0, le=2**63 - 1)]])
 
 
 class BadCursor(HitlError):

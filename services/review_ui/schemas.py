@@ -5,12 +5,12 @@ from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from fastapi import Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
 from services.review_ui.decisions import Action
 from services.review_ui.items import ItemSummary
-from services.review_ui.lists import MAX_PAGE
+from services.review_ui.lists import MAX_PAGE, Moment
 from services.review_ui.submit import MAX_ITEMS
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
@@ -34,8 +34,8 @@ Cursor = Annotated[
     ShortText | None, Query(description="where the page before ended: its `next_cursor`")
 ]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="rows a page")]
-# A time without a zone could be any of 26 hours; Postgres keeps years 1 to 9999 as Python does.
-When = Annotated[AwareDatetime | None, Query(description="a time with its zone")]
+# A time without a zone could be any of 26 hours.
+When = Annotated[Moment | None, Query(description="a time with its zone")]
 
 
 class Asked(BaseModel):
