@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,17 +18,17 @@ from typing import Any
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
 from shared.confirms import Group, Publication
 from shared.consumer import Consumer
+from shared.declare import declare, declare_streams
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
-from shared.topology import Queue, Topology
+from shared.topology import Topology
 
 logger = logging.getLogger(__name__)
 
@@ -203,42 +203,27 @@ class Broker:
             connection.close()
             return
         self._generation += 1
-        if self._topology is None or not self._topology.streams:
-            connection.channel(on_open_callback=self._on_channel_open)
-        else:
-            streams = partial(self._declare_streams, self._topology.streams)
-            connection.channel(on_open_callback=streams)
+        if self._topology is None:
+            self._open_channel(connection)
+            return
+        proceed = partial(self._open_channel, connection)
+        streams = partial(declare_streams, streams=self._topology.streams, then=proceed)
+        connection.channel(on_open_callback=streams)
 
-    def _declare_streams(self, streams: Sequence[Queue], channel: Channel) -> None:
-        """On a channel of their own, which a stream that does not recover may end."""
-
-        def closed(channel: Channel, reason: BaseException) -> None:
-            if isinstance(reason, ChannelClosedByBroker):
-                logger.warning("a stream is not available", extra={"problem": str(reason)})
-            if channel.connection.is_open:
-                channel.connection.channel(on_open_callback=self._on_channel_open)
-
-        channel.add_on_close_callback(closed)
-        for stream in streams:
-            channel.queue_declare(stream.name, durable=True, arguments=dict(stream.arguments))
-        # Its answer comes after that to the last declaration.
-        channel.basic_qos(prefetch_count=1, callback=lambda _: channel.close())
+    def _open_channel(self, connection: pika.SelectConnection) -> None:
+        connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
         # Without this callback a channel that the broker closes looks alive for minutes.
         channel.add_on_close_callback(self._on_channel_closed)
-        steps = iter(() if self._topology is None else _declarations(channel, self._topology))
+        if self._topology is None:
+            self._confirm(channel)
+        else:
+            declare(channel, self._topology, then=partial(self._confirm, channel))
 
-        def advance(_frame: object = None) -> None:
-            step = next(steps, None)
-            if step is not None:
-                step(callback=advance)
-            else:
-                channel.confirm_delivery(
-                    self._publisher.on_confirm, callback=partial(self._on_confirming, channel)
-                )
-
-        advance()
+    def _confirm(self, channel: Channel) -> None:
+        confirming = partial(self._on_confirming, channel)
+        channel.confirm_delivery(self._publisher.on_confirm, callback=confirming)
 
     def _on_confirming(self, channel: Channel, _frame: object) -> None:
         self._publisher.opened(channel)
@@ -354,28 +339,3 @@ def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 6
             raise Overloaded(f"RabbitMQ: {broker.problem()}")
     finally:
         broker.close()
-
-
-def _declarations(channel: Channel, topology: Topology) -> Iterable[Callable[..., object]]:
-    """The queues first and each exchange directly before its bindings, the alternate exchange first
-    of all: an exchange without its bindings would confirm messages and drop them."""
-    for queue in topology.queues:
-        yield partial(
-            channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments)
-        )
-    for exchange in topology.exchanges:
-        yield partial(
-            channel.exchange_declare,
-            exchange.name,
-            exchange.kind,
-            durable=True,
-            arguments=dict(exchange.arguments),
-        )
-        for binding in topology.bindings:
-            if binding.exchange == exchange.name:
-                yield partial(
-                    channel.queue_bind,
-                    binding.queue,
-                    binding.exchange,
-                    routing_key=binding.routing_key,
-                )
