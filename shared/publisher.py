@@ -6,6 +6,7 @@ again under the same id.
 """
 
 import logging
+import random
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -124,8 +125,10 @@ class Publisher:
         )
 
     def _later(self, publication: Publication, why: str) -> None:
-        """The same message again, after a pause that doubles."""
+        """The same message again, after a pause that doubles, with jitter."""
         pause = min(_FIRST_PAUSE_SECONDS * 2**publication.attempts, _LONGEST_PAUSE_SECONDS)
+        # Spread out: all at once, a queue with little room would refuse most of them each time.
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311
         if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
             logger.warning(
                 "message not taken by the broker; publishing it again",

@@ -114,7 +114,7 @@ def test_an_input_is_not_acked_before_its_output_is_confirmed(
         program.delete("hitl.sentiment.accepted")
         program.declare(
             "hitl.sentiment.accepted",
-            **{"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 1},
+            **{"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 30},
         )
         program.bind("hitl.sentiment.accepted", "hitl.events", "item.accepted.sentiment")
         # A quorum queue refuses a little late, so that a few more than one get in.
