@@ -22,6 +22,7 @@ class Received:
     message_id: str | None
     routing_key: str
     persistent: bool
+    redelivered: bool
 
 
 class Outsider:
@@ -64,6 +65,7 @@ class Outsider:
             message_id=message.properties.get("message_id"),
             routing_key=message.delivery_info["routing_key"],
             persistent=message.properties.get("delivery_mode") == 2,
+            redelivered=message.delivery_info["redelivered"],
         )
 
     def drain(self, queue: str) -> list[Received]:

@@ -144,6 +144,25 @@ def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
     assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
 
 
+def test_a_stop_under_load_gives_nothing_back(amqp_url: str, program: Outsider) -> None:
+    """Also what was on its way to us when we cancelled is ours: given back, it would come again
+    with a delivery counted against it."""
+    names = [f"m{number}" for number in range(3_000)]
+    with working(amqp_url, Recorder()):
+        pass
+    scored(program, *names)
+    done: list[bytes] = []
+    for _ in range(4):
+        handler = Recorder()
+        with working(amqp_url, handler):
+            until(lambda: len(handler.seen) >= 100)  # noqa: B023 - of this round
+        done += handler.seen
+    left = program.drain(ROUTER_QUEUE)
+    assert left, "it was stopped in the middle of its work"
+    assert [message.body for message in left if message.redelivered] == []
+    assert sorted([*done, *(message.body for message in left)]) == sorted(map(str.encode, names))
+
+
 def test_a_permanent_failure_is_a_dead_letter_with_a_reason_and_an_event(
     amqp_url: str, program: Outsider
 ) -> None:
