@@ -92,6 +92,24 @@ def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
         assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
 
 
+def test_a_refused_message_outlives_the_connection_that_refused_it(
+    broker: Broker, amqp_url: str
+) -> None:
+    message = Outgoing("", "a-queue-of-later", b"{}", message_id="m1")
+    sending = threading.Thread(target=broker.publish, args=([message],))
+    sending.start()
+    time.sleep(0.3)  # it has come back by now, and waits for its next try
+    generation = broker.generation
+    with pytest.raises(Overloaded):  # an unknown exchange ends the connection
+        broker.publish([Outgoing("no-such-exchange", "k", b"", "m2")], timeout_seconds=0.2)
+    until(lambda: broker.generation > generation and broker.problem() is None)
+    with outsider(amqp_url) as program:
+        program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
+        sending.join(20)
+        assert not sending.is_alive()
+        assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
+
+
 def test_publish_says_what_is_wrong_when_the_time_is_up(broker: Broker) -> None:
     message = Outgoing("", "no-such-queue", b"{}", message_id="m1")
     with pytest.raises(Overloaded, match="1 of 1 messages unconfirmed"):
