@@ -98,6 +98,15 @@ class Outsider:
         """How many messages wait in a queue."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
 
+    def exists(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        try:
+            with self._connection.channel() as channel:  # its end is the broker's way to say no
+                channel.queue_declare(queue, passive=True)
+        except amqp.NotFound:
+            return False
+        return True
+
     def declare(self, queue: str, **arguments: Any) -> None:
         """A durable queue of one's own."""
         self._channel.queue_declare(queue, durable=True, auto_delete=False, arguments=arguments)
