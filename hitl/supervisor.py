@@ -83,18 +83,14 @@ class Supervisor:
         say("Bringing the database's tables up to date …")
         migrate(servers.database_url)
         ensure_first_reviewer(servers.database_url, self.home.reviewer_password)
-        addresses = self._share_addresses()
+        self._share_addresses()
         for name in ("review_ui", "logger", "router"):
             self.fleet.start(name)
         self._tell()
         if servers.rabbitmq:
             servers.rabbitmq.wait_ready()
         self._go_on()
-        if self._share_addresses() != addresses:
-            # RabbitMQ had to move to other ports: whoever started before must be told.
-            for name in SERVICES:
-                self.fleet.stop(name, STOP_SECONDS)
-                self.fleet.start(name)
+        self._follow_move()
         declared = topology(self.workflows, self.settings.retry_delays_seconds)
         declare_all(servers.amqp_url, declared)
         self.state.queues = [queue.name for queue in declared.queues]
@@ -107,8 +103,11 @@ class Supervisor:
         self._tell()
         say(f"Ready. Review page: {self.state.ui_url}")
         if self.with_demo:
-            self.demo = python_child(self.home, "demo", "hitl.demo", self.fleet.environment)
-            self.demo.start()
+            self._start_demo()
+
+    def _start_demo(self) -> None:
+        self.demo = python_child(self.home, "demo", "hitl.demo", self.fleet.environment)
+        self.demo.start()
 
     def _go_on(self) -> None:
         if self.stop_signals:
@@ -125,6 +124,7 @@ class Supervisor:
                 say(f"{name} ended; starting it again.")
                 server.stop()
                 server.start()
+                self._follow_move()
         if self.fleet.watch():
             self._tell()
         if self.demo is not None and not self.demo.alive():
@@ -170,6 +170,20 @@ class Supervisor:
         self.state.amqp_url, self.state.database_url = addresses
         self.state.api_url = servers.api_url
         return addresses
+
+    def _follow_move(self) -> None:
+        """A server that found its port taken has moved to another: tell whoever runs already."""
+        known = (self.state.amqp_url, self.state.database_url)
+        if self._share_addresses() == known:
+            return
+        for name in SERVICES:
+            if name in self.fleet.services:
+                self.fleet.stop(name, STOP_SECONDS)
+                self.fleet.start(name)
+        if self.demo is not None:
+            self.demo.kill()
+            self._start_demo()
+        self._tell()
 
     def _tell(self) -> None:
         services = self.fleet.services

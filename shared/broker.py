@@ -9,8 +9,8 @@ single way to recover, and it is a new connection on which everything is declare
 import logging
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,22 +18,21 @@ from typing import Any
 import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
-from shared.confirms import Confirms, Group, Publication
+from shared.confirms import Group, Publication
 from shared.consumer import Consumer
+from shared.declare import declare, declare_streams
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
-from shared.metrics import CONNECTION_UP, MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
-from shared.topology import Queue, Topology
+from shared.metrics import CONNECTION_UP
+from shared.publisher import Publisher
+from shared.topology import Topology
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 30
-_REPUBLISH_FIRST_SECONDS = 0.1
-_REPUBLISH_MOST_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,7 @@ class Broker:
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None
         self._connection: pika.SelectConnection | None = None
-        self._channel: Channel | None = None
-        self._confirms = Confirms()
-        self._backlog: deque[Publication] = deque()  # touched by the I/O thread only
-        self._delayed: list[Publication] = []  # refused by the broker, waiting to be sent again
+        self._publisher = Publisher()
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
         self._blocked: str | None = None
@@ -110,7 +106,7 @@ class Broker:
         done = threading.Event()
         group = Group(len(messages), done.set, survives=True, started=time.monotonic())
         publications = [Publication(message, group) for message in messages]
-        self._call(partial(self._send_all, publications))
+        self._call(partial(self._publisher.send, publications))
         if not done.wait(timeout_seconds):
             group.cancelled = True
             why = self.problem() or "no confirm from the broker"
@@ -194,18 +190,11 @@ class Broker:
 
     def _forget_connection(self) -> None:
         self._ready.clear()
-        self._channel = None
         self._blocked = None
         CONNECTION_UP.labels(self._name).set(0)
         self._problem = self._cause or "connection lost"
         self._cause = None
-        unconfirmed = self._confirms.abandon()
-        left = [*unconfirmed, *self._delayed, *self._backlog]
-        self._backlog = deque(publication for publication in left if publication.group.survives)
-        self._delayed = []
-        if unconfirmed:
-            for destination, count in Counter(map(_destination, unconfirmed)).items():
-                MESSAGES_PUBLISHED.labels(destination, "lost").inc(count)
+        self._publisher.lost()
         if self._consumer is not None:
             self._consumer.lost()
 
@@ -214,48 +203,30 @@ class Broker:
             connection.close()
             return
         self._generation += 1
-        if self._topology is None or not self._topology.streams:
-            connection.channel(on_open_callback=self._on_channel_open)
-        else:
-            streams = partial(self._declare_streams, self._topology.streams)
-            connection.channel(on_open_callback=streams)
+        if self._topology is None:
+            self._open_channel(connection)
+            return
+        proceed = partial(self._open_channel, connection)
+        streams = partial(declare_streams, streams=self._topology.streams, then=proceed)
+        connection.channel(on_open_callback=streams)
 
-    def _declare_streams(self, streams: Sequence[Queue], channel: Channel) -> None:
-        """On a channel of their own, which a stream that does not recover may end."""
-
-        def closed(channel: Channel, reason: BaseException) -> None:
-            if isinstance(reason, ChannelClosedByBroker):
-                logger.warning("a stream is not available", extra={"problem": str(reason)})
-            if channel.connection.is_open:
-                channel.connection.channel(on_open_callback=self._on_channel_open)
-
-        channel.add_on_close_callback(closed)
-        for stream in streams:
-            channel.queue_declare(stream.name, durable=True, arguments=dict(stream.arguments))
-        channel.basic_qos(
-            prefetch_count=1, callback=lambda _: channel.close()
-        )  # after the last one
+    def _open_channel(self, connection: pika.SelectConnection) -> None:
+        connection.channel(on_open_callback=self._on_channel_open)
 
     def _on_channel_open(self, channel: Channel) -> None:
         # Without this callback a channel that the broker closes looks alive for minutes.
         channel.add_on_close_callback(self._on_channel_closed)
-        channel.add_on_return_callback(self._on_return)
-        steps = iter(() if self._topology is None else _declarations(channel, self._topology))
+        if self._topology is None:
+            self._confirm(channel)
+        else:
+            declare(channel, self._topology, then=partial(self._confirm, channel))
 
-        def advance(_frame: object = None) -> None:
-            step = next(steps, None)
-            if step is not None:
-                step(callback=advance)
-            else:
-                channel.confirm_delivery(
-                    self._on_confirm, callback=partial(self._on_confirming, channel)
-                )
-
-        advance()
+    def _confirm(self, channel: Channel) -> None:
+        confirming = partial(self._on_confirming, channel)
+        channel.confirm_delivery(self._publisher.on_confirm, callback=confirming)
 
     def _on_confirming(self, channel: Channel, _frame: object) -> None:
-        self._channel = channel
-        self._confirms = Confirms()
+        self._publisher.opened(channel)
         if self._consumer is None:
             self._on_ready()
         else:
@@ -274,7 +245,7 @@ class Broker:
         CONNECTION_UP.labels(self._name).set(1)
         logger.info("connected to RabbitMQ", extra={"connection": self._name})
         self._run_calls()
-        self._flush_backlog()
+        self._publisher.flush()
 
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if self._closing.is_set():
@@ -306,15 +277,16 @@ class Broker:
         self._blocked = (
             f"RabbitMQ takes no messages ({frame.method.reason}): free memory or disk there"
         )
+        self._publisher.hold()
         CONNECTION_UP.labels(self._name).set(0)
         logger.warning(self._blocked)
 
     def _on_unblocked(self, _connection: object, _frame: object) -> None:
         self._blocked = None
         CONNECTION_UP.labels(self._name).set(1)
-        self._flush_backlog()
+        self._publisher.release()
 
-    # -- the I/O thread: publishing ----------------------------------------------------------
+    # -- the I/O thread: work ----------------------------------------------------------
 
     def _call(self, function: Callable[[], None]) -> None:
         """Runs `function` on the I/O thread: soon where connected, else once connected again."""
@@ -340,85 +312,7 @@ class Broker:
                 continue
             group = Group(len(entry.outputs), done, survives=False, started=now)
             publications += [Publication(message, group) for message in entry.outputs]
-        self._send_all(publications)
-
-    def _send_all(self, publications: Iterable[Publication]) -> None:
-        for publication in publications:
-            self._send(publication)
-
-    def _send(self, publication: Publication) -> None:
-        if publication.group.cancelled:
-            return
-        if self._channel is None or self._blocked is not None or not self._channel.is_open:
-            self._backlog.append(publication)
-            return
-        message = publication.message
-        publication.attempts += 1
-        publication.returned = False
-        self._confirms.sent(publication)
-        self._channel.basic_publish(
-            message.exchange,
-            message.routing_key,
-            message.body,
-            pika.BasicProperties(
-                content_type=message.content_type,
-                headers=dict(message.headers),
-                delivery_mode=2,
-                message_id=message.message_id or None,
-                type=message.type,
-                timestamp=message.timestamp,
-                expiration=None if message.expiration_ms is None else str(message.expiration_ms),
-            ),
-            mandatory=True,
-        )
-
-    def _flush_backlog(self) -> None:
-        waiting, self._backlog = self._backlog, deque()
-        self._send_all(waiting)
-
-    def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        self._confirms.mark_returned(
-            method.exchange, method.routing_key, properties.message_id or "", body
-        )
-
-    def _on_confirm(self, frame: Any) -> None:
-        method = frame.method
-        acked = isinstance(method, pika.spec.Basic.Ack)
-        outcomes: Counter[tuple[str, str]] = Counter()
-        slowest = None
-        for publication in self._confirms.answered(method.delivery_tag, multiple=method.multiple):
-            if acked and not publication.returned:
-                outcomes[_destination(publication), "confirmed"] += 1
-                if publication.confirmed():
-                    slowest = slowest or publication.group.started
-                    publication.group.done()
-            else:
-                outcome = "returned" if acked else "nacked"
-                outcomes[_destination(publication), outcome] += 1
-                self._publish_later(publication, outcome)
-        for (destination, outcome), count in outcomes.items():
-            MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
-        if slowest is not None:
-            PUBLISH_CONFIRM_DURATION.observe(time.monotonic() - slowest)
-
-    def _publish_later(self, publication: Publication, why: str) -> None:
-        """The broker did not take it (a full queue, none bound): the same message, later."""
-        delay = min(_REPUBLISH_FIRST_SECONDS * 2**publication.attempts, _REPUBLISH_MOST_SECONDS)
-        if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
-            logger.warning(
-                "message not taken by the broker; publishing it again",
-                extra={"why": why, "destination": _destination(publication),
-                       "routing_key": publication.message.routing_key,
-                       "attempts": publication.attempts},
-            )  # fmt: skip
-        self._delayed.append(publication)
-
-        def again() -> None:
-            self._delayed.remove(publication)
-            self._send(publication)
-
-        if self._ioloop is not None:
-            self._ioloop.call_later(delay, again)
+        self._publisher.send(publications)
 
 
 def connection_parameters(amqp_url: str, name: str) -> pika.URLParameters:
@@ -445,33 +339,3 @@ def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 6
             raise Overloaded(f"RabbitMQ: {broker.problem()}")
     finally:
         broker.close()
-
-
-def _declarations(channel: Channel, topology: Topology) -> Iterable[Callable[..., object]]:
-    """The queues first and each exchange directly before its bindings, the alternate exchange first
-    of all: an exchange without its bindings would confirm messages and drop them."""
-    for queue in topology.queues:
-        yield partial(
-            channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments)
-        )
-    for exchange in topology.exchanges:
-        yield partial(
-            channel.exchange_declare,
-            exchange.name,
-            exchange.kind,
-            durable=True,
-            arguments=dict(exchange.arguments),
-        )
-        for binding in topology.bindings:
-            if binding.exchange == exchange.name:
-                yield partial(
-                    channel.queue_bind,
-                    binding.queue,
-                    binding.exchange,
-                    routing_key=binding.routing_key,
-                )
-
-
-def _destination(publication: Publication) -> str:
-    """The metric label: an exchange, or the queue that the default exchange leads to."""
-    return publication.message.exchange or publication.message.routing_key

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pika import spec
 from pika.channel import Channel
 
 from shared.confirms import AckWindow
@@ -48,6 +49,12 @@ class Consumer:
         self._arrived: list[Delivery] = []
         self._turn_scheduled = False
         self._paused = False
+        self._quiet = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is paused and nothing more can be on its way; a snapshot from any thread."""
+        return self._quiet
 
     @property
     def probing(self) -> bool:
@@ -65,6 +72,7 @@ class Consumer:
         self._window = AckWindow()
         self._arrived = []
         self._turn_scheduled = False
+        self._quiet = self._paused
         if not self._paused:
             self._subscribe_all()
 
@@ -74,17 +82,24 @@ class Consumer:
         self._subscriptions = {}
 
     def pause(self) -> None:
-        """Cancels every subscription; what has been delivered stays ours to settle."""
+        """Cancels every subscription; what has been delivered, or is on its way, stays ours."""
         self._paused = True
         for subscription in self._subscriptions.values():
             self._cancel(subscription)
             subscription.proof = None
         self._subscriptions = {}
+        if self._channel is not None and self._channel.is_open:
+            # pika sends this when the last cancel is answered, and the broker answers it after
+            # everything that it had sent us before.
+            self._channel.basic_qos(prefetch_count=1, callback=self._on_quiet)
+
+    def _on_quiet(self, _frame: object) -> None:
+        self._quiet = self._paused
 
     def resume(self) -> None:
         """Subscribes again, one message at a time first."""
         if self._paused:
-            self._paused = False
+            self._paused = self._quiet = False
             self._subscribe_all()
 
     def settle(self, delivery: Delivery) -> None:
@@ -115,8 +130,11 @@ class Consumer:
         subscription.tag = channel.basic_consume(subscription.queue, on_message)
 
     def _cancel(self, subscription: _Subscription) -> None:
-        if self._channel is not None and subscription.tag is not None:
-            self._channel.basic_cancel(subscription.tag)
+        """Not by `basic_cancel`: from then on pika rejects whatever is still on its way, which
+        counts a delivery against each of these messages and sends them round again."""
+        if self._channel is not None and self._channel.is_open and subscription.tag is not None:
+            cancelled = (spec.Basic.CancelOk, {"consumer_tag": subscription.tag})
+            self._channel._rpc(spec.Basic.Cancel(subscription.tag), None, [cancelled])
             subscription.tag = None
 
     def _on_message(

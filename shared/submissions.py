@@ -4,6 +4,7 @@ Turns a raw delivery from `hitl.items` into an `ItemSubmitted`, or says why it c
 """
 
 import hashlib
+import json
 import re
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -20,6 +21,7 @@ _ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
 _MAX_EPOCH_SECONDS = 253402300799  # year 9999: the last that Python and Postgres agree on
 _EXCERPT_CHARACTERS = 2_000
+_PARSED_BYTES = 2_000_000  # larger ones are refused anyway; only their start is looked at
 
 
 class Submission(BaseModel):
@@ -76,9 +78,8 @@ def read_submission(
 def guess_id(delivery: Delivery) -> str:
     """An id for a message that could not be read: one it seems to bring, else a hash of its body,
     so that a redelivery of the same bytes is the same failure."""
-    found = _ID_IN_BODY.search(delivery.body[:100_000])
     for candidate in (
-        found[1].decode("utf-8", "replace") if found else None,
+        _id_in(delivery.body),
         attribute(delivery, "id"),
         attribute(delivery, "subject"),
         delivery.message_id,
@@ -86,6 +87,23 @@ def guess_id(delivery: Delivery) -> str:
         if candidate and len(candidate) <= MAX_ID_CHARACTERS:
             return without_nul(candidate)
     return f"unreadable-{hashlib.sha256(delivery.body).hexdigest()[:32]}"
+
+
+def _id_in(body: bytes) -> str | None:
+    """The id in an item or an event; where the JSON is broken, whatever looks like one. An "id" in
+    the metadata is somebody else's: the failure would be told of the wrong item."""
+    try:
+        given = json.loads(body) if len(body) <= _PARSED_BYTES else None
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        found = _ID_IN_BODY.search(body[:100_000])
+        return found[1].decode("utf-8", "replace") if found else None
+    item = given.get("item")
+    for fields in (given, item if isinstance(item, dict) else {}):
+        if isinstance(fields.get("id"), str):
+            return str(fields["id"]).encode("utf-8", "replace").decode()  # half an emoji, too
+    return None
 
 
 def excerpt(delivery: Delivery) -> str:

@@ -128,8 +128,8 @@ class Worker:
         self._broker.pause()
         while time.monotonic() < deadline and self._broker.problem() is None:
             self._work_once()
-            left = self._consumer.unsettled() - self._given_up
-            if not self._waiting and self._inbox.empty() and left <= 0:
+            # Quiet is asked first: from then on the count of what we hold only goes down.
+            if self._consumer.quiet and self._consumer.unsettled() <= self._given_up:
                 break
         held = self._consumer.unsettled()
         logger.info("drained", extra={"given_back": held})

@@ -55,6 +55,7 @@ def reviewing(
         page.wait_for_selector('.rv[data-state="task"], .rv[data-state="empty"]', timeout=30_000)
         yield page, watched
     finally:
+        page.unroute_all(behavior="wait")  # or a delayed answer would fail the next test
         context.close()
 
 

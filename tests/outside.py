@@ -22,6 +22,7 @@ class Received:
     message_id: str | None
     routing_key: str
     persistent: bool
+    redelivered: bool
 
 
 class Outsider:
@@ -64,6 +65,7 @@ class Outsider:
             message_id=message.properties.get("message_id"),
             routing_key=message.delivery_info["routing_key"],
             persistent=message.properties.get("delivery_mode") == 2,
+            redelivered=message.delivery_info["redelivered"],
         )
 
     def drain(self, queue: str) -> list[Received]:
@@ -95,6 +97,15 @@ class Outsider:
     def ready(self, queue: str) -> int:
         """How many messages wait in a queue."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
+
+    def exists(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        try:
+            with self._connection.channel() as channel:  # its end is the broker's way to say no
+                channel.queue_declare(queue, passive=True)
+        except amqp.NotFound:
+            return False
+        return True
 
     def declare(self, queue: str, **arguments: Any) -> None:
         """A durable queue of one's own."""

@@ -217,6 +217,29 @@ def test_a_killed_service_is_started_again_and_counted(stack: Stack) -> None:
     assert stack.service("router")["pid"] != before["pid"]
 
 
+def test_a_killed_broker_that_lost_its_port_moves_and_everybody_follows(stack: Stack) -> None:
+    def process(record: str) -> int:
+        return int(json.loads((stack.home / record).read_text())["pid"])
+
+    # Given a stack; if its RabbitMQ is killed, and its port is taken before the next one starts
+    before = stack.status()["amqp_url"]
+    supervisor = process("run/supervisor.json")
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            os.kill(process("rabbitmq/run/rabbitmq.json"), signal.SIGKILL)
+            port = int(before.rpartition(":")[2].partition("/")[0])
+            assert eventually(lambda: not listens(port))
+            stranger.bind(("127.0.0.1", port))
+            stranger.listen()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        # I expect RabbitMQ at another port, and every service connected to it
+        assert eventually(lambda: stack.status()["amqp_url"] != before)
+        assert eventually(lambda: stack.run("hitl", "status").returncode == 0, 120.0)
+
+
 def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:
     # If I start what is running already, I expect one clear message and nothing broken
     done = stack.run("up", "--detach", "--no-demo")

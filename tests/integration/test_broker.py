@@ -7,14 +7,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from shared.broker import Broker, declare_all
+from shared.consumer import Consumer
 from shared.errors import Overloaded
-from shared.messages import Outgoing
+from shared.messages import Delivery, Outgoing
 from shared.topology import topology
 from tests.conftest import RabbitMQ, cannot_run
 from tests.outside import outsider, until
@@ -69,6 +71,14 @@ def rabbitmqctl(node: PrivateRabbitMQ, *command: str) -> None:
     )  # fmt: skip
 
 
+def reconnect(broker: Broker) -> None:
+    """An unknown exchange ends the channel, and with it the connection."""
+    generation = broker.generation
+    with pytest.raises(Overloaded):
+        broker.publish([Outgoing("no-such-exchange", "k", b"", "m0")], timeout_seconds=0.5)
+    until(lambda: broker.generation > generation and broker.problem() is None, seconds=10)
+
+
 def test_publish_returns_when_every_message_is_confirmed(broker: Broker, amqp_url: str) -> None:
     broker.publish(items(0, 500))
     with outsider(amqp_url) as program:
@@ -90,6 +100,25 @@ def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
         sending.join(20)
         assert not sending.is_alive()
         assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
+
+
+def test_a_refused_message_outlives_the_connection_that_refused_it(
+    broker: Broker, amqp_url: str
+) -> None:
+    message = Outgoing("", "a-queue-of-later", b"{}", message_id="m1")
+    sending = threading.Thread(target=broker.publish, args=([message],))
+    sending.start()
+    time.sleep(0.3)  # it has come back by now, and waits for its next try
+    reconnect(broker)
+    with outsider(amqp_url) as program:
+        program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
+        sending.join(20)
+        assert not sending.is_alive()
+        # Once it is confirmed, no later connection sends it again.
+        reconnect(broker)
+        broker.publish([Outgoing("", "a-queue-of-later", b"{}", message_id="m3")])
+        arrived = program.take("a-queue-of-later", 2)
+        assert [got.message_id for got in arrived] == ["m1", "m3"]
 
 
 def test_publish_says_what_is_wrong_when_the_time_is_up(broker: Broker) -> None:
@@ -123,13 +152,31 @@ def test_a_cut_connection_is_made_again_and_nothing_is_lost(
 
 def test_a_channel_that_the_broker_closes_is_noticed_at_once(broker: Broker, amqp_url: str) -> None:
     """An unknown exchange ends the channel (404). It must not look alive for minutes."""
-    generation = broker.generation
-    with pytest.raises(Overloaded):
-        broker.publish([Outgoing("no-such-exchange", "k", b"", "m1")], timeout_seconds=0.5)
-    until(lambda: broker.generation > generation and broker.problem() is None, seconds=10)
+    reconnect(broker)
     broker.publish(items(0, 1))
     with outsider(amqp_url) as program:
         program.take("hitl.sentiment.inference", 1)
+
+
+def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> None:
+    """So does an ack of what was never delivered (406), on the other channel."""
+    taken: list[Delivery] = []
+    consumer = Consumer(["hitl.router"], prefetch=10, take=taken.extend)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=consumer)
+    one.start()
+    try:
+        assert one.wait_ready(20)
+        generation = one.generation
+        consumer._window.delivered(99)
+        consumer._window.settle(99)
+        with outsider(amqp_url) as program:
+            publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.x")
+            publish("first")  # its turn acks tag 99 as well
+            until(lambda: one.generation > generation and one.problem() is None, seconds=10)
+            publish("second")
+            until(lambda: [d.body for d in taken if d.generation > generation] != [])
+    finally:
+        one.close()
 
 
 def test_what_the_broker_holds_differently_is_named(amqp_url: str) -> None:

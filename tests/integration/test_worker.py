@@ -114,7 +114,7 @@ def test_an_input_is_not_acked_before_its_output_is_confirmed(
         program.delete("hitl.sentiment.accepted")
         program.declare(
             "hitl.sentiment.accepted",
-            **{"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 1},
+            **{"x-queue-type": "quorum", "x-overflow": "reject-publish", "x-max-length": 30},
         )
         program.bind("hitl.sentiment.accepted", "hitl.events", "item.accepted.sentiment")
         # A quorum queue refuses a little late, so that a few more than one get in.
@@ -142,6 +142,59 @@ def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
         scored(program, "m1")
         time.sleep(0.5)
     assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
+
+
+def test_a_stop_under_load_gives_nothing_back(amqp_url: str, program: Outsider) -> None:
+    """Also what was on its way to us when we cancelled is ours: given back, it would come again
+    with a delivery counted against it."""
+    names = [f"m{number}" for number in range(3_000)]
+    with working(amqp_url, Recorder()):
+        pass
+    scored(program, *names)
+    done: list[bytes] = []
+    for _ in range(4):
+        if done and program.ready(ROUTER_QUEUE) < 1_000:
+            break  # on a slow machine we look seldom, and much is done in between
+        handler = Recorder()
+        with working(amqp_url, handler):
+            until(lambda: len(handler.seen) >= 100)  # noqa: B023 - of this round
+        done += handler.seen
+    left = program.drain(ROUTER_QUEUE)
+    assert [message.body for message in left if message.redelivered] == []
+    assert sorted([*done, *(message.body for message in left)]) == sorted(map(str.encode, names))
+
+
+def test_a_deleted_queue_is_declared_again_and_served(amqp_url: str, program: Outsider) -> None:
+    handler = Recorder()
+    with working(amqp_url, handler) as lifecycle:
+        scored(program, "before")
+        until(lambda: handler.seen == [b"before"])
+        program.delete(ROUTER_QUEUE)  # the broker cancels our consumer, and says no more than that
+        until(lambda: program.exists(ROUTER_QUEUE) and not lifecycle.problems())
+        scored(program, "after")
+        until(lambda: handler.seen[-1] == b"after")
+
+
+def test_an_output_that_waits_is_not_sent_twice_after_a_reconnect(
+    amqp_url: str, program: Outsider
+) -> None:
+    """Its input comes again with the new connection, and brings the output with it."""
+    handler = Recorder()
+    with working(amqp_url, handler):
+        scored(program, "warm-up")
+        program.take("hitl.sentiment.accepted", 1)
+        program.delete("hitl.sentiment.accepted")
+        program.delete("hitl.log")  # now nothing is bound: the output comes back as unroutable
+        scored(program, "m1")
+        until(lambda: handler.seen[-1] == b"m1")
+        time.sleep(0.3)
+        program.delete(ROUTER_QUEUE)  # ends the connection; the new one declares all again
+        until(lambda: program.exists(ROUTER_QUEUE) and program.exists("hitl.sentiment.accepted"))
+        scored(program, "m2")
+        arrived = program.take("hitl.sentiment.accepted", 1)
+        time.sleep(1)
+        arrived += program.drain("hitl.sentiment.accepted")
+    assert [message.message_id for message in arrived] == ["m2"], "m1 went with its queue"
 
 
 def test_a_permanent_failure_is_a_dead_letter_with_a_reason_and_an_event(

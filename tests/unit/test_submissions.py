@@ -187,6 +187,12 @@ def test_no_bytes_whatsoever_are_more_than_refused(body: bytes, message_id: str 
         (delivery(b"broken", message_id="m"), "m"),
         (delivery(b"broken", message_id="m" * 201), "unreadable-"),
         (delivery(b'{"id": "' + b"x" * 500 + b'"}'), "unreadable-"),
+        # An id in the metadata names another thing: its item did not fail.
+        (delivery({"metadata": {"id": "another"}, "text": 5}, message_id="m"), "m"),
+        (delivery({"metadata": {"id": "another"}, "text": 5, "id": "own"}), "own"),
+        (delivery({"item": {"metadata": {"id": "another"}, "id": "own"}, "score": 2}), "own"),
+        (delivery({"text": 5, "id": 7}, message_id="m"), "m"),
+        (delivery(b'{"text": 5, "id": "\\ud83d"}'), "?"),
     ],
 )
 def test_a_message_that_cannot_be_read_still_gets_the_best_id_there_is(

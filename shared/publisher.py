@@ -1,0 +1,153 @@
+"""How do messages leave, and what if the broker does not take one?
+
+Runs on the broker's I/O thread only. Every message is persistent, mandatory and confirmed; one that
+is nacked (a full queue), returned (no queue) or unanswered when the connection ends is published
+again under the same id.
+"""
+
+import logging
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import pika
+from pika.channel import Channel
+
+from shared.confirms import Confirms, Publication
+from shared.metrics import MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Publisher:
+    """Publications on their way, and those that wait for a connection."""
+
+    def __init__(self) -> None:
+        self._channel: Channel | None = None
+        self._confirms = Confirms()
+        self._backlog: deque[Publication] = deque()  # for when there is a connection again
+        self._refused: list[Publication] = []  # for when their pause is over
+        self._held = False
+
+    def opened(self, channel: Channel) -> None:
+        """A new channel in confirm mode; what waited goes out with `flush`."""
+        self._channel = channel
+        self._confirms = Confirms()
+        channel.add_on_return_callback(self._on_return)
+
+    def lost(self) -> None:
+        """The channel is gone. Outputs of deliveries are dropped, because these come again."""
+        self._channel = None
+        self._held = False
+        unconfirmed = self._confirms.abandon()
+        for destination, count in Counter(map(_destination, unconfirmed)).items():
+            MESSAGES_PUBLISHED.labels(destination, "lost").inc(count)
+        left = [*unconfirmed, *self._refused, *self._backlog]
+        self._backlog = deque(publication for publication in left if publication.group.survives)
+        self._refused = []
+
+    def hold(self) -> None:
+        """The broker takes nothing for now (an alarm there)."""
+        self._held = True
+
+    def release(self) -> None:
+        """It does again."""
+        self._held = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what has waited."""
+        waiting, self._backlog = self._backlog, deque()
+        self.send(waiting)
+
+    def send(self, publications: Iterable[Publication]) -> None:
+        """Publishes now, or as soon as that is possible."""
+        for publication in publications:
+            if publication.group.cancelled:
+                continue
+            channel = self._channel
+            if channel is None or self._held or not channel.is_open:
+                self._backlog.append(publication)
+            else:
+                self._publish(channel, publication)
+
+    def on_confirm(self, frame: Any) -> None:
+        """The broker's answer: an ack or a nack, of one or of all up to it."""
+        method = frame.method
+        acked = isinstance(method, pika.spec.Basic.Ack)
+        outcomes: Counter[tuple[str, str]] = Counter()
+        started = None
+        for publication in self._confirms.answered(method.delivery_tag, multiple=method.multiple):
+            if acked and not publication.returned:
+                outcomes[_destination(publication), "confirmed"] += 1
+                if publication.confirmed():
+                    started = started or publication.group.started
+                    publication.group.done()
+            else:
+                outcome = "returned" if acked else "nacked"
+                outcomes[_destination(publication), outcome] += 1
+                self._later(publication, outcome)
+        for (destination, outcome), count in outcomes.items():
+            MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
+        if started is not None:
+            PUBLISH_CONFIRM_DURATION.observe(time.monotonic() - started)
+
+    def _publish(self, channel: Channel, publication: Publication) -> None:
+        message = publication.message
+        publication.attempts += 1
+        publication.returned = False
+        self._confirms.sent(publication)
+        channel.basic_publish(
+            message.exchange,
+            message.routing_key,
+            message.body,
+            pika.BasicProperties(
+                content_type=message.content_type,
+                headers=dict(message.headers),
+                delivery_mode=2,
+                message_id=message.message_id or None,
+                type=message.type,
+                timestamp=message.timestamp,
+                expiration=None if message.expiration_ms is None else str(message.expiration_ms),
+            ),
+            mandatory=True,
+        )
+
+    def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+        self._confirms.mark_returned(
+            method.exchange, method.routing_key, properties.message_id or "", body
+        )
+
+    def _later(self, publication: Publication, why: str) -> None:
+        """The same message again, after a pause that doubles, with jitter."""
+        pause = min(_FIRST_PAUSE_SECONDS * 2**publication.attempts, _LONGEST_PAUSE_SECONDS)
+        # Spread out: all at once, a queue with little room would refuse most of them each time.
+        pause *= random.uniform(0.5, 1.0)  # noqa: S311
+        if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
+            logger.warning(
+                "message not taken by the broker; publishing it again",
+                extra={
+                    "why": why,
+                    "destination": _destination(publication),
+                    "routing_key": publication.message.routing_key,
+                    "attempts": publication.attempts,
+                },
+            )
+        self._refused.append(publication)
+        if self._channel is not None:
+            self._channel.connection.ioloop.call_later(pause, partial(self._again, publication))
+
+    def _again(self, publication: Publication) -> None:
+        self._refused.remove(publication)
+        self.send([publication])
+
+
+def _destination(publication: Publication) -> str:
+    """The metric label: an exchange, or the queue that the default exchange leads to."""
+    return publication.message.exchange or publication.message.routing_key

@@ -1,0 +1,71 @@
+"""Does a process say whether it is ready, and does a signal do no more than tell it to stop?"""
+
+import json
+import os
+import signal
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+
+from hitl.ports import free_ports
+from shared.errors import ConfigurationError
+from shared.lifecycle import Lifecycle, respond, service
+from shared.settings import Settings
+
+
+def readiness(lifecycle: Lifecycle) -> tuple[int, dict[str, str]]:
+    status, _, body = respond(lifecycle, "/readyz")
+    return status, json.loads(body)["problems"]
+
+
+def test_it_is_ready_when_every_check_is_and_until_it_stops() -> None:
+    lifecycle = Lifecycle()
+    assert readiness(lifecycle) == (503, {"lifecycle": "starting"}), "nothing is checked yet"
+    problem: list[str | None] = ["the database is away"]
+    lifecycle.add_check("database", lambda: problem[0])
+    lifecycle.add_check("rabbitmq", lambda: None)
+    assert readiness(lifecycle) == (503, {"database": "the database is away"})
+    problem[0] = None
+    assert readiness(lifecycle) == (200, {})
+    lifecycle.stopping.set()
+    assert readiness(lifecycle) == (503, {"lifecycle": "stopping"})
+
+
+def test_it_is_alive_also_when_it_is_not_ready() -> None:
+    lifecycle = Lifecycle()
+    lifecycle.add_check("database", lambda: "away")
+    assert respond(lifecycle, "/healthz")[0] == 200
+    assert b"hitl_messages_consumed_total" in respond(lifecycle, "/metrics")[2]
+    assert respond(lifecycle, "/")[0] == 404
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_asks_the_service_to_stop(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with service("test", port=None, settings=Settings()) as lifecycle:
+        assert not lifecycle.stopping.is_set()
+        os.kill(os.getpid(), number)
+        assert lifecycle.stopping.wait(5)
+    assert signal.getsignal(number) is before
+
+
+def test_the_pages_are_served_while_the_service_runs() -> None:
+    [port] = free_ports(1)
+    page = f"http://127.0.0.1:{port}"
+    with service("test", port=port, settings=Settings()) as lifecycle:
+        lifecycle.add_check("database", lambda: "away")
+        with urlopen(f"{page}/healthz?probe=1") as answer:
+            assert json.load(answer) == {"status": "alive"}
+        with pytest.raises(HTTPError) as refused:
+            urlopen(f"{page}/readyz")
+        with refused.value as answer:
+            assert answer.code == 503
+            assert json.load(answer)["problems"] == {"database": "away"}
+        with (
+            pytest.raises(ConfigurationError, match=str(port)),
+            service("second", port=port, settings=Settings()),
+        ):
+            pass
+    with pytest.raises(OSError, match="refused"):
+        urlopen(f"{page}/healthz")
