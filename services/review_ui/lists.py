@@ -196,7 +196,9 @@ def tasks(
     )
     if account.role == "reviewer":  # what waits for others must not tell what became of theirs
         answered = ReviewTask.answers.contains([{"reviewer": account.name}])
-        statement = statement.where(ReviewTask.round != "adjudication", ~answered)
+        # A blind item that waits again tells that the first answer was not the AI's.
+        again = and_(ReviewTask.blind, ReviewTask.round != "first")
+        statement = statement.where(ReviewTask.round != "adjudication", ~answered, ~again)
     if queue is not None:
         statement = statement.where(ReviewTask.queue == queue)
     if page.cursor is not None:
