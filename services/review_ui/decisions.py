@@ -179,18 +179,6 @@ def undo(
     return Undone(row, task if mine else None, left)
 
 
-def recent(session: Session, reviewer: str, limit: int) -> list[tuple[ReviewDecision, ReviewTask]]:
-    """The reviewer's last decisions, the newest first."""
-    statement = (
-        select(ReviewDecision, ReviewTask)
-        .join(ReviewTask, ReviewTask.id == ReviewDecision.task_id)
-        .where(ReviewDecision.reviewer == reviewer)
-        .order_by(ReviewDecision.decided_at.desc(), ReviewDecision.id.desc())
-        .limit(limit)
-    )
-    return [(row, task) for row, task in session.execute(statement)]
-
-
 def locked(session: Session, task_id: UUID) -> ReviewTask:
     """The task, held against every other decision and undo until the end of the transaction."""
     statement = select(ReviewTask).where(ReviewTask.id == task_id).with_for_update()
