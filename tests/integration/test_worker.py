@@ -180,7 +180,7 @@ def test_an_output_that_waits_is_not_sent_twice_after_a_reconnect(
 ) -> None:
     """Its input comes again with the new connection, and brings the output with it."""
     handler = Recorder()
-    with working(amqp_url, handler):
+    with working(amqp_url, handler) as lifecycle:
         scored(program, "warm-up")
         program.take("hitl.sentiment.accepted", 1)
         program.delete("hitl.sentiment.accepted")
@@ -190,6 +190,8 @@ def test_an_output_that_waits_is_not_sent_twice_after_a_reconnect(
         time.sleep(0.3)
         program.delete(ROUTER_QUEUE)  # ends the connection; the new one declares all again
         until(lambda: program.exists(ROUTER_QUEUE) and program.exists("hitl.sentiment.accepted"))
+        # A queue is there before its bindings are: only a ready worker has declared all of it.
+        until(lambda: not lifecycle.problems())
         scored(program, "m2")
         arrived = program.take("hitl.sentiment.accepted", 1)
         time.sleep(1)
