@@ -5,6 +5,7 @@ its prefetched neighbours a delivery count, so each queue starts with prefetch 1
 speed at the first delivery that is not a redelivery.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +47,7 @@ class Consumer:
         self._channel: Channel | None = None
         self._generation = 0
         self._window = AckWindow()
+        self._in_progress: Counter[str] = Counter()
         self._arrived: list[Delivery] = []
         self._turn_scheduled = False
         self._paused = False
@@ -65,6 +67,10 @@ class Consumer:
         """Deliveries taken on the live channel and not yet acked; a snapshot from any thread."""
         return len(self._window) if self._channel is not None else 0
 
+    def in_progress(self, queue: str) -> int:
+        """Those of one queue that are not yet settled; a snapshot from any thread."""
+        return self._in_progress[queue]
+
     def opened(self, channel: Channel, generation: int) -> None:
         """A new channel: everything starts afresh."""
         self._channel = channel
@@ -80,6 +86,7 @@ class Consumer:
         """The channel is gone, and with it every tag."""
         self._channel = None
         self._subscriptions = {}
+        self._in_progress.clear()
 
     def pause(self) -> None:
         """Cancels every subscription; what has been delivered, or is on its way, stays ours."""
@@ -107,6 +114,7 @@ class Consumer:
         if delivery.generation != self._generation or self._channel is None:
             return
         self._window.settle(delivery.tag)
+        self._in_progress[delivery.queue] -= 1
         subscription = self._subscriptions.get(delivery.queue)
         if subscription is not None and subscription.proof == delivery.tag:
             self._go_full_speed(self._channel, subscription)
@@ -141,6 +149,7 @@ class Consumer:
         self, subscription: _Subscription, method: Any, properties: Any, body: bytes
     ) -> None:
         self._window.delivered(method.delivery_tag)
+        self._in_progress[subscription.queue] += 1
         if subscription.probing and subscription.proof is None and not method.redelivered:
             # Cancelled while this one message is unacked, the broker can send no second one.
             subscription.proof = method.delivery_tag

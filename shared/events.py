@@ -4,6 +4,7 @@ One frozen pydantic model per fact and version, a registry from type to model, a
 are a pure function of the fact, so that a replay carries the same id and is recognised.
 """
 
+from abc import abstractmethod
 from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID, uuid5
@@ -125,8 +126,9 @@ class Event(Fact):
     occurred_at: datetime
 
     @property
+    @abstractmethod
     def item_id(self) -> str:
-        raise NotImplementedError
+        """Whose fact this is."""
 
     @property
     def event_id(self) -> UUID:

@@ -37,7 +37,9 @@ MESSAGES_DEAD_LETTERED = Counter(
 )
 RETRIES = Counter("hitl_retries_total", "Messages delayed to be tried again.", ["queue"])
 MESSAGES_IN_PROGRESS = Gauge(
-    "hitl_messages_in_progress", "Deliveries held by this process and not yet acked.", ["queue"]
+    "hitl_messages_in_progress",
+    "Deliveries held by this process: being handled, or waiting for their confirms.",
+    ["queue"],
 )
 BREAKER_OPEN = Gauge(
     "hitl_dead_letter_breaker_open",

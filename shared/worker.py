@@ -10,6 +10,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
@@ -101,6 +102,10 @@ class Worker:
             topology=topology,
             consumer=self._consumer,
         )
+        for queue in queues:  # asked at each scrape, so that it is true of an idle worker, too
+            MESSAGES_IN_PROGRESS.labels(queue).set_function(
+                partial(self._consumer.in_progress, queue)
+            )
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
         lifecycle.add_check("dead_letters", self._breaker.problem)
@@ -166,7 +171,6 @@ class Worker:
             delivery = self._waiting.popleft()
             if delivery.generation == generation:  # else its connection is gone: it comes again
                 batch.append(delivery)
-        self._observe_progress()
         return batch
 
     def _gather(self, deadline: float) -> None:
@@ -181,9 +185,6 @@ class Worker:
 
     def _stopping(self) -> bool:
         return self._lifecycle.stopping.is_set()
-
-    def _observe_progress(self) -> None:
-        MESSAGES_IN_PROGRESS.labels(self._queues[0]).set(self._consumer.unsettled())
 
     # -- handling ----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from shared.errors import Overloaded, Permanent, Retryable
@@ -131,6 +132,30 @@ def test_an_input_is_not_acked_before_its_output_is_confirmed(
             time.sleep(0.05)
     assert taken == set(names)
     assert sorted(handler.seen) == sorted(name.encode() for name in names), "none handled twice"
+
+
+def in_progress() -> float | None:
+    return REGISTRY.get_sample_value("hitl_messages_in_progress", {"queue": ROUTER_QUEUE})
+
+
+def test_what_is_in_progress_is_counted_and_nothing_once_all_is_done(
+    amqp_url: str, program: Outsider
+) -> None:
+    held = threading.Event()
+    handler = Recorder(before=lambda batch: None if batch[0].body == b"warm-up" else _wait(held))
+    with working(amqp_url, handler):
+        scored(program, "warm-up")
+        program.take("hitl.sentiment.accepted", 1)
+        scored(program, *(f"m{number}" for number in range(10)))
+        until(lambda: in_progress() == 10)
+        held.set()
+        program.take("hitl.sentiment.accepted", 10)
+        # An idle worker takes no further batch, and still tells the truth.
+        until(lambda: in_progress() == 0)
+
+
+def _wait(held: threading.Event) -> None:
+    assert held.wait(20)
 
 
 def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
