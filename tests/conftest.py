@@ -17,10 +17,11 @@ import httpx
 import psycopg2
 import pytest
 from psycopg2 import sql
+from sqlalchemy import Engine
 
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import TUNABLES, USER, PrivateRabbitMQ, ServerError
-from shared.database import migrate
+from shared.database import connect, migrate
 
 TEMPLATE = "template_migrated"
 
@@ -163,6 +164,14 @@ def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
     """A fresh database with this project's tables, dropped afterwards."""
     with _fresh_database(postgres, migrated) as url:
         yield url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Connections to the test's database, enough for tests with many threads."""
+    engine = connect(database_url, pool_size=20)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine
 
 from shared.clock import utc_now
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from tests.conftest import cannot_run
 from tests.reviewing import Served, TurnedClock, make_test_desk, serving
@@ -34,13 +33,6 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -12,20 +12,12 @@ import pytest
 from sqlalchemy import Engine, text
 
 from services.review_ui.api_export import AT_ONCE
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from tests.programs import code_of, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in
 
 ROWS = 200_000
 MAY_GROW_BYTES = 50_000_000
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

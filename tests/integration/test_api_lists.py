@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui import lists
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from shared.tables import ItemRow
 from tests.programs import code_of, program
@@ -25,13 +24,6 @@ from tests.reviewing import (
     serving,
     take_in,
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

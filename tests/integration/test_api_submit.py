@@ -8,7 +8,6 @@ from sqlalchemy import Engine
 
 from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from shared.messages import Delivery
 from shared.submissions import read_submission
@@ -18,13 +17,6 @@ from tests.programs import code_of, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, serving
 
 QUEUE = inference_queue("sentiment")
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Are the dashboard's numbers right, and the history's search? On a real database."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -11,16 +10,8 @@ from sqlalchemy.orm import Session
 from services.review_ui import figures, past
 from services.review_ui.accounts import Account, Role
 from services.review_ui.past import Search
-from shared.database import connect
 from shared.tables import ReviewDecision, ReviewTask
 from tests.reviewing import START, requested, take_in, task_id
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=5)
-    yield engine
-    engine.dispose()
 
 
 def account(name: str, role: Role = "reviewer") -> Account:

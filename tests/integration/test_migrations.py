@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.database import connect, is_away, is_bad_data, migrate, migration_config, sqlstate
+from shared.database import is_away, is_bad_data, migrate, migration_config, sqlstate
 from shared.tables import Base
 
 ROOT = Path(__file__).parents[2]
@@ -22,13 +21,6 @@ ONE_EVENT = text(
     "INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)"
     " VALUES (gen_random_uuid(), 'item.scored', 1, 'sentiment', 'a', now(), 'test', '{}')"
 )
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 def differences(connection: Connection) -> list[object]:

@@ -11,7 +11,6 @@ from schemathesis.core.result import Ok
 from sqlalchemy import Engine
 
 from services.review_ui.tokens import SCOPES
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from tests.programs import make_token
 from tests.reviewing import (
@@ -24,13 +23,6 @@ from tests.reviewing import (
 )
 
 EXAMPLES = 25
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

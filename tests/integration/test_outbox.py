@@ -27,13 +27,6 @@ ACCEPTED = accepted_queue("sentiment")
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def broker(amqp_url: str) -> Iterator[Broker]:
     broker = Broker(amqp_url, name="test-relay", topology=topology(["sentiment"], [5]))
     broker.start()

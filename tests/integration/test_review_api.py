@@ -30,13 +30,6 @@ from tests.reviewing import (
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
     with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:

@@ -1,6 +1,5 @@
 """Does every request for review become one task, and only one, however often it arrives?"""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,13 +13,6 @@ from shared.errors import Overloaded, Permanent
 from shared.events import derive_id
 from shared.tables import ItemRow, ReviewTask
 from tests.reviewing import START, TRACEPARENT, TurnedClock, delivered, requested
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 def tasks(engine: Engine) -> dict[str, ReviewTask]:

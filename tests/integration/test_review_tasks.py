@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TypeVar
@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from services.review_ui import decisions, tasks
 from services.review_ui.decisions import Decided, Refused, StaleLease, Undone, Verdict
 from services.review_ui.tasks import Lease
-from shared.database import connect
 from shared.events import ItemReviewed
 from shared.outbox import publish_due
 from shared.tables import Outbox, ReviewDecision, ReviewTask
@@ -28,13 +27,6 @@ Row = TypeVar("Row", ReviewDecision, Outbox)
 LABELS = ("negative", "positive")
 UNDO_SECONDS = 5.0
 LEASE_SECONDS = 300.0
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=20)
-    yield engine
-    engine.dispose()
 
 
 class Desk:

@@ -1,6 +1,5 @@
 """Is what people disagree about settled, by the right people, and heard of once?"""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
 
@@ -11,7 +10,6 @@ from sqlalchemy.orm import Session
 from services.review_ui import quality
 from services.review_ui.decisions import Decided, Refused
 from services.review_ui.rounds import drawn
-from shared.database import connect
 from shared.lifecycle import Lifecycle
 from shared.workflows import ReviewRules
 from tests.reviewers import ReviewRoom, lease_of
@@ -19,13 +17,6 @@ from tests.reviewing import START, TurnedClock, make_test_desk, requested, servi
 
 EVERYTHING = ReviewRules(second_review_share=1.0)
 NOTHING = ReviewRules(second_review_share=0.0)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=10)
-    yield engine
-    engine.dispose()
 
 
 def room(engine: Engine, review: ReviewRules) -> ReviewRoom:

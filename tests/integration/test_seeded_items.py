@@ -1,7 +1,6 @@
 """Do known items measure each reviewer, without anybody seeing which they are?"""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,13 +22,6 @@ from tests.reviewing import SENTIMENT, START, requested, take_in
 
 ALWAYS = ReviewRules(seeded_share=1.0)
 NEVER = ReviewRules(seeded_share=0.0)
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url, pool_size=20)
-    yield engine
-    engine.dispose()
 
 
 def know(engine: Engine, *known: KnownLine) -> None:

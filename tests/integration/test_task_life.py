@@ -1,11 +1,9 @@
 """Whatever people do with a task and in whatever order: does it stay in one piece?"""
 
 from collections import Counter
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -26,7 +24,6 @@ from sqlalchemy.orm import Session
 from services.review_ui import seeded
 from services.review_ui.decisions import Action, Decided, Refused
 from services.review_ui.seeded import KnownLine
-from shared.database import connect
 from shared.events import ItemReviewed
 from shared.tables import Outbox, ReviewDecision, ReviewTask
 from shared.workflows import ReviewRules
@@ -38,13 +35,6 @@ LEADS = ("lea", "lou")
 Hand = tuple[str, ReviewTask]
 Handed = Hand | MultipleResults[Hand]
 Sent = tuple[str, ReviewTask, UUID, str | None, Action]
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = connect(database_url)
-    yield engine
-    engine.dispose()
 
 
 class TaskLife(RuleBasedStateMachine):
