@@ -93,7 +93,7 @@ class Supervisor:
         self._follow_move()
         declared = topology(self.workflows, self.settings.retry_delays_seconds)
         declare_all(servers.amqp_url, declared)
-        self.state.queues = [queue.name for queue in declared.queues]
+        self.state.queues = [queue.name for queue in (*declared.queues, *declared.streams)]
         say("Waiting for the services …")
         while self.fleet.unready():
             self._go_on()

@@ -28,7 +28,8 @@ from shared.topology import ROUTER_QUEUE
 FAILED_AT_INFERENCE = 0
 SCORED = 10
 FAILED_AT_ROUTER = 15
-ROUTED = 20
+HUMAN_REVIEW = 20
+AI_ACCEPTED = 21  # above the other route: downstream has it, and the intake makes no task for it
 FAILED_AT_REVIEW = 25
 REVIEWED = 30
 
@@ -121,13 +122,13 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
             row = _item_facts(event, "SCORED", SCORED, event.prediction, trace_id)
             row.scored_at = row.status_at
         case ItemAccepted():
-            row = _item_facts(event, "AI_ACCEPTED", ROUTED, event.prediction, trace_id)
+            row = _item_facts(event, "AI_ACCEPTED", AI_ACCEPTED, event.prediction, trace_id)
             row.status_at = row.routed_at = utc(event.decision.decided_at)
             row.final_label = event.decision.label
             row.policy_version = event.decision.policy_version
             row.reasons = _plain(event.decision.reasons)
         case ItemReviewRequested():
-            row = _item_facts(event, "HUMAN_REVIEW", ROUTED, event.prediction, trace_id)
+            row = _item_facts(event, "HUMAN_REVIEW", HUMAN_REVIEW, event.prediction, trace_id)
             row.status_at = row.routed_at = utc(event.routing.routed_at)
             row.policy_version = event.routing.policy_version
             row.reasons = _plain(event.routing.reasons)

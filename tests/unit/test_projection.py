@@ -52,12 +52,21 @@ def test_an_event_that_comes_again_changes_nothing(events: list[Event]) -> None:
     assert row(*events, *events) == row(*events)
 
 
+def test_an_item_that_was_accepted_never_waits_for_a_person_again() -> None:
+    # Given an id that came twice and was routed otherwise the second time: the intake makes no task
+    # for what is accepted. If its row said that it waits for a person, nobody would ever come.
+    for order in permutations([A.scored(), A.accepted(), A.review_requested()]):
+        assert row(*order).status == "AI_ACCEPTED"
+    # What a person decides outranks it all the same
+    assert row(A.accepted(), A.reviewed("negative")).status == "HUMAN_CORRECTED"
+
+
 def test_an_item_that_the_machine_accepts() -> None:
     assert row(A.scored(), A.accepted()) == ItemFacts(
         workflow="sentiment",
         id="a",
         status="AI_ACCEPTED",
-        progress=20,
+        progress=21,
         status_at=at(2),
         final_label="positive",
         text="a fine film",
@@ -116,7 +125,6 @@ def test_an_item_that_a_person_corrects() -> None:
         ([A.accepted(), A.reviewed("positive")], "HUMAN_ACCEPTED"),
         ([A.reviewed("negative"), A.accepted()], "HUMAN_CORRECTED"),
         ([A.reviewed("negative"), A.reviewed("positive", revision=2)], "HUMAN_ACCEPTED"),
-        ([A.accepted(), A.review_requested()], "HUMAN_REVIEW"),
     ],
 )
 def test_the_event_that_went_furthest_says_the_status(events: list[Event], status: str) -> None:
