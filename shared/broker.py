@@ -269,6 +269,8 @@ class Broker:
         if connection is None:
             return
         if connection.is_open:
+            if self._consumer is not None:
+                self._consumer.closing()
             connection.close()
         elif connection.is_closed:
             connection.ioloop.stop()

@@ -90,18 +90,21 @@ class AckWindow:
     def __init__(self) -> None:
         self._order: deque[int] = deque()
         self._settled: set[int] = set()
+        self._unsettled = 0  # counted, because another thread asks while we work on the two above
 
     def __len__(self) -> int:
-        """Deliveries not yet covered by an ack."""
-        return len(self._order)
+        """Deliveries not yet settled."""
+        return self._unsettled
 
     def delivered(self, tag: int) -> None:
         """Notes a delivery; tags only grow on a channel."""
         self._order.append(tag)
+        self._unsettled += 1
 
     def settle(self, tag: int) -> None:
         """Its outputs are safe: it may be acked as soon as everything before it may."""
         self._settled.add(tag)
+        self._unsettled -= 1
 
     def advance(self) -> int | None:
         """The highest tag to ack (multiple) now, or None. Never gives the same tag twice."""
