@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui import decisions, seeded, tasks
-from services.review_ui.decisions import Action, Decided, StaleLease, Undone, Verdict
+from services.review_ui import decisions, seeded, taken_back, tasks
+from services.review_ui.decisions import Action, Decided, StaleLease, Verdict
 from services.review_ui.reopen import reopen
+from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
 from services.review_ui.views import TaskView, view
 from shared.events import ItemReviewed
@@ -111,7 +112,7 @@ class ReviewRoom:
 
     def undo(self, reviewer: str, key: UUID) -> Undone:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return decisions.undo(
+            return taken_back.undo(
                 session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS
             )
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from services.review_ui import decisions, lists, stats
+from services.review_ui import lists, stats, taken_back
 from services.review_ui.access import Here
 from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Action
@@ -68,7 +68,7 @@ def routes(desk: Desk) -> APIRouter:
     def undo(key: UUID, account: Here) -> Undone:
         """Takes your own decision back and leases its task to you again."""
         with desk.transaction() as session:
-            undone = decisions.undo(
+            undone = taken_back.undo(
                 session,
                 account.name,
                 key,

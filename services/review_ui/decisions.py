@@ -1,8 +1,8 @@
-"""What did the reviewer decide, does it still count, and can it be taken back?
+"""What did the reviewer decide, and does it still count?
 
 The decision and its event commit together; the event only once no further round is to come. The
 same idempotency key again answers the same and does nothing. A decision that comes too late (stale
-lease) is recorded and changes nothing.
+lease) is recorded and changes nothing. How it is taken back: taken_back.py.
 """
 
 from collections.abc import Sequence
@@ -75,18 +75,6 @@ class StaleLease:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """`task` is leased to the reviewer again, or None where somebody else has it by now.
-    `published`: the decision had left already, so the next one goes out as a new revision. Of a
-    blind or known item it only says that the time to undo was over: whether anything left would
-    tell what the AI thinks, or that it is a known one."""
-
-    row: ReviewDecision
-    task: ReviewTask | None
-    published: bool
-
-
 def decide(
     session: Session,
     reviewer: str,
@@ -106,7 +94,7 @@ def decide(
     """
     task = locked(session, verdict.task_id)
     window = timedelta(seconds=undo_seconds)
-    earlier = session.scalar(_by_key(reviewer, verdict.key))
+    earlier = session.scalar(by_key(reviewer, verdict.key))
     shown = earlier.ai_label_shown if earlier else not task.blind or settles(task, reviewer)
     label, action = _meant(task, verdict, labels, shown)
     if earlier is not None:
@@ -144,41 +132,6 @@ def decide(
     return Decided(row, task, now + window, replayed=False)
 
 
-def undo(
-    session: Session, reviewer: str, key: UUID, *, now: datetime, lease_seconds: float
-) -> Undone:
-    """Takes back the reviewer's own decision `key` and leases its task to them again.
-
-    Before its event may leave, the event is withdrawn as if nothing had been; after that the task
-    is reopened and its next decision is a new revision. The same undo again changes nothing.
-
-    Raises:
-        Refused: `no_such_decision`, `did_not_count` or `decided_since`.
-    """
-    row = session.scalar(_by_key(reviewer, key))
-    if row is None:
-        raise Refused("no_such_decision", "You made no decision with this key.")
-    task = locked(session, row.task_id)
-    session.refresh(row)  # as it is under the lock
-    if not row.effective:
-        raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
-    if row.undone_at is None:
-        if _superseded(task, row):
-            raise Refused("decided_since", "This item has been decided again since.")
-        left = _revert(session, task, row, now)
-        row.undone_at = now
-        if task.status == "open" and not _held_by_another(task, reviewer, now):
-            task.lease_token += 1
-            task.leased_by, task.leased_at = reviewer, now
-            task.lease_expires_at = now + timedelta(seconds=lease_seconds)
-    else:
-        left = row.revision is not None
-    if row.label is not None and (row.seeded or not row.ai_label_shown):
-        left = row.undo_until is not None and row.undone_at >= row.undo_until
-    mine = task.status == "open" and task.leased_by == reviewer
-    return Undone(row, task if mine else None, left)
-
-
 def locked(session: Session, task_id: UUID) -> ReviewTask:
     """The task, held against every other decision and undo until the end of the transaction."""
     statement = select(ReviewTask).where(ReviewTask.id == task_id).with_for_update()
@@ -188,7 +141,8 @@ def locked(session: Session, task_id: UUID) -> ReviewTask:
     return task
 
 
-def _by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
+def by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
+    """The reviewer's own decision with this key."""
     return select(ReviewDecision).where(
         ReviewDecision.reviewer == reviewer, ReviewDecision.idempotency_key == key
     )
@@ -283,44 +237,3 @@ def _finish(session: Session, task: ReviewTask, row: ReviewDecision, seconds: fl
             traceparent=task.traceparent,
             not_before=row.undo_until or row.decided_at,
         )
-
-
-def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: datetime) -> bool:
-    """Opens the task again in the decision's round; whether its event has left (or may have)."""
-    if row.action == "skip":
-        task.skipped_by = [name for name in task.skipped_by if name != row.reviewer]
-        return False
-    key = str(row.idempotency_key)
-    task.answers = [answer for answer in task.answers if answer["key"] != key]
-    task.status = "open"
-    task.round = row.round
-    task.decided_at = None
-    if row.revision is None:
-        return False
-    if row.seeded or outbox.withdraw(session, reviewed(task, row, None), now):
-        task.revision -= 1
-        row.revision = None
-        return False
-    return True
-
-
-def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
-    """Whether the task has moved on, so that this decision is no longer the one that stands."""
-    if row.action == "skip":
-        return False
-    if row.action == "flag":
-        return task.status != "flagged" or task.decided_at != row.decided_at
-    if row.revision is not None:
-        return task.status != "decided" or task.revision != row.revision
-    if task.status != "open" or task.answers[-1]["key"] != str(row.idempotency_key):
-        return True
-    # Who settles a dispute has seen the answers from the claim on.
-    return task.round == "adjudication" and task.lease_token != row.lease_token
-
-
-def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:
-    return (
-        task.leased_by not in (None, reviewer)
-        and task.lease_expires_at is not None
-        and task.lease_expires_at > now
-    )

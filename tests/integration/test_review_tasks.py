@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui import decisions, tasks
-from services.review_ui.decisions import Decided, Refused, StaleLease, Undone, Verdict
+from services.review_ui import decisions, taken_back, tasks
+from services.review_ui.decisions import Decided, Refused, StaleLease, Verdict
+from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
 from shared.events import ItemReviewed
 from shared.outbox import publish_due
@@ -80,7 +81,7 @@ class Desk:
 
     def undo(self, reviewer: str, key: UUID) -> Undone:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return decisions.undo(
+            return taken_back.undo(
                 session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS
             )
 
@@ -542,7 +543,7 @@ def test_an_undo_that_meets_the_relay_ends_one_way_or_the_other(desk: Desk) -> N
 
     def undo(item_id: str) -> Undone:
         with Session(desk.engine, expire_on_commit=False) as session, session.begin():
-            return decisions.undo(
+            return taken_back.undo(
                 session, "ada", keys[item_id], now=early(), lease_seconds=LEASE_SECONDS
             )
 
