@@ -307,6 +307,59 @@ class ApiToken(Base):
     last_used_at: Mapped[datetime | None] = mapped_column(comment="to the minute")
 
 
+class Webhook(Base):
+    """Where another program wants to hear of events. `secret` signs, so it is kept as it is."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str]
+    workflow: Mapped[str | None] = mapped_column(comment="null: all")
+    types: Mapped[list[Any]] = mapped_column(comment="of events, by name")
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None] = mapped_column(comment="signs too, until previous_until")
+    previous_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    disabled_reason: Mapped[str | None]
+
+
+class WebhookDelivery(Base):
+    """One event on its way to one webhook. `next_attempt_at`: null once delivered or given up."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "event_id"),
+        Index(
+            "webhook_delivery_waiting",
+            "webhook_id",
+            "next_attempt_at",
+            postgresql_where=text("next_attempt_at IS NOT NULL"),
+        ),
+        Index(
+            "webhook_delivery_failed",
+            "webhook_id",
+            "id",
+            postgresql_where=text("failed_at IS NOT NULL"),
+        ),
+        Index("webhook_delivery_event", "event_id"),
+    )
+
+    id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    event_id: Mapped[UUID]
+    type: Mapped[str]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary, comment="null once delivered")
+    not_before: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    next_attempt_at: Mapped[datetime | None]
+    last_attempt_at: Mapped[datetime | None]
+    last_status: Mapped[int | None] = mapped_column(comment="of HTTP")
+    last_error: Mapped[str | None]
+    delivered_at: Mapped[datetime | None]
+    failed_at: Mapped[datetime | None] = mapped_column(comment="no further attempt by itself")
+
+
 class LedgerBlock(Base):
     """A committed batch of events: the root of its Merkle tree, chained to the block before."""
 
