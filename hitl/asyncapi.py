@@ -15,6 +15,7 @@ from shared.events import (
     PUBLISHED,
     Event,
     ItemAccepted,
+    ItemExplained,
     ItemFailed,
     ItemReviewed,
     ItemReviewRequested,
@@ -39,6 +40,10 @@ READERS: dict[type[Event], str] = {
     ItemAccepted: f"The machine's final decision. Read it from `{accepted_queue('<workflow>')}`.",
     ItemReviewRequested: f"Read by the review UI from `{review_queue('<workflow>')}`.",
     ItemReviewed: f"A person's final decision. Read it from `{accepted_queue('<workflow>')}`.",
+    ItemExplained: (
+        f"Which words speak for the model's label. Read by the review UI from "
+        f"`{review_queue('<workflow>')}`; best effort, and never of blind items."
+    ),
     ItemFailed: f"A message was dead-lettered. Read by the logger from `{LOG_QUEUE}`.",
 }
 

@@ -212,11 +212,46 @@ class ItemFailed(Event):
         return derive_id(self.type, self.workflow, self.item_id, self.queue, self.reason)
 
 
+class WordWeight(Fact):
+    """One word of the item's text: `text[start:end]`, counted in Unicode code points."""
+
+    start: int = Field(ge=0)
+    end: int = Field(gt=0)
+    weight: float = Field(
+        allow_inf_nan=False,
+        description="the label's log-odds with the word less those without it: above 0 it speaks "
+        "for the label, below 0 against it",
+    )
+
+
+class ItemExplained(Event):
+    """Which words speak for the model's label, and which against. Only of items that a person
+    decides with the AI's label before them; best effort. No text: places in it."""
+
+    type: ClassVar[str] = "item.explained"
+    explained_item_id: ItemId
+    label: Label
+    model_version: str
+    method: Literal["occlusion"] = Field(
+        "occlusion", description="the text is scored again without each word in turn"
+    )
+    words: tuple[WordWeight, ...] = Field(description="in reading order, every word of the text")
+
+    @property
+    def item_id(self) -> str:
+        return self.explained_item_id
+
+    @property
+    def event_id(self) -> UUID:
+        return derive_id(self.type, self.workflow, self.item_id, self.model_version, self.label)
+
+
 PUBLISHED: tuple[type[Event], ...] = (
     ItemScored,
     ItemAccepted,
     ItemReviewRequested,
     ItemReviewed,
+    ItemExplained,
     ItemFailed,
 )
 REGISTRY: dict[tuple[str, int], type[Event]] = {

@@ -71,6 +71,11 @@ ROUTES = Counter(
     "Routes taken, by the reason that decided.",
     ["workflow", "route", "reason"],
 )
+HIGHLIGHTS = Counter(
+    "hitl_highlights_total",
+    "Items for people whose words were weighed (explained), or were not, and why.",
+    ["workflow", "outcome"],
+)
 ACCEPTED_ERROR_UPPER_BOUND = Gauge(
     "hitl_accepted_error_upper_bound",
     "Certified upper bound of the error rate among accepted items.",

@@ -63,6 +63,7 @@ class Settings(BaseModel):
 
     model_threads: int = Field(1, gt=0, description="of torch; more processes beat more threads")
     token_budget: int | None = Field(None, gt=0, description="tokens a batch; unset: by device")
+    highlights: bool = Field(True, description="inference weighs the words of what people decide")
     log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
     lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")
     undo_seconds: float = Field(5.0, ge=0, description="a human decision leaves after so long")

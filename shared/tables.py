@@ -256,6 +256,20 @@ class KnownItem(Base):
     added_at: Mapped[datetime]
 
 
+class Highlight(Base):
+    """Which words of an item speak for the model's label, and which against: the cache of
+    `item.explained`. It may come before its task, and no text is in it."""
+
+    __tablename__ = "highlight"
+
+    workflow: Mapped[str] = mapped_column(primary_key=True)
+    item_id: Mapped[str] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(comment="for which words are weighed")
+    model_version: Mapped[str]
+    words: Mapped[list[Any]] = mapped_column(comment="start, end, weight; in code points")
+    explained_at: Mapped[datetime]
+
+
 class Outbox(Base):
     """Events that must leave with the commit; the relay publishes them and marks the confirmed."""
 

@@ -3,6 +3,7 @@
 One table, pure data; `shared.broker` declares it on every connection, so that a broker that
 came back empty is whole again. Safety sits in the queue arguments (quorum, at-least-once dead
 letters, reject-publish); tunables such as lengths and limits belong in a broker policy.
+Only `hitl.<workflow>.highlights` is best effort: bounded, the oldest dropped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ ROUTER_QUEUE = "hitl.router"
 LOG_QUEUE = "hitl.log"
 POLICY_STREAM = "hitl.policy"
 POLICY_STREAM_BYTES = 100_000_000
+HIGHLIGHTS_WAITING = 10_000  # requests a workflow; then the oldest is dropped
+HIGHLIGHTS_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ def review_queue(workflow: str) -> str:
     return f"hitl.{workflow}.review"
 
 
+def highlights_queue(workflow: str) -> str:
+    return f"hitl.{workflow}.highlights"
+
+
 def accepted_queue(workflow: str) -> str:
     return f"hitl.{workflow}.accepted"
 
@@ -86,10 +93,13 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
             Binding(inference_queue(workflow), ITEMS, workflow),
             Binding(LOG_QUEUE, ITEMS, workflow),
             Binding(review_queue(workflow), EVENTS, f"item.review_requested.{workflow}"),
+            Binding(review_queue(workflow), EVENTS, f"item.explained.{workflow}"),
+            Binding(highlights_queue(workflow), EVENTS, f"item.review_requested.{workflow}"),
             Binding(accepted_queue(workflow), EVENTS, f"item.accepted.{workflow}"),
             Binding(accepted_queue(workflow), EVENTS, f"item.reviewed.{workflow}"),
         ]
     queues = [Queue(UNROUTABLE, _SAFE)]
+    queues += [Queue(highlights_queue(workflow), _BEST_EFFORT) for workflow in workflows]
     for name in consumed:
         queues += [
             Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}),
@@ -110,6 +120,14 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
 
 
 _SAFE: Mapping[str, object] = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+# What nobody decides by: a full queue drops its oldest and refuses nothing, so that it can never
+# hold up the router, whose messages go to it as well.
+_BEST_EFFORT: Mapping[str, object] = {
+    "x-queue-type": "quorum",
+    "x-overflow": "drop-head",
+    "x-max-length": HIGHLIGHTS_WAITING,
+    "x-message-ttl": HIGHLIGHTS_DAY_MS,
+}
 
 
 def _dead_letter_to(queue: str) -> dict[str, object]:

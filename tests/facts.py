@@ -8,6 +8,7 @@ from shared.events import (
     Event,
     Item,
     ItemAccepted,
+    ItemExplained,
     ItemFailed,
     ItemReviewed,
     ItemReviewRequested,
@@ -17,6 +18,7 @@ from shared.events import (
     RouteReason,
     Routing,
     Sampling,
+    WordWeight,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -122,4 +124,15 @@ FAILED = ItemFailed(
     text='{"id": "order-18", "text": 5}',
     attempts=4,
 )
-EXAMPLES: tuple[Event, ...] = (SCORED, ACCEPTED, REVIEW_REQUESTED, REVIEWED, FAILED)
+EXPLAINED = ItemExplained(
+    workflow="sentiment",
+    occurred_at=LATER,
+    explained_item_id="order-17/é",
+    label="positive",
+    model_version="embedded@0123456789ab",
+    words=(
+        WordWeight(start=0, end=2, weight=0.015625),
+        WordWeight(start=4, end=14, weight=-1.25),
+    ),
+)
+EXAMPLES: tuple[Event, ...] = (SCORED, ACCEPTED, REVIEW_REQUESTED, REVIEWED, EXPLAINED, FAILED)

@@ -13,6 +13,7 @@ from shared.events import (
     Event,
     ItemAccepted,
     ItemEvent,
+    ItemExplained,
     ItemFailed,
     ItemReviewed,
     ItemReviewRequested,
@@ -103,9 +104,10 @@ def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
 
 def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
     """What one event says; None for `item.submitted`: no status says that nothing has happened yet,
-    and every later event brings the text again."""
+    and every later event brings the text again. None also for `item.explained`: it moves nothing.
+    """
     match event:
-        case ItemSubmitted():
+        case ItemSubmitted() | ItemExplained():
             return None
         case ItemFailed():
             return ItemFacts(

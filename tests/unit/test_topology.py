@@ -15,6 +15,7 @@ from shared.topology import (
     Topology,
     accepted_queue,
     dead_letter_queue,
+    highlights_queue,
     inference_queue,
     retry_queue,
     review_queue,
@@ -66,13 +67,34 @@ def test_an_item_of_no_known_workflow_is_kept_and_logged(drawn: Topology, key: s
         ("item.scored", ROUTER_QUEUE),
         ("item.accepted", accepted_queue("topics")),
         ("item.reviewed", accepted_queue("topics")),
-        ("item.review_requested", review_queue("topics")),
+        ("item.explained", review_queue("topics")),
     ],
 )
 def test_an_event_reaches_its_reader_and_the_log_and_nobody_else(
     drawn: Topology, kind: str, queue: str
 ) -> None:
     assert reached(drawn, EVENTS, f"{kind}.topics") == {queue, LOG_QUEUE}
+
+
+def test_a_request_for_review_also_reaches_who_weighs_its_words(drawn: Topology) -> None:
+    assert reached(drawn, EVENTS, "item.review_requested.topics") == {
+        review_queue("topics"),
+        highlights_queue("topics"),
+        LOG_QUEUE,
+    }
+
+
+def test_what_is_best_effort_drops_its_oldest_and_refuses_nothing(drawn: Topology) -> None:
+    # Given the queue of word highlights, which gets the router's messages, too
+    best_effort = arguments(drawn, highlights_queue("topics"))
+    # I expect it to be bounded in length and time, and never to refuse a publish
+    assert best_effort["x-overflow"] == "drop-head"
+    assert best_effort["x-max-length"] == 10_000
+    assert best_effort["x-message-ttl"] == 86_400_000
+    # and nothing to be kept of what it drops
+    assert "x-dead-letter-exchange" not in best_effort
+    names = {queue.name for queue in drawn.queues}
+    assert not any(name.startswith(f"{highlights_queue('topics')}.") for name in names)
 
 
 def test_a_failure_reaches_the_log(drawn: Topology) -> None:
@@ -82,7 +104,8 @@ def test_a_failure_reaches_the_log(drawn: Topology) -> None:
 def test_every_queue_is_replicated_and_refuses_rather_than_drops(drawn: Topology) -> None:
     for queue in drawn.queues:
         assert queue.arguments["x-queue-type"] == "quorum"
-        assert queue.arguments["x-overflow"] == "reject-publish"
+        if not queue.name.endswith(".highlights"):  # best effort
+            assert queue.arguments["x-overflow"] == "reject-publish"
         assert "x-max-priority" not in queue.arguments  # RabbitMQ refuses it on a quorum queue
 
 
@@ -92,7 +115,7 @@ def test_every_dead_letter_arrives_somewhere(drawn: Topology) -> None:
     for queue in drawn.queues:
         target = queue.arguments.get("x-dead-letter-routing-key")
         if target is None:
-            assert queue.name.endswith(".dlq") or queue.name == UNROUTABLE
+            assert queue.name.endswith((".dlq", ".highlights")) or queue.name == UNROUTABLE
             continue
         assert target in names
         assert queue.arguments["x-dead-letter-exchange"] == ""
@@ -127,6 +150,7 @@ def test_the_names_are_those_of_the_contract(drawn: Topology) -> None:
         "hitl.sentiment.inference",
         "hitl.router",
         "hitl.sentiment.review",
+        "hitl.sentiment.highlights",
         "hitl.sentiment.accepted",
         "hitl.log",
         "hitl.unroutable",
