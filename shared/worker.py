@@ -126,6 +126,10 @@ class Worker:
         finally:
             self._broker.close()
 
+    def busy(self) -> bool:
+        """Whether it holds any delivery; a snapshot from any thread."""
+        return self._consumer.unsettled() > 0
+
     def _drain(self) -> None:
         """Takes nothing new, finishes what is here, waits for the confirms. What is left when the
         time is up goes back to its queue when the connection closes."""

@@ -1,15 +1,18 @@
-"""Starts the inference worker: models loaded, then items scored until told to stop."""
+"""Starts the inference worker: models loaded, then items scored until told to stop; beside it, what
+words speak for a label."""
 
 import os
 import sys
+from contextlib import nullcontext
 
 from services.inference.classifier import Classifier, load
 from services.inference.handler import InferenceHandler, Served
+from services.inference.highlighter import Highlighter
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
 from shared.settings import Settings
-from shared.topology import inference_queue, topology
+from shared.topology import highlights_queue, inference_queue, topology
 from shared.worker import Worker
 from shared.workflows import configured_workflows
 
@@ -35,16 +38,26 @@ def main() -> None:
             inference_queue(name): Served(name, models[workflow.model, workflow.labels])
             for name, workflow in workflows.items()
         }
-        Worker(
+        shape = topology(tuple(workflows), settings.retry_delays_seconds)
+        worker = Worker(
             service="inference",
             settings=settings,
-            topology=topology(tuple(workflows), settings.retry_delays_seconds),
+            topology=shape,
             lifecycle=lifecycle,
             queues=tuple(served),
             handler=InferenceHandler(served, max_body_bytes=settings.max_body_bytes, clock=utc_now),
             prefetch=settings.inference_prefetch,
             max_batch=max(1, settings.inference_prefetch // BATCH_SHARE),
-        ).run()
+        )
+        highlighter = Highlighter(
+            settings=settings,
+            topology=shape,
+            served={highlights_queue(each.workflow): each for each in served.values()},
+            busy=lambda: worker.busy() or lifecycle.stopping.is_set(),
+            clock=utc_now,
+        )
+        with highlighter.beside() if settings.highlights else nullcontext():
+            worker.run()
 
 
 if __name__ == "__main__":

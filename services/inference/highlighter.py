@@ -1,0 +1,159 @@
+"""When are the words of an item weighed, without its scoring ever noticing?
+
+A thread of the inference process on a connection of its own. It shares the model, has the lowest
+priority, and rests while items are being scored. Best effort: nothing is retried, nothing is set
+aside, and whatever goes wrong with one text leaves it without highlights.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+
+import torch
+
+from services.inference.batcher import plan
+from services.inference.handler import Scorer, Served
+from services.inference.highlights import weights, without, words
+from shared.broker import Broker, Settled
+from shared.clock import Clock
+from shared.consumer import Consumer
+from shared.envelope import decode, encode
+from shared.events import ItemExplained, ItemReviewRequested, WordWeight
+from shared.messages import Delivery, Outgoing
+from shared.metrics import HIGHLIGHTS
+from shared.settings import Settings
+from shared.topology import Topology
+from shared.tracing import trace_of
+
+logger = logging.getLogger(__name__)
+
+NICE = 19
+PREFETCH = 4
+PORTION_CHARACTERS = 2_000  # the texts of one call of the model: it takes about 30 ms
+_POLL_SECONDS = 0.05
+
+
+class _Stopped(Exception):
+    """There is no time left for this item: it goes back to its queue."""
+
+
+class Highlighter:
+    """Says of items that go to people which words speak for the AI's label and which against."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        topology: Topology,
+        served: Mapping[str, Served],
+        busy: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        """`served` is by queue; while `busy` says so, nothing is weighed."""
+        self._served = served
+        self._busy = busy
+        self._clock = clock
+        self._delivery_limit = settings.delivery_limit
+        self._stopping = threading.Event()
+        self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
+        self._broker = Broker(
+            settings.amqp_url.get_secret_value(),
+            name="highlights",
+            topology=topology,
+            consumer=Consumer(
+                tuple(served), prefetch=PREFETCH, take=self._inbox.put, slow_start=False
+            ),
+        )
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Works on a thread of its own for the length of the block."""
+        thread = threading.Thread(target=self._run, name="highlights", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            thread.join(5.0)
+
+    def _run(self) -> None:
+        # On Linux a priority belongs to a thread, whatever the call is named (setpriority(2)).
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        torch.set_num_threads(1)
+        self._broker.start()
+        try:
+            while not self._stopping.is_set():
+                try:
+                    arrived = self._inbox.get(timeout=_POLL_SECONDS)
+                except Empty:
+                    continue
+                for delivery in arrived:
+                    if delivery.generation == self._broker.generation:
+                        self._broker.settle([Settled(delivery, self._outputs(delivery))])
+        except _Stopped:
+            pass
+        finally:
+            self._broker.close()
+
+    def _outputs(self, delivery: Delivery) -> Sequence[Outgoing]:
+        workflow = self._served[delivery.queue].workflow
+        try:
+            outcome, explained = self._explain(delivery)
+        except _Stopped:
+            raise
+        except Exception:
+            logger.exception("the words of an item could not be weighed")
+            outcome, explained = "failed", None
+        HIGHLIGHTS.labels(workflow, outcome).inc()
+        if explained is None:
+            return ()
+        return (encode(explained, source="inference", traceparent=trace_of(delivery)),)
+
+    def _explain(self, delivery: Delivery) -> tuple[str, ItemExplained | None]:
+        """What became of the request, and the event, if any."""
+        if delivery.count("x-delivery-count") >= self._delivery_limit:
+            return "given_up", None  # it may be what ends this process
+        event = decode(delivery, ItemReviewRequested)
+        model = self._served[delivery.queue].classifier
+        prediction = event.prediction
+        if event.routing.blind:
+            return "blind", None
+        if prediction.model_version != model.model_version or prediction.label not in model.labels:
+            return "other_model", None  # what this one thinks explains nothing of the other's label
+        found = words(event.item.text)
+        if not found:
+            return ("too_long" if found is None else "no_words"), None
+        text = event.item.text
+        variants = [text, *(without(text, word) for word in found)]
+        whole, *lacking = self._probabilities(model, variants, prediction.label)
+        return "explained", ItemExplained(
+            workflow=event.workflow,
+            occurred_at=self._clock(),
+            explained_item_id=event.item_id,
+            label=prediction.label,
+            model_version=model.model_version,
+            words=tuple(
+                WordWeight(start=start, end=end, weight=weight)
+                for (start, end), weight in zip(found, weights(whole, lacking), strict=True)
+            ),
+        )
+
+    def _probabilities(self, model: Scorer, texts: Sequence[str], label: str) -> list[float]:
+        """The label's probability for each text, in small portions; items to score go before."""
+        column = model.labels.index(label)
+        found = [0.0] * len(texts)
+        for portion in plan([len(text) for text in texts], PORTION_CHARACTERS):
+            self._rest()
+            for at, score in zip(portion, model.classify([texts[i] for i in portion]), strict=True):
+                found[at] = score.distribution[column]
+        return found
+
+    def _rest(self) -> None:
+        while self._busy():
+            if self._stopping.wait(_POLL_SECONDS):
+                break
+        if self._stopping.is_set():
+            raise _Stopped
