@@ -162,6 +162,15 @@ class ReviewTask(Base):
             ),
         ),
         Index(
+            "review_task_label",
+            "workflow",
+            text("(prediction ->> 'label')"),
+            *_URGENCY[1:],
+            postgresql_where=text(
+                "status = 'open' AND round <> 'adjudication' AND seeded_for IS NULL AND NOT blind"
+            ),
+        ),
+        Index(
             "review_task_seeded",
             "seeded_for",
             "workflow",
@@ -181,7 +190,7 @@ class ReviewTask(Base):
     status: Mapped[str] = mapped_column(server_default="open")
     queue: Mapped[str]
     priority: Mapped[int]
-    uncertainty: Mapped[float] = mapped_column(comment="1 - confidence")
+    uncertainty: Mapped[float] = mapped_column(comment="1 - confidence; random where blind")
     due_at: Mapped[datetime] = mapped_column(comment="'infinity' where nothing is due")
     blind: Mapped[bool]
     item: Mapped[Json]
@@ -218,6 +227,7 @@ class ReviewDecision(Base):
         Index("review_decision_task", "task_id"),
         Index("review_decision_reviewer", "reviewer", "decided_at"),
         Index("review_decision_newest", "decided_at", "id"),
+        Index("review_decision_batch", "batch", postgresql_where=text("batch IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -240,6 +250,7 @@ class ReviewDecision(Base):
     seeded: Mapped[bool] = mapped_column(
         server_default=text("false"), comment="about a known item; never published"
     )
+    batch: Mapped[UUID | None] = mapped_column(comment="accepted unread, with others of this batch")
 
 
 class KnownItem(Base):

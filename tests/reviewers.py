@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui import decisions, seeded, taken_back, tasks
 from services.review_ui.decisions import Action, Decided, StaleLease, Verdict
+from services.review_ui.filters import EVERYTHING, TaskFilter
 from services.review_ui.reopen import reopen
 from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
@@ -43,7 +44,9 @@ class ReviewRoom:
         flow = Workflow(name="sentiment", labels=LABELS, review=self.review)
         return {"sentiment": flow}
 
-    def claim(self, reviewer: str, count: int = 1) -> list[ReviewTask]:
+    def claim(
+        self, reviewer: str, count: int = 1, wanted: TaskFilter = EVERYTHING
+    ) -> list[ReviewTask]:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
             claimed = tasks.claim(
                 session,
@@ -52,6 +55,7 @@ class ReviewRoom:
                 count=count,
                 now=self.clock(),
                 lease_seconds=LEASE_SECONDS,
+                wanted=wanted,
                 lead=reviewer in self.leads,
             )
             return seeded.mix_in(

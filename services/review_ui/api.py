@@ -6,12 +6,15 @@ from fastapi import APIRouter, Depends, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
 from services.review_ui import (
+    api_batches,
     api_decisions,
     api_export,
+    api_highlights,
     api_items,
     api_leads,
     api_session,
     api_tasks,
+    api_webhooks,
 )
 from services.review_ui.access import authorize
 from services.review_ui.desk import Desk
@@ -34,6 +37,16 @@ def routes(desk: Desk) -> APIRouter:
         # The first two only tell the OpenAPI document what `authorize` looks at.
         dependencies=[Security(_TOKEN), Security(_SESSION), Depends(authorize(desk))],
     )
-    for question in (api_session, api_tasks, api_decisions, api_leads, api_items, api_export):
+    for question in (
+        api_session,
+        api_tasks,
+        api_highlights,
+        api_batches,
+        api_decisions,
+        api_leads,
+        api_items,
+        api_export,
+        api_webhooks,
+    ):
         api.include_router(question.routes(desk))
     return api

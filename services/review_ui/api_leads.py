@@ -7,13 +7,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from services.review_ui import quality
+from services.review_ui import quality, tasks
 from services.review_ui.access import Here
 from services.review_ui.desk import Desk
 from services.review_ui.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.reopen import reopen
-from services.review_ui.schemas import ErrorAnswer, ShortText
+from services.review_ui.schemas import ErrorAnswer, Limit, ShortText
 from services.review_ui.views import TaskView
+from shared.tables import ReviewTask
 
 
 class Quality(BaseModel):
@@ -23,6 +24,25 @@ class Quality(BaseModel):
     accuracy: list[Accuracy] = Field(description="each reviewer on known items")
     second_reviews: SecondReviews
     with_ai: WithAi = Field(description="first answers like the AI's label: in sight of it, blind")
+
+
+class Flag(BaseModel):
+    """A flagged item, and why it is one."""
+
+    task_id: UUID
+    workflow: str
+    item_id: str
+    text: str
+    reason: str | None
+    note: str | None
+
+
+class Disputes(BaseModel):
+    """What waits for leads, and is in nobody's hands."""
+
+    disputed: int = Field(description="two answers that differ, or taken up and left; not yours")
+    flagged: int
+    flags: list[Flag] = Field(description="the first of those flagged, the most urgent first")
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -46,6 +66,28 @@ def routes(desk: Desk) -> APIRouter:
             )
             return desk.view(task, account.name)
 
+    @api.get("/disputes", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def disputes(
+        account: Here,
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        limit: Limit = 50,
+    ) -> Disputes:
+        """What people disagree about, and what they flagged, with their reasons. To work on them,
+        claim with `only`, or take one up with `/tasks/{task_id}/reopen`."""
+        with desk.transaction() as session:
+            counts, flagged = tasks.for_leads(
+                session,
+                account.name,
+                workflows=desk.chosen(workflow),
+                now=desk.clock(),
+                limit=limit,
+            )
+            return Disputes(
+                disputed=counts["disputed"],
+                flagged=counts["flagged"],
+                flags=[_flag(task) for task in flagged],
+            )
+
     @api.get("/quality", tags=["statistics"], responses={404: {"model": ErrorAnswer}})
     def measured(
         account: Here,
@@ -64,3 +106,15 @@ def routes(desk: Desk) -> APIRouter:
             )
 
     return api
+
+
+def _flag(task: ReviewTask) -> Flag:
+    why = task.answers[-1] if task.answers else {}
+    return Flag(
+        task_id=task.id,
+        workflow=task.workflow,
+        item_id=task.item_id,
+        text=task.item["text"],
+        reason=why.get("reason"),
+        note=why.get("note"),
+    )

@@ -38,28 +38,37 @@ def routes(desk: Desk) -> APIRouter:
 
     @api.post("/tasks/claim", tags=["tasks"])
     def claim(given: Claim, account: Here) -> Claimed:
-        """Leases the next tasks to you: by due time, priority, uncertainty, age."""
+        """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
+        among filtered ones: they would stand out."""
         now = desk.clock()
+        lead = account.role != "reviewer"
+        if given.only is not None and not lead:
+            raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
+        wanted = given.filter(given.only)
         with desk.transaction() as session:
             claimed = tasks.claim(
                 session,
                 account.name,
                 workflows=desk.chosen(given.workflow),
-                queue=given.queue,
+                wanted=wanted,
                 count=given.count,
                 now=now,
                 lease_seconds=desk.lease_seconds,
-                lead=account.role != "reviewer",
+                lead=lead,
             )
-            given_out = seeded.mix_in(
-                session,
-                account.name,
-                claimed,
-                desk.workflows,
-                now=now,
-                lease_seconds=desk.lease_seconds,
+            given_out = (
+                claimed
+                if wanted.narrows
+                else seeded.mix_in(
+                    session,
+                    account.name,
+                    claimed,
+                    desk.workflows,
+                    now=now,
+                    lease_seconds=desk.lease_seconds,
+                )
             )
-            return Claimed(tasks=[desk.view(task, account.name) for task in given_out])
+            return Claimed(tasks=desk.views(session, given_out, account.name))
 
     @api.post("/tasks/heartbeat", tags=["tasks"])
     def heartbeat(given: Leases, account: Here) -> Extended:
@@ -105,9 +114,7 @@ def routes(desk: Desk) -> APIRouter:
                 now=desk.clock(),
                 page=Page(limit, cursor),
             )
-            return TaskList(
-                tasks=[desk.view(task, account.name) for task in found], next_cursor=following
-            )
+            return TaskList(tasks=desk.views(session, found, account.name), next_cursor=following)
 
     @api.get("/tasks/next", tags=["tasks"])
     def upcoming(
@@ -126,8 +133,9 @@ def routes(desk: Desk) -> APIRouter:
                 queue=queue,
                 now=desk.clock(),
                 limit=limit,
+                lead=account.role != "reviewer",
             )
-            return Upcoming(tasks=[desk.view(task, account.name) for task in found])
+            return Upcoming(tasks=desk.views(session, found, account.name))
 
     @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
     def task(task_id: UUID, account: Here) -> TaskView:
@@ -136,7 +144,7 @@ def routes(desk: Desk) -> APIRouter:
             found = tasks.get(session, task_id)
             if found is None:
                 raise ApiError(404, "no_such_task", "There is no such task.")
-            return desk.view(found, account.name)
+            return desk.views(session, [found], account.name)[0]
 
     @api.post(
         "/tasks/{task_id}/decision",

@@ -19,7 +19,7 @@ from services.review_ui.api import routes
 from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Refused
 from services.review_ui.desk import Desk, Respond
-from services.review_ui.lists import BadCursor
+from services.review_ui.lists import BadCursor, TooLong
 from services.review_ui.security import Guard, problem
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
@@ -32,7 +32,15 @@ from shared.workflows import Workflow
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
 _MISSING = ("no_such_task", "no_such_decision")
-_CONFLICTS = ("key_reused", "decided_since", "did_not_count", "in_hand", "still_open")
+_CONFLICTS = (
+    "key_reused",
+    "batch_full",
+    "decided_since",
+    "did_not_count",
+    "undo_over",
+    "in_hand",
+    "still_open",
+)
 
 
 def make_desk(
@@ -59,6 +67,7 @@ def make_desk(
         lease_seconds=settings.lease_seconds,
         undo_seconds=settings.undo_seconds,
         max_body_bytes=settings.max_body_bytes,
+        webhook_private=settings.webhook_private,
     )
 
 
@@ -120,6 +129,12 @@ def _error_answers(app: FastAPI) -> None:
     @app.exception_handler(BadCursor)
     def lost(_request: Request, error: BadCursor) -> Response:
         return problem(422, "bad_cursor", str(error))
+
+    @app.exception_handler(TooLong)
+    def too_long(_request: Request, error: TooLong) -> Response:
+        return problem(
+            422, "too_much_to_search", "This took too long; narrow the search or its period."
+        )
 
     @app.exception_handler(RequestValidationError)
     def invalid(_request: Request, error: RequestValidationError) -> Response:

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from services.review_ui import webhooks
 from services.review_ui.outcome import reviewed
 from services.review_ui.rounds import Answer, Check, Final, after, drawn, round_of
 from services.review_ui.views import labels_of, settles
@@ -25,6 +26,8 @@ from shared.workflows import ReviewRules
 
 Action = Literal["accept", "correct", "skip", "flag"]
 SOURCE = "review-ui"
+NOBODY = ""
+"""Holds a task between two rounds."""
 
 
 class Refused(HitlError):
@@ -37,7 +40,8 @@ class Refused(HitlError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the reviewer asks for. `seconds`: how long they had the item on screen, where known."""
+    """What the reviewer asks for. `seconds`: how long they had the item on screen, where known;
+    `batch`: accepted unread, with others."""
 
     key: UUID
     task_id: UUID
@@ -47,6 +51,7 @@ class Verdict:
     reason: str | None = None
     note: str | None = None
     seconds: float | None = None
+    batch: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ def decide(
         undo_until=now + window,
         round=task.round,
         seeded=task.seeded_for is not None,
+        batch=verdict.batch,
     )
     session.add(row)
     if not holds:
@@ -200,6 +206,15 @@ def _apply(
         else:
             task.round = outcome
     task.leased_by = task.leased_at = task.lease_expires_at = None
+    if blindly(row) and task.status == "open":
+        # Nobody gets it for the next round before its answer can no longer be undone: a refused
+        # undo would tell that there is a next round, so that the answer was not the AI's.
+        task.leased_by, task.lease_expires_at = NOBODY, row.undo_until
+
+
+def blindly(row: ReviewDecision) -> bool:
+    """Whether the reviewer gave the label without having seen the AI's."""
+    return row.label is not None and not row.ai_label_shown
 
 
 def _answer(row: ReviewDecision) -> dict[str, object]:
@@ -230,10 +245,8 @@ def _finish(session: Session, task: ReviewTask, row: ReviewDecision, seconds: fl
     task.revision += 1
     row.revision = task.revision
     if task.seeded_for is None:
+        event, not_before = reviewed(task, row, seconds), row.undo_until or row.decided_at
         outbox.append(
-            session,
-            reviewed(task, row, seconds),
-            source=SOURCE,
-            traceparent=task.traceparent,
-            not_before=row.undo_until or row.decided_at,
+            session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
         )
+        webhooks.enqueue(session, event, not_before)

@@ -1,6 +1,7 @@
 """How does a request for review become a task?
 
-One statement per batch, then the deliveries are done: no message ever waits for a person.
+One statement per batch, then the deliveries are done: no message ever waits for a person. Beside
+the requests come the words that speak for and against the AI's labels, before or after their task.
 """
 
 import json
@@ -10,11 +11,13 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from services.review_ui import highlights
+from services.review_ui.rounds import chance
 from shared.clock import Clock
 from shared.database import database_errors
 from shared.envelope import decode
 from shared.errors import Permanent
-from shared.events import ItemReviewRequested, derive_id
+from shared.events import Event, ItemExplained, ItemReviewRequested, derive_id
 from shared.messages import Delivery
 from shared.metrics import ITEM_AGE
 from shared.tracing import trace_id, trace_of
@@ -52,38 +55,47 @@ class Intake:
         self._clock = clock
 
     def handle(self, batch: Sequence[Delivery]) -> list[Result]:
-        """One task per readable request; nothing to publish.
+        """One task per readable request, and the words that were weighed; nothing to publish.
 
         Raises:
             Overloaded: the database is away.
         """
         results: list[Result] = [()] * len(batch)
         rows: list[dict[str, object]] = []
+        weighed: list[dict[str, object]] = []
         for index, delivery in enumerate(batch):
             try:
-                rows.append(self._row(delivery))
+                event: Event = decode(delivery, ItemReviewRequested, ItemExplained)
             except Permanent as error:
                 results[index] = error
-        if rows:
+            else:
+                if isinstance(event, ItemReviewRequested):
+                    rows.append(self._row(event, delivery))
+                elif isinstance(event, ItemExplained):
+                    weighed.append(highlights.row(event))
+        if rows or weighed:
             try:
-                self._insert(rows)
+                self._insert(rows, weighed)
             except DBAPIError as error:
                 if len(batch) > 1:
                     raise  # the worker splits the batch until the refused row is alone
                 results[0] = Permanent("rejected_by_database", str(error.orig).strip()[:500])
         return results
 
-    def _insert(self, rows: list[dict[str, object]]) -> None:
+    def _insert(self, rows: list[dict[str, object]], weighed: list[dict[str, object]]) -> None:
+        made: set[str] = set()
         with database_errors(), self._engine.begin() as connection:
-            made = set(connection.execute(_INSERT, {"rows": json.dumps(rows)}).scalars())
+            if rows:
+                made |= set(connection.execute(_INSERT, {"rows": json.dumps(rows)}).scalars())
+            if weighed:
+                connection.execute(highlights.STORE, {"rows": json.dumps(weighed)})
         for row in rows:
             logger.debug(
                 "task created" if row["item_id"] in made else "task not needed",
                 extra={"item_id": row["item_id"], "trace_id": trace_id(str(row["traceparent"]))},
             )
 
-    def _row(self, delivery: Delivery) -> dict[str, object]:
-        event = decode(delivery, ItemReviewRequested)
+    def _row(self, event: ItemReviewRequested, delivery: Delivery) -> dict[str, object]:
         now = self._clock()
         ITEM_AGE.labels("review").observe(max(0.0, (now - event.item.received_at).total_seconds()))
         routing = event.routing
@@ -93,7 +105,10 @@ class Intake:
             "item_id": event.item_id,
             "queue": routing.queue,
             "priority": routing.priority,
-            "uncertainty": 1.0 - event.prediction.confidence,
+            # The order of blind tasks must not tell how sure the AI is of them.
+            "uncertainty": chance("blind order", event.workflow, event.item_id)
+            if routing.blind
+            else 1.0 - event.prediction.confidence,
             "due_at": routing.due_at.isoformat() if routing.due_at else "infinity",
             "blind": routing.blind,
             "item": event.item.model_dump(mode="json"),

@@ -8,7 +8,8 @@ found by what the AI thinks of it.
 import base64
 import binascii
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
@@ -125,7 +126,6 @@ def items(
     Raises:
         BadCursor, TooLong: see there.
     """
-    session.execute(text(f"SET LOCAL statement_timeout = {int(SEARCH_SECONDS * 1_000)}"))
     hidden = hidden_from(account)
     statement = with_task(select(ItemRow, hidden.label("hidden"))).where(
         ItemRow.workflow.in_(wanted.workflows), wanted.received.holds(ItemRow.received_at)
@@ -155,16 +155,28 @@ def items(
         then = _EVER if at is None else literal(at)
         statement = statement.where(place < tuple_(then, literal(workflow), literal(item_id)))
     statement = statement.order_by(received.desc(), ItemRow.workflow.desc(), ItemRow.id.desc())
-    try:
+    with searching(session):
         found = [(row, here) for row, here in session.execute(statement.limit(page.limit))]
-    except DBAPIError as error:
-        if sqlstate(error) == _QUERY_CANCELED:
-            raise TooLong(f"given up after {SEARCH_SECONDS:.0f} s") from None
-        raise
     if len(found) < page.limit:
         return found, None
     end = found[-1][0]
     return found, _write(end.received_at, end.workflow, end.id)
+
+
+@contextmanager
+def searching(session: Session) -> Iterator[None]:
+    """What searches in the block is given up after `SEARCH_SECONDS`.
+
+    Raises:
+        TooLong: it was.
+    """
+    session.execute(text(f"SET LOCAL statement_timeout = {int(SEARCH_SECONDS * 1_000)}"))
+    try:
+        yield
+    except DBAPIError as error:
+        if sqlstate(error) == _QUERY_CANCELED:
+            raise TooLong(f"given up after {SEARCH_SECONDS:.0f} s") from None
+        raise
 
 
 def tasks(

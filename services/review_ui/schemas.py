@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from services.review_ui.accounts import MAX_PASSWORD_CHARACTERS, Role
 from services.review_ui.decisions import Action
+from services.review_ui.filters import Only, TaskFilter
 from services.review_ui.items import ItemSummary
 from services.review_ui.lists import MAX_PAGE, Moment
 from services.review_ui.submit import MAX_ITEMS
@@ -65,10 +66,31 @@ class Me(BaseModel):
     undo_seconds: float
 
 
-class Claim(Asked):
-    count: int = Field(ge=1, le=MAX_CLAIM, default=1)
+class Wanted(Asked):
+    """A filter by label, confidence or text leaves blind tasks out: what it found, and what not,
+    would tell what the AI thinks."""
+
     workflow: ShortText | None = Field(default=None, description="unset: all")
     queue: ShortText | None = Field(default=None, description="unset: all")
+    label: ShortText | None = Field(default=None, description="the AI's")
+    min_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    max_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    q: ShortText | None = Field(default=None, description="part of the text or the id")
+
+    def filter(self, only: Only | None = None) -> TaskFilter:
+        return TaskFilter(
+            queue=self.queue,
+            label=self.label,
+            min_confidence=self.min_confidence,
+            max_confidence=self.max_confidence,
+            search=self.q,
+            only=only,
+        )
+
+
+class Claim(Wanted):
+    count: int = Field(ge=1, le=MAX_CLAIM, default=1)
+    only: Only | None = Field(default=None, description="for leads: of what waits for them")
 
 
 class Claimed(BaseModel):

@@ -10,9 +10,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from services.review_ui.decisions import Refused, by_key, locked
+from services.review_ui import webhooks
+from services.review_ui.decisions import NOBODY, Refused, blindly, by_key, locked
 from services.review_ui.outcome import reviewed
 from shared import outbox
+from shared.events import ItemReviewed
 from shared.tables import ReviewDecision, ReviewTask
 
 
@@ -20,8 +22,7 @@ from shared.tables import ReviewDecision, ReviewTask
 class Undone:
     """`task` is leased to the reviewer again, or None where somebody else has it by now.
     `published`: the decision had left already, so the next one goes out as a new revision. Of a
-    blind or known item it only says that the time to undo was over: whether anything left would
-    tell what the AI thinks, or that it is a known one."""
+    known item it only says that the time to undo was over: that nothing left would tell it."""
 
     row: ReviewDecision
     task: ReviewTask | None
@@ -37,7 +38,8 @@ def undo(
     is reopened and its next decision is a new revision. The same undo again changes nothing.
 
     Raises:
-        Refused: `no_such_decision`, `did_not_count` or `decided_since`.
+        Refused: `no_such_decision`, `did_not_count`, `undo_over` (of a blind item, whose next
+            round begins then: a refusal must not tell that there is one) or `decided_since`.
     """
     row = session.scalar(by_key(reviewer, key))
     if row is None:
@@ -47,6 +49,8 @@ def undo(
     if not row.effective:
         raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
     if row.undone_at is None:
+        if blindly(row) and (row.undo_until is None or now >= row.undo_until):
+            raise Refused("undo_over", "A blind item's label cannot be taken back any more.")
         if _superseded(task, row):
             raise Refused("decided_since", "This item has been decided again since.")
         left = _revert(session, task, row, now)
@@ -57,7 +61,7 @@ def undo(
             task.lease_expires_at = now + timedelta(seconds=lease_seconds)
     else:
         left = row.revision is not None
-    if row.label is not None and (row.seeded or not row.ai_label_shown):
+    if row.label is not None and row.seeded:
         left = row.undo_until is not None and row.undone_at >= row.undo_until
     mine = task.status == "open" and task.leased_by == reviewer
     return Undone(row, task if mine else None, left)
@@ -75,10 +79,17 @@ def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: dateti
     task.decided_at = None
     if row.revision is None:
         return False
-    if row.seeded or outbox.withdraw(session, reviewed(task, row, None), now):
+    if row.seeded or _withdrawn(session, reviewed(task, row, None), now):
         task.revision -= 1
         row.revision = None
         return False
+    return True
+
+
+def _withdrawn(session: Session, event: ItemReviewed, now: datetime) -> bool:
+    if not outbox.withdraw(session, event, now):
+        return False
+    webhooks.withdraw(session, event)
     return True
 
 
@@ -98,7 +109,7 @@ def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
 
 def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:
     return (
-        task.leased_by not in (None, reviewer)
+        task.leased_by not in (None, NOBODY, reviewer)
         and task.lease_expires_at is not None
         and task.lease_expires_at > now
     )

@@ -13,6 +13,7 @@ Nobody is given a task again that they have answered or flagged.
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -20,6 +21,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
+from services.review_ui.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
+from services.review_ui.lists import searching
 from shared.tables import ReviewTask
 
 MAX_CLAIM = 50
@@ -33,19 +36,18 @@ class Lease:
     token: int
 
 
-# Each workflow's head is read from a partial index, `review_task_next` or `review_task_leads`,
-# whatever the backlog; the LATERAL keeps that so for several workflows. MATERIALIZED: a subquery
-# that locks must run once; inside `WHERE id IN (…)` a plan may run it for every row and claim too
-# many.
+# Each workflow's head is read from a partial index (`review_task_next`, `review_task_leads`; with a
+# label `review_task_label`), whatever the backlog; the LATERAL keeps that so for several workflows.
+# MATERIALIZED: a subquery that locks must run once; inside `WHERE id IN (…)` a plan may run it for
+# every row and claim too many.
 _CLAIM = """
     WITH next AS MATERIALIZED (
         SELECT head.id
         FROM unnest(CAST(:workflows AS text[])) AS wanted(name)
         CROSS JOIN LATERAL (
             SELECT * FROM review_task
-            WHERE workflow = wanted.name AND {pool} AND seeded_for IS NULL
+            WHERE workflow = wanted.name AND {pool} AND seeded_for IS NULL AND {matches}
               AND (leased_by IS NULL OR lease_expires_at <= :now)
-              AND (CAST(:queue AS text) IS NULL OR queue = :queue)
               AND (:skipped_too OR NOT skipped_by @> CAST(:me AS jsonb))
               AND NOT answers @> CAST(:answered AS jsonb)
             ORDER BY due_at, priority DESC, uncertainty DESC, created_at
@@ -61,8 +63,26 @@ _CLAIM = """
     FROM next WHERE review_task.id = next.id
     RETURNING review_task.id
     """
-_FOR_ALL = text(_CLAIM.format(pool="status = 'open' AND round <> 'adjudication'"))
-_FOR_LEADS = text(_CLAIM.format(pool="status <> 'decided' AND round = 'adjudication'"))
+FOR_ALL = "status = 'open' AND round <> 'adjudication'"
+FOR_LEADS = "status <> 'decided' AND round = 'adjudication'"
+_WAITS = f"""workflow = ANY(:workflows) AND {FOR_LEADS} AND seeded_for IS NULL
+      AND (leased_by IS NULL OR lease_expires_at <= :now)"""
+# What a lead flagged or answered does not come to them by itself, but they may take it up.
+_COUNT_FOR_LEADS = text(
+    f"""
+    SELECT count(*) FILTER (
+               WHERE NOT {LAST_IS_A_FLAG} AND NOT answers @> CAST(:answered AS jsonb)
+           ) AS disputed,
+           count(*) FILTER (WHERE {LAST_IS_A_FLAG}) AS flagged
+    FROM review_task WHERE {_WAITS}
+    """  # noqa: S608 - put together from constants
+)
+_FLAGGED = text(
+    f"""
+    SELECT id FROM review_task WHERE {_WAITS} AND {LAST_IS_A_FLAG}
+    ORDER BY due_at, priority DESC, uncertainty DESC, created_at LIMIT :limit
+    """  # noqa: S608 - put together from constants
+)
 
 
 def claim(
@@ -73,30 +93,40 @@ def claim(
     count: int,
     now: datetime,
     lease_seconds: float,
-    queue: str | None = None,
+    wanted: TaskFilter = EVERYTHING,
     lead: bool = False,
 ) -> list[ReviewTask]:
     """The next tasks, most urgent first, leased to `reviewer`; empty when nothing is left.
 
-    Order: due time, priority, uncertainty, age. What this reviewer skipped comes back only when
-    nothing else is left. A lead gets what waits for leads first: disputes and flagged tasks.
+    Order: due time, priority, uncertainty (of blind tasks a random number), age. What this reviewer
+    skipped comes back only when nothing else is left. A lead gets what waits for leads first:
+    disputes and flagged tasks.
+
+    Raises:
+        TooLong: a search through the texts took too long.
     """
-    wanted = {
+    matches, values = wanted.where()
+    given = {
         "reviewer": reviewer,
         "me": json.dumps([reviewer]),
         "answered": json.dumps([{"reviewer": reviewer}]),
         "now": now,
         "until": now + timedelta(seconds=lease_seconds),
         "workflows": list(workflows),
-        "queue": queue,
+        **values,
     }
+    pools = [FOR_LEADS, FOR_ALL] if lead else [FOR_ALL]
+    if wanted.only is not None:
+        pools.remove(FOR_ALL)
     claimed: list[UUID] = []
     for skipped_too in (False, True):
-        for pool in (_FOR_LEADS, _FOR_ALL) if lead else (_FOR_ALL,):
+        for pool in pools:
             missing = min(count, MAX_CLAIM) - len(claimed)
             if missing:
-                given = {**wanted, "skipped_too": skipped_too, "count": missing}
-                claimed += session.scalars(pool, given).all()
+                statement = text(_CLAIM.format(pool=pool, matches=matches))
+                asked = {**given, "skipped_too": skipped_too, "count": missing}
+                with searching(session) if wanted.search else nullcontext():
+                    claimed += session.scalars(statement, asked).all()
         if claimed:
             break
     return list(
@@ -152,6 +182,7 @@ def upcoming(
     now: datetime,
     limit: int,
     queue: str | None = None,
+    lead: bool = False,
 ) -> list[ReviewTask]:
     """The tasks that this reviewer would get next, in order, without claiming them."""
     statement = (
@@ -169,7 +200,27 @@ def upcoming(
     )
     if queue is not None:
         statement = statement.where(ReviewTask.queue == queue)
+    if not lead:
+        # A blind item that waits again tells that the first answer was not the AI's.
+        statement = statement.where(~(ReviewTask.blind & (ReviewTask.round != "first")))
     return list(session.scalars(statement))
+
+
+def for_leads(
+    session: Session, lead: str, *, workflows: Sequence[str], now: datetime, limit: int
+) -> tuple[dict[Only, int], list[ReviewTask]]:
+    """What waits for leads: how many of each, and the flagged ones in the order of claims."""
+    given = {
+        "workflows": list(workflows),
+        "now": now,
+        "answered": json.dumps([{"reviewer": lead}]),
+        "limit": limit,
+    }
+    row = session.execute(_COUNT_FOR_LEADS, given).one()
+    counts: dict[Only, int] = {"disputed": row.disputed, "flagged": row.flagged}
+    flagged = session.scalars(_FLAGGED, given).all()
+    rows = session.scalars(select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*_URGENCY))
+    return counts, list(rows)
 
 
 def get(session: Session, task_id: UUID) -> ReviewTask | None:

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
+from services.review_ui.highlights import Piece, pieces
 from shared.events import Item, Prediction, Round, RouteReason, Routing
-from shared.tables import ReviewTask
+from shared.tables import Highlight, ReviewTask
 
 BLIND_REASON = RouteReason(
     code="blind", text="A random check: please decide without the AI's suggestion."
@@ -51,6 +52,9 @@ class TaskView(BaseModel):
     labels: list[str]
     blind: bool
     suggestion: Suggestion | None
+    highlights: list[Piece] | None = Field(
+        description="the text in pieces; null: blind, not weighed yet, or never (a long text)"
+    )
     truncated: bool = Field(description="the model did not read the whole text")
     reasons: list[RouteReason]
     queue: str | None
@@ -76,12 +80,34 @@ def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
     return [*configured, *sorted(set(prediction.distribution) - set(configured))]
 
 
+def blind_for(task: ReviewTask, reader: str | None) -> bool:
+    """Whether the reader must see nothing of what the AI thinks."""
+    return task.blind and not settles(task, reader)
+
+
+def highlighted(
+    task: ReviewTask, weighed: Highlight | None, reader: str | None = None
+) -> list[Piece] | None:
+    """The words that speak for the label that the reader sees, and against it; None: not known, or
+    not for the reader. A known item has none: the words would be those of another text."""
+    if weighed is None or task.seeded_for is not None or blind_for(task, reader):
+        return None
+    opinion = task.prediction
+    if (weighed.label, weighed.model_version) != (opinion["label"], opinion["model_version"]):
+        return None
+    return pieces(task.item["text"], weighed.words)
+
+
 def view(
-    task: ReviewTask, labels: Mapping[str, Sequence[str]], reader: str | None = None
+    task: ReviewTask,
+    labels: Mapping[str, Sequence[str]],
+    reader: str | None = None,
+    weighed: Highlight | None = None,
 ) -> TaskView:
     """`task` for the reader of this name; `labels` are the configured ones by workflow."""
     settling = settles(task, reader)
-    blind = task.blind and not settling
+    blind = blind_for(task, reader)
+    held = reader is None or task.leased_by == reader
     item = Item.model_validate(task.item)
     prediction = Prediction.model_validate(task.prediction)
     routing = Routing.model_validate(task.routing)
@@ -102,6 +128,7 @@ def view(
         labels=labels_of(labels.get(task.workflow, ()), prediction),
         blind=blind,
         suggestion=None if blind else suggestion,
+        highlights=highlighted(task, weighed, reader),
         truncated=prediction.truncated,
         reasons=[BLIND_REASON] if blind else list(routing.reasons),
         queue=None if blind else task.queue,
@@ -109,8 +136,9 @@ def view(
         due_at=None if blind else routing.due_at,
         status=_blind_status(task, reader) if blind else task.status,
         revision=0 if blind else task.revision,
-        lease_token=task.lease_token,
-        lease_expires_at=task.lease_expires_at,
+        # Who once had a blind item must not see that it goes to somebody else as well.
+        lease_token=0 if blind and not held else task.lease_token,
+        lease_expires_at=None if blind and not held else task.lease_expires_at,
         answers=[EarlierAnswer.model_validate(each) for each in task.answers] if settling else [],
     )
 

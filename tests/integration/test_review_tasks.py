@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui import decisions, taken_back, tasks
 from services.review_ui.decisions import Decided, Refused, StaleLease, Verdict
+from services.review_ui.filters import TaskFilter
 from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
 from shared.events import ItemReviewed
@@ -47,7 +48,7 @@ class Desk:
                 count=count,
                 now=self.clock(),
                 lease_seconds=LEASE_SECONDS,
-                queue=filters.get("queue"),
+                wanted=TaskFilter(queue=filters.get("queue")),
             )
 
     def decide(

@@ -7,12 +7,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import quality
+from services.review_ui import quality, tasks
 from services.review_ui.decisions import Decided, Refused
 from services.review_ui.rounds import drawn
 from shared.lifecycle import Lifecycle
 from shared.workflows import ReviewRules
-from tests.reviewers import ReviewRoom, lease_of
+from tests.reviewers import UNDO_SECONDS, ReviewRoom, lease_of
 from tests.reviewing import START, TurnedClock, make_test_desk, requested, serving, take_in
 
 EVERYTHING = ReviewRules(second_review_share=1.0)
@@ -134,6 +134,7 @@ def test_a_blind_answer_unlike_the_ais_is_checked_blind(engine: Engine) -> None:
     assert refused.value.code == "blind"
     # and where they differ, a lead who sees everything, and may accept
     people.decide("bob", task, "positive")
+    people.clock.turn(UNDO_SECONDS)
     (disputed,) = people.claim("lea")
     assert people.seen(disputed, "bob").suggestion is None
     settling = people.seen(disputed, "lea")
@@ -147,21 +148,33 @@ def test_a_blind_answer_unlike_the_ais_is_checked_blind(engine: Engine) -> None:
 
 @pytest.mark.parametrize("mine", ["positive", "negative"])
 def test_nothing_tells_the_first_reviewer_whether_the_ai_agreed(engine: Engine, mine: str) -> None:
-    # Given my answer to an audit item, like the AI's or unlike it
+    # Given my answer to an audit item, like the AI's or unlike it, so that somebody else is asked
     people = room(engine, NOTHING)
     take_in(engine, requested("i1", blind=True, label="positive"))
     key = people.answer("ada", mine)
-    # If I look again, claim again, and take it back late
-    seen = people.seen(people.task("i1"), "ada")
+    # I expect nobody to get it as long as I can take it back, and then to get it back myself
+    assert people.claim("bob") == []
+    undone = people.undo("ada", key)
+    assert undone.task is not None
+    assert not undone.published
+    people.decide("ada", undone.task, mine, key=(key := uuid4()))
+    # If I look again late, or take it back late, when somebody else may have it
     people.clock.turn(60)
     people.publish()
-    undone = people.undo("ada", key)
+    assert (people.claim("bob") == []) is (mine == "positive")
+    seen = people.seen(people.task("i1"), "ada")
+    with pytest.raises(Refused) as refused:
+        people.undo("ada", key)
     # I expect the same either way
     assert (seen.status, seen.revision, seen.suggestion) == ("decided", 0, None)
-    assert undone.published
-    assert undone.task is not None
-    again = people.seen(undone.task, "ada")
-    assert (again.status, again.revision, again.suggestion) == ("open", 0, None)
+    assert (seen.lease_token, seen.lease_expires_at) == (0, None)
+    assert refused.value.code == "undo_over"
+    # and, for whoever looks at what comes next, the item not to be there a second time
+    with Session(engine) as session:
+        coming = tasks.upcoming(
+            session, "cy", workflow="sentiment", now=people.clock() + timedelta(hours=1), limit=9
+        )
+    assert coming == []
 
 
 def test_a_blind_item_like_the_ais_is_not_asked_twice_and_the_check_can_be_switched_off(
@@ -338,6 +351,7 @@ def test_agreement_counts_what_was_drawn_and_not_what_was_checked_for_differing(
     people.review = NOTHING
     take_in(engine, requested("audit", blind=True, label="positive"))
     people.answer("ada", "negative")
+    people.clock.turn(UNDO_SECONDS)
     people.answer("bob", "positive")
     with Session(engine) as session:
         agreed = quality.agreement(session, "sentiment", START)
