@@ -24,6 +24,7 @@ from services.review_ui.submit import Publish
 from shared.envelope import encode
 from shared.errors import Overloaded
 from shared.events import (
+    Event,
     Item,
     ItemReviewRequested,
     Prediction,
@@ -105,8 +106,8 @@ def requested(
     )
 
 
-def delivered(event: ItemReviewRequested) -> Delivery:
-    """The request as the review queue brings it."""
+def delivered(event: Event) -> Delivery:
+    """The event as the review queue brings it."""
     message = encode(event, source="router", traceparent=TRACEPARENT)
     return Delivery(
         queue=f"hitl.{event.workflow}.review",
@@ -167,6 +168,8 @@ def make_test_desk(
     lifecycle: Lifecycle,
     workflows: Mapping[str, Workflow] | None = None,
     publish: Publish | None = None,
+    *,
+    webhook_private: bool = False,
 ) -> Desk:
     """A desk with a quick password hasher and the default times; without `publish` no broker."""
     served = workflows or {"sentiment": SENTIMENT}
@@ -183,6 +186,7 @@ def make_test_desk(
         lease_seconds=300,
         undo_seconds=5,
         max_body_bytes=100_000,
+        webhook_private=webhook_private,
     )
 
 

@@ -1,13 +1,13 @@
 """What do all requests of the review service share?"""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import accounts, tokens
+from services.review_ui import accounts, highlights, tokens
 from services.review_ui.accounts import Account, Accounts
 from services.review_ui.api_errors import ApiError
 from services.review_ui.sessions import LoginThrottle, Sessions
@@ -40,6 +40,7 @@ class Desk:
     lease_seconds: float
     undo_seconds: float
     max_body_bytes: int
+    webhook_private: bool = False
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:
@@ -91,6 +92,15 @@ class Desk:
     def view(self, task: ReviewTask, reader: str) -> TaskView:
         """The task as the reader of this name may see it."""
         return view(task, self.labels, reader)
+
+    def views(self, session: Session, tasks: Sequence[ReviewTask], reader: str) -> list[TaskView]:
+        """The tasks as the reader of this name may see them, with the words that speak for the
+        AI's labels."""
+        weighed = highlights.find(session, tasks)
+        return [
+            view(task, self.labels, reader, weighed.get((task.workflow, task.item_id)))
+            for task in tasks
+        ]
 
     def session_ok(self, cookie: str | None, thorough: bool) -> bool:
         """For the guard: is this cookie good? `thorough` also asks the database."""
