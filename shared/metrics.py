@@ -95,6 +95,17 @@ OUTBOX_OLDEST_UNPUBLISHED = Gauge(
     "How long the oldest due event has waited to be published; 0 when none is due.",
 )
 
+# Webhooks.
+WEBHOOK_DELIVERIES = Counter(
+    "hitl_webhook_deliveries_total",
+    "Attempts to deliver to a webhook: delivered, retried later, failed for good.",
+    ["outcome"],
+)
+WEBHOOK_OLDEST_UNDELIVERED = Gauge(
+    "hitl_webhook_oldest_undelivered_seconds",
+    "How long the oldest due delivery to an active webhook has waited; 0 when none is due.",
+)
+
 # The record.
 LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", ["table"])
 

@@ -67,6 +67,14 @@ class Settings(BaseModel):
     log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
     lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")
     undo_seconds: float = Field(5.0, ge=0, description="a human decision leaves after so long")
+    webhook_retry_seconds: Seconds = Field(
+        (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="before each further attempt of a webhook",
+    )
+    webhook_timeout_seconds: float = Field(15.0, gt=0, le=30, description="for its answer")
+    webhook_private: bool = Field(
+        False, description="webhooks may go to loopback and private addresses"
+    )
     session_hours: float = Field(12.0, gt=0, description="a login is good for so long")
     session_secret: SecretStr = Field(SecretStr(""), description="signs the session cookies")
     panel_salt: SecretStr = Field(SecretStr(""), description="draws the audit panel")

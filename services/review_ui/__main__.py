@@ -7,6 +7,7 @@ from services.review_ui.app import make_app, make_desk
 from services.review_ui.intake import Intake
 from services.review_ui.relay import Relay
 from services.review_ui.server import Parts, listen, run_until_stopped
+from services.review_ui.webhooks_sender import make_sender
 from shared.broker import Broker
 from shared.clock import utc_now
 from shared.database import connect, readiness
@@ -17,8 +18,6 @@ from shared.topology import review_queue, topology
 from shared.worker import Worker
 from shared.workflows import configured_workflows
 
-CONNECTIONS = 16  # requests run on up to 40 threads; more wait for their turn
-
 
 def main() -> bool:
     keys = ("amqp_url", "database_url", "session_secret")
@@ -26,20 +25,22 @@ def main() -> bool:
     flows = configured_workflows(settings)
     shape = topology(tuple(flows), settings.retry_delays_seconds)
     database_url = settings.database_url.get_secret_value()
-    engine = connect(database_url, pool_size=CONNECTIONS, application="hitl-review")
+    # Requests run on up to 40 threads: those that find no connection wait for their turn.
+    engine = connect(database_url, pool_size=16, application="hitl-review")
     bound = listen(settings.http_host, settings.review_port)
     with service("review-ui", port=None, settings=settings) as lifecycle:
         lifecycle.add_check("postgres", readiness(engine))
         broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape)
         desk = make_desk(settings, flows, engine, utc_now,
                          lambda path: respond(lifecycle, path), broker.publish)  # fmt: skip
-        worker = Worker(service="review-ui", settings=settings, topology=shape,
-                        lifecycle=lifecycle, queues=[review_queue(name) for name in flows],
-                        handler=Intake(engine, utc_now), prefetch=settings.prefetch,
-                        max_batch=500)  # fmt: skip
+        worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
+                        queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
+                        handler=Intake(engine, utc_now), max_batch=500)  # fmt: skip
         relay = Relay(engine, broker, utc_now)
         lifecycle.add_check("relay", relay.problem)
-        parts = Parts(make_app(desk), bound, intake=worker.run, relay=relay.run)
+        webhooks = make_sender(settings, engine, utc_now)
+        lifecycle.add_check("webhooks", webhooks.problem)
+        parts = Parts(make_app(desk), bound, worker.run, relay.run, webhooks.run)
         return run_until_stopped(parts, lifecycle, broker, settings.shutdown_seconds)
 
 

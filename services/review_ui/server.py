@@ -39,12 +39,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What runs side by side. `intake` ends with the lifecycle, `relay` with the event given."""
+    """What runs side by side. `intake` and `webhooks` end with the lifecycle, `relay` with the
+    event given."""
 
     app: ASGIApp
     bound: socket.socket
     intake: Callable[[], None]
     relay: Callable[[threading.Event], None]
+    webhooks: Callable[[threading.Event], None]
 
 
 def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, seconds: float) -> bool:
@@ -64,6 +66,9 @@ def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, second
     threads = {
         "web": threading.Thread(target=web.run, args=([parts.bound],), name="web", daemon=True),
         "intake": threading.Thread(target=parts.intake, name="intake", daemon=True),
+        "webhooks": threading.Thread(
+            target=parts.webhooks, args=(lifecycle.stopping,), name="webhooks", daemon=True
+        ),
         "relay": threading.Thread(
             target=parts.relay, args=(relay_stopping,), name="relay", daemon=True
         ),
@@ -81,6 +86,7 @@ def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, second
     web.should_exit = True
     threads["web"].join(REQUEST_SECONDS + 2)
     threads["intake"].join(seconds * 0.5)
+    threads["webhooks"].join(seconds * 0.1)
     relay_stopping.set()
     threads["relay"].join(seconds * 0.3)
     broker.close()

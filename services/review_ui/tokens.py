@@ -20,7 +20,9 @@ from services.review_ui.accounts import Account, Role
 from shared.errors import HitlError
 from shared.tables import ApiToken
 
-Scope = Literal["items:write", "items:read", "tasks:read", "tasks:write", "stats:read", "export"]
+Scope = Literal[
+    "items:write", "items:read", "tasks:read", "tasks:write", "stats:read", "export", "webhooks"
+]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 BEGINNING = "hitl_"  # for secret scanners, and for people who find one
 _SHOWN_CHARACTERS = len(BEGINNING) + 6
