@@ -1,4 +1,5 @@
 // How does a task look on the card? Everything of an item is text, never markup.
+import { Highlights } from "./highlights.js";
 import { make, percent, seconds, shortText, span } from "./show.js";
 import { fill } from "./words.js";
 
@@ -13,6 +14,7 @@ export class Card {
     this.workflows = workflows;
     this.task = undefined;
     this.shownAt = 0;
+    this.highlights = new Highlights(at, words);
     setInterval(() => this.showLease(), 1_000);
   }
 
@@ -47,7 +49,7 @@ export class Card {
   #fill(task) {
     this.at("item").textContent = `#${shortText(task.item_id, 40)}`;
     this.at("item").title = task.item_id;
-    this.at("text").textContent = task.text;
+    this.highlights.draw(task);
     this.at("text").scrollTop = 0;
     this.at("suggest").replaceChildren(...this.#suggestion(task));
     this.at("badges").replaceChildren(...this.#badges(task));

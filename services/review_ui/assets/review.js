@@ -127,6 +127,10 @@ class Screen {
       case "undo":
         this.undo();
         break;
+      case "highlights":
+        if (task && !task.suggestion) this.toast(this.words.blind_label);
+        else this.say(this.card.highlights.toggle() ? this.words.highlights_on : this.words.highlights_off);
+        break;
       case "help":
         this.at("help-dialog").showModal();
         break;
