@@ -40,9 +40,9 @@ def routes(desk: Desk) -> APIRouter:
         since: When = None,
         until: When = None,
     ) -> StreamingResponse:
-        """All rows as a stream, CSV or JSON Lines (no Parquet). In CSV a text that a spreadsheet
-        would take for a formula has an apostrophe in front; JSON Lines are exact. `corrections` are
-        the decisions that changed the AI's label, with the text: what to train on."""
+        """All rows as a stream: CSV, JSON Lines or Parquet. In CSV a text that a spreadsheet would
+        take for a formula has an apostrophe in front; the others are exact. `corrections` are the
+        decisions that changed the AI's label, with the text: what to train on."""
         wanted = Export(what, desk.chosen(workflow), since, until)
         if not places.acquire(blocking=False):
             raise ApiError(

@@ -6,17 +6,22 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 from uuid import uuid4
 
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
 from services.review_ui.api_export import AT_ONCE
+from services.review_ui.export import What, csv_cell
 from shared.lifecycle import Lifecycle
 from tests.programs import code_of, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in
 
 ROWS = 200_000
+SOAK_ROWS = 1_000_000
 MAY_GROW_BYTES = 50_000_000
 
 
@@ -33,7 +38,7 @@ def resident_bytes() -> int:
     return pages * 4_096
 
 
-def many_items(engine: Engine) -> None:
+def many_items(engine: Engine, rows: int = ROWS) -> None:
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -41,28 +46,40 @@ def many_items(engine: Engine) -> None:
                 " updated_at, received_at, ai_label, final_label, confidence)"
                 " SELECT 'sentiment', 'i' || n, repeat('a film ', 30), '{}', 'AI_ACCEPTED', 20,"
                 " now(), now(), now(), 'positive', 'positive', 0.9"
-                f" FROM generate_series(1, {ROWS}) n"
+                f" FROM generate_series(1, {rows}) n"
             )
         )
 
 
-def test_two_hundred_thousand_rows_leave_in_flat_memory(engine: Engine, served: Served) -> None:
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_two_hundred_thousand_rows_leave_in_flat_memory(
+    engine: Engine, served: Served, form: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     # Given many items, and a first export that has loaded what exports need
-    many_items(engine)
-    with program(served, "export") as reader:
+    rows = SOAK_ROWS if request.config.getoption("--soak") else ROWS
+    many_items(engine, rows)
+    wanted = {"format": form}
+    with program(served, "export") as reader, (tmp_path / "export").open("wb") as file:
         later = {"since": "2100-01-01T00:00:00Z"}
-        assert reader.get("/export/items", params=later).status_code == 200
+        assert reader.get("/export/items", params=wanted | later).status_code == 200
         gc.collect()
         before = highest = resident_bytes()
         lines = 0
         # If I read them all
-        with reader.stream("GET", "/export/items") as answer:
+        with reader.stream("GET", "/export/items", params=wanted, timeout=300) as answer:
             assert answer.status_code == 200
             for chunk in answer.iter_bytes():
                 lines += chunk.count(b"\n")
+                file.write(chunk)
                 highest = max(highest, resident_bytes())
     # I expect each once, and server and reader together to have grown by little.
-    assert lines == ROWS
+    if form == "parquet":
+        stored = pq.ParquetFile(tmp_path / "export")
+        lines = stored.metadata.num_rows
+        assert stored.metadata.num_row_groups > 1
+        ids = pq.read_table(tmp_path / "export", columns=["id"])["id"]
+        assert len(ids.unique()) == rows
+    assert lines == rows
     assert highest - before < MAY_GROW_BYTES
 
 
@@ -117,7 +134,51 @@ def test_decisions_and_corrections_leave_as_csv_and_as_json_lines(
         assert row["text"] == "'" + hostile
         # A period leaves out what lies outside.
         assert reader.get("/export/decisions?until=2024-05-01T00:00:00Z").text == ""
-        assert reader.get("/export/decisions?format=parquet").status_code == 422
+        assert reader.get("/export/decisions?format=xlsx").status_code == 422
+
+
+def test_parquet_has_the_rows_of_the_csv_with_types(engine: Engine, served: Served) -> None:
+    # Given decisions and items with texts that a spreadsheet would run, objects and nothing at all
+    texts = ["=1+1", "ein Film ✓", "two\nlines"]
+    take_in(
+        engine,
+        *[requested(f"i{n}", text=text, metadata={"n": n}) for n, text in enumerate(texts)],
+    )
+    decide(
+        served,
+        "ada",
+        {"item": "i0", "action": "correct", "label": "negative", "note": "@SUM(A1)"},
+        {"item": "i1", "action": "accept"},
+        {"item": "i2", "action": "skip"},
+    )
+    many_items(engine, 3)
+    with program(served, "export") as reader:
+        for what in get_args(What):
+            # If I read both
+            answer = reader.get(f"/export/{what}?format=parquet")
+            assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+            assert f'filename="{what}.parquet"' in answer.headers["content-disposition"]
+            table = pq.read_table(io.BytesIO(answer.content))
+            lines = reader.get(f"/export/{what}?format=csv").text
+            header, *rows = csv.reader(io.StringIO(lines, newline=""))
+            # I expect the same columns and rows, written as CSV writes them,
+            assert table.column_names == header
+            found = [[csv_cell(cell) for cell in row.values()] for row in table.to_pylist()]
+            assert found == rows
+            assert len(rows) == {"decisions": 3, "corrections": 1, "items": 3}[what]
+        # with times, numbers and truths as such, texts exact and objects as JSON,
+        kinds = {field.name: str(field.type) for field in table.schema}
+        assert kinds["received_at"] == "timestamp[us, tz=UTC]"
+        assert (kinds["confidence"], kinds["metadata"]) == ("double", "string")
+        content = reader.get("/export/corrections?format=parquet").content
+        frame = pd.read_parquet(io.BytesIO(content))
+        assert frame["text"].tolist() == ["=1+1"]
+        assert json.loads(frame["metadata"][0]) == {"n": 0}
+        assert frame["decided_at"][0].tzinfo is not None
+        # and where there is nothing, a file with the columns and no row.
+        content = reader.get("/export/items?format=parquet&since=2100-01-01T00:00:00Z").content
+        nothing = pq.read_table(io.BytesIO(content))
+        assert (nothing.num_rows, nothing.schema) == (0, table.schema)
 
 
 def test_what_is_blind_and_undecided_leaves_without_the_ai(engine: Engine, served: Served) -> None:
