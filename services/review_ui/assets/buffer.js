@@ -6,12 +6,17 @@ const AHEAD = 8;
 const REFILL_BELOW = 4;
 const IDLE_MS = 15 * 60_000; // after this long without a key the leases may run out
 const LOOK_AGAIN_MS = 3_000;
+// Who waits for work sees it soon: looking again at once, then less and less often until a key is
+// pressed. A claim of an empty queue costs the server a look at the head of an index.
+const FIRST_LOOK_MS = 500;
+const LOOK_LESS = 1.2;
+const REFUSED_MS = 30_000;
 
 export class Buffer {
   /** changed(): the first task may be another one; trouble(error or null);
-   *  blocked(): whether to wait with claiming. */
-  constructor(leaseSeconds, filter, { changed, trouble, blocked }) {
-    this.on = { changed, trouble, blocked };
+   *  blocked(): whether to wait with claiming; refused(error): it makes no sense to the server. */
+  constructor(leaseSeconds, filter, { changed, trouble, blocked, refused }) {
+    this.on = { changed, trouble, blocked, refused };
     this.tasks = [];
     this.filter = filter;
     this.leaseMs = leaseSeconds * 1_000;
@@ -19,6 +24,8 @@ export class Buffer {
     this.claiming = false;
     this.activeAt = Date.now();
     this.again = null;
+    this.pause = FIRST_LOOK_MS;
+    this.starts = 0;
     setInterval(() => this.extend(), Math.min(leaseSeconds / 3, 60) * 1_000);
     addEventListener("pagehide", () => this.release());
     addEventListener("pageshow", (event) => event.persisted && this.restart());
@@ -34,6 +41,7 @@ export class Buffer {
   active() {
     const idle = Date.now() - this.activeAt;
     this.activeAt = Date.now();
+    this.pause = FIRST_LOOK_MS;
     if (idle > IDLE_MS) this.extend();
   }
 
@@ -61,11 +69,19 @@ export class Buffer {
     }
     this.claiming = true;
     const asked = performance.now();
+    const start = this.starts;
+    let pause = (this.pause = Math.min(this.pause * LOOK_LESS, LOOK_AGAIN_MS));
     try {
       const wanted = { count: AHEAD - this.tasks.length, ...this.filter };
       const { tasks } = await call("POST", "/tasks/claim", wanted);
+      if (start !== this.starts) {
+        this.#giveBack(tasks); // found with a filter that is no longer chosen
+        pause = 0;
+      } else if (tasks.length > 0) {
+        this.pause = FIRST_LOOK_MS;
+      }
       const was = this.current;
-      for (const task of tasks) {
+      for (const task of start === this.starts ? tasks : []) {
         // By this clock: the server's may go differently.
         task.heldUntil = asked + this.leaseMs;
         const at = this.tasks.findIndex((each) => each.id === task.id);
@@ -74,14 +90,21 @@ export class Buffer {
       }
       this.on.trouble(null);
       const wasLoading = this.loading;
-      this.loading = false;
+      this.loading = start !== this.starts;
       if (this.current !== was || wasLoading) this.on.changed();
     } catch (error) {
-      this.on.trouble(error);
+      if (error.temporary) {
+        this.on.trouble(error);
+      } else if (start === this.starts) {
+        pause = REFUSED_MS;
+        this.loading = false;
+        this.on.changed();
+        this.on.refused(error);
+      }
     }
     this.claiming = false;
     if (this.tasks.length < REFILL_BELOW) {
-      this.again = setTimeout(() => this.refill(), LOOK_AGAIN_MS);
+      this.again = setTimeout(() => this.refill(), pause);
     }
   }
 
@@ -104,9 +127,7 @@ export class Buffer {
   }
 
   release() {
-    if (this.tasks.length === 0) return;
-    const body = new Blob([JSON.stringify({ leases: this.#leases() })], { type: "application/json" });
-    navigator.sendBeacon("/api/v1/tasks/release", body);
+    this.#giveBack(this.tasks);
     this.tasks = [];
   }
 
@@ -114,12 +135,20 @@ export class Buffer {
   restart(filter = this.filter) {
     this.release();
     this.filter = filter;
+    this.starts += 1;
+    this.pause = FIRST_LOOK_MS;
     this.loading = true;
     this.on.changed();
     this.refill();
   }
 
-  #leases() {
-    return this.tasks.map((task) => ({ task_id: task.id, lease_token: task.lease_token }));
+  #giveBack(tasks) {
+    if (tasks.length === 0) return;
+    const body = new Blob([JSON.stringify({ leases: this.#leases(tasks) })], { type: "application/json" });
+    navigator.sendBeacon("/api/v1/tasks/release", body);
+  }
+
+  #leases(tasks = this.tasks) {
+    return tasks.map((task) => ({ task_id: task.id, lease_token: task.lease_token }));
   }
 }

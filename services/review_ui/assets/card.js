@@ -1,5 +1,6 @@
 // How does a task look on the card? Everything of an item is text, never markup.
 import { Highlights } from "./highlights.js";
+import { showAnswers } from "./answers.js";
 import { make, percent, seconds, shortText, span } from "./show.js";
 import { fill } from "./words.js";
 
@@ -18,14 +19,17 @@ export class Card {
     setInterval(() => this.showLease(), 1_000);
   }
 
-  /** Shows `task`, or that there is none. */
-  show(task, loading) {
+  /** Shows `task`, or that there is none, at all or that matches a filter. */
+  show(task, loading, filtered) {
     this.root.dataset.state = task ? "task" : loading ? "loading" : "empty";
     this.at("card").hidden = !task;
     this.at("empty").hidden = Boolean(task);
     if (!task) {
-      this.at("empty-title").textContent = loading ? this.words.loading : this.words.done_title;
-      this.at("empty-text").textContent = loading ? "" : this.words.done_text;
+      const { done_title, done_text, filtered_title, filtered_text } = this.words;
+      const [title, text] = filtered ? [filtered_title, filtered_text] : [done_title, done_text];
+      this.at("empty-title").textContent = loading ? this.words.loading : title;
+      this.at("empty-text").textContent = loading ? "" : text;
+      this.at("empty-clear").hidden = loading || !filtered;
       this.task = undefined;
       return;
     }
@@ -55,6 +59,7 @@ export class Card {
     this.at("badges").replaceChildren(...this.#badges(task));
     const reasons = task.reasons.map(({ code, text }) => this.words[`reason_${code}`] ?? text);
     this.at("why").replaceChildren(...reasons.map((reason) => make("li", "", reason)));
+    showAnswers(this.at, this.words, task);
     this.#metadata(task);
     this.at("labels").replaceChildren(...task.labels.map((label, at) => this.#label(task, label, at)));
     this.root.querySelector('[data-act="accept"]').hidden = task.suggestion === null;

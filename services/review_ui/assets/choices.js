@@ -1,4 +1,17 @@
-// Which work does the reviewer want? A workflow, a queue; the choice is kept in this browser.
+// Which work does the reviewer want? What is chosen stands in the page's address, so that it can be
+// shared and survives a reload; workflow and queue are kept in this browser as well.
+
+/** Part of the address → part of the filter, as the API's claim takes it. */
+const PARTS = {
+  workflow: "workflow",
+  queue: "queue",
+  label: "label",
+  min: "min_confidence",
+  max: "max_confidence",
+  q: "q",
+  only: "only",
+};
+const SHARES = ["min", "max"]; // in the address as per cent
 
 export class Choices {
   /** changed(filter): another choice, as the API's claim takes it. */
@@ -7,12 +20,43 @@ export class Choices {
     this.words = words;
     this.workflows = me.workflows.map((each) => each.name);
     this.store = `hitl-filter:${me.name}`;
+    this.leads = me.role !== "reviewer";
     this.changed = changed;
-    this.filter = this.#kept();
+    this.filter = this.#fromAddress() ?? this.#kept();
     this.#offer("workflow", words.workflow, words.workflow_all, this.workflows);
     for (const name of ["workflow", "queue"]) {
-      at(name).addEventListener("change", (event) => this.#choose(name, event.target));
+      at(name).addEventListener("change", ({ target }) => {
+        this.set({ [name]: target.value });
+        target.blur();
+      });
     }
+    this.#toAddress();
+  }
+
+  /** Whether it looks at the item or at what the AI thinks of it: then blind items are left out. */
+  get narrows() {
+    return Object.keys(this.filter).some((name) => !["workflow", "queue", "only"].includes(name));
+  }
+
+  /** Changes parts of the filter; an empty value takes one away. */
+  set(changes) {
+    // Another workflow has other queues and labels.
+    const start = "workflow" in changes ? { ...this.filter, queue: "", label: "" } : this.filter;
+    const all = Object.entries({ ...start, ...changes });
+    this.filter = Object.fromEntries(all.filter(([, value]) => (value ?? "") !== ""));
+    for (const name of ["workflow", "queue"]) this.at(name).value = this.filter[name] ?? "";
+    const { workflow, queue } = this.filter;
+    try {
+      localStorage.setItem(this.store, JSON.stringify({ workflow, queue }));
+    } catch {
+      // Storage full or forbidden: the choice holds for this page.
+    }
+    this.#toAddress();
+    this.changed(this.filter);
+  }
+
+  clear() {
+    this.set(Object.fromEntries(Object.values(PARTS).map((name) => [name, ""])));
   }
 
   /** Offers the queues in which something waits. */
@@ -37,19 +81,30 @@ export class Choices {
     select.value = chosen;
   }
 
-  #choose(name, select) {
-    const { [name]: _, ...rest } = this.filter;
-    // Another workflow has other queues.
-    const others = name === "workflow" ? {} : rest;
-    this.filter = select.value ? { ...others, [name]: select.value } : others;
-    if (name === "workflow") this.at("queue").value = "";
-    try {
-      localStorage.setItem(this.store, JSON.stringify(this.filter));
-    } catch {
-      // Storage full or forbidden: the choice holds for this page.
+  #fromAddress() {
+    const given = new URLSearchParams(location.search);
+    const found = {};
+    for (const [part, name] of Object.entries(PARTS)) {
+      const value = given.get(part)?.trim().slice(0, 200);
+      if (!value) continue;
+      const share = Number(value) / 100;
+      if (!SHARES.includes(part)) found[name] = value;
+      else if (share >= 0 && share <= 1) found[name] = share;
     }
-    this.changed(this.filter);
-    select.blur();
+    if (found.workflow && !this.workflows.includes(found.workflow)) delete found.workflow;
+    if (!this.leads || !["disputed", "flagged"].includes(found.only)) delete found.only;
+    return Object.keys(found).length > 0 ? found : null;
+  }
+
+  #toAddress() {
+    const given = new URLSearchParams(location.search);
+    for (const [part, name] of Object.entries(PARTS)) {
+      const value = this.filter[name];
+      if (value === undefined) given.delete(part);
+      else given.set(part, SHARES.includes(part) ? String(Math.round(value * 1e4) / 100) : value);
+    }
+    const query = given.toString();
+    history.replaceState(history.state, "", query ? `/?${query}` : "/");
   }
 
   #kept() {

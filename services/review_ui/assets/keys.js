@@ -1,7 +1,19 @@
 // Which key does what? One listener in the capture phase, so that nothing on the page can swallow a
 // key; it leaves alone what is typed into fields, repeats, shortcuts of the browser and IME input.
 
-const KEYS = { a: "accept", s: "skip", f: "flag", u: "undo", n: "note", h: "highlights", "?": "help" };
+const KEYS = {
+  a: "accept",
+  s: "skip",
+  f: "flag",
+  u: "undo",
+  n: "note",
+  h: "highlights",
+  x: "filter-clear",
+  b: "batch",
+  l: "leads",
+  "/": "filter",
+  "?": "help",
+};
 
 export function bindKeys(root, act, active) {
   document.addEventListener(

@@ -1,12 +1,15 @@
 // What does a key or a button do? One key per decision, the next item at once, everything else in
 // the background.
+import { Batch } from "./batch.js";
 import { Buffer } from "./buffer.js";
 import { Card } from "./card.js";
 import { Choices } from "./choices.js";
 import { Day } from "./day.js";
+import { Filters } from "./filters.js";
 import { offerReasons, openReasons, sendOwnReason } from "./flag.js";
 import { ApiError, call } from "./http.js";
 import { bindKeys } from "./keys.js";
+import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
 import { fill, label, language, words } from "./words.js";
 
@@ -29,12 +32,27 @@ class Screen {
     this.words = known;
     this.undoing = false;
     this.trouble = null;
+    this.leading = me.role !== "reviewer";
     this.at = (name) => root.querySelector(`[data-id="${name}"]`);
     this.at("who").textContent = me.name;
     this.card = new Card(root, this.at, known, me.workflows);
     this.choices = new Choices(this.at, known, me, (filter) => {
+      this.filters.show();
       this.buffer.restart(filter);
       this.day.load();
+    });
+    this.filters = new Filters(this.at, known, me, this.choices);
+    this.batch = new Batch(this.at, known, {
+      filter: () => this.choices.filter,
+      changed: () => {
+        this.buffer.restart();
+        this.day.load();
+      },
+      explained: (error) => this.explained(error),
+    });
+    this.leads = new Leads(this.at, known, {
+      filter: () => this.choices.filter,
+      takeUp: (id) => this.takeUp(id),
     });
     this.day = new Day(this.at, known, {
       filter: () => this.choices.filter,
@@ -52,6 +70,7 @@ class Screen {
     this.buffer = new Buffer(me.lease_seconds, this.choices.filter, {
       changed: () => this.show(),
       trouble: (error) => this.inTrouble(error),
+      refused: (error) => this.toast(this.explained(error)),
       blocked: () => this.outbox.size > 0 && this.outbox.trouble !== null,
     });
   }
@@ -77,23 +96,58 @@ class Screen {
     });
     this.show();
     this.outbox.flush();
-    this.takeReopened().then(() => this.buffer.refill());
+    this.takeAddressed().then(() => this.buffer.refill());
     this.day.start();
+    this.at("batch").hidden = !this.leading;
+    for (const each of this.root.querySelectorAll("[data-lead]")) each.hidden = !this.leading;
+    if (this.leading) this.leads.start();
   }
 
-  /** The history page sends a reopened task here: /?task=…, leased to this reviewer already. */
-  async takeReopened() {
-    const id = new URLSearchParams(location.search).get("task");
+  /** Other pages send a task here: /?task=…, one's own, or for a lead to take up. */
+  async takeAddressed() {
+    const query = new URLSearchParams(location.search);
+    const id = query.get("task");
     if (id === null) return;
-    history.replaceState(null, "", "/");
+    query.delete("task");
+    history.replaceState(null, "", query.size > 0 ? `/?${query}` : "/");
+    await this.takeUp(id);
+  }
+
+  /** Shows the task of this id first: one that is leased to me already, or that I may reopen. */
+  async takeUp(id) {
+    const path = `/tasks/${encodeURIComponent(id)}`;
     try {
-      const task = await call("GET", `/tasks/${encodeURIComponent(id)}`);
+      let task = await call("GET", path);
       const lease = { task_id: task.id, lease_token: task.lease_token };
       const { held } = await call("POST", "/tasks/heartbeat", { leases: [lease] });
-      if (task.id in held) this.buffer.putFirst(task);
-    } catch {
-      // It waits in the queue like any other.
+      if (!(task.id in held)) {
+        if (!this.leading) throw new ApiError(403, "not_yours", this.words.error_not_yours);
+        task = await call("POST", `${path}/reopen`);
+      }
+      this.buffer.putFirst(task);
+      if (this.leading) this.leads.load();
+    } catch (error) {
+      this.toast(fill(this.words.not_taken_up, { why: this.explained(error) }), 8_000);
     }
+  }
+
+  async openBatch() {
+    if (!this.leading) return;
+    if (!this.choices.narrows && this.batch.last === null) {
+      this.toast(this.words.batch_needs_filter, 6_000);
+      return;
+    }
+    try {
+      await this.outbox.flush(); // what is decided is not offered again
+      await this.batch.open();
+    } catch (error) {
+      this.toast(this.explained(error), 6_000);
+    }
+  }
+
+  only(which) {
+    this.leads.close();
+    this.choices.set({ only: which });
   }
 
   act(name, detail) {
@@ -136,6 +190,36 @@ class Screen {
         break;
       case "help-close":
         this.at("help-dialog").close();
+        break;
+      case "filter":
+        this.filters.open();
+        break;
+      case "filter-cancel":
+        this.at("filter-dialog").close();
+        break;
+      case "filter-clear":
+        this.choices.clear();
+        break;
+      case "batch":
+        this.openBatch();
+        break;
+      case "batch-undo":
+        this.batch.undo();
+        break;
+      case "batch-close":
+        this.batch.close();
+        break;
+      case "leads":
+        if (this.leading) this.leads.open();
+        break;
+      case "leads-close":
+        this.leads.close();
+        break;
+      case "only-disputed":
+        this.only("disputed");
+        break;
+      case "only-flagged":
+        this.only("flagged");
         break;
       case "logout":
         this.logOut();
@@ -231,7 +315,8 @@ class Screen {
   }
 
   show() {
-    this.card.show(this.buffer.current, this.buffer.loading);
+    const filtered = Object.keys(this.choices.filter).length > 0;
+    this.card.show(this.buffer.current, this.buffer.loading, filtered);
     this.at("stat-buffered").textContent = String(this.buffer.tasks.length);
   }
 
@@ -239,12 +324,12 @@ class Screen {
     this.day.showSync(this.outbox.size, this.outbox.trouble ?? this.trouble);
   }
 
-  toast(text) {
+  toast(text, milliseconds = 2_500) {
     const toast = this.at("toast");
     toast.textContent = text;
     toast.classList.add("rv-on");
     clearTimeout(this.toastTimer);
-    this.toastTimer = setTimeout(() => toast.classList.remove("rv-on"), 2_500);
+    this.toastTimer = setTimeout(() => toast.classList.remove("rv-on"), milliseconds);
   }
 
   /** For screen readers. */

@@ -1,0 +1,148 @@
+// How does a lead accept a whole filtered list? They see how many and a sample, type the number, and
+// can take all of it back. Sent in parts that are safe to send again.
+import { call } from "./http.js";
+import { newKey } from "./outbox.js";
+import { make, percent, shortText } from "./show.js";
+import { fill } from "./words.js";
+
+const PART = 50; // as many as the API takes in one request
+const TRIES = 4;
+const PAUSE_MS = 1_000;
+
+export class Batch {
+  /** filter(): what is chosen; changed(): tasks are decided, or wait again;
+   *  explained(error): what to say about it. */
+  constructor(at, words, { filter, changed, explained }) {
+    this.at = at;
+    this.words = words;
+    this.on = { filter, changed, explained };
+    this.tasks = [];
+    this.last = null; // the batch that can be taken back: { id, count }
+    this.busy = false;
+    at("batch-count").addEventListener("input", () => this.#showReady());
+    at("batch-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (!this.at("batch-send").disabled) this.#accept();
+    });
+    at("batch-dialog").addEventListener("cancel", (event) => this.busy && event.preventDefault());
+  }
+
+  /** Shows what would be accepted with the present filter. */
+  async open() {
+    const { only: _, ...wanted } = this.on.filter();
+    const found = await call("POST", "/tasks/accept-batch/preview", wanted);
+    const { words } = this;
+    this.tasks = found.tasks;
+    const n = this.tasks.length;
+    this.at("batch-title").textContent = fill(words.batch_title, { n });
+    this.at("batch-text").textContent =
+      n === 0 ? words.batch_none : found.more ? fill(words.batch_more, { n }) : words.batch_text;
+    this.at("batch-rows").replaceChildren(
+      ...found.sample.map(({ item_id, text, label, confidence }) => {
+        const first = make("td", "", shortText(text, 160));
+        first.title = item_id;
+        return make("tr", "", [first, make("td", "", label), make("td", "", percent(confidence))]);
+      }),
+    );
+    this.at("batch-table").hidden = n === 0;
+    this.at("batch-ask").hidden = n === 0;
+    this.at("batch-ask-text").textContent = fill(words.batch_type, { n });
+    this.at("batch-count").value = "";
+    this.at("batch-says").textContent = "";
+    this.#showReady();
+    this.#showLast();
+    this.at("batch-dialog").showModal();
+    if (n > 0) this.at("batch-count").focus();
+  }
+
+  close() {
+    if (!this.busy) this.at("batch-dialog").close();
+  }
+
+  async #accept() {
+    const id = newKey();
+    const all = this.tasks;
+    let count = 0;
+    await this.#work(async () => {
+      for (let start = 0; start < all.length; start += PART) {
+        const tasks = all.slice(start, start + PART);
+        const { accepted } = await patiently(() =>
+          call("POST", "/tasks/accept-batch", { batch: id, tasks }),
+        );
+        count += accepted;
+        this.last = { id, count };
+        this.#say("batch_progress", { n: count, all: all.length });
+      }
+      this.#say(count < all.length ? "batch_partly" : "batch_done", {
+        n: count,
+        missed: all.length - count,
+      });
+    });
+    this.tasks = [];
+    this.at("batch-ask").hidden = true;
+  }
+
+  /** Takes the last batch back. */
+  async undo() {
+    if (this.last === null || this.busy) return;
+    const { id } = this.last;
+    let count = 0;
+    await this.#work(async () => {
+      for (let more = true; more; ) {
+        const answer = await patiently(() => call("POST", `/tasks/accept-batch/${id}/undo`));
+        count += answer.undone;
+        more = answer.more;
+        this.#say(answer.missed ? "batch_undone_partly" : "batch_undone", {
+          n: count,
+          missed: answer.missed,
+        });
+      }
+      this.last = null;
+    });
+  }
+
+  async #work(job) {
+    this.busy = true;
+    this.#showReady();
+    this.#showLast();
+    try {
+      await job();
+    } catch (error) {
+      const said = this.at("batch-says").textContent;
+      this.at("batch-says").textContent = `${said} ${this.on.explained(error)}`.trim();
+    }
+    this.busy = false;
+    this.#showReady();
+    this.#showLast();
+    this.on.changed();
+  }
+
+  #say(name, values) {
+    this.at("batch-says").textContent = fill(this.words[name], values);
+  }
+
+  #showReady() {
+    const right = this.at("batch-count").value.trim() === String(this.tasks.length);
+    this.at("batch-send").disabled = this.busy || this.tasks.length === 0 || !right;
+    this.at("batch-close").disabled = this.busy;
+  }
+
+  #showLast() {
+    const undo = this.at("batch-undo");
+    undo.hidden = this.last === null;
+    undo.disabled = this.busy;
+    if (this.last) undo.textContent = fill(this.words.batch_undo, { n: this.last.count });
+  }
+}
+
+/** Asks again while the same request may succeed later. */
+async function patiently(ask) {
+  for (let left = TRIES; ; left -= 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!error.temporary || error.status === 401 || left === 1) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+  }
+}
