@@ -107,9 +107,12 @@ def sender(*, private: bool, timeout_seconds: float) -> Post:
             alarm.start()
             try:
                 with connected:
-                    return _exchange(connected, parts, body, headers)
+                    answer = _exchange(connected, parts, body, headers)
             finally:
                 alarm.cancel()
+            if late.is_set():  # http.client takes headers that break off for whole ones
+                raise TimeoutError
+            return answer
         except BadAddress as error:
             return Answer(None, str(error))
         except (OSError, HTTPException, ValueError) as error:

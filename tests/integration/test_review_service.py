@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from hitl.ports import free_ports
+from services.review_ui import webhooks
 from services.review_ui.accounts import Accounts
 from shared.broker import Broker
 from shared.clock import utc_now
@@ -25,6 +26,7 @@ from shared.envelope import encode
 from shared.topology import accepted_queue, review_queue, topology
 from tests.outside import outsider, until
 from tests.reviewing import PASSWORD, QUICK_HASHER, TRACEPARENT, requested
+from tests.webhooks import receiving
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCEPTED = accepted_queue("sentiment")
@@ -117,10 +119,23 @@ def publish(amqp_url: str, *item_ids: str) -> None:
         broker.close()
 
 
+def add_webhook(database_url: str, url: str) -> None:
+    engine = connect(database_url, pool_size=1)
+    with Session(engine) as session, session.begin():
+        webhooks.create(session, url, None, webhooks.TYPES, utc_now())
+    engine.dispose()
+
+
 def test_a_request_on_the_queue_comes_out_as_a_decision(
     environment: dict[str, str], amqp_url: str
 ) -> None:
-    with running(environment) as (process, client), outsider(amqp_url) as program:
+    environment["HITL_WEBHOOK_PRIVATE"] = "true"
+    with (
+        receiving() as receiver,
+        running(environment) as (process, client),
+        outsider(amqp_url) as program,
+    ):
+        add_webhook(environment["DATABASE_URL"], receiver.url)
         # Given two requests for review on the broker, and one message that is none
         publish(amqp_url, "i1", "i2")
         program.publish("{", exchange="hitl.events", routing_key="item.review_requested.sentiment")
@@ -135,6 +150,10 @@ def test_a_request_on_the_queue_comes_out_as_a_decision(
         assert message.routing_key == "item.reviewed.sentiment"
         assert (event["item"]["id"], event["decision"]["label"]) == ("i1", "negative")
         assert event["decision"]["reviewer"] == "ada"
+        # and at the webhook under the same id,
+        until(lambda: len(receiver.received) == 1, what="the webhook being called")
+        assert receiver.received[0].id == message.message_id
+        assert receiver.received[0].content["data"] == event
         # and what was no request among the dead letters, with nothing left behind
         program.take(f"{review_queue('sentiment')}.dlq", 1)
         assert program.ready(review_queue("sentiment")) == 0

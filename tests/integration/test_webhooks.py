@@ -2,8 +2,13 @@
 
 import json
 import logging
+import socket
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -326,6 +331,50 @@ def test_a_slow_receiver_holds_up_no_other(
             stopping.set()
             loop.join(20)
         assert not loop.is_alive()
+
+
+def test_https_is_checked_and_an_answer_drop_by_drop_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a receiver with a certificate for localhost
+    certificate = tmp_path / "certificate"
+    command = (
+        "openssl req -x509 -nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout certificate -out public"
+    )
+    made = subprocess.run(command.split(), cwd=tmp_path, capture_output=True)
+    assert made.returncode == 0, made.stderr
+    certificate.write_text(certificate.read_text() + (tmp_path / "public").read_text())
+    with receiving(certificate) as receiver:
+        # I expect nothing to be sent to who is not known, or under another name,
+        stranger = sender(private=True, timeout_seconds=5)(receiver.url, b"{}", {})
+        assert stranger == Answer(None, "TLS: CERTIFICATE_VERIFY_FAILED")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public"))
+        post = sender(private=True, timeout_seconds=5)
+        other = post(receiver.url.replace("localhost", "127.0.0.1"), b"{}", {})
+        assert other == Answer(None, "TLS: CERTIFICATE_VERIFY_FAILED")
+        assert receiver.received == []
+        # but to who shows that it is the one.
+        assert post(receiver.url, b"{}", {}) == Answer(204, None)
+    # Given one that answers so slowly that no single wait is too long
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        dripping = threading.Thread(target=drip, args=(server,))
+        dripping.start()
+        post = sender(private=True, timeout_seconds=0.5)
+        slow = post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"{}", {})
+        assert slow == Answer(None, "no answer within 0.5 s")
+        dripping.join(10)
+    assert not dripping.is_alive()
+
+
+def drip(server: socket.socket) -> None:
+    """Answers one connection a byte at a time until it is closed."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(100):
+            time.sleep(0.1)
+            connection.sendall(b"x")
 
 
 def test_loopback_and_private_addresses_are_refused_by_default(
