@@ -1,8 +1,8 @@
 """Which tables hold what?
 
-The schema as SQLAlchemy sees it; `shared/migrations` creates it. An item's text lives in `item`
-and `review_task` only: `event` keeps facts, so that a person's text can be erased while the
-history of decisions stays whole.
+The schema as SQLAlchemy sees it; `shared/migrations` creates it. An item's text lives in `item` and
+`review_task`, and in `outbox` and `webhook_delivery` to be sent: `event` keeps facts, so that a
+person's text can be erased while the history of decisions stays whole.
 """
 
 from datetime import datetime
