@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 NICE = 19
 PREFETCH = 4
-PORTION_CHARACTERS = 2_000  # the texts of one call of the model: it takes about 30 ms
+PORTION_CHARACTERS = 800  # the texts of one call of the model: it takes about 40 ms on one core
 _POLL_SECONDS = 0.05
 
 

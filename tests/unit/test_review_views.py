@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.review_ui.views import labels_of, view
 from shared.events import Prediction
-from shared.tables import ReviewTask
+from shared.tables import Highlight, ReviewTask
 from tests.reviewing import START, TRACEPARENT, requested
 
 LABELS = ("negative", "positive")
@@ -70,6 +70,32 @@ def test_any_other_task_says_all_that_the_ai_thinks(opinion: dict[str, object]) 
     assert shown.suggestion.label == opinion["label"]
     assert [reason.text for reason in shown.reasons] == [opinion["reason"]]
     assert json.loads(shown.model_dump_json())["queue"] == opinion["queue"]
+
+
+def test_highlights_are_for_whoever_sees_the_label_that_they_are_about() -> None:
+    # Given the words of an item, and four tasks about it
+    opinion = {"label": "positive", "confidence": 0.7, "reason": "r", "queue": "q"}
+    ordinary, blind, known, disputed = (
+        task(blind=blind, **opinion)  # type: ignore[arg-type]
+        for blind in (False, True, False, True)
+    )
+    known.seeded_for, known.known_label = "ada", "positive"
+    disputed.round, disputed.leased_by = "adjudication", "lead"
+    words = [{"start": 2, "end": 6, "weight": 0.5}]
+    row = Highlight(label="positive", model_version="test@1", words=words)
+    # I expect them on the ordinary one, and for the lead who settles a dispute and sees the label
+    for shown, reader in ((ordinary, "ada"), (disputed, "lead")):
+        pieces = view(shown, {}, reader, row).highlights
+        assert pieces is not None
+        assert [piece.text for piece in pieces] == ["a ", "film", " of two halves"]
+    # and neither on a blind or known one, nor for anybody else, nor before they are there
+    for hidden, reader, found in (
+        (blind, "ada", row),
+        (known, "ada", row),
+        (disputed, "ada", row),
+        (ordinary, "ada", None),
+    ):
+        assert view(hidden, {}, reader, found).highlights is None
 
 
 def test_labels_come_as_configured_and_then_what_else_the_model_knows() -> None:
