@@ -3,6 +3,7 @@
 For leads, by session only: accepting unread is quick and hurts the data, so it is kept apart.
 """
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -17,7 +18,10 @@ from shared.metrics import REVIEWS
 from shared.workflows import ReviewRules
 
 SAMPLE = 20
-_CONFLICTS = {404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}}
+_CONFLICTS: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer},
+    409: {"model": ErrorAnswer},
+}
 
 
 class Sample(BaseModel):

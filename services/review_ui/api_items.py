@@ -70,7 +70,7 @@ def routes(desk: Desk) -> APIRouter:
         found = None
         if "\0" not in item_id:
             with desk.transaction() as session:
-                found = look_up(session, account, workflow, item_id)
+                found = look_up(session, account, workflow, item_id, desk.clock())
         if found is None:
             raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
         return found

@@ -1,5 +1,6 @@
 """What is known about one item, and may this reader know it yet?"""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import ColumnElement, Select, and_, case, literal, or_, select
 from sqlalchemy.orm import Session
 
+from services.review_ui import known_items
 from services.review_ui.accounts import Account
 from shared.events import ItemReviewed
 from shared.tables import EventRow, ItemRow, ReviewTask
@@ -53,14 +55,22 @@ class ItemView(ItemSummary):
     events: list[ItemEventView]
 
 
-def look_up(session: Session, account: Account, workflow: str, item_id: str) -> ItemView | None:
+def look_up(
+    session: Session, account: Account, workflow: str, item_id: str, now: datetime
+) -> ItemView | None:
     """The item, or None where no event of it has been recorded yet."""
     statement = with_task(select(ItemRow, hidden_from(account)))
     found = session.execute(
         statement.where(ItemRow.workflow == workflow, ItemRow.id == item_id)
     ).one_or_none()
     if found is None:
-        return None
+        known = known_items.story(session, account.name, workflow, item_id, now)
+        if known is None:
+            return None
+        row, blind, told = known
+        hidden = blind and (account.role == "reviewer" or row.final_label is None)
+        told = [each for each in told if not hidden or each.type != ItemReviewed.type]
+        return _with_history(row, hidden, told)
     row, hidden = found
     recorded = (
         select(EventRow)
@@ -71,7 +81,10 @@ def look_up(session: Session, account: Account, workflow: str, item_id: str) -> 
     if hidden:
         # That a first answer was final says that it was the AI's label; others are checked.
         recorded = recorded.where(EventRow.type != ItemReviewed.type)
-    events = session.scalars(recorded)
+    return _with_history(row, hidden, session.scalars(recorded))
+
+
+def _with_history(row: ItemRow, hidden: bool, events: Iterable[EventRow]) -> ItemView:
     return ItemView(
         **dict(summary(row, hidden)),
         events=[

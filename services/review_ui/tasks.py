@@ -133,7 +133,7 @@ def claim(
         session.scalars(
             select(ReviewTask)
             .where(ReviewTask.id.in_(claimed))
-            .order_by(*_URGENCY)
+            .order_by((ReviewTask.round != "adjudication"), *_URGENCY)
             .execution_options(populate_existing=True)
         )
     )

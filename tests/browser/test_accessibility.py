@@ -51,7 +51,7 @@ def test_no_page_has_serious_findings(
         expect(page.locator('.rv[data-state="task"]')).to_be_visible()
         for key, name in (("/", "filter"), ("b", "batch"), ("l", "leads")):
             page.locator("body").press(key)
-            expect(page.get_by_role("dialog")).to_be_visible()
+            expect(page.get_by_role("dialog")).to_be_visible(timeout=15_000)
             found[name] = findings(page)
             page.keyboard.press("Escape")
         page.goto(f"{served.url}/history")

@@ -204,7 +204,7 @@ def test_a_batch_ends_at_its_limit_and_is_undone_in_parts(served: Served, engine
         full = lea.post("/api/v1/tasks/accept-batch", json=body)
         assert full.json()["error"]["code"] == "batch_full"
         # and all of them back, in parts
-        parts = []
+        parts: list[Found] = []
         while not parts or parts[-1]["more"]:
             parts.append(lea.post(f"/api/v1/tasks/accept-batch/{batch}/undo").json())
         assert sum(part["undone"] for part in parts) == 500

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 
 from hitl.__main__ import app
 from services.review_ui import quality, seeded
+from services.review_ui.accounts import Account
 from services.review_ui.decisions import Refused
+from services.review_ui.items import ItemView, look_up
 from services.review_ui.seeded import KnownLine, SeedError
 from services.review_ui.stats import Backlog
 from shared.database import connect
@@ -127,6 +129,47 @@ def test_taking_back_an_answer_about_a_known_item_looks_like_any_other(engine: E
 def accuracies(engine: Engine) -> list[quality.Accuracy]:
     with Session(engine) as session:
         return quality.accuracy(session, "sentiment", START)
+
+
+def test_who_looks_a_known_item_up_finds_what_any_other_item_has(engine: Engine) -> None:
+    # Given a known item with the AI's opinion and one without, and a reviewer who has both
+    people = ReviewRoom(engine, ALWAYS)
+    know(engine, line("k1", distribution={"negative": 0.4, "positive": 0.6}), line("k2"))
+    take_in(engine, requested("r1"), requested("r2"))
+    ada = Account(name="ada", role="reviewer", disabled=False, session_epoch=0)
+    people.claim("ada", 2)
+
+    def found(account: Account, item_id: str) -> ItemView | None:
+        with Session(engine) as session:
+            return look_up(session, account, "sentiment", item_id, people.clock())
+
+    # If they look them up, I expect an item in review, the one without opinion blind
+    seen, blind = found(ada, "k1"), found(ada, "k2")
+    assert seen is not None
+    assert blind is not None
+    for each in (seen, blind):
+        assert each.status == "HUMAN_REVIEW"
+        assert [event.type for event in each.events] == ["item.scored", "item.review_requested"]
+        assert each.text
+        assert "known" not in each.model_dump_json()
+    assert (seen.hidden, seen.ai_label, seen.events[0].data is None) == (False, "positive", False)
+    assert (blind.hidden, blind.ai_label, blind.events[0].data) == (True, None, None)
+    # and nobody else to find them
+    bob = Account(name="bob", role="reviewer", disabled=False, session_epoch=0)
+    assert found(bob, "k1") is None
+    # and an answer to be there once it can no longer be undone
+    with Session(engine) as session:
+        task = session.scalars(
+            select(ReviewTask).where(ReviewTask.seeded_for == "ada", ReviewTask.item_id == "k1")
+        ).one()
+    people.decide("ada", task, "negative")
+    early = found(ada, "k1")
+    people.clock.turn(60)
+    late = found(ada, "k1")
+    assert early is not None
+    assert late is not None
+    assert (early.status, late.status) == ("HUMAN_REVIEW", "HUMAN_CORRECTED")
+    assert (late.final_label, late.events[-1].type) == ("negative", "item.reviewed")
 
 
 def test_the_accuracy_of_each_reviewer_is_measured(engine: Engine) -> None:

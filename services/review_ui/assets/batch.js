@@ -46,6 +46,7 @@ export class Batch {
     );
     this.at("batch-table").hidden = n === 0;
     this.at("batch-ask").hidden = n === 0;
+    this.at("batch-send").hidden = n === 0;
     this.at("batch-ask-text").textContent = fill(words.batch_type, { n });
     this.at("batch-count").value = "";
     this.at("batch-says").textContent = "";
@@ -63,6 +64,9 @@ export class Batch {
     const id = newKey();
     const all = this.tasks;
     let count = 0;
+    this.tasks = [];
+    this.at("batch-ask").hidden = true;
+    this.at("batch-send").hidden = true;
     await this.#work(async () => {
       for (let start = 0; start < all.length; start += PART) {
         const tasks = all.slice(start, start + PART);
@@ -78,8 +82,6 @@ export class Batch {
         missed: all.length - count,
       });
     });
-    this.tasks = [];
-    this.at("batch-ask").hidden = true;
   }
 
   /** Takes the last batch back. */
