@@ -63,21 +63,23 @@ _CONFIDENCE = text(
     GROUP BY 1 ORDER BY 1
     """
 )
-# What arrived is what still waits or has left since: both are found by an index.
+# What arrived is what still waits or has left since: both are found by an index. Known items only
+# measure: to count them would tell when one is handed out.
 _FLOW = text(
     """
     WITH left_since AS (
         SELECT DISTINCT task.id, task.workflow, task.created_at
         FROM review_decision made JOIN review_task task ON task.id = made.task_id
         WHERE made.decided_at >= :since AND made.effective AND made.undone_at IS NULL
-          AND made.action <> 'skip' AND task.status <> 'open'
+          AND made.action <> 'skip' AND task.status <> 'open' AND NOT made.seeded
     )
     SELECT wanted.name AS workflow,
            (SELECT count(*) FROM review_task
-            WHERE workflow = wanted.name AND status = 'open') AS open,
+            WHERE workflow = wanted.name AND status = 'open' AND seeded_for IS NULL) AS open,
            (SELECT count(*) FROM left_since WHERE workflow = wanted.name) AS decided,
            (SELECT count(*) FROM review_task
-            WHERE workflow = wanted.name AND status = 'open' AND created_at >= :since)
+            WHERE workflow = wanted.name AND status = 'open' AND seeded_for IS NULL
+              AND created_at >= :since)
            + (SELECT count(*) FROM left_since
               WHERE workflow = wanted.name AND created_at >= :since) AS arrived
     FROM unnest(CAST(:workflows AS text[])) AS wanted(name)

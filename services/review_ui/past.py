@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account
@@ -32,6 +32,7 @@ class Past:
     """One decision as its readers may see it."""
 
     key: UUID
+    task_id: UUID
     decided_at: datetime
     item_id: str
     text: str
@@ -57,8 +58,11 @@ def find(session: Session, account: Account, wanted: Search) -> list[Past]:
     found = found.where(
         or_(
             ReviewDecision.reviewer == account.name,
-            ReviewTask.status == "decided",
-            ReviewTask.round == "adjudication",
+            and_(
+                # A known item that others had, too, would be known to a lead who reviews.
+                ~ReviewDecision.seeded,
+                or_(ReviewTask.status == "decided", ReviewTask.round == "adjudication"),
+            ),
         )
     )
     reviewer = wanted.reviewer if sees_all(account) else account.name
@@ -93,6 +97,7 @@ def labels_and_reviewers(session: Session, account: Account) -> tuple[list[str],
 def _past(row: ReviewDecision, task: ReviewTask) -> Past:
     return Past(
         key=row.idempotency_key,
+        task_id=task.id,
         decided_at=row.decided_at,
         item_id=task.item_id,
         text=str(task.item["text"]),

@@ -13,6 +13,9 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.agreement import (
     Interval,
+    agreed_by_habit,
+    agreed_by_pool,
+    beyond_chance,
     cohens_kappa,
     krippendorffs_alpha,
     percent_agreement,
@@ -23,13 +26,16 @@ from services.review_ui.agreement import (
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """Two answers on the items that the hash drew; those checked because they differed from the
-    AI's would show too little agreement. `percent` is 0..1; None: nothing to compare."""
+    AI's would show too little agreement. `percent` is 0..1; None: nothing to compare. Below
+    `ENOUGH_ITEMS` the intervals are as wide as the scale."""
 
     workflow: str
     items: int
     percent: float | None
     kappa: float | None
     alpha: float | None
+    kappa_interval: Interval | None
+    alpha_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +50,26 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class SecondReviews:
-    """Of `items` with an answer, how many went to a second person, and to an adjudication."""
+    """Of `items` with an answer, how many went to a second person, on how many of those the two
+    disagreed, and how many disputes were settled. What waits for a lead now, whenever it was
+    answered: `disputed` (two labels) and `flagged`."""
 
     items: int
     second: int
+    disagreed: int
     adjudicated: int
+    disputed: int
+    flagged: int
 
     @property
     def share(self) -> float | None:
         """0..1; None before the first answer."""
         return self.second / self.items if self.items else None
+
+    @property
+    def disagreement(self) -> float | None:
+        """0..1, of those answered twice; None before the first."""
+        return self.disagreed / self.second if self.second else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +85,8 @@ class WithAi:
 
 
 _STANDING = "d.effective AND d.undone_at IS NULL AND d.label IS NOT NULL"
+ENOUGH_ITEMS = 30
+OWN_STEP = 20
 _PAIRS = text(
     f"""
     SELECT d.task_id, d.round, d.reviewer, d.label
@@ -87,19 +105,52 @@ _KNOWN = text(
     GROUP BY d.reviewer ORDER BY d.reviewer
     """  # noqa: S608 - put together from constants
 )
+_OWN = text(
+    """
+    WITH mine AS (
+        SELECT DISTINCT ON (d.task_id) d.label = t.known_label AS right,
+               min(d.decided_at) OVER (PARTITION BY d.task_id) AS first_at
+        FROM review_decision d JOIN review_task t ON t.id = d.task_id
+        WHERE t.seeded_for = :reviewer AND t.workflow = :workflow AND d.reviewer = :reviewer
+          AND d.seeded AND d.effective AND d.label IS NOT NULL AND d.decided_at < :until
+        ORDER BY d.task_id, d.id DESC
+    ), placed AS (
+        SELECT "right", row_number() OVER (ORDER BY first_at) AS place,
+               count(*) OVER () AS answered
+        FROM mine
+    )
+    SELECT count(*) AS answered, count(*) FILTER (WHERE "right") AS right
+    FROM placed WHERE place <= answered - answered % :step
+    """
+)
+# One pass over the decisions; the same task never has two of a round that stand, but for reopened
+# ones, which are settled again.
 _ROUNDS = text(
     f"""
-    SELECT count(DISTINCT d.task_id) AS items,
-           count(DISTINCT d.task_id) FILTER (WHERE d.round = 'second') AS second,
-           count(DISTINCT d.task_id) FILTER (
-               WHERE d.round = 'adjudication'
-                 AND EXISTS (SELECT FROM review_decision s
-                             WHERE s.task_id = d.task_id AND s.round = 'second'
-                               AND s.effective AND s.undone_at IS NULL AND s.label IS NOT NULL)
-           ) AS adjudicated
-    FROM review_decision d JOIN review_task t ON t.id = d.task_id
-    WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING} AND NOT d.seeded
+    WITH task AS (
+        SELECT d.task_id,
+               max(d.label) FILTER (WHERE d.round = 'first') AS first,
+               max(d.label) FILTER (WHERE d.round = 'second') AS second,
+               bool_or(d.round = 'adjudication') AS adjudicated
+        FROM review_decision d JOIN review_task t ON t.id = d.task_id
+        WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING} AND NOT d.seeded
+        GROUP BY d.task_id
+    )
+    SELECT count(*) AS items,
+           count(second) AS second,
+           count(*) FILTER (WHERE second <> first) AS disagreed,
+           count(*) FILTER (WHERE second IS NOT NULL AND adjudicated) AS adjudicated
+    FROM task
     """  # noqa: S608 - put together from constants
+)
+_FOR_LEADS = text(
+    """
+    SELECT count(*) FILTER (WHERE NOT answers @> '[{"label": null}]') AS disputed,
+           count(*) FILTER (WHERE answers @> '[{"label": null}]') AS flagged
+    FROM review_task
+    WHERE workflow = :workflow AND status <> 'decided' AND round = 'adjudication'
+      AND seeded_for IS NULL
+    """
 )
 _WITH_AI = text(
     f"""
@@ -107,7 +158,7 @@ _WITH_AI = text(
            count(*) FILTER (WHERE d.label = t.prediction ->> 'label') AS same
     FROM review_decision d JOIN review_task t ON t.id = d.task_id
     WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING}
-      AND NOT d.seeded AND d.round = 'first'
+      AND NOT d.seeded AND d.round = 'first' AND d.batch IS NULL
     GROUP BY d.ai_label_shown
     """  # noqa: S608 - put together from constants
 )
@@ -119,12 +170,15 @@ def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
     for row in session.execute(_PAIRS, {"workflow": workflow, "since": since}):
         by_task[row.task_id][row.round] = row.label
     pairs = [(labels["first"], labels["second"]) for labels in by_task.values() if len(labels) == 2]
+    agreed = wilson(sum(one == other for one, other in pairs), len(pairs))
     return Agreement(
         workflow=workflow,
         items=len(pairs),
         percent=percent_agreement(pairs),
         kappa=cohens_kappa(pairs),
         alpha=krippendorffs_alpha(pairs),
+        kappa_interval=beyond_chance(agreed, agreed_by_habit(pairs)),
+        alpha_interval=beyond_chance(agreed, agreed_by_pool(pairs)),
     )
 
 
@@ -137,10 +191,24 @@ def accuracy(session: Session, workflow: str, since: datetime) -> list[Accuracy]
     ]
 
 
+def own_accuracy(session: Session, workflow: str, reviewer: str, now: datetime) -> Accuracy | None:
+    """The reviewer's own, for the reviewer; None before the first `OWN_STEP` answers.
+
+    It must not tell which items were known: so of all answers until last midnight UTC, in whole
+    steps, whatever was taken back since and whichever period is asked for.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    given = {"workflow": workflow, "reviewer": reviewer, "until": midnight, "step": OWN_STEP}
+    row = session.execute(_OWN, given).one()
+    interval = wilson(row.right, row.answered)
+    return Accuracy(reviewer, row.answered, row.right, interval) if row.answered else None
+
+
 def second_reviews(session: Session, workflow: str, since: datetime) -> SecondReviews:
     """How much of the work is done twice, and how much of that is disputed."""
     row = session.execute(_ROUNDS, {"workflow": workflow, "since": since}).one()
-    return SecondReviews(items=row.items, second=row.second, adjudicated=row.adjudicated)
+    waiting = session.execute(_FOR_LEADS, {"workflow": workflow}).one()
+    return SecondReviews(**row._mapping, **waiting._mapping)
 
 
 def with_ai(session: Session, workflow: str, since: datetime) -> WithAi:

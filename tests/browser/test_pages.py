@@ -182,6 +182,50 @@ def test_the_dashboard_shows_what_was_done(
         assert watched.complaints == []
 
 
+def test_leads_find_what_waits_for_them_and_take_it_up(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given decisions of others, and an item that one of them flagged
+    decided_some(served, engine)
+    take_in(engine, requested("odd", text="<b>odd</b>"))
+    with served.logged_in("eve") as client:
+        (task,) = client.post("/api/v1/tasks/claim", json={"count": 1}).json()["tasks"]
+        flag = {
+            "key": str(uuid4()),
+            "lease_token": task["lease_token"],
+            "action": "flag",
+            "reason": "=private",
+        }
+        client.post(f"/api/v1/tasks/{task['id']}/decision", json=flag).raise_for_status()
+    with reviewing(chromium, served, "linus", role="lead") as (page, watched):
+        page.goto(f"{served.url}/history")
+        waits = page.locator("#for-leads")
+        # I expect it with its reason, and the same link on what others decided
+        expect(waits).to_contain_text("eve: =private", timeout=20_000)
+        expect(waits).to_contain_text("<b>odd</b>")
+        expect(waits.locator(f'.virtual-row a[href="/?task={task["id"]}"]')).to_be_visible()
+        expect(page.locator("#decisions .virtual-row a")).to_have_count(4)
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download these").click()
+        with open(downloading.value.path(), newline="", encoding="utf-8") as file:
+            saved = list(csv.reader(file))
+        assert saved[1][:3] == ["Flagged", f"{served.url}/?task={task['id']}", "odd"]
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#checks")).to_contain_text("sentiment", timeout=20_000)
+        expect(page.locator("#people-agree")).to_contain_text("not enough yet")
+        assert watched.complaints == []
+    with again(chromium, served, "ada") as page:
+        # A reviewer has neither
+        page.goto(f"{served.url}/history")
+        expect(page.locator("#decisions .virtual-row")).to_have_count(2, timeout=20_000)
+        expect(page.locator("#for-leads")).to_have_count(0)
+        expect(page.locator("#decisions a")).to_have_count(0)
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#reviewers")).to_contain_text("ada", timeout=20_000)
+        expect(page.locator("#people-agree")).to_have_count(0)
+        expect(page.locator("#with-ai")).to_have_count(0)
+
+
 def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
     # Given nobody, I expect the way to the login, and no function to answer
     with served.visitor() as client:

@@ -5,8 +5,9 @@ option they go to a temporary folder.
 """
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from shared.clock import utc_now
 from shared.tables import ReviewDecision, ReviewTask
 from tests.browsing import reviewing
-from tests.reviewing import Served, requested, take_in
+from tests.reviewing import TRACEPARENT, Served, requested, take_in
 
 # Sentences of our own: no text of the data set is kept in this repository.
 TEXTS = (
@@ -26,6 +27,43 @@ TEXTS = (
     ("Nobody in this film behaves like a person, which may be the joke.", 0.71),
     ("A quiet, generous film about people who mean well.", 0.79),
 )
+
+
+PEOPLE = ["ada", "grace", "linus"]
+KNOWN: dict[str, Any] = {
+    "workflow": "sentiment",
+    "status": "decided",
+    "queue": "default",
+    "priority": 0,
+    "uncertainty": 0.4,
+    "due_at": utc_now() + timedelta(days=1),
+    "blind": False,
+    "item": {"text": TEXTS[3][0]},
+    "prediction": {"label": "positive"},
+    "routing": {},
+    "traceparent": TRACEPARENT,
+    "created_at": utc_now(),
+}
+
+
+def answer(
+    task: ReviewTask, reviewer: str, label: str, at: datetime, turn: str = "first"
+) -> ReviewDecision:
+    """A decision that stands."""
+    return ReviewDecision(
+        idempotency_key=uuid4(),
+        task_id=task.id,
+        reviewer=reviewer,
+        action="accept" if label == "positive" else "correct",
+        label=label,
+        lease_token=1,
+        effective=True,
+        revision=1,
+        round=turn,
+        ai_label_shown=not task.blind,
+        assigned_at=at - timedelta(seconds=2 + task.uncertainty * 15),
+        decided_at=at,
+    )
 
 
 @pytest.fixture
@@ -92,28 +130,47 @@ def test_pictures_of_the_pages(
                 continue
             kept = chance.random() > task.uncertainty
             task.created_at, task.status, task.revision = at - timedelta(hours=1), "decided", 1
-            session.add(
-                ReviewDecision(
-                    idempotency_key=uuid4(),
-                    task_id=task.id,
-                    reviewer=chance.choice(["ada", "grace", "linus"]),
-                    action="accept" if kept else "correct",
-                    label="positive" if kept else "negative",
-                    lease_token=1,
-                    effective=True,
-                    revision=1,
-                    ai_label_shown=True,
-                    assigned_at=at - timedelta(seconds=chance.uniform(1.5, 9)),
-                    decided_at=at,
-                )
-            )
+            task.drawn, task.blind = number % 4 == 0, number % 9 == 0
+            first, second = chance.sample(PEOPLE, 2)
+            label = "positive" if kept else "negative"
+            session.add(answer(task, first, label, at))
+            if task.drawn:
+                other = "negative" if chance.random() < 0.1 else label
+                session.add(answer(task, second, other, at + timedelta(minutes=5), "second"))
+        # of whom two flagged an item, two disagree, and all had known items
+        waits = session.query(ReviewTask).filter_by(status="open").limit(3).all()
+        for number, task in enumerate(waits):
+            flagged = number > 0
+            task.status, task.round = "flagged" if flagged else "open", "adjudication"
+            task.answers = [
+                {
+                    "key": str(uuid4()),
+                    "reviewer": name,
+                    "round": "first" if name == "grace" else "second",
+                    "label": None if flagged else label,
+                    "reason": "None of the labels fits" if flagged else None,
+                    "note": "It praises the songs only" if flagged else None,
+                }
+                for name, label in (("grace", "positive"), ("linus", "negative"))[: 2 - flagged]
+            ]
+        for number, name in enumerate(PEOPLE * 25):
+            task = ReviewTask(id=uuid4(), known_label="positive", seeded_for=name, **KNOWN)
+            task.item_id = f"film-{300 + number}"
+            session.add(task)
+            session.flush()
+            label = "positive" if chance.random() < 0.9 else "negative"
+            known = answer(task, name, label, now - timedelta(hours=3))
+            known.seeded = True
+            session.add(known)
     with reviewing(chromium, served, "ada", role="lead") as (page, _):
-        # I expect a picture of the history and of the dashboard
-        page.goto(f"{served.url}/history")
-        expect(page.locator("#decisions")).to_contain_text("film-2", timeout=20_000)
-        take(page, folder / "history.png")
+        # I expect a picture of the history, with what waits for a lead, and of the dashboard
         page.set_viewport_size({"width": 1280, "height": 1150})
+        page.goto(f"{served.url}/history")
+        expect(page.locator("#decisions")).to_contain_text("film-6", timeout=20_000)
+        expect(page.locator("#for-leads")).to_contain_text("None of the labels", timeout=20_000)
+        take(page, folder / "history.png")
+        page.set_viewport_size({"width": 1280, "height": 1950})
         page.goto(f"{served.url}/dashboard")
-        expect(page.locator("#reviewers")).to_contain_text("grace", timeout=20_000)
+        expect(page.locator("#known-items")).to_contain_text("grace", timeout=20_000)
         expect(page.locator(".vega-embed svg, .vega-embed canvas")).to_have_count(4)
         take(page, folder / "dashboard.png")

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import figures, past
+from services.review_ui import figures, for_leads, past, quality
 from services.review_ui.accounts import Account, Role
 from services.review_ui.past import Search
 from shared.tables import ReviewDecision, ReviewTask
@@ -148,3 +148,80 @@ def test_history_finds_by_text_id_label_reviewer_and_time(engine: Engine) -> Non
         # and of what was blind, nobody learns here whether the AI agreed
         actions = [each.action for each in past.find(session, lead, Search())]
         assert actions == ["accept", "correct", "label"]
+
+
+def test_what_waits_for_a_lead_says_why(engine: Engine) -> None:
+    # Given a flagged item, a disputed one in a lead's hands, and one that waits for anybody
+    take_in(engine, *(requested(name) for name in ("bad", "split", "plain")))
+
+    def said(name: str, label: str | None, reason: str | None = None) -> dict[str, object]:
+        known = {"key": "k", "round": "first", "note": "see page 3" if reason else None}
+        return {**known, "reviewer": name, "label": label, "reason": reason}
+
+    with Session(engine) as session, session.begin():
+        bad = session.get_one(ReviewTask, task_id("bad"))
+        bad.status, bad.round = "flagged", "adjudication"
+        bad.answers = [said("ada", None, "private")]
+        split = session.get_one(ReviewTask, task_id("split"))
+        split.round, split.leased_by = "adjudication", "linus"
+        split.lease_expires_at = START + timedelta(minutes=5)
+        split.answers = [said("ada", "positive"), said("bob", "negative")]
+        decided(session, "bad", "ada", action="flag", label=None)
+    with Session(engine) as session:
+        found = {each.item_id: each for each in for_leads.waiting(session, ["sentiment"], START)}
+        counted = quality.second_reviews(session, "sentiment", START - timedelta(days=1))
+    # I expect the first two, each with what was said, and who has it
+    assert found.keys() == {"bad", "split"}
+    assert (found["bad"].why, found["split"].why) == ("flagged", "disputed")
+    assert [(each.reason, each.note) for each in found["bad"].said] == [("private", "see page 3")]
+    assert found["bad"].since == START - timedelta(minutes=30)
+    assert [each.label for each in found["split"].said] == ["positive", "negative"]
+    assert (found["bad"].held_by, found["split"].held_by) == (None, "linus")
+    assert (counted.disputed, counted.flagged) == (1, 1)
+
+
+def known_answers(session: Session, first: int, count: int, minutes_ago: float) -> None:
+    """Known items that ada answered, every fourth wrongly, one a minute."""
+    for number in range(first, first + count):
+        task = session.get_one(ReviewTask, task_id(f"k{number}"))
+        decided(
+            session,
+            f"k{number}",
+            "ada",
+            label="negative" if number % 4 == 0 else "positive",
+            minutes_ago=minutes_ago - number,
+        )
+        task.seeded_for, task.known_label = "ada", "positive"
+    session.flush()
+    session.query(ReviewDecision).update({"seeded": True})
+
+
+def test_a_reviewers_own_accuracy_never_tells_which_item_was_known(engine: Engine) -> None:
+    # Given 25 known items that ada answered yesterday, and 15 today
+    take_in(engine, *(requested(f"k{number}") for number in range(40)))
+
+    def own(session: Session) -> tuple[int, int] | None:
+        found = quality.own_accuracy(session, "sentiment", "ada", START)
+        return None if found is None else (found.count, found.right)
+
+    with Session(engine) as session, session.begin():
+        known_answers(session, 0, 19, minutes_ago=20 * 60)
+        # I expect nothing below a step of twenty,
+        assert own(session) is None
+        known_answers(session, 19, 6, minutes_ago=20 * 60)
+        # then whole steps,
+        assert own(session) == (20, 15)
+        known_answers(session, 25, 15, minutes_ago=60)
+        # and nothing of today, neither what was answered nor what is taken back
+        assert own(session) == (20, 15)
+        session.query(ReviewDecision).filter(ReviewDecision.task_id == task_id("k1")).update(
+            {"undone_at": START}
+        )
+        assert own(session) == (20, 15)
+        # A lead's figures are exact
+        (exact,) = quality.accuracy(session, "sentiment", START - timedelta(days=2))
+        assert exact.count == 39
+        # and neither backlog nor another's history knows them
+        (flow,) = figures.flows(session, ["sentiment"], START)
+        assert (flow.open, flow.arrived, flow.decided) == (0, 0, 0)
+        assert past.find(session, account("linus", "lead"), Search()) == []

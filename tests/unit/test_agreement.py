@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.review_ui.agreement import (
+    agreed_by_habit,
+    agreed_by_pool,
+    beyond_chance,
     cohens_kappa,
     krippendorffs_alpha,
     percent_agreement,
@@ -143,3 +146,27 @@ def test_wilsons_interval_holds_the_rate_and_stays_within_bounds(
     assert found is not None
     assert 0 <= found.low <= right / count <= found.high <= 1
     assert found.low < found.high
+
+
+@given(PAIRS)
+def test_an_interval_encloses_its_coefficient(pairs: list[tuple[str, str]]) -> None:
+    agreed = wilson(sum(one == other for one, other in pairs), len(pairs))
+    for coefficient, by_chance in (
+        (cohens_kappa(pairs), agreed_by_habit(pairs)),
+        (krippendorffs_alpha(pairs), agreed_by_pool(pairs)),
+    ):
+        found = beyond_chance(agreed, by_chance)
+        assert (found is None) == (coefficient is None)
+        if found is not None:
+            assert found.rate == pytest.approx(coefficient)
+            assert -1 <= found.low <= found.rate <= found.high <= 1
+
+
+def test_full_agreement_of_few_is_not_certainty() -> None:
+    # Given thirty items that two people label alike: Wilson's lower end is 30 / (30 + 1.96²)
+    pairs = [("a", "a")] * 15 + [("b", "b")] * 15
+    found = beyond_chance(wilson(30, 30), agreed_by_habit(pairs))
+    # I expect kappa 1, and at least (0.8865 - 0.5) / 0.5
+    assert found is not None
+    assert (found.rate, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.773, abs=0.001)

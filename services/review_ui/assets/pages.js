@@ -38,14 +38,21 @@ export async function reopen(key) {
   }
 }
 
-/** Saves what the table shows as CSV (RFC 4180). */
-export function download(table) {
-  const lines = [table.headers, ...table.data].map((row) => row.map(cell).join(","));
+/** Saves what the table shows as CSV (RFC 4180); of a link its address. */
+export function download(table, name) {
+  const links = table.headers.indexOf(known.take_up);
+  const plain = (row) => row.map((value, at) => cell(at === links ? address(value) : value));
+  const lines = [table.headers.map(cell), ...table.data.map(plain)].map((row) => row.join(","));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
-  link.download = "decisions.csv";
+  link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function address(link) {
+  const found = /href="([^"]*)"/.exec(link);
+  return found === null ? "" : new URL(found[1], location.origin).href;
 }
 
 function cell(value) {

@@ -1,4 +1,4 @@
-"""How is the work going? The dashboard: charts and tables over services/review_ui/figures.py.
+"""How is the work going? The dashboard: charts and tables over figures.py; below, measures.py.
 
 Reviewers see their own work, leads and admins everybody's; what waits is the same for all.
 """
@@ -12,8 +12,9 @@ import pandas as pd
 from services.review_ui import figures, past
 from services.review_ui.desk import Desk
 from services.review_ui.figures import Figures, Flow, Work
+from services.review_ui.kept import Kept
 from services.review_ui.languages import Words
-from services.review_ui.pages import frame
+from services.review_ui.pages import frame, measures
 from services.review_ui.pages.frame import i18n
 
 _COLOURS = ["#3b82f6", "#d97706"]
@@ -37,9 +38,11 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         with gr.Row():
             seconds = gr.LinePlot(label=i18n("seconds"), **_CHART)
             confidence = gr.BarPlot(label=i18n("confidence"), **_CHART)
-        with gr.Row():
-            reviewers = gr.Dataframe(label=i18n("per_reviewer"), elem_id="reviewers", **_TABLE)
-            labels = gr.Dataframe(label=i18n("per_label"), elem_id="labels", **_TABLE)
+        reviewers = gr.Dataframe(label=i18n("per_reviewer"), elem_id="reviewers", **_TABLE)
+        labels = gr.Dataframe(label=i18n("per_label"), elem_id="labels", **_TABLE)
+        measured = measures.build()
+    work, moves = Kept[Figures](), Kept[list[Flow]]()
+    measure = measures.reader(desk)
 
     def start(request: gr.Request) -> list[Any]:
         frame.visitor(desk, request)
@@ -50,13 +53,27 @@ def build(page: gr.Blocks, desk: Desk) -> None:
     def show(period: str, request: gr.Request) -> list[Any]:
         account = frame.visitor(desk, request)
         reviewer = None if past.sees_all(account) else account.name
-        with desk.transaction() as session:
-            found = figures.read(session, since=frame.since(desk, period), reviewer=reviewer)
-            moving = figures.flows(session, list(desk.workflows), desk.clock())
-        words = frame.words_of(request)
-        return [_backlog(moving, words), *_charts(found, words), *_tables(found, words)]
+        since = frame.since(desk, period)
 
-    shown = [backlog, per_hour, agreement, seconds, confidence, reviewers, labels]
+        def read() -> Figures:
+            with desk.transaction() as session:
+                return figures.read(session, since=since, reviewer=reviewer)
+
+        def move() -> list[Flow]:
+            with desk.transaction() as session:
+                return figures.flows(session, list(desk.workflows), desk.clock())
+
+        # A period slides with the clock: what is kept is asked for by its name.
+        found, moving = work.get((period, reviewer), read), moves.get("all", move)
+        words = frame.words_of(request)
+        return [
+            _backlog(moving, words),
+            *_charts(found, words),
+            *_tables(found, words),
+            *measure(account, period, words),
+        ]
+
+    shown = [backlog, per_hour, agreement, seconds, confidence, reviewers, labels, *measured]
     private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     page.load(start, None, [period, *shown], **private)
     gr.on([refresh.click, period.input], show, period, shown, **private)

@@ -1,0 +1,91 @@
+"""Which tasks wait for a lead, and why? Flagged ones, disputed ones, and those taken up again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from shared.tables import ReviewDecision, ReviewTask
+
+MAX_FOUND = 200
+Why = Literal["flagged", "disputed", "taken_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What somebody answered; `label` None: flagged it, for the reason given."""
+
+    reviewer: str
+    label: str | None
+    reason: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task that only a lead settles. `since` the last answer; `held_by`: who has it just now."""
+
+    task_id: UUID
+    workflow: str
+    item_id: str
+    text: str
+    why: Why
+    since: datetime | None
+    said: tuple[Said, ...]
+    held_by: str | None
+
+
+def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[Waiting]:
+    """In the order in which leads are given them, `MAX_FOUND` at most, found by an index. What the
+    AI thinks is not among it: a lead sees that with the task in hand."""
+    last = (
+        select(func.max(ReviewDecision.decided_at))
+        .where(ReviewDecision.task_id == ReviewTask.id, ReviewDecision.effective)
+        .correlate(ReviewTask)
+        .scalar_subquery()
+    )
+    found = (
+        select(ReviewTask, last)
+        .where(
+            ReviewTask.workflow.in_(workflows),
+            ReviewTask.status != "decided",
+            ReviewTask.round == "adjudication",
+            ReviewTask.seeded_for.is_(None),
+        )
+        .order_by(
+            ReviewTask.due_at,
+            ReviewTask.priority.desc(),
+            ReviewTask.uncertainty.desc(),
+            ReviewTask.created_at,
+        )
+        .limit(MAX_FOUND)
+    )
+    return [_waiting(task, since, now) for task, since in session.execute(found)]
+
+
+def _waiting(task: ReviewTask, since: datetime | None, now: datetime) -> Waiting:
+    said = tuple(
+        Said(each["reviewer"], each["label"], each["reason"] or "", each["note"] or "")
+        for each in task.answers
+    )
+    held = task.lease_expires_at is not None and task.lease_expires_at > now
+    return Waiting(
+        task_id=task.id,
+        workflow=task.workflow,
+        item_id=task.item_id,
+        text=str(task.item["text"]),
+        why=_why(said),
+        since=since,
+        said=said,
+        held_by=task.leased_by if held else None,
+    )
+
+
+def _why(said: Sequence[Said]) -> Why:
+    if any(each.label is None for each in said):
+        return "flagged"
+    return "disputed" if len({each.label for each in said}) > 1 else "taken_up"

@@ -1,0 +1,54 @@
+"""Must it be counted again? What was counted a moment ago serves everybody who asks the same."""
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+FRESH_SECONDS = 4.0
+MOST = 256
+_COST = 10
+
+T = TypeVar("T")
+
+
+class _Answer(Generic[T]):
+    """One question's last answer, in a list: an answer may be None."""
+
+    def __init__(self) -> None:
+        self.counting = threading.Lock()
+        self.last: list[T] = []
+        self.fresh_until = float("-inf")
+
+
+class Kept(Generic[T]):
+    """Answers by question, `MOST` at most: the one that nobody asked for the longest goes first.
+
+    Fresh for `FRESH_SECONDS`, or ten times what the counting took. Who asks while another counts
+    gets the last answer; only the first one has to be waited for.
+    """
+
+    def __init__(self, most: int = MOST, now: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._now = now
+        self._lock = threading.Lock()
+        self._answers: dict[Hashable, _Answer[T]] = {}
+
+    def get(self, question: Hashable, count: Callable[[], T]) -> T:
+        """The answer; what `count` raises comes through, and is not kept."""
+        with self._lock:
+            answer = self._answers.pop(question, None) or _Answer[T]()
+            self._answers[question] = answer
+            while len(self._answers) > self._most:
+                del self._answers[next(iter(self._answers))]
+        if not answer.counting.acquire(blocking=not answer.last):
+            return answer.last[0]
+        try:
+            began = self._now()
+            if began >= answer.fresh_until:
+                answer.last = [count()]
+                ended = self._now()
+                answer.fresh_until = ended + max(FRESH_SECONDS, _COST * (ended - began))
+            return answer.last[0]
+        finally:
+            answer.counting.release()
