@@ -164,18 +164,18 @@ def items(
 
 
 @contextmanager
-def searching(session: Session) -> Iterator[None]:
-    """What searches in the block is given up after `SEARCH_SECONDS`.
+def searching(session: Session, most_seconds: float = SEARCH_SECONDS) -> Iterator[None]:
+    """Each statement in the block is given up after so long.
 
     Raises:
         TooLong: it was.
     """
-    session.execute(text(f"SET LOCAL statement_timeout = {int(SEARCH_SECONDS * 1_000)}"))
+    session.execute(text(f"SET LOCAL statement_timeout = {int(most_seconds * 1_000)}"))
     try:
         yield
     except DBAPIError as error:
         if sqlstate(error) == _QUERY_CANCELED:
-            raise TooLong(f"given up after {SEARCH_SECONDS:.0f} s") from None
+            raise TooLong(f"given up after {most_seconds:.0f} s") from None
         raise
 
 

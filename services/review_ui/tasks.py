@@ -26,6 +26,8 @@ from services.review_ui.lists import searching
 from shared.tables import ReviewTask
 
 MAX_CLAIM = 50
+SEARCH_SECONDS = 3.0
+"""For one of up to four statements; the card waits 15 s for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def claim(
             if missing:
                 statement = text(_CLAIM.format(pool=pool, matches=matches))
                 asked = {**given, "skipped_too": skipped_too, "count": missing}
-                with searching(session) if wanted.search else nullcontext():
+                with searching(session, SEARCH_SECONDS) if wanted.search else nullcontext():
                     claimed += session.scalars(statement, asked).all()
         if claimed:
             break

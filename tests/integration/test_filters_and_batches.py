@@ -122,10 +122,12 @@ def test_a_batch_accepts_what_was_seen_and_can_be_taken_back(
 ) -> None:
     # Given seven items of one label, one of them in Bob's hands, and others that are no batch's
     take_in(engine, *films(), *(requested(f"p{number}", confidence=0.9) for number in range(3)))
-    panel = select(ReviewTask).where(ReviewTask.item_id == "p2")
     with Session(engine) as session, session.begin():
-        task = session.scalars(panel).one()
-        task.routing = {**task.routing, "sampling": {**task.routing["sampling"], "on_panel": True}}
+        # One of the panel that is not blind, and one that is blind for another reason.
+        for name, on_panel in (("p2", True), ("blind", False)):
+            task = session.scalars(select(ReviewTask).where(ReviewTask.item_id == name)).one()
+            sampling = {**task.routing["sampling"], "on_panel": on_panel}
+            task.routing = {**task.routing, "sampling": sampling}
         session.execute(
             update(ReviewTask).where(ReviewTask.item_id == "sure").values(round="second")
         )
