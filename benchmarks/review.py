@@ -24,6 +24,7 @@ import psycopg2
 from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy import make_url
 
 from benchmarks.delayed import delayed
 from hitl.private_postgres import PrivatePostgres
@@ -32,7 +33,10 @@ from shared.database import migrate
 PASSWORD = "a long enough password"
 ROUNDS = 3
 KEYS = 25
-REVIEWERS = 50
+REVIEWERS = (50, 200)
+BACKLOG_ROUNDS = 5
+CLAIMS = 40  # of CLAIM tasks each, in a round of the backlog's comparison
+CLAIM = 8
 THINK_SECONDS = 2.0
 THINKING_SECONDS = 15.0
 BACKLOG = 1_000_000
@@ -105,6 +109,31 @@ class Bench:
             cursor.execute("VACUUM ANALYZE review_task")
         connection.close()
 
+    def one_by_one(self) -> tuple[list[float], list[float]]:
+        """Milliseconds of every one of `CLAIMS` claims and of their decisions, one at a time."""
+        claims: list[float] = []
+        decisions: list[float] = []
+        with httpx.Client(
+            base_url=f"{self.url}/api/v1", headers={"cookie": self.cookie}, timeout=60
+        ) as client:
+            for _ in range(CLAIMS):
+                begun = time.perf_counter()
+                claimed = client.post("/tasks/claim", json={"count": CLAIM})
+                claims.append((time.perf_counter() - begun) * 1e3)
+                claimed.raise_for_status()
+                for task in claimed.json()["tasks"]:
+                    body = {
+                        "key": str(uuid4()),
+                        "lease_token": task["lease_token"],
+                        "action": "accept",
+                        "seconds": 1.0,
+                    }
+                    begun = time.perf_counter()
+                    answer = client.post(f"/tasks/{task['id']}/decision", json=body)
+                    decisions.append((time.perf_counter() - begun) * 1e3)
+                    answer.raise_for_status()
+        return claims, decisions
+
     def log_in(self, name: str) -> None:
         answer = httpx.post(f"{self.url}/api/v1/login", json={"name": name, "password": PASSWORD})
         answer.raise_for_status()
@@ -127,7 +156,7 @@ class Bench:
                 await asyncio.sleep(think * number / people)
                 while time.perf_counter() - started < seconds:
                     begun = time.perf_counter()
-                    claimed = await client.post("/tasks/claim", json={"count": 8})
+                    claimed = await client.post("/tasks/claim", json={"count": CLAIM})
                     claimed.raise_for_status()
                     claims.append((time.perf_counter() - begun) * 1e3)
                     for task in claimed.json()["tasks"]:
@@ -150,8 +179,8 @@ class Bench:
 
 
 @contextmanager
-def server() -> Iterator[Bench]:
-    """The application on a private database, in a process of its own."""
+def databases() -> Iterator[tuple[str, str]]:
+    """The addresses of two migrated databases on one private Postgres."""
     with tempfile.TemporaryDirectory(prefix="hitl-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o711)
@@ -159,25 +188,42 @@ def server() -> Iterator[Bench]:
         postgres.start()
         try:
             postgres.wait_ready()
-            migrate(postgres.database_url)
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "benchmarks.review_server"],
-                env={**os.environ, "DATABASE_URL": postgres.database_url, "PYTHONPATH": "."},
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            try:
-                assert process.stdout is not None
-                url = process.stdout.readline().strip()
-                if not url:
-                    raise SystemExit("the review service did not start")
-                _wait_for(url)
-                yield Bench(url, postgres.database_url)
-            finally:
-                process.terminate()
-                process.wait(20)
+            one = make_url(postgres.database_url)
+            other = one.set(database="other")
+            urls = [url.render_as_string(hide_password=False) for url in (one, other)]
+            connection = psycopg2.connect(urls[0])
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("CREATE DATABASE other")
+            connection.close()
+            for url in urls:
+                migrate(url)
+            yield urls[0], urls[1]
         finally:
             postgres.stop()
+
+
+@contextmanager
+def server(database_url: str) -> Iterator[Bench]:
+    """The application on the database, in a process of its own; the account is logged in."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "benchmarks.review_server"],
+        env={**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": "."},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            raise SystemExit("the review service did not start")
+        _wait_for(url)
+        bench = Bench(url, database_url)
+        bench.log_in("bench")
+        yield bench
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def _wait_for(url: str) -> None:
@@ -240,50 +286,55 @@ def decisions_per_second(bench: Bench) -> dict[str, float]:
 
 def thinking(bench: Bench) -> dict[str, float]:
     """Milliseconds of a decision while many reviewers work, each thinking between decisions."""
-    _, taken, _ = asyncio.run(bench.work(REVIEWERS, THINKING_SECONDS, THINK_SECONDS))
-    return {
-        "submit_p50_ms": round(quantile(taken, 0.5), 2),
-        "submit_p95_ms": round(quantile(taken, 0.95), 2),
-    }
+    found: dict[str, float] = {}
+    for people in REVIEWERS:
+        _, taken, _ = asyncio.run(bench.work(people, THINKING_SECONDS, THINK_SECONDS))
+        for share in (50, 95):
+            milliseconds = round(quantile(taken, share / 100), 2)
+            found[f"submit_{people}_reviewers_p{share}_ms"] = milliseconds
+            if people == REVIEWERS[0]:
+                found[f"submit_p{share}_ms"] = milliseconds
+    return found
 
 
-def p95_at(bench: Bench) -> tuple[float, float]:
-    """The p95 of claim and decision, as the median over the rounds."""
-    rounds = [asyncio.run(bench.work(1, 4.0))[:2] for _ in range(ROUNDS)]
-    return (
-        statistics.median(quantile(claims, 0.95) for claims, _ in rounds),
-        statistics.median(quantile(decisions, 0.95) for _, decisions in rounds),
-    )
+def with_backlog(empty: Bench, full: Bench, backlog: int) -> dict[str, float]:
+    """The p95 of claim and decision, where hardly more waits than is taken and where `backlog`
+    tasks wait. The rounds of the two alternate; medians, and the least and most of the ratios."""
+    full.fill(backlog)
+    found: dict[str, list[float]] = {}
+    for number in range(BACKLOG_ROUNDS + 1):
+        for name, bench in (("", empty), ("_backlog", full)):
+            bench.fill(CLAIM * CLAIMS + CLAIM)
+            claims, decisions = bench.one_by_one()
+            if number:  # the first round warms
+                found.setdefault(f"claim_p95{name}_ms", []).append(quantile(claims, 0.95))
+                found.setdefault(f"decide_p95{name}_ms", []).append(quantile(decisions, 0.95))
+    result = {name: round(statistics.median(values), 2) for name, values in found.items()}
+    for what in ("claim", "decide"):
+        pairs = zip(found[f"{what}_p95_backlog_ms"], found[f"{what}_p95_ms"], strict=True)
+        ratios = sorted(with_it / without for with_it, without in pairs)
+        name = f"{what}_p95_backlog_ratio"
+        result[name] = round(statistics.median(ratios), 2)
+        result[f"{name}_min"], result[f"{name}_max"] = round(ratios[0], 2), round(ratios[-1], 2)
+    return result
 
 
 def measure(say: Console, backlog: int) -> dict[str, float]:
     """Everything, one after the other."""
-    with server() as bench:
-        bench.log_in("bench")
+    found: dict[str, float] = {}
+    with databases() as (one, other), server(one) as bench:
         bench.fill(20_000)
         asyncio.run(bench.work(4, 1.0))  # warm
-        found: dict[str, float] = {}
         say.print("key to next item, in Chromium …")
         found |= key_to_next(bench)
         say.print("decisions a second …")
         found |= decisions_per_second(bench)
         say.print(f"{REVIEWERS} reviewers who think for {THINK_SECONDS:.0f} s …")
         found |= thinking(bench)
-        say.print("claim and decision before the backlog …")
-        claim_before, decide_before = p95_at(bench)
-        say.print(f"a backlog of {backlog:,} tasks …")
-        bench.fill(backlog)
-        claim_after, decide_after = p95_at(bench)
-    return {
-        **found,
-        "backlog_tasks": backlog,
-        "claim_p95_ms": round(claim_before, 2),
-        "decide_p95_ms": round(decide_before, 2),
-        "claim_p95_backlog_ms": round(claim_after, 2),
-        "decide_p95_backlog_ms": round(decide_after, 2),
-        "claim_p95_backlog_ratio": round(claim_after / claim_before, 2),
-        "decide_p95_backlog_ratio": round(decide_after / decide_before, 2),
-    }
+        say.print(f"claim and decision with {backlog:,} waiting tasks, and with hardly any …")
+        with server(other) as empty:
+            found |= with_backlog(empty, bench, backlog)
+    return {**found, "backlog_tasks": backlog, "backlog_rounds": BACKLOG_ROUNDS}
 
 
 def main() -> None:
