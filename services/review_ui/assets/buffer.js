@@ -132,13 +132,16 @@ export class Buffer {
   }
 
   /** Gives everything back and starts with another filter. */
-  restart(filter = this.filter) {
-    this.release();
+  async restart(filter = this.filter) {
+    const leases = this.#leases();
+    this.tasks = [];
     this.filter = filter;
     this.starts += 1;
     this.pause = FIRST_LOOK_MS;
     this.loading = true;
     this.on.changed();
+    // First back, then again: what is still mine would not be among what I get.
+    if (leases.length > 0) await call("POST", "/tasks/release", { leases }).catch(() => null);
     this.refill();
   }
 
