@@ -96,6 +96,11 @@ class AckWindow:
         """Deliveries not yet settled."""
         return self._unsettled
 
+    @property
+    def unacked(self) -> int:
+        """Deliveries not yet covered by an ack: the broker counts these against the prefetch."""
+        return len(self._order)
+
     def delivered(self, tag: int) -> None:
         """Notes a delivery; tags only grow on a channel."""
         self._order.append(tag)

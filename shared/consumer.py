@@ -8,6 +8,7 @@ speed at the first delivery that is not a redelivery.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pika import spec
@@ -16,6 +17,12 @@ from pika.channel import Channel
 from shared.confirms import AckWindow
 from shared.messages import Delivery
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+
+# How we see that nothing is on its way to us any more: the window is full, or for so long nothing
+# came; with many small producers neither may ever be so, hence a limit of 2 seconds.
+_LOOK_SECONDS = 0.05
+_SILENT_LOOKS = 4
+_MOST_LOOKS = 40
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ class Consumer:
         self._turn_scheduled = False
         self._paused = False
         self._quiet = False
+        self._heard = 0  # deliveries so far
 
     @property
     def quiet(self) -> bool:
@@ -96,22 +104,45 @@ class Consumer:
         """Cancels every subscription; what has been delivered, or is on its way, stays ours."""
         self._paused = True
         for subscription in self._subscriptions.values():
-            self._cancel(subscription)
             subscription.proof = None
-        self._subscriptions = {}
-        if self._channel is not None and self._channel.is_open:
-            # pika sends this when the last cancel is answered, and the broker answers it after
-            # everything that it had sent us before.
-            self._channel.basic_qos(prefetch_count=1, callback=self._on_quiet)
-
-    def _on_quiet(self, _frame: object) -> None:
-        self._quiet = self._paused
+        self._cancel_in_silence(self._generation, looks=0, silent=0, heard=self._heard)
 
     def resume(self) -> None:
         """Subscribes again, one message at a time first."""
         if self._paused:
             self._paused = self._quiet = False
-            self._subscribe_all()
+            if self._subscriptions:  # still waiting for silence
+                self._schedule_turn()
+            else:
+                self._subscribe_all()
+
+    def _cancel_in_silence(self, generation: int, *, looks: int, silent: int, heard: int) -> None:
+        """A message that is between its queue and our channel when we cancel is sent back by the
+        broker, with a delivery counted against it. We no longer ack, so soon none is."""
+        if generation != self._generation or not self._paused or self._channel is None:
+            return
+        silent = silent + 1 if heard == self._heard else 0
+        room = sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
+        if looks >= _MOST_LOOKS or silent >= _SILENT_LOOKS or self._window.unacked >= room:
+            self._cancel_all()
+            return
+        again = partial(
+            self._cancel_in_silence, generation, looks=looks + 1, silent=silent, heard=self._heard
+        )
+        self._channel.connection.ioloop.call_later(_LOOK_SECONDS, again)
+
+    def _cancel_all(self) -> None:
+        for subscription in self._subscriptions.values():
+            self._cancel(subscription)
+        self._subscriptions = {}
+        if self._channel is not None and self._channel.is_open:
+            # pika sends this when the last cancel is answered, and the broker answers it after
+            # everything that it had sent us before.
+            self._channel.basic_qos(prefetch_count=1, callback=self._on_quiet)
+            self._schedule_turn()
+
+    def _on_quiet(self, _frame: object) -> None:
+        self._quiet = self._paused
 
     def settle(self, delivery: Delivery) -> None:
         """Its outputs are confirmed: ack it with the turn's others, in one frame."""
@@ -152,6 +183,7 @@ class Consumer:
     def _on_message(
         self, subscription: _Subscription, method: Any, properties: Any, body: bytes
     ) -> None:
+        self._heard += 1
         self._window.delivered(method.delivery_tag)
         self._in_progress[subscription.queue] += 1
         if subscription.probing and subscription.proof is None and not method.redelivered:
@@ -203,8 +235,9 @@ class Consumer:
             self._take(arrived)
         # A quorum queue that has 32 commands of a channel to write down keeps its further acks in
         # the channel's memory, and forgets them when the channel closes: each of these messages
-        # would come again. So on the way to a stop everything is acked at once, at the end.
-        if not (self._paused and len(self._window)):
+        # would come again. So on the way to a stop everything is acked at once, at the end; and
+        # not before the cancel, because each ack makes room for another delivery.
+        if not (self._paused and (self._subscriptions or len(self._window))):
             self._ack()
 
     def _ack(self) -> None:
