@@ -1,4 +1,4 @@
-"""Which server does benchmarks/review.py measure? The web application, with one account.
+"""Which server does benchmarks/review_desk.py start? The web application, with one account.
 
 As in production but for intake and relay, which wait for a broker. Prints its address, then serves.
 """
