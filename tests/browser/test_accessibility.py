@@ -1,5 +1,7 @@
 """Can everybody use the pages? axe-core finds nothing serious, by day and by night."""
 
+from uuid import uuid4
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -24,16 +26,37 @@ def findings(page: Page) -> list[str]:
     ]
 
 
+def closed_by_escape(page: Page) -> None:
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def flag_two(served: Served) -> None:
+    """Somebody flags the two most urgent items."""
+    with served.logged_in("bob") as client:
+        for task in client.post("/api/v1/tasks/claim", json={"count": 2}).json()["tasks"]:
+            flag = {
+                "key": str(uuid4()),
+                "lease_token": task["lease_token"],
+                "action": "flag",
+                "reason": "Unreadable",
+            }
+            client.post(f"/api/v1/tasks/{task['id']}/decision", json=flag).raise_for_status()
+
+
+@pytest.mark.parametrize("flagged", [False, True], ids=["nothing-flagged", "flagged"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_no_page_has_serious_findings(
-    chromium: Browser, served: Served, engine: Engine, dark: bool
+    chromium: Browser, served: Served, engine: Engine, dark: bool, flagged: bool
 ) -> None:
-    # Given items to decide, among them a blind one, and one decision
+    # Given items to decide, among them a blind one, and one decision; perhaps one flagged
     take_in(
         engine,
-        *(requested(f"i{n}", confidence=0.6, metadata={"page": n}, priority=3) for n in range(4)),
+        *(requested(f"i{n}", confidence=0.6, metadata={"page": n}, priority=3) for n in range(5)),
         requested("blind", blind=True),
     )
+    if flagged:
+        flag_two(served)
     found: dict[str, list[str]] = {}
     with reviewing(chromium, served, "ada", role="lead", dark=dark) as (page, _):
         page.keyboard.press("1")
@@ -41,21 +64,23 @@ def test_no_page_has_serious_findings(
         found["card"] = findings(page)
         page.keyboard.press("?")
         found["help"] = findings(page)
-        page.keyboard.press("Escape")
-        page.locator("body").press("f")
+        closed_by_escape(page)
+        page.keyboard.press("f")
         expect(page.get_by_role("dialog")).to_be_visible()
         found["flag"] = findings(page)
-        page.keyboard.press("Escape")
+        closed_by_escape(page)
         page.goto(f"{served.url}/?label=positive")
         expect(page.locator("[data-id=chips] button")).to_be_visible()
         expect(page.locator('.rv[data-state="task"]')).to_be_visible()
         for key, name in (("/", "filter"), ("b", "batch"), ("l", "leads")):
-            page.locator("body").press(key)
+            page.keyboard.press(key)
             expect(page.get_by_role("dialog")).to_be_visible(timeout=15_000)
             found[name] = findings(page)
-            page.keyboard.press("Escape")
+            closed_by_escape(page)
         page.goto(f"{served.url}/history")
         expect(page.locator("#decisions")).to_contain_text("negative", timeout=20_000)
+        if flagged:
+            expect(page.locator("#for-leads")).to_contain_text("Unreadable", timeout=20_000)
         found["history"] = findings(page)
         page.goto(f"{served.url}/dashboard")
         expect(page.locator("#reviewers")).to_contain_text("ada", timeout=20_000)

@@ -73,6 +73,31 @@ def test_a_filter_stands_on_the_page_and_in_its_address(
         assert watched.complaints == []
 
 
+def test_a_key_after_a_dialog_is_for_the_card(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    take_in(engine, requested("i0"))
+    with reviewing(chromium, served, "ada") as (page, _):
+        # Given the filter's dialog, with the focus in its list of labels
+        page.keyboard.press("/")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        # If it closes and a key follows before the browser has moved the focus
+        opened = page.evaluate(
+            """() => {
+              document.querySelector("dialog[open]").close();
+              const key = new KeyboardEvent("keydown", { key: "f", bubbles: true });
+              document.activeElement.dispatchEvent(key);
+              return document.querySelector("dialog[open]")?.dataset.id;
+            }"""
+        )
+        # I expect the key to mean what it always means
+        assert opened == "flag-dialog"
+        # and Escape to close that one too, and the next key to be heard
+        page.keyboard.press("Escape")
+        page.keyboard.press("?")
+        expect(page.get_by_role("heading", name="Keys")).to_be_visible()
+
+
 def test_a_lead_accepts_a_filtered_list_and_takes_it_back(
     chromium: Browser, served: Served, engine: Engine
 ) -> None:

@@ -23,7 +23,7 @@ export function bindKeys(root, act, active) {
       const shown = root.offsetParent !== null;
       const held = event.repeat || event.ctrlKey || event.metaKey || event.altKey;
       if (!shown || held || event.isComposing || root.querySelector("dialog[open]")) return;
-      const target = event.target instanceof Element ? event.target : document.body;
+      const target = aimedAt(event.target);
       if (target.closest("input, textarea, select, [contenteditable]")) return;
       const found = meaning(event, target);
       if (found === null) return;
@@ -33,6 +33,12 @@ export function bindKeys(root, act, active) {
     },
     { capture: true },
   );
+}
+
+/** A dialog that has just closed keeps the focus until the next frame: keys are not for it. */
+function aimedAt(target) {
+  const within = target instanceof Element && target.closest("dialog:not([open])") === null;
+  return within ? target : document.body;
 }
 
 function meaning(event, target) {
