@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -164,7 +165,8 @@ def peer(given: argparse.Namespace, sizes: Sizes, say: Console) -> Iterator[Labe
     if not given.label_studio:
         say.print(
             "Next to Label Studio: start one on this machine, make a personal access token there, "
-            "then --label-studio URL --label-studio-token TOKEN."
+            "then --label-studio URL --label-studio-token TOKEN.",
+            soft_wrap=True,
         )
         yield None
         return
@@ -215,6 +217,7 @@ def main() -> None:
     sizes = QUICK if given.quick else Sizes()
     if given.backlog is not None:
         sizes = replace(sizes, backlog=given.backlog)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends with us
     say = Console(stderr=True, quiet=given.json)
     found = measure(say, sizes, given)
     if not given.json:
