@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from services.review_ui import webhooks
 from shared.lifecycle import Lifecycle
-from shared.tables import ReviewDecision, ReviewTask
+from shared.tables import ReviewDecision, ReviewTask, WebhookDelivery
 from tests.browser.conftest import RunningClock
 from tests.browsing import reviewing, shown
 from tests.outside import until
@@ -224,6 +225,98 @@ def test_leads_find_what_waits_for_them_and_take_it_up(
         expect(page.locator("#reviewers")).to_contain_text("ada", timeout=20_000)
         expect(page.locator("#people-agree")).to_have_count(0)
         expect(page.locator("#with-ai")).to_have_count(0)
+
+
+def test_a_lead_goes_from_the_table_to_the_card_and_settles_it(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given an item that somebody flagged, and a more urgent one that waits for anybody
+    take_in(engine, requested("odd"))
+    with served.logged_in("eve") as client:
+        (task,) = client.post("/api/v1/tasks/claim", json={"count": 1}).json()["tasks"]
+        flag = {
+            "key": str(uuid4()),
+            "lease_token": task["lease_token"],
+            "action": "flag",
+            "reason": "Unreadable",
+        }
+        client.post(f"/api/v1/tasks/{task['id']}/decision", json=flag).raise_for_status()
+    take_in(engine, requested("urgent", priority=9))
+    with reviewing(chromium, served, "linus", role="lead") as (page, watched):
+        # If a lead clicks "take up" in the table of what waits for them
+        page.goto(f"{served.url}/history")
+        waits = page.locator("#for-leads .virtual-row")
+        expect(waits).to_have_count(1, timeout=20_000)
+        waits.get_by_role("link", name="take up").click()
+        # I expect that item on the card, with what was said about it
+        expect(page.locator('[data-id="item"]')).to_have_text("#odd", timeout=20_000)
+        expect(page.locator('[data-id="answers-list"] li')).to_contain_text(["Unreadable"])
+        assert "task=" not in page.url
+        # and one key to settle it, after which it waits no longer
+        page.keyboard.press("2")
+
+        def settled() -> bool:
+            with Session(engine) as session:
+                row = session.query(ReviewTask).filter_by(item_id="odd").one()
+                return (row.status, row.answers[-1]["reviewer"]) == ("decided", "linus")
+
+        until(settled, what="the lead's answer")
+        page.goto(f"{served.url}/history")
+        expect(page.locator("#decisions")).to_contain_text("linus", timeout=20_000)
+        expect(waits).to_have_count(0)
+        assert watched.complaints == []
+
+
+def test_admins_see_whether_webhooks_arrive(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given a webhook with one delivery that waits after an error, and two that have failed
+    now = served.clock()
+    with Session(engine) as session, session.begin():
+        hook = webhooks.create(
+            session, "https://example.org/<b>hook</b>", None, ["item.reviewed"], now
+        )
+        session.flush()
+        for states in (
+            {"next_attempt_at": now, "last_error": "status 500", "last_attempt_at": now},
+            {"failed_at": now},
+            {"failed_at": now},
+            {"delivered_at": now},
+        ):
+            session.add(
+                WebhookDelivery(
+                    webhook_id=hook.id,
+                    event_id=uuid4(),
+                    type="item.reviewed",
+                    not_before=now,
+                    **states,
+                )
+            )
+        secret = hook.secret
+    # If an admin looks at the dashboard, I expect where it goes, how it stands, and no secret
+    with reviewing(chromium, served, "root", role="admin") as (page, watched):
+        page.goto(f"{served.url}/dashboard")
+        cells = page.locator("#webhooks .virtual-row").locator("[role=gridcell]")
+        expect(cells).to_have_text(
+            [
+                re.compile(re.escape("https://example.org/<b>hook</b>")),
+                re.compile("All"),
+                re.compile("switched on"),
+                re.compile("^\\s*1\\s*$"),
+                re.compile("^\\s*2\\s*$"),
+                re.compile("status 500"),
+                re.compile(f"{now:%Y-%m-%d}"),
+            ],
+            timeout=20_000,
+        )
+        assert secret not in page.content()
+        assert watched.complaints == []
+    # and nobody else to see any of it
+    with reviewing(chromium, served, "linus", role="lead") as (page, _):
+        page.goto(f"{served.url}/dashboard")
+        expect(page.locator("#checks")).to_contain_text("sentiment", timeout=20_000)
+        expect(page.locator("#webhooks")).to_have_count(0)
+        assert "example.org" not in page.content()
 
 
 def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
