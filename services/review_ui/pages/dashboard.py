@@ -1,4 +1,4 @@
-"""How is the work going? The dashboard: charts and tables over figures.py; below, measures.py.
+"""How is the work going? The dashboard: charts, tables over figures.py; measures.py and hooks.py.
 
 Reviewers see their own work, leads and admins everybody's; what waits is the same for all.
 """
@@ -14,7 +14,7 @@ from services.review_ui.desk import Desk
 from services.review_ui.figures import Figures, Flow, Work
 from services.review_ui.kept import Kept
 from services.review_ui.languages import Words
-from services.review_ui.pages import frame, measures
+from services.review_ui.pages import frame, hooks, measures
 from services.review_ui.pages.frame import i18n
 
 _COLOURS = ["#3b82f6", "#d97706"]
@@ -41,8 +41,9 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         reviewers = gr.Dataframe(label=i18n("per_reviewer"), elem_id="reviewers", **_TABLE)
         labels = gr.Dataframe(label=i18n("per_label"), elem_id="labels", **_TABLE)
         measured = measures.build()
+        sent = hooks.build()
     work, moves = Kept[Figures](), Kept[list[Flow]]()
-    measure = measures.reader(desk)
+    measure, send = measures.reader(desk), hooks.reader(desk)
 
     def start(request: gr.Request) -> list[Any]:
         frame.visitor(desk, request)
@@ -71,9 +72,10 @@ def build(page: gr.Blocks, desk: Desk) -> None:
             *_charts(found, words),
             *_tables(found, words),
             *measure(account, period, words),
+            send(account, words),
         ]
 
-    shown = [backlog, per_hour, agreement, seconds, confidence, reviewers, labels, *measured]
+    shown = [backlog, per_hour, agreement, seconds, confidence, reviewers, labels, *measured, sent]
     private: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     page.load(start, None, [period, *shown], **private)
     gr.on([refresh.click, period.input], show, period, shown, **private)
@@ -99,7 +101,8 @@ def _charts(found: Figures, words: Words) -> list[Any]:
     hour, what, count, sure = (words[key] for key in ("hour", "what", "decided", "sure"))
     hours = pd.DataFrame(
         {
-            hour: [at for at, _ in found.hours],
+            # Times also where there are none: or the empty chart would format numbers as times.
+            hour: pd.to_datetime([at for at, _ in found.hours], utc=True),
             count: [work.decided for _, work in found.hours],
             "%": [None if w.agreement is None else w.agreement * 100 for _, w in found.hours],
             "s": [work.seconds for _, work in found.hours],
