@@ -79,6 +79,22 @@ def publish_due(
     return len(rows)
 
 
+def prune(engine: Engine, before: datetime, most: int) -> int:
+    """Deletes up to `most` events that were published before then; the number deleted. What is not
+    published is never touched, however old."""
+    old = (
+        select(Outbox.id)
+        .where(Outbox.published_at < before)
+        .order_by(Outbox.published_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    with Session(engine) as session, session.begin():
+        ids = session.scalars(old).all()
+        session.execute(delete(Outbox).where(Outbox.id.in_(ids), Outbox.published_at.is_not(None)))
+    return len(ids)
+
+
 def oldest_due_seconds(engine: Engine, now: datetime) -> float:
     """How long the oldest due event has been waiting; 0 when none is due."""
     oldest = select(func.min(Outbox.not_before)).where(

@@ -75,6 +75,9 @@ class Settings(BaseModel):
     webhook_private: bool = Field(
         False, description="webhooks may go to loopback and private addresses"
     )
+    keep_sent_days: float = Field(
+        30.0, gt=0, le=36_500, description="published events and arrived webhooks stay so long"
+    )
     session_hours: float = Field(12.0, gt=0, description="a login is good for so long")
     session_secret: SecretStr = Field(SecretStr(""), description="signs the session cookies")
     panel_salt: SecretStr = Field(SecretStr(""), description="draws the audit panel")

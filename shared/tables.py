@@ -287,6 +287,11 @@ class Outbox(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         Index("outbox_pending", "not_before", postgresql_where=text("published_at IS NULL")),
+        Index(
+            "outbox_published",
+            "published_at",
+            postgresql_where=text("published_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
@@ -368,6 +373,11 @@ class WebhookDelivery(Base):
             postgresql_where=text("failed_at IS NOT NULL"),
         ),
         Index("webhook_delivery_event", "event_id"),
+        Index(
+            "webhook_delivery_delivered",
+            "delivered_at",
+            postgresql_where=text("delivered_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)

@@ -5,6 +5,7 @@ import sys
 
 from services.review_ui.app import make_app, make_desk
 from services.review_ui.intake import Intake
+from services.review_ui.pruning import make_pruning
 from services.review_ui.relay import Relay
 from services.review_ui.server import Parts, listen, run_until_stopped
 from services.review_ui.webhooks_sender import make_sender
@@ -36,7 +37,7 @@ def main() -> bool:
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500)  # fmt: skip
-        relay = Relay(engine, broker, utc_now)
+        relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step)
         lifecycle.add_check("relay", relay.problem)
         webhooks = make_sender(settings, engine, utc_now)
         lifecycle.add_check("webhooks", webhooks.problem)

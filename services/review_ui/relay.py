@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -23,12 +24,20 @@ COUNT_EVERY_SECONDS = 15.0
 
 
 class Relay:
-    """The loop that empties the outbox; also keeps the gauges of what waits."""
+    """The loop that empties the outbox; also keeps the gauges of what waits. `at_idle` is called,
+    and soon again, while there is nothing to publish; it raises nothing."""
 
-    def __init__(self, engine: Engine, broker: Broker, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        broker: Broker,
+        clock: Clock,
+        at_idle: Callable[[], object] | None = None,
+    ) -> None:
         self._engine = engine
         self._broker = broker
         self._clock = clock
+        self._at_idle = at_idle
         self._problem: str | None = None
         self._counted_at = float("-inf")
 
@@ -42,6 +51,8 @@ class Relay:
         while not stopping.is_set():
             published = self._attempt()
             pause = min(pause * 2, MAX_PAUSE_SECONDS) if published is None else POLL_SECONDS
+            if published == 0 and self._at_idle is not None:
+                self._at_idle()
             if published != BATCH_ROWS:
                 stopping.wait(pause)
         self._attempt()

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ColumnElement,
+    Engine,
     delete,
     func,
     insert,
@@ -215,6 +216,22 @@ def retry(session: Session, which: ColumnElement[bool], now: datetime) -> int:
         .returning(WebhookDelivery.id)
     )
     return len(session.execute(statement).all())
+
+
+def prune(engine: Engine, before: datetime, most: int) -> int:
+    """Deletes up to `most` deliveries that arrived before then; the number deleted. What waits or
+    has failed stays."""
+    old = (
+        select(WebhookDelivery.id)
+        .where(WebhookDelivery.delivered_at < before)
+        .order_by(WebhookDelivery.delivered_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    with Session(engine) as session, session.begin():
+        ids = session.scalars(old).all()
+        session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids)))
+    return len(ids)
 
 
 def _insert(session: Session, rows: Any) -> None:
