@@ -29,6 +29,7 @@ from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
 from shared.topology import Topology
+from shared.wire import connection_class
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Broker:
 
     def _live_once(self) -> None:
         """One connection from its opening to its end."""
-        connection = pika.SelectConnection(
+        connection = connection_class()(
             self._parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_closed,
