@@ -139,6 +139,7 @@ class Consumer:
             # pika sends this when the last cancel is answered, and the broker answers it after
             # everything that it had sent us before.
             self._channel.basic_qos(prefetch_count=1, callback=self._on_quiet)
+            self._schedule_turn()
 
     def _on_quiet(self, _frame: object) -> None:
         self._quiet = self._paused
@@ -234,8 +235,9 @@ class Consumer:
             self._take(arrived)
         # A quorum queue that has 32 commands of a channel to write down keeps its further acks in
         # the channel's memory, and forgets them when the channel closes: each of these messages
-        # would come again. So on the way to a stop everything is acked at once, at the end.
-        if not (self._paused and len(self._window)):
+        # would come again. So on the way to a stop everything is acked at once, at the end; and
+        # not before the cancel, because each ack makes room for another delivery.
+        if not (self._paused and (self._subscriptions or len(self._window))):
             self._ack()
 
     def _ack(self) -> None:
