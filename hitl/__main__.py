@@ -14,6 +14,7 @@ COMMANDS = {
     "status": "hitl.stack",
     "publish": "hitl.items",
     "tail": "hitl.items",
+    "dlq": "hitl.dead_letters",
     "reviewer": "hitl.reviewers",
     "seed": "hitl.seed",
     "token": "hitl.tokens",
