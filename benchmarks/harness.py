@@ -3,6 +3,7 @@
 import os
 import platform
 import statistics
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,15 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
+def ratios(name: str, spread: Spread) -> dict[str, float]:
+    """A ratio as a result says it: its median, and how far the rounds lie apart."""
+    return {
+        name: round(spread.median, 3),
+        f"{name}_low": round(spread.low, 3),
+        f"{name}_high": round(spread.high, 3),
+    }
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far (proc(5), stat, 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -84,6 +94,49 @@ class Servers:
         pid = self.rabbitmq.pid
         assert pid is not None
         return pid
+
+
+@contextmanager
+def processes(
+    commands: Sequence[Sequence[str]], servers: Servers, **settings: str
+) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """These programs on these servers, ended afterwards. What they say is in `program.log`.
+
+    Raises:
+        SystemExit: the measurement said TimeoutError; with the end of the log.
+    """
+    log = servers.home / "program.log"
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("HITL_")},
+        "AMQP_URL": servers.amqp_url,
+        "DATABASE_URL": servers.database_url if servers.postgres else "",
+        "HITL_HOME": str(servers.home),
+        "HITL_LOG_LEVEL": "WARNING",
+        "PYTHONPATH": str(ROOT),
+        **settings,
+    }
+    started: list[subprocess.Popen[bytes]] = []
+    with log.open("wb") as said:
+        try:
+            for command in commands:
+                started.append(
+                    subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=said)
+                )
+            yield started
+        except TimeoutError as error:
+            codes = [process.poll() for process in started]
+            raise SystemExit(
+                f"{commands[0]}: {error}; exit codes {codes}\n{log.read_text()[-2000:]}"
+            ) from None
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
 
 
 @contextmanager

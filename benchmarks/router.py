@@ -4,8 +4,6 @@ Each program empties the same queue of the same events into the same exchange; o
 all take turns in each round, and ratios are taken within a round.
 """
 
-import os
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
-from benchmarks.harness import ROOT, Servers, Spread, ratio, servers, short
+from benchmarks.harness import Servers, Spread, processes, ratio, ratios, servers, short
 from benchmarks.peers.install import copy_program, peers_python
 from benchmarks.report import Bars, Report, Table, options, publish
 from benchmarks.traffic import Emptied, Traffic, as_celery_task, traffic
@@ -86,39 +84,9 @@ def _for_c(amqp_url: str) -> list[str]:
 def once(program: Program, count: int, bench: Traffic, servers: Servers) -> Emptied:
     """One filling of the queue, emptied by fresh processes of this program."""
     bench.fill(count, program.shape)
-    log = servers.home / "program.log"
-    with log.open("wb") as errors:
-        processes = [
-            subprocess.Popen(
-                program.command, cwd=ROOT, env=_environment(servers), stdout=errors, stderr=errors
-            )
-            for _ in range(program.processes)
-        ]
-        try:
-            return bench.emptied(processes, count)
-        except TimeoutError as error:
-            raise SystemExit(f"{program.title}: {error}\n{log.read_text()[-2000:]}") from None
-        finally:
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-
-def _environment(servers: Servers) -> Mapping[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HITL_")}
-    return {
-        **kept,
-        "AMQP_URL": servers.amqp_url,
-        "HITL_HOME": str(servers.home),
-        "HITL_LOG_LEVEL": "WARNING",
-        "HITL_ROUTER_PORT": "0",
-        "PYTHONPATH": str(ROOT),
-    }
+    commands = [program.command] * program.processes
+    with processes(commands, servers, HITL_ROUTER_PORT="0") as started:
+        return bench.emptied(started, count)
 
 
 def measure(say: Console, *, quick: bool) -> Report:
@@ -154,11 +122,11 @@ def _report(everybody: Mapping[str, Program], runs: Mapping[str, list[Emptied]])
         against = ""
         if not name.startswith("ours"):
             spread = ratio(speeds["ours"], speeds[name])
-            result |= _ratio(f"vs_{name}", spread)
+            result |= ratios(f"vs_{name}", spread)
             against = str(spread)
         elif name != "ours":
             spread = ratio(speeds[name], speeds["ours"])
-            result |= _ratio(f"scaling_{program.processes}", spread)
+            result |= ratios(f"scaling_{program.processes}", spread)
         aim = AIMS.get(f"vs_{name}")
         rows.append(
             (
@@ -202,14 +170,6 @@ def _report(everybody: Mapping[str, Program], runs: Mapping[str, list[Emptied]])
         result=result,
         floors=FLOORS,
     )
-
-
-def _ratio(name: str, spread: Spread) -> dict[str, float]:
-    return {
-        name: round(spread.median, 3),
-        f"{name}_low": round(spread.low, 3),
-        f"{name}_high": round(spread.high, 3),
-    }
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import pika
 from benchmarks.harness import cpu_seconds
 from shared.broker import Broker, declare_all
 from shared.envelope import encode
-from shared.events import Item, ItemScored, Prediction
+from shared.events import Decision, Event, Item, ItemAccepted, ItemScored, Prediction, RouteReason
 from shared.messages import Outgoing
 from shared.topology import LOG_QUEUE, ROUTER_QUEUE, accepted_queue, topology
 
@@ -22,6 +22,7 @@ FROM, TO = 0.1, 0.95  # of the messages: neither the start nor the last ones cou
 PATIENCE_SECONDS = 120.0
 _LOOK_SECONDS = 0.03
 _PORTION = 2_000
+_SETTLE_SECONDS = 0.5  # for what the broker still writes
 _TEXT = "A quiet film that takes its time, and then does not let go of you for days. " * 3
 
 
@@ -33,10 +34,10 @@ class Emptied(NamedTuple):
     broker_us: float
 
 
-def scored(item_id: str) -> Outgoing:
-    """An `item.scored` as inference sends it: a body of about 600 bytes, a sure prediction."""
+def scored(item_id: str) -> ItemScored:
+    """An event of about 600 bytes as inference sends it, with a sure prediction."""
     now = datetime.now(UTC)
-    event = ItemScored(
+    return ItemScored(
         workflow="sentiment",
         occurred_at=now,
         item=Item(id=item_id, text=_TEXT, metadata={"source": "benchmark"}, received_at=now),
@@ -48,7 +49,33 @@ def scored(item_id: str) -> Outgoing:
             tokens=51,
         ),
     )
-    return encode(event, source="inference", traceparent="")
+
+
+def accepted(event: ItemScored) -> ItemAccepted:
+    """What the router makes of it."""
+    now = datetime.now(UTC)
+    return ItemAccepted(
+        workflow=event.workflow,
+        occurred_at=now,
+        item=event.item,
+        prediction=event.prediction,
+        decision=Decision(
+            label=event.prediction.label,
+            decided_by="ai",
+            confidence=event.prediction.confidence,
+            model_version=event.prediction.model_version,
+            policy_version="0123456789ab",
+            reasons=(RouteReason(code="confident", text="confidence 0.97 reaches 0.85"),),
+            decided_at=now,
+            threshold=0.85,
+            ai_label=event.prediction.label,
+        ),
+    )
+
+
+def message(event: Event) -> Outgoing:
+    """The event as it travels."""
+    return encode(event, source="benchmark", traceparent="")
 
 
 def as_celery_task(message: Outgoing) -> Outgoing:
@@ -87,19 +114,33 @@ class Traffic:
         return int(self._channel.queue_declare(queue, passive=True).method.message_count)
 
     def fill(self, count: int, shape: Callable[[Outgoing], Outgoing] | None = None) -> None:
-        """Empty all three queues, then put `count` new messages into the router's."""
+        """Empty all queues, then put `count` new messages into the router's."""
+        self.empty()
+        for start in range(0, count, _PORTION):
+            events = self.new(min(_PORTION, count - start))
+            self.publish([shape(message(e)) if shape else message(e) for e in events])
+        self.wait_for(ROUTER_QUEUE, count)
+        self._channel.queue_purge(LOG_QUEUE)  # the inputs' own copies
+        time.sleep(_SETTLE_SECONDS)
+
+    def new(self, count: int) -> list[ItemScored]:
+        """So many items that nobody has seen yet."""
+        self._count += count
+        return [scored(f"item-{self._count - n}") for n in range(count)]
+
+    def empty(self) -> None:
+        """Every queue that is filled here."""
         for queue in (ROUTER_QUEUE, LOG_QUEUE, accepted_queue("sentiment")):
             self._channel.queue_purge(queue)
-        for start in range(0, count, _PORTION):
-            portion = [
-                scored(f"item-{self._count + n}") for n in range(min(_PORTION, count - start))
-            ]
-            self._count += len(portion)
-            self._publisher.publish([shape(m) for m in portion] if shape else portion)
-        while self.depth(ROUTER_QUEUE) < count:
+
+    def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Returns when all are confirmed."""
+        self._publisher.publish(messages)
+
+    def wait_for(self, queue: str, count: int) -> None:
+        """Returns when so many messages are ready there."""
+        while self.depth(queue) < count:
             time.sleep(_LOOK_SECONDS)
-        self._channel.queue_purge(LOG_QUEUE)  # the inputs' own copies
-        time.sleep(0.5)  # what the broker still writes
 
     def emptied(self, processes: Sequence[subprocess.Popen[bytes]], count: int) -> Emptied:
         """Watch `count` messages arrive in the accepted queue; between 10 and 95 % counts.
@@ -112,8 +153,7 @@ class Traffic:
         first = last = self._look(processes, sink)
         while last.done < count * TO:
             if time.monotonic() > deadline or any(p.poll() is not None for p in processes):
-                codes = [process.returncode for process in processes]
-                raise TimeoutError(f"{last.done:,} of {count:,} messages; exit codes {codes}")
+                raise TimeoutError(f"{last.done:,} of {count:,} messages")
             time.sleep(_LOOK_SECONDS)
             last = self._look(processes, sink)
             if first.done < count * FROM:
