@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "hitl.prepare",
     "workflow": "hitl.workflows",
     "train-embedded": "hitl.learn",
+    "audit": "hitl.audit",
     "settings": "hitl.configuration",
     "asyncapi": "hitl.asyncapi",
 }
