@@ -68,7 +68,8 @@ class Broker:
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None
         self._connection: pika.SelectConnection | None = None
-        self._publisher = Publisher()
+        self._publisher = Publisher(replace=self._replace_channel)
+        self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
         self._blocked: str | None = None
@@ -190,6 +191,7 @@ class Broker:
             raise _NeverReady(self._problem)
 
     def _forget_connection(self) -> None:
+        self._replaced = None
         self._ready.clear()
         self._blocked = None
         CONNECTION_UP.labels(self._name).set(0)
@@ -248,8 +250,28 @@ class Broker:
         self._run_calls()
         self._publisher.flush()
 
+    def _replace_channel(self, channel: Channel) -> None:
+        """Another channel for publishing; that of the deliveries stays as it is."""
+        self._replaced = channel
+        if channel.is_open:
+            channel.close()
+
+    def _on_replacement(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+
+        def confirming(_frame: object) -> None:
+            self._publisher.opened(channel)
+            self._publisher.flush()
+
+        channel.confirm_delivery(self._publisher.on_confirm, callback=confirming)
+
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if self._closing.is_set():
+            return
+        if channel is self._replaced:
+            self._replaced = None
+            if channel.connection.is_open:
+                channel.connection.channel(on_open_callback=self._on_replacement)
             return
         self._cause = f"channel closed by the broker: {reason}"
         logger.warning("channel closed by the broker", extra={"problem": str(reason)})
