@@ -12,8 +12,9 @@ from services.logger.ledger import Block, merkle_root, unpack
 from shared.errors import Overloaded
 
 _TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-# All that a row of `event` says but its place: that is the leaf's place in the tree.
-LEAF_TEXT = f"""jsonb_build_object(
+# All that a row of `event` says but its place: that is the leaf's place in the tree. Postgres makes
+# it of what it stores, and hashes it: cheaper than making JSON canonical in Python.
+LEAF_TEXT = f"""json_build_object(
     'data', data, 'event_id', event_id, 'item_id', item_id,
     'occurred_at', {_TIME.format("occurred_at")}, 'recorded_at', {_TIME.format("recorded_at")},
     'source', source, 'text_commitment', encode(text_commitment, 'hex'), 'trace_id', trace_id,

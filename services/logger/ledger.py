@@ -114,7 +114,7 @@ def content(text: str, metadata: str | None) -> bytes:
     if metadata is None or metadata == "{}":
         plain = metadata or "null"
     else:
-        plain = _canonical(json.loads(metadata, parse_float=_number))
+        plain = _canonical(_parsed(metadata))
     return f'{{"metadata":{plain},"text":{_canonical(text)}}}'.encode()
 
 
@@ -123,11 +123,12 @@ def utc_text(time: datetime) -> str:
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
 def _number(digits: str) -> int | float:
     """Postgres writes 1e2 as 100 and keeps 1.0: a whole number is an integer here."""
     number = float(digits)
     return int(number) if number.is_integer() else number
+
+
+# Made once: json.dumps and json.loads would make them anew for every text.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_parsed = json.JSONDecoder(parse_float=_number).decode

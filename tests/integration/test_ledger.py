@@ -1,6 +1,7 @@
 """Is everything found that somebody does to the record behind its back? On real servers."""
 
 import json
+import os
 import random
 import re
 import subprocess
@@ -12,21 +13,29 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from alembic import command
 from click.testing import Result
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from hitl.audit import app
+from hitl.ports import free_ports
 from services.logger.chain import LEAF_TEXT
 from services.logger.handler import Logger
 from services.logger.ledger import Block, merkle_root, unpack
+from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect
+from shared.database import connect, migration_config
+from shared.envelope import encode
 from shared.errors import Overloaded
-from tests.journeys import Journey, delivered, submitted
+from shared.settings import Settings
+from shared.topology import LOG_QUEUE, topology
+from tests.journeys import TRACEPARENT, Journey, delivered, submitted
+from tests.outside import outsider, until
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "ledger.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs" / "ledger.md"
 
 
 def logger_on(engine: Engine) -> Logger:
@@ -384,3 +393,87 @@ def test_a_transaction_that_fails_leaves_no_block(engine: Engine) -> None:
     tampered(engine, "DELETE FROM ledger_block")
     with pytest.raises(Overloaded, match="no block"):
         logger_on(engine).handle([delivered(Journey("b").scored())])
+
+
+def test_what_is_older_than_the_ledger_is_counted(engine: Engine) -> None:
+    # Given events from before the ledger
+    with engine.connect() as connection:
+        command.downgrade(migration_config(connection), "-1")
+        connection.execute(
+            text(
+                "INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at,"
+                " source, data) SELECT gen_random_uuid(), 'item.scored', 1, 'sentiment', n::text,"
+                " now(), 'test', '{}' FROM generate_series(1, 3) AS n"
+            )
+        )
+        command.upgrade(migration_config(connection), "head")
+        connection.commit()
+    logger_on(engine).handle([delivered(Journey("a").scored())])
+    # I expect the new one to be covered, and of the old ones their number:
+    result = audit(engine, "verify")
+    assert result.exit_code == 0, result.output
+    assert "whole: 1 events in 1 blocks, 1 texts" in result.stdout
+    assert "3 events are older than the ledger" in result.stdout
+    # one more or one less is found.
+    tampered(engine, "DELETE FROM event WHERE seq = 2")
+    assert first_finding(audit(engine, "verify")).startswith("block 0 counts 3 events")
+
+
+def test_loggers_that_are_killed_leave_one_whole_chain(
+    engine: Engine, database_url: str, amqp_url: str
+) -> None:
+    # Given 1 600 events on a real broker
+    events = [event for number in range(200) for event in Journey(str(number)).everything()]
+    broker = Broker(
+        amqp_url,
+        name="test",
+        topology=topology(["sentiment"], Settings().retry_delays_seconds),
+    )
+    broker.start()
+    assert broker.wait_ready(20)
+    broker.publish([encode(event, source="test", traceparent=TRACEPARENT) for event in events])
+    broker.close()
+    # If two loggers take them in small batches, one of which dies in the middle, and then the other
+    running = [start_logger(amqp_url, database_url) for _ in range(2)]
+    try:
+        for process in tuple(running):
+            least = count(engine) + 200
+            until(lambda least=least: count(engine) >= least, seconds=60, what="some events")
+            process.kill()
+            process.wait(10)
+            running.append(start_logger(amqp_url, database_url))
+        with outsider(amqp_url) as program:
+            until(lambda: count(engine) == len(events), seconds=60, what="all events")
+            until(lambda: program.ready(LOG_QUEUE) == 0, seconds=60, what="an empty queue")
+    finally:
+        for process in running:
+            process.kill()
+            process.wait(10)
+    # I expect one chain, and every event in it once.
+    result = audit(engine, "verify")
+    assert result.exit_code == 0, result.output
+    assert "whole: 1600 events in " in result.stdout
+
+
+def start_logger(amqp_url: str, database_url: str) -> "subprocess.Popen[bytes]":
+    """The logger as a process of its own."""
+    environment = {
+        **os.environ,
+        "AMQP_URL": amqp_url,
+        "DATABASE_URL": database_url,
+        "HITL_LOGGER_PORT": str(free_ports(1)[0]),
+        "HITL_WORKFLOWS": "sentiment",
+        "HITL_LOG_BATCH_ROWS": "50",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "services.logger"],
+        cwd=ROOT,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def count(engine: Engine) -> int:
+    """How many events are committed."""
+    with engine.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM event")).scalar_one())
