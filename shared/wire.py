@@ -2,8 +2,9 @@
 
 pika 1.4 sends the method, the header and the body of each message with a `send` of their own, reads
 4 KiB at a time and copies the rest of its buffer after each frame. This subclass writes once a turn
-of the I/O loop, reads 64 KiB, and walks over the buffer. It overrides private methods: it is used
-only with the version that it was tested with (`connection_class`), else pika's own does the work.
+of the I/O loop, reads 64 KiB, walks over the buffer, and knows our messages (`shared/frames.py`).
+It overrides private methods: it is used only with the version that it was tested with
+(`connection_class`), else pika's own does the work.
 """
 
 import logging
@@ -14,6 +15,8 @@ from typing import Any
 import pika
 from pika import exceptions, frame, spec
 
+from shared.frames import read_properties, write_message
+
 logger = logging.getLogger(__name__)
 
 TESTED = "1.4."
@@ -22,6 +25,7 @@ _OVERRIDDEN = (
     "_on_data_available",
     "_output_marshaled_frames",
     "_proto_connection_made",
+    "_send_message",
 )
 _READ_BYTES = 65_536
 _WRITE_BYTES = 262_144  # a partly sent chunk is copied by the transport, so it must not be huge
@@ -30,9 +34,10 @@ _METHOD = Struct(">L")
 _BODY_SIZE = Struct(">Q")
 
 
-class BatchingConnection(pika.SelectConnection):
+class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
     """A `SelectConnection` with the same behaviour and fewer system calls."""
 
+    _frame_buffer: bytes
     _outgoing: list[bytes]
     _outgoing_bytes: int
     _flush_scheduled: bool
@@ -47,6 +52,18 @@ class BatchingConnection(pika.SelectConnection):
         transport._MAX_RECV_BYTES = _READ_BYTES
         transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
         super()._proto_connection_made(transport)
+
+    def _send_message(
+        self, channel_number: int, method_frame: Any, content: tuple[spec.BasicProperties, bytes]
+    ) -> None:
+        properties, body = content
+        frames = write_message(
+            channel_number, method_frame, properties, body, self._body_max_length
+        )
+        if frames is None:
+            super()._send_message(channel_number, method_frame, content)
+        else:
+            self._output_marshaled_frames([frames])
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         size = sum(map(len, marshaled_frames))
@@ -102,8 +119,10 @@ class BatchingConnection(pika.SelectConnection):
                 self._process_frame(content)
                 return
         elif kind == spec.FRAME_HEADER:
-            properties = spec.BasicProperties()
-            properties.decode(data, start + 12)
+            properties = read_properties(data, start + 12, end)
+            if properties is None:
+                properties = spec.BasicProperties()
+                properties.decode(data, start + 12)
             content = frame.Header(channel, _BODY_SIZE.unpack_from(data, start + 4)[0], properties)
         elif kind == spec.FRAME_BODY:
             content = frame.Body(channel, data[start:end])
@@ -122,9 +141,10 @@ def connection_class() -> type[pika.SelectConnection]:
         hasattr(pika.SelectConnection, name) for name in _OVERRIDDEN
     ):
         return BatchingConnection
+    stock: type[pika.SelectConnection] = pika.SelectConnection
     logger.warning(
         "pika %s is not the one that the fast connection was tested with (%sx): using pika's own",
         pika.__version__,
         TESTED,
     )
-    return pika.SelectConnection
+    return stock
