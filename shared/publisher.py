@@ -23,9 +23,10 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
-# RabbitMQ (3.10 at least) goes on refusing whatever a channel sends to a queue that has once been
-# full, when its limit was lifted instead of its messages taken: only a new channel is heard.
-STUCK_SECONDS = 15.0
+# RabbitMQ (3.10 at least) can go on refusing whatever a channel sends: to a queue whose limit was
+# lifted after it had been full, and in a cluster after the queue's leader was killed. Only a new
+# channel is heard.
+STUCK_SECONDS = 5.0
 
 
 class Publisher:

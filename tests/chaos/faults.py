@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tests.chaos.harness import HEARTBEAT_SECONDS, Pipeline
+from tests.outside import until
 
 Fault = Callable[[Pipeline, Random], None]
 
@@ -94,6 +95,8 @@ def die_between_publish_and_mark(pipeline: Pipeline, random: Random) -> None:
 
 def terminate_a_service(pipeline: Pipeline, random: Random) -> None:
     name = random.choice(("inference", "router", "logger", "review_ui"))
+    # One that is still starting has nothing to finish, and simply ends.
+    until(lambda: pipeline.ready(name), seconds=60, what=f"{name} ready")
     code = pipeline.terminate(name)
     assert code == 0, f"{name} ended with {code} on SIGTERM:\n{pipeline.log(name)[-3000:]}"
 
@@ -106,9 +109,13 @@ def fill_a_queue(pipeline: Pipeline, random: Random) -> None:
 
 
 def raise_the_disk_alarm(pipeline: Pipeline, _random: Random) -> None:
-    pipeline.rabbitmqctl("set_disk_free_limit", "1000TB")
-    time.sleep(2)
-    pipeline.rabbitmqctl("set_disk_free_limit", "200MB")
+    """Whoever publishes is blocked; set in the broker, so that no disk has to be filled."""
+    alarm = "{resource_limit, disk, node()}"
+    pipeline.rabbitmqctl(
+        "eval",
+        f"rabbit_alarm:set_alarm({{{alarm}, []}}), timer:sleep(3000), "
+        f"rabbit_alarm:clear_alarm({alarm}).",
+    )
 
 
 def kill_every_channel(pipeline: Pipeline, _random: Random) -> None:

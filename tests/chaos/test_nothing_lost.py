@@ -4,10 +4,10 @@ By default one short round of the cheapest faults; with `--soak` all of them, on
 together, for `--chaos-minutes`.
 """
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from random import Random, SystemRandom
 
 import pytest
@@ -97,15 +97,14 @@ def test_nothing_is_lost_in_many_rounds_of_all_faults(minutes: float) -> None:
 
 def _at_once(pipeline: Pipeline, random: Random, together: Sequence[tuple[str, Fault]]) -> None:
     """A server dies with the thread that started it, so those are restarted from this one."""
-    others = [
-        threading.Thread(target=fault, args=(pipeline, random))
-        for name, fault in together
-        if name not in RESTARTING
-    ]
-    for other in others:
-        other.start()
-    for name, fault in together:
-        if name in RESTARTING:
-            fault(pipeline, random)
-    for other in others:
-        other.join()
+    with ThreadPoolExecutor() as pool:
+        others = [
+            pool.submit(fault, pipeline, random)
+            for name, fault in together
+            if name not in RESTARTING
+        ]
+        for name, fault in together:
+            if name in RESTARTING:
+                fault(pipeline, random)
+        for other in others:
+            other.result()
