@@ -268,7 +268,7 @@ class Broker:
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if self._closing.is_set():
             return
-        if channel is self._replaced:
+        if self._replaced is not None and channel is self._replaced:
             self._replaced = None
             if channel.connection.is_open:
                 channel.connection.channel(on_open_callback=self._on_replacement)

@@ -43,7 +43,7 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def between_confirm_and_ack(module: ModuleType) -> None:
     """`AckWindow.settle` is called once every output of a delivery is confirmed."""
-    module.AckWindow.settle = after(module.AckWindow.settle)  # type: ignore[attr-defined]
+    module.AckWindow.settle = after(module.AckWindow.settle)
 
 
 def between_commit_and_ack(module: ModuleType) -> None:
