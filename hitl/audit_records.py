@@ -7,14 +7,14 @@ is, character for character, what the leaf was hashed from.
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Row, text
+from sqlalchemy import Connection, Engine, text
 
 from hitl.audit_check import Chained, Event
 from services.logger.chain import LEAF_TEXT
@@ -49,7 +49,7 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         yield reading
 
 
-def streamed(connection: Connection, statement: str) -> Iterator[Row[Any]]:
+def streamed(connection: Connection, statement: str) -> Iterator[Sequence[Any]]:
     """The rows, some thousands in memory at a time."""
     yield from connection.exec_driver_sql(statement, execution_options={"yield_per": ROWS_AT_ONCE})
 

@@ -5,10 +5,9 @@ import os
 import subprocess
 from uuid import uuid4
 
-from click.testing import Result
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hitl.audit import app
 from services.logger.handler import Logger

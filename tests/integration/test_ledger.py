@@ -14,10 +14,9 @@ from uuid import UUID
 
 import pytest
 from alembic import command
-from click.testing import Result
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from hitl.audit import app
 from hitl.ports import free_ports
@@ -274,18 +273,10 @@ def rewritten(connection: Connection) -> None:
     columns = "height, count, first_seq, last_seq, merkle_root, previous_hash, created_at, leaves"
     previous: bytes | None = None
     for row in connection.execute(text(f"SELECT {columns} FROM ledger_block ORDER BY height")):
-        block = Block(*(bytes(v) if isinstance(v, memoryview) else v for v in row))
-        root = merkle_root([each.hash for each in unpack(block.leaves)])
-        anew = Block(
-            block.height,
-            block.count,
-            block.first_seq,
-            block.last_seq,
-            root,
-            previous or block.previous_hash,
-            block.created_at,
-            block.leaves,
-        )
+        height, number, first, last, _, before, created_at, leaves = row
+        root = merkle_root([each.hash for each in unpack(bytes(leaves))])
+        named = previous or bytes(before)
+        block = Block(height, number, first, last, root, named, created_at, bytes(leaves))
         connection.execute(
             text(
                 "UPDATE ledger_block SET merkle_root = :root, previous_hash = :previous,"
@@ -293,12 +284,12 @@ def rewritten(connection: Connection) -> None:
             ),
             {
                 "root": root,
-                "previous": anew.previous_hash,
-                "hash": anew.hash,
+                "previous": block.previous_hash,
+                "hash": block.hash,
                 "height": block.height,
             },
         )
-        previous = anew.hash
+        previous = block.hash
 
 
 def cut_off(connection: Connection) -> None:
@@ -437,8 +428,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
     running = [start_logger(amqp_url, database_url) for _ in range(2)]
     try:
         for process in tuple(running):
-            least = count(engine) + 200
-            until(lambda least=least: count(engine) >= least, seconds=60, what="some events")
+            until(more_than(engine, count(engine) + 200), seconds=60, what="some events")
             process.kill()
             process.wait(10)
             running.append(start_logger(amqp_url, database_url))
@@ -471,6 +461,11 @@ def start_logger(amqp_url: str, database_url: str) -> "subprocess.Popen[bytes]":
         env=environment,
         stderr=subprocess.DEVNULL,
     )
+
+
+def more_than(engine: Engine, least: int) -> Callable[[], bool]:
+    """Whether so many events are committed."""
+    return lambda: count(engine) >= least
 
 
 def count(engine: Engine) -> int:
