@@ -26,10 +26,11 @@ STOP_SECONDS = 25.0
 PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
 
 # Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
-# left out: a stream has no deliveries to limit. The worker's own guard is stricter.
+# left out: a stream has no deliveries to limit. So are dead letters: the lower limit counts, and
+# whoever looks at one would use it up. The worker's own guard is stricter.
 TUNABLES = {
     "name": "hitl-tunables",
-    "pattern": r"^hitl\.(?!policy)",
+    "pattern": r"^hitl\.(?!policy$|unroutable$|.*\.dlq$)",
     "apply-to": "queues",
     "priority": 0,
     "definition": {"delivery-limit": 20},

@@ -29,6 +29,7 @@ from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
 from shared.topology import Topology
+from shared.wire import connection_class
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,8 @@ class Broker:
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None
         self._connection: pika.SelectConnection | None = None
-        self._publisher = Publisher()
+        self._publisher = Publisher(replace=self._replace_channel)
+        self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
         self._blocked: str | None = None
@@ -163,7 +165,7 @@ class Broker:
 
     def _live_once(self) -> None:
         """One connection from its opening to its end."""
-        connection = pika.SelectConnection(
+        connection = connection_class()(
             self._parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_closed,
@@ -189,6 +191,7 @@ class Broker:
             raise _NeverReady(self._problem)
 
     def _forget_connection(self) -> None:
+        self._replaced = None
         self._ready.clear()
         self._blocked = None
         CONNECTION_UP.labels(self._name).set(0)
@@ -247,8 +250,28 @@ class Broker:
         self._run_calls()
         self._publisher.flush()
 
+    def _replace_channel(self, channel: Channel) -> None:
+        """Another channel for publishing; that of the deliveries stays as it is."""
+        self._replaced = channel
+        if channel.is_open:
+            channel.close()
+
+    def _on_replacement(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._on_channel_closed)
+
+        def confirming(_frame: object) -> None:
+            self._publisher.opened(channel)
+            self._publisher.flush()
+
+        channel.confirm_delivery(self._publisher.on_confirm, callback=confirming)
+
     def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
         if self._closing.is_set():
+            return
+        if self._replaced is not None and channel is self._replaced:
+            self._replaced = None
+            if channel.connection.is_open:
+                channel.connection.channel(on_open_callback=self._on_replacement)
             return
         self._cause = f"channel closed by the broker: {reason}"
         logger.warning("channel closed by the broker", extra={"problem": str(reason)})

@@ -23,7 +23,7 @@ M = TypeVar("M", bound=pydantic.BaseModel)
 
 def encode(event: Event, *, source: str, traceparent: str) -> Outgoing:
     """The message for `hitl.events`; `source` names the service that says so."""
-    event_id = str(event.event_id)
+    event_id = event.message_id
     return Outgoing(
         exchange=EVENTS_EXCHANGE,
         routing_key=event.routing_key,

@@ -6,8 +6,9 @@ are a pure function of the fact, so that a replay carries the same id and is rec
 
 from abc import abstractmethod
 from datetime import datetime
+from hashlib import sha1
 from typing import Annotated, ClassVar, Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
@@ -131,9 +132,19 @@ class Event(Fact):
         """Whose fact this is."""
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it this fact and no other."""
+        return (self.type, self.workflow, self.item_id)
+
+    @property
     def event_id(self) -> UUID:
         """Deterministic (RFC 9562 UUIDv5): the same fact about the same item has the same id."""
-        return derive_id(self.type, self.workflow, self.item_id)
+        return derive_id(*self.identity)
+
+    @property
+    def message_id(self) -> str:
+        """The same id as text, at half the price."""
+        return derive_text(*self.identity)
 
     @property
     def routing_key(self) -> str:
@@ -188,8 +199,8 @@ class ItemReviewed(ItemEvent):
     review: Review
 
     @property
-    def event_id(self) -> UUID:
-        return derive_id(self.type, self.workflow, self.item_id, str(self.review.revision))
+    def identity(self) -> tuple[str, ...]:
+        return (*super().identity, str(self.review.revision))
 
 
 class ItemFailed(Event):
@@ -208,8 +219,8 @@ class ItemFailed(Event):
         return self.failed_item_id
 
     @property
-    def event_id(self) -> UUID:
-        return derive_id(self.type, self.workflow, self.item_id, self.queue, self.reason)
+    def identity(self) -> tuple[str, ...]:
+        return (*super().identity, self.queue, self.reason)
 
 
 class WordWeight(Fact):
@@ -261,4 +272,12 @@ REGISTRY: dict[tuple[str, int], type[Event]] = {
 
 def derive_id(*parts: str) -> UUID:
     """UUIDv5 over the parts; each is length-prefixed, so that no two lists of parts collide."""
-    return uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts))
+    return UUID(derive_text(*parts))
+
+
+def derive_text(*parts: str) -> str:
+    """The same as text. (`uuid.uuid5` takes twice as long, most of it for the object.)"""
+    name = "".join([f"{len(part)}:{part}" for part in parts]).encode()
+    digest = sha1(NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()
+    variant = "89ab"[int(digest[16], 16) & 3]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

@@ -108,6 +108,7 @@ WEBHOOK_OLDEST_UNDELIVERED = Gauge(
 
 # The record.
 LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", ["table"])
+LEDGER_HEIGHT = Gauge("hitl_ledger_height", "Height of the newest block that this logger wrote.")
 
 POLICY_REFUSED = Gauge(
     "hitl_policy_refused", "1 while a workflow's policy file is invalid and not used.", ["workflow"]

@@ -1,18 +1,15 @@
 """What is the embedded classifier made of? The one shape that training and inference agree on.
 
-Only those two import it: it needs torch and transformers.
+Only those two import it: it needs torch.
 """
 
 import importlib
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
 from pathlib import Path
 
-import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer
-from transformers import BertForSequenceClassification
-from transformers.utils import logging as transformers_logging
+from torch import Tensor
 
 from shared.errors import ConfigurationError
 
@@ -35,25 +32,16 @@ def base_folder() -> Path:
     return folder
 
 
-def base_network(labels: int) -> BertForSequenceClassification:
-    """The encoder with its published weights under a head of random ones, float32."""
-    with quiet_loading():
-        return BertForSequenceClassification.from_pretrained(
-            base_folder(), num_labels=labels, local_files_only=True, dtype=torch.float32
-        )
+def base_weights() -> dict[str, Tensor]:
+    """The encoder's published weights, float32, named as in a classifier's state dict."""
+    weights = load_file(base_folder() / "model.safetensors")
+    return {f"bert.{name}": weight.float() for name, weight in weights.items()}
 
 
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep transformers from printing, while it loads, what the caller checks or means to be so."""
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # no types there
-    told = logging.getLogger("transformers")
-    level = told.level
-    told.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        told.setLevel(level)
+def base_config() -> dict[str, object]:
+    """The encoder's configuration, as transformers writes it."""
+    config: dict[str, object] = json.loads((base_folder() / "config.json").read_text())
+    return config
 
 
 def base_tokenizer() -> Tokenizer:

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -23,12 +23,20 @@ logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 5.0
+# RabbitMQ (3.10 at least) can go on refusing whatever a channel sends: to a queue whose limit was
+# lifted after it had been full, and in a cluster after the queue's leader was killed. Only a new
+# channel is heard.
+STUCK_SECONDS = 5.0
 
 
 class Publisher:
     """Publications on their way, and those that wait for a connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, replace: Callable[[Channel], None]) -> None:
+        """`replace` is asked for another channel when this one is refused for too long; then
+        `opened` and `flush` are called."""
+        self._replace = replace
+        self._opened_at = 0.0
         self._channel: Channel | None = None
         self._confirms = Confirms()
         self._backlog: deque[Publication] = deque()  # for when there is a connection again
@@ -38,6 +46,7 @@ class Publisher:
     def opened(self, channel: Channel) -> None:
         """A new channel in confirm mode; what waited goes out with `flush`."""
         self._channel = channel
+        self._opened_at = time.monotonic()
         self._confirms = Confirms()
         channel.add_on_return_callback(self._on_return)
 
@@ -51,6 +60,14 @@ class Publisher:
         left = [*unconfirmed, *self._refused, *self._backlog]
         self._backlog = deque(publication for publication in left if publication.group.survives)
         self._refused = []
+
+    def _start_afresh(self, channel: Channel) -> None:
+        """The connection lives, so that no input comes again: everything unanswered goes out on the
+        next channel."""
+        self._channel = None
+        self._backlog = deque([*self._confirms.abandon(), *self._backlog])
+        logger.warning("refused for too long: trying another channel")
+        self._replace(channel)
 
     def hold(self) -> None:
         """The broker takes nothing for now (an alarm there)."""
@@ -79,6 +96,8 @@ class Publisher:
 
     def on_confirm(self, frame: Any) -> None:
         """The broker's answer: an ack or a nack, of one or of all up to it."""
+        if self._channel is None:  # a late word on a channel that is being replaced
+            return
         method = frame.method
         acked = isinstance(method, pika.spec.Basic.Ack)
         outcomes: Counter[tuple[str, str]] = Counter()
@@ -140,11 +159,17 @@ class Publisher:
                 },
             )
         self._refused.append(publication)
-        if self._channel is not None:
-            self._channel.connection.ioloop.call_later(pause, partial(self._again, publication))
+        channel = self._channel
+        if channel is not None:
+            channel.connection.ioloop.call_later(pause, partial(self._again, publication))
 
     def _again(self, publication: Publication) -> None:
         self._refused.remove(publication)
+        channel = self._channel
+        aged = time.monotonic() - self._opened_at >= STUCK_SECONDS
+        # Returned is not refused: where no queue is, another channel would not find one either.
+        if channel is not None and aged and publication.attempts > 1 and not publication.returned:
+            self._start_afresh(channel)
         self.send([publication])
 
 

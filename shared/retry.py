@@ -11,6 +11,10 @@ ATTEMPT = "x-attempt"
 # Where a message was first published: on its way back it comes through the default exchange.
 ORIGINAL_EXCHANGE = "x-hitl-exchange"
 ORIGINAL_ROUTING_KEY = "x-hitl-routing-key"
+REASON = "x-hitl-reason"
+ERROR = "x-hitl-error"
+FAILED_AT = "x-hitl-failed-at"
+REDRIVES = "x-hitl-redrives"  # how often a person has put it back
 # RabbitMQ's own dead-letter trace describes the way through our retry queues, not the message.
 _DROPPED = ("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
             "x-last-death-exchange", "x-last-death-queue", "x-last-death-reason",
@@ -39,7 +43,7 @@ class RetryPolicy:
         return _copy(
             delivery,
             retry_queue(delivery.queue, delay),
-            {ATTEMPT: attempt + 1, "x-hitl-error": str(error)[:_DETAIL_CHARACTERS]},
+            {ATTEMPT: attempt + 1, ERROR: str(error)[:_DETAIL_CHARACTERS]},
             expiration_ms=int(delay * 1_000 * (1 - jitter / 2)),
         )
 
@@ -66,13 +70,26 @@ def dead_letter(delivery: Delivery, error: Permanent, *, failed_at: str) -> Outg
         delivery,
         dead_letter_queue(delivery.queue),
         {
-            "x-hitl-reason": error.reason,
-            "x-hitl-error": error.detail[:_DETAIL_CHARACTERS],
+            REASON: error.reason,
+            ERROR: error.detail[:_DETAIL_CHARACTERS],
             "x-hitl-queue": delivery.queue,
-            "x-hitl-failed-at": failed_at,
+            FAILED_AT: failed_at,
             ATTEMPT: attempts(delivery),
         },
     )
+
+
+def redriven_headers(delivery: Delivery) -> dict[str, object]:
+    """What a dead letter says on its way back to its queue: its attempts count anew, what was wrong
+    is gone, how often it went back is counted, and where it first came from stays known."""
+    gone = (*_DROPPED, ATTEMPT, REASON, ERROR, FAILED_AT, "x-hitl-queue")
+    kept = {key: value for key, value in delivery.headers.items() if key not in gone}
+    return {
+        **kept,
+        ORIGINAL_EXCHANGE: delivery.exchange,
+        ORIGINAL_ROUTING_KEY: delivery.routing_key,
+        REDRIVES: delivery.count(REDRIVES) + 1,
+    }
 
 
 def _copy(

@@ -59,7 +59,7 @@ def read_submission(
     if _VISIBLE.search(given.text) is None:
         raise Permanent("empty_text", "text holds nothing to score")
     item_id = given.id or attribute(delivery, "id") or delivery.message_id
-    if item_id is None:
+    if not item_id:  # some clients send an empty message_id
         if require_id:
             return None
         item_id = str(uuid4())

@@ -82,6 +82,9 @@ class EventRow(Base):
     source: Mapped[str]
     trace_id: Mapped[str | None]
     data: Mapped[Json]
+    text_commitment: Mapped[bytes | None] = mapped_column(
+        LargeBinary, comment="to the text it brought, salted"
+    )
 
 
 class ItemRow(Base):
@@ -126,6 +129,10 @@ class ItemRow(Base):
     routed_at: Mapped[datetime | None]
     reviewed_at: Mapped[datetime | None]
     updated_at: Mapped[datetime] = mapped_column(comment="when this row was last written")
+    text_salts: Mapped[bytes | None] = mapped_column(
+        LargeBinary, deferred=True, comment="event id and salt of each commitment"
+    )
+    erased_at: Mapped[datetime | None]
 
 
 class ReviewTask(Base):
@@ -396,7 +403,8 @@ class WebhookDelivery(Base):
 
 
 class LedgerBlock(Base):
-    """A committed batch of events: the root of its Merkle tree, chained to the block before."""
+    """A committed batch of events: the root of its Merkle tree, chained to the block before.
+    Append-only like `event`; what is hashed: services/logger/ledger.py."""
 
     __tablename__ = "ledger_block"
 
@@ -407,6 +415,10 @@ class LedgerBlock(Base):
     previous_hash: Mapped[bytes] = mapped_column(LargeBinary)
     block_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    count: Mapped[int]
+    leaves: Mapped[bytes] = mapped_column(
+        LargeBinary, comment="event id and hash of each, in order"
+    )
 
 
 class Certificate(Base):

@@ -98,12 +98,12 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
             Binding(accepted_queue(workflow), EVENTS, f"item.accepted.{workflow}"),
             Binding(accepted_queue(workflow), EVENTS, f"item.reviewed.{workflow}"),
         ]
-    queues = [Queue(UNROUTABLE, _SAFE)]
+    queues = [Queue(UNROUTABLE, _KEPT)]
     queues += [Queue(highlights_queue(workflow), _BEST_EFFORT) for workflow in workflows]
     for name in consumed:
         queues += [
             Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}),
-            Queue(dead_letter_queue(name), _SAFE),
+            Queue(dead_letter_queue(name), _KEPT),
         ]
         if not name.endswith(".accepted"):  # consumed by others: we never retry there
             queues += [_retry(name, delay) for delay in retry_delays_seconds]
@@ -128,6 +128,9 @@ _BEST_EFFORT: Mapping[str, object] = {
     "x-max-length": HIGHLIGHTS_WAITING,
     "x-message-ttl": HIGHLIGHTS_DAY_MS,
 }
+# A person's look at a dead letter counts as a delivery. After 20 of them RabbitMQ 4 would drop it
+# (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling): people may look for ever.
+_KEPT: Mapping[str, object] = {**_SAFE, "x-delivery-limit": 1_000_000_000}
 
 
 def _dead_letter_to(queue: str) -> dict[str, object]:

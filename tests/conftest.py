@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--screenshots FOLDER`: where tests/browser puts its pictures; `--soak`: larger numbers."""
     parser.addoption("--screenshots", metavar="FOLDER", help="keep the pictures of the pages here")
     parser.addoption("--soak", action="store_true", help="20 000 items where 5 000 are enough")
+    parser.addoption("--chaos-minutes", type=float, default=10.0, help="how long with --soak")
 
 
 def cannot_run(reason: str) -> NoReturn:

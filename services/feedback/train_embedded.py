@@ -26,7 +26,8 @@ from services.feedback import datasets
 from services.feedback.datasets import LABELS, Domain, Snippet
 from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
-from shared.minilm import BASE, base_network, base_tokenizer
+from shared.minilm import BASE, base_tokenizer
+from shared.pretrained import base_network
 
 _OTHER_DOMAINS: tuple[Domain, ...] = ("amazon", "tweets", "nyt")
 _THRESHOLD = 0.85  # of the default policy

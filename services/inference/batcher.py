@@ -14,22 +14,28 @@ class Cut(NamedTuple):
     truncated: bool
 
 
-def plan(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+def plan(lengths: Sequence[int], token_budget: int, *, pads: bool = True) -> list[list[int]]:
     """Group the indices of `lengths` (tokens) into batches of similar length, the shortest first.
 
-    A batch costs what the model computes: its longest length times its size. That stays within
-    `token_budget`, except for a text that is alone longer than it, which gets its own batch.
+    A batch costs what the model computes: its longest length times its size where that `pads`, else
+    the sum of its lengths. That stays within `token_budget`, except for a text that is alone longer
+    than it, which gets its own batch.
     Every index occurs exactly once.
     """
     if token_budget < 1:
         raise ValueError(f"a token budget must be positive, not {token_budget}")
     batches: list[list[int]] = []
+    tokens = 0  # in the last batch
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         # Ascending, so the newcomer is the longest: it sets the padded length of the whole batch.
-        if batches and lengths[index] * (len(batches[-1]) + 1) <= token_budget:
+        length = lengths[index]
+        cost = length * (len(batches[-1]) + 1) if pads and batches else tokens + length
+        if batches and cost <= token_budget:
             batches[-1].append(index)
+            tokens += length
         else:
             batches.append([index])
+            tokens = length
     return batches
 
 

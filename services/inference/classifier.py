@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.inference import embedded, pretrained
+from services.inference import embedded
 from services.inference.batcher import Cut, cut, plan
 from services.inference.model import Model
 from shared.errors import ConfigurationError, Permanent
@@ -50,11 +50,8 @@ class Classifier:
     Not for several threads at once: torch would only make them wait for each other.
     """
 
-    def __init__(
-        self, model: Model, labels: Sequence[str] | None, device: torch.device, token_budget: int
-    ) -> None:
+    def __init__(self, model: Model, labels: Sequence[str] | None, token_budget: int) -> None:
         self._model = model
-        self._device = device
         self._budget = token_budget
         self.labels = tuple(labels) if labels is not None else model.labels
         self._order = _order(model.labels, self.labels)
@@ -84,9 +81,10 @@ class Classifier:
         ]
         sums = np.zeros((len(texts), len(self._model.labels)))
         weights = np.zeros((len(texts), 1))
-        for batch in plan([len(ids) for _, ids, _ in pieces], self._budget):
-            logits = self._score([pieces[i][1] for i in batch])
-            for row, i in zip(logits, batch, strict=True):
+        lengths = [len(ids) for _, ids, _ in pieces]
+        for batch in plan(lengths, self._budget, pads=self._model.pads):
+            logits = self._model.network([pieces[i][1] for i in batch])
+            for row, i in zip(logits.double().cpu().numpy(), batch, strict=True):
                 index, _, weight = pieces[i]
                 sums[index] += row * weight
                 weights[index] += weight
@@ -108,16 +106,6 @@ class Classifier:
         parts = cut(len(tokens), self._room, int(self._room * OVERLAP_SHARE), MAX_WINDOWS)
         return tokens, parts._replace(truncated=parts.truncated or len(readable) < len(text))
 
-    def _score(self, rows: list[list[int]]) -> NDArray[np.float64]:
-        ids = torch.full((len(rows), max(map(len, rows))), self._model.pad_id, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for row, (into, seen) in zip(rows, zip(ids, mask, strict=True), strict=True):
-            into[: len(row)] = torch.tensor(row)
-            seen[: len(row)] = 1
-        with torch.inference_mode():
-            logits = self._model.network(ids.to(self._device), mask.to(self._device))
-        return logits.double().cpu().numpy()
-
 
 def load(
     model: str,
@@ -137,7 +125,7 @@ def load(
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     budget = token_budget or (TOKEN_BUDGET_GPU if device.type == "cuda" else TOKEN_BUDGET_CPU)
-    return Classifier(_read(model, device), labels, device, budget)
+    return Classifier(_read(model, device), labels, budget)
 
 
 def _read(model: str, device: torch.device) -> Model:
@@ -146,6 +134,9 @@ def _read(model: str, device: torch.device) -> Model:
         return embedded.load_adapter(embedded.SHIPPED_ADAPTER, "embedded", device)
     if (folder / "adapter_config.json").is_file():
         return embedded.load_adapter(folder, folder.resolve().name, device)
+    # Imported where it is needed: transformers takes seconds, and the embedded model none of it.
+    from services.inference import pretrained
+
     if model and folder.is_dir():
         return pretrained.load_folder(folder, folder.resolve().name, device)
     if not _HUB_ID.fullmatch(model) or model.startswith("."):

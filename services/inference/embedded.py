@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from services.inference.model import Model, prepare, temperature_of, version_of
+from services.inference.model import Model, Network, padded, temperature_of, version_of
+from services.inference.packed import Packed, pack
 from shared.errors import ConfigurationError
-from shared.minilm import BASE, base_folder, base_network, base_tokenizer
+from shared.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
 
 SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "calibration.json")
@@ -38,39 +39,50 @@ def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
             raise ValueError(f"its base is {config['base_model_name_or_path']}")
         if odd := [key for key in _NOT_MERGED if config.get(key)]:
             raise ValueError(f"it uses {', '.join(odd)}, and only plain LoRA is merged")
-        network = base_network(len(labels))
-        merge(network, weights, scale=config["lora_alpha"] / config["r"])
+        state = merged(base_weights(), weights, scale=config["lora_alpha"] / config["r"])
+        if len(state["classifier.bias"]) != len(labels):
+            raise ValueError(f"its head does not have the {len(labels)} labels")
     except (OSError, SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise ConfigurationError(f"{folder} is no adapter for {BASE}: {error!r}") from error
+    network = _network(state, device)
     files = [base / name for name in _BASE_FILES] + [folder / name for name in _ADAPTER_FILES]
     return Model(
-        network=prepare(network, device),
+        network=network,
         tokenizer=base_tokenizer(),
         labels=labels,
-        pad_id=network.config.pad_token_id or 0,
+        pads=not isinstance(network, Packed),
         max_tokens=window,
         temperature=temperature_of(folder),
         version=version_of(model_id, files),
     )
 
 
-@torch.no_grad()
-def merge(network: nn.Module, weights: dict[str, Tensor], scale: float) -> None:
-    """Add `scale * B @ A` of each adapted layer to its weight, and set the head; in place.
+def merged(base: dict[str, Tensor], weights: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """`base` with `scale * B @ A` added to each adapted layer's weight, and the adapter's head.
 
     `weights` are named as peft saves them. Raises `ValueError` if one of them has no use here:
     a part of an adapter that is left out would change every score without a word.
     """
+    state = dict(base)
     used = set()
     for name, a in weights.items():
         if match := _LORA_A.fullmatch(name):
             other = name.replace("lora_A", "lora_B")
-            target = network.get_submodule(match[1]).get_parameter("weight")
-            target.add_(scale * (weights[other].float() @ a.float()))
+            target = f"{match[1]}.weight"
+            state[target] = state[target] + scale * (weights[other].float() @ a.float())
             used |= {name, other}
     head = {name: w.float() for name, w in weights.items() if name.startswith(_HEAD)}
-    network.get_submodule("classifier").load_state_dict(
-        {name.removeprefix(_HEAD): w for name, w in head.items()}
-    )
+    state |= {f"classifier.{name.removeprefix(_HEAD)}": w for name, w in head.items()}
     if unknown := weights.keys() - used - head.keys():
         raise ValueError(f"no place for {', '.join(sorted(unknown))}")
+    return state
+
+
+def _network(state: dict[str, Tensor], device: torch.device) -> Network:
+    if device.type == "cpu" and (packed := pack(base_config(), state)) is not None:
+        return packed
+    from shared.pretrained import base_network  # takes seconds, and only this path needs it
+
+    network = base_network(len(state["classifier.bias"]))
+    network.load_state_dict(state, strict=False)
+    return padded(network, device, network.config.pad_token_id or 0)

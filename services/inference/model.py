@@ -14,8 +14,8 @@ from shared.errors import ConfigurationError
 
 _CHUNK_BYTES = 1 << 20
 
-# (token ids, attention mask), both int64 [batch, length] -> logits, float [batch, labels]
-Network = Callable[[Tensor, Tensor], Tensor]
+# the token ids of some texts, one row each -> logits, float [texts, labels]
+Network = Callable[[Sequence[Sequence[int]]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -24,24 +24,31 @@ class Model:
 
     `max_tokens` is the window, special tokens included. `temperature` divides the logits
     (Guo et al. 2017, "On Calibration of Modern Neural Networks"). `labels` are in the order of
-    the logits. The tokenizer neither pads nor truncates.
+    the logits. The tokenizer neither pads nor truncates. `pads` says that a batch costs its longest
+    row times its size, not the sum of its rows.
     """
 
     network: Network
     tokenizer: Tokenizer
     labels: tuple[str, ...]
-    pad_id: int
+    pads: bool
     max_tokens: int
     temperature: float
     version: str
 
 
-def prepare(network: nn.Module, device: torch.device) -> Network:
+def padded(network: nn.Module, device: torch.device, pad_id: int) -> Network:
     """A transformers classifier on `device`, ready to score and never again to train."""
     network.to(device).eval().requires_grad_(False)
 
-    def score(ids: Tensor, mask: Tensor) -> Tensor:
-        logits: Tensor = network(input_ids=ids, attention_mask=mask).logits
+    @torch.inference_mode()
+    def score(rows: Sequence[Sequence[int]]) -> Tensor:
+        ids = torch.full((len(rows), max(map(len, rows))), pad_id, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for row, (into, seen) in zip(rows, zip(ids, mask, strict=True), strict=True):
+            into[: len(row)] = torch.tensor(row)
+            seen[: len(row)] = 1
+        logits: Tensor = network(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
         return logits
 
     return score

@@ -6,9 +6,10 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from services.inference.model import Model, prepare, temperature_of, version_of
+from services.inference.model import Model, padded, temperature_of, version_of
+from services.inference.packed import pack
 from shared.errors import ConfigurationError
-from shared.minilm import quiet_loading
+from shared.pretrained import quiet_loading
 
 # Attention costs the square of the window, and few heads were tuned on more: longer texts are
 # scored by windows instead.
@@ -66,11 +67,12 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
     backend.no_truncation()
     if config.pad_token_id is None:  # decoder models refuse a batch without one
         config.pad_token_id = pad_id
+    packed = pack(config.to_dict(), network.state_dict()) if device.type == "cpu" else None
     return Model(
-        network=prepare(network, device),
+        network=packed or padded(network, device, pad_id),
         tokenizer=backend,
         labels=tuple(str(config.id2label[i]) for i in range(config.num_labels)),
-        pad_id=pad_id,
+        pads=packed is None,
         max_tokens=_window(network, tokenizer.model_max_length),
         temperature=temperature_of(folder),
         version=version_of(model_id, _versioned(folder)),

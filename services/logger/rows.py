@@ -1,12 +1,16 @@
 """What does a delivery become in the event log? A row without the person's text, or a refusal."""
 
+import os
 import re
 from dataclasses import dataclass, replace
 
+from pydantic_core import to_json
+
+from services.logger.ledger import SALT_BYTES, commitment
 from shared.clock import Clock
 from shared.envelope import attribute, decode
 from shared.errors import Permanent
-from shared.events import PUBLISHED, Event, ItemFailed
+from shared.events import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
 from shared.messages import Delivery
 from shared.submissions import read_submission, without_nul
 from shared.tracing import trace_id
@@ -14,20 +18,24 @@ from shared.tracing import trace_id
 # The escape of NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SOURCE_CHARACTERS = 200
-# The text of a person stays out of the log, so that it can be erased (shared/tables.py).
-_ITEM_TEXT = {"item": {"text": True, "metadata": True}}
+# The text of a person stays out of the log, so that it can be erased (shared/tables.py). A
+# reviewer's note may quote it, and is in `review_decision`.
+_ITEM_TEXT = {"item": {"text": True, "metadata": True}, "review": {"note": True}}
 _FAILED_TEXT = {"text": True}
 
 
 @dataclass(slots=True)
 class EventRow:
-    """A row of `event` to be, and the event itself for the item's row. `data` is JSON text."""
+    """A row of `event` to be, and the event itself for the item's row. `data` is JSON text;
+    `salt` hides the text in `commitment`, and lives beside the text."""
 
     event_id: str
     event: Event
     source: str
     trace_id: str | None
     data: str
+    salt: bytes | None
+    commitment: bytes | None
 
 
 def read_event(delivery: Delivery) -> EventRow:
@@ -65,10 +73,31 @@ def _row(delivery: Delivery, event: Event) -> EventRow:
     data = event.model_dump_json(
         exclude=_FAILED_TEXT if isinstance(event, ItemFailed) else _ITEM_TEXT
     )
+    salt, committed = _committed(event)
     return EventRow(
         event_id=str(event.event_id),
         event=event,
         source=without_nul(source[:_SOURCE_CHARACTERS]),
         trace_id=trace_id(delivery.header("traceparent") or attribute(delivery, "traceparent")),
         data=data,
+        salt=salt,
+        commitment=committed,
     )
+
+
+def _committed(event: Event) -> tuple[bytes, bytes] | tuple[None, None]:
+    """A new salt, and the commitment to the text; none where the event writes no text into a row
+    of `item`, beside which the salt could live."""
+    if isinstance(event, ItemFailed):
+        text, metadata = event.text, None
+    elif isinstance(event, ItemEvent) and not isinstance(event, ItemSubmitted):
+        text = event.item.text
+        # As the item's row will hold it (services/logger/store.py).
+        given = event.item.metadata
+        metadata = to_json(given, inf_nan_mode="strings").decode() if given else "{}"
+    else:
+        return None, None
+    if text is None:
+        return None, None
+    salt = os.urandom(SALT_BYTES)
+    return salt, commitment(salt, text, metadata)

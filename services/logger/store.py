@@ -1,8 +1,9 @@
 """How do a batch's rows get into Postgres: fast, once, and with no loggers waiting for each other?
 
 COPY into a temporary table, then INSERT … SELECT in the order of the key; both tables in one
-transaction. All loggers lock rows in the same order (events, then items, each by key), so that
-none can deadlock. Only an event that was new changes its item: the rows are the sum of the log.
+transaction. All loggers lock in the same order (events, then items, each by key; then the ledger),
+so that none can deadlock. Only an event that was new changes its item: the rows are the sum of the
+log. What is committed together is one block of the ledger.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,8 +16,11 @@ from pydantic_core import to_json
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserted
+from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts, fold
 from services.logger.rows import EventRow
+from shared.metrics import LEDGER_HEIGHT
 
 _EVENT_COLUMNS = (
     "event_id",
@@ -28,6 +32,7 @@ _EVENT_COLUMNS = (
     "source",
     "trace_id",
     "data",
+    "text_commitment",
 )
 _ITEM_COLUMNS = (
     "workflow",
@@ -38,6 +43,7 @@ _ITEM_COLUMNS = (
     *STATUS_COLUMNS,
     *KNOWN_COLUMNS,
 )
+_STAGED_ITEM = (*_ITEM_COLUMNS, "text_salts")
 # The rank of projection.ItemFacts; "C" compares like Python.
 _OUTRANKS = " > ".join(
     f"""({row}.progress, {row}.status COLLATE "C", coalesce({row}.failure, '') COLLATE "C")"""
@@ -51,14 +57,19 @@ _MERGED = (
         for c in KNOWN_COLUMNS
     ),
     # Without metadata a text is only the excerpt of a failure, and any whole text is better.
+    # What was erased stays erased, whatever is still on its way.
     f"""text = CASE
+        WHEN item.erased_at IS NOT NULL THEN item.text
         WHEN (EXCLUDED.metadata IS NULL) = (item.metadata IS NULL) THEN
             CASE WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.text, item.text)
                  ELSE coalesce(item.text, EXCLUDED.text) END
         WHEN item.metadata IS NULL THEN EXCLUDED.text
         ELSE item.text END""",
-    f"""metadata = CASE WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.metadata, item.metadata)
+    f"""metadata = CASE WHEN item.erased_at IS NOT NULL THEN item.metadata
+        WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.metadata, item.metadata)
         ELSE coalesce(item.metadata, EXCLUDED.metadata) END""",
+    """text_salts = CASE WHEN item.erased_at IS NULL
+        THEN coalesce(item.text_salts, '') || coalesce(EXCLUDED.text_salts, '') END""",
     "received_at = least(item.received_at, EXCLUDED.received_at)",
     "updated_at = EXCLUDED.updated_at",
 )
@@ -76,15 +87,16 @@ def _stage(table: str, columns: Sequence[str]) -> str:
     """  # noqa: S608 - the names are our own
 
 
-_PREPARE = f"{_stage('event', _EVENT_COLUMNS)}; {_stage('item', _ITEM_COLUMNS)}"
+_PREPARE = f"{_stage('event', _EVENT_COLUMNS)}; {_stage('item', _STAGED_ITEM)}"
 _INSERT_EVENTS = f"""
-    INSERT INTO event ({_columns(_EVENT_COLUMNS)})
+    WITH new AS (INSERT INTO event ({_columns(_EVENT_COLUMNS)})
     SELECT {_columns(_EVENT_COLUMNS)} FROM staged_event ORDER BY event_id
-    ON CONFLICT (event_id) DO NOTHING RETURNING event_id::text
+    ON CONFLICT (event_id) DO NOTHING RETURNING {RETURNED_LEAF})
+    {INSERTED}
 """  # noqa: S608 - as above
 _UPSERT_ITEMS = f"""
-    INSERT INTO item ({_columns(_ITEM_COLUMNS)}, updated_at)
-    SELECT {_columns(_ITEM_COLUMNS)}, now() FROM staged_item ORDER BY workflow, id
+    INSERT INTO item ({_columns(_STAGED_ITEM)}, updated_at)
+    SELECT {_columns(_STAGED_ITEM)}, now() FROM staged_item ORDER BY workflow, id
     ON CONFLICT (workflow, id) DO UPDATE SET {_columns(_MERGED)}
 """  # noqa: S608 - as above
 
@@ -112,13 +124,19 @@ def write(engine: Engine, rows: Sequence[EventRow]) -> Written:
             cursor.execute(_PREPARE)
             _copy(cursor, "staged_event", _EVENT_COLUMNS, map(_event_values, by_id.values()))
             cursor.execute(_INSERT_EVENTS)
-            inserted = {event_id for (event_id,) in cursor.fetchall()}
-            new = [row for event_id, row in by_id.items() if event_id in inserted]
+            added = inserted(cursor)
+            ids = {leaf.event_id for leaf in unpack(added.leaves)}
+            new = [row for event_id, row in by_id.items() if _bytes(event_id) in ids]
             items = fold((row.event, row.trace_id) for row in new)
             if items:
-                _copy(cursor, "staged_item", _ITEM_COLUMNS, map(_item_values, items))
+                salts = _salts(new)
+                values = (_item_values(item, salts) for item in items)
+                _copy(cursor, "staged_item", _STAGED_ITEM, values)
                 cursor.execute(_UPSERT_ITEMS)
+            height = append_block(cursor, added) if new else None
         connection.commit()
+        if height is not None:
+            LEDGER_HEIGHT.set(height)
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
     return Written(new, len(items))
@@ -136,11 +154,31 @@ def _event_values(row: EventRow) -> tuple[object, ...]:
         row.source,
         row.trace_id,
         row.data,
+        _hex(row.commitment),
     )
 
 
-def _item_values(item: ItemFacts) -> tuple[object, ...]:
-    return tuple(getattr(item, column) for column in _ITEM_COLUMNS)
+def _item_values(item: ItemFacts, salts: dict[tuple[str, str], bytes]) -> tuple[object, ...]:
+    values = [getattr(item, column) for column in _ITEM_COLUMNS]
+    return (*values, _hex(salts.get((item.workflow, item.id))))
+
+
+def _salts(rows: Iterable[EventRow]) -> dict[tuple[str, str], bytes]:
+    """By item, the id and the salt of each of its events that commits to a text."""
+    found: dict[tuple[str, str], bytes] = {}
+    for row in rows:
+        if row.salt is not None:
+            key = (row.event.workflow, row.event.item_id)
+            found[key] = found.get(key, b"") + _bytes(row.event_id) + row.salt
+    return found
+
+
+def _bytes(event_id: str) -> bytes:
+    return bytes.fromhex(event_id.replace("-", ""))
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else f"\\x{value.hex()}"
 
 
 def _copy(

@@ -115,6 +115,7 @@ def test_the_tunables_policy_limits_deliveries_of_queues_but_not_of_the_policy_s
     try:
         channel = connection.channel()
         channel.queue_declare("hitl.router", durable=True, arguments=QUORUM)
+        channel.queue_declare("hitl.router.dlq", durable=True, arguments=QUORUM)
         channel.queue_declare("hitl.policy", durable=True, arguments={"x-queue-type": "stream"})
         vhost = amqp_url.rpartition("/")[2]
 
@@ -122,9 +123,11 @@ def test_the_tunables_policy_limits_deliveries_of_queues_but_not_of_the_policy_s
         def policy_of(queue: str) -> object:
             return rabbitmq.api.get(f"/queues/{vhost}/{queue}").json().get("policy")
 
-        # I expect it on the queue, and none on the stream
+        # I expect it on the queue, and none on the stream and on the dead letters: who looks at one
+        # ten times over must not use it up
         assert eventually(lambda: policy_of("hitl.router") == "hitl-tunables")
         assert policy_of("hitl.policy") is None
+        assert policy_of("hitl.router.dlq") is None
     finally:
         connection.close()
 

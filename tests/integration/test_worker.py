@@ -17,6 +17,7 @@ from shared.messages import Delivery, Outgoing
 from shared.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
 from shared.worker import Result, Worker
+from tests.conftest import RabbitMQ
 from tests.outside import Outsider, outsider, until
 
 SETTINGS = {"retry_delays_seconds": (1, 2), "shutdown_seconds": 10.0}
@@ -367,3 +368,27 @@ def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
     assert (letter.body, letter.headers["x-hitl-reason"]) == (b"killer", "delivery_limit")
     assert received.body == b"innocent"
     assert b"killer" not in handler.seen, "the handler never saw it again"
+
+
+def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
+    amqp_url: str, program: Outsider, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RabbitMQ 3.10 never tells a channel that a queue without its former limit takes messages."""
+    monkeypatch.setattr("shared.publisher.STUCK_SECONDS", 1.0)
+    policy = f"/policies/{amqp_url.rpartition('/')[2]}/full"
+    limit = {"definition": {"max-length": 5}, "pattern": "accepted$", "priority": 9}
+    handler = Recorder()
+    with working(amqp_url, handler, prefetch=1_000):
+        rabbitmq.api.put(policy, json=limit).raise_for_status()
+        time.sleep(1)
+        names = [f"m{number}" for number in range(100)]
+        scored(program, *names)
+        until(lambda: len(handler.seen) == 100)
+        time.sleep(1)
+        assert program.ready("hitl.sentiment.accepted") < 100, "the full queue refused some"
+        # If an operator lifts the limit, I expect the rest to arrive
+        rabbitmq.api.delete(policy).raise_for_status()
+        until(lambda: program.ready("hitl.sentiment.accepted") >= 100, seconds=30)
+        until(lambda: program.ready(ROUTER_QUEUE) == 0)
+    assert {message.message_id for message in program.drain("hitl.sentiment.accepted")} == {*names}
+    assert len(handler.seen) == 100, "no input came a second time"

@@ -29,6 +29,19 @@ def test_a_padded_batch_stays_within_the_budget_unless_it_is_a_single_text(
 
 
 @given(lengths, budgets)
+def test_a_batch_that_is_not_padded_costs_the_sum_of_its_texts(
+    lengths: list[int], budget: int
+) -> None:
+    batches = plan(lengths, budget, pads=False)
+    sizes = [sum(lengths[i] for i in batch) for batch in batches]
+    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
+    for batch, size in zip(batches, sizes, strict=True):
+        assert len(batch) == 1 or size <= budget
+    for size, after in zip(sizes, batches[1:], strict=False):
+        assert size + lengths[after[0]] > budget, "the first of the next one had no room"
+
+
+@given(lengths, budgets)
 def test_batches_go_from_the_shortest_text_to_the_longest(lengths: list[int], budget: int) -> None:
     order = [lengths[index] for batch in plan(lengths, budget) for index in batch]
     assert order == sorted(order)

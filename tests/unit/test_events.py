@@ -2,14 +2,23 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.events import PUBLISHED, REGISTRY, Event, Item, ItemScored, Prediction, derive_id
+from shared.events import (
+    NAMESPACE,
+    PUBLISHED,
+    REGISTRY,
+    Event,
+    Item,
+    ItemScored,
+    Prediction,
+    derive_id,
+)
 from tests.facts import EXAMPLES, FAILED, ITEM, NOON, PREDICTION, REVIEWED, SCORED
 
 
@@ -29,6 +38,13 @@ def test_the_ids_are_the_ones_that_are_already_in_databases() -> None:
         "19d82ab2-1aa5-5b09-bcaf-01bbddbabe88",
     ]
     assert all(event.event_id.version == 5 for event in EXAMPLES)
+    assert [event.message_id for event in EXAMPLES] == [str(event.event_id) for event in EXAMPLES]
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_ids_are_those_of_the_standard(parts: list[str]) -> None:
+    named = "".join(f"{len(part)}:{part}" for part in parts)
+    assert derive_id(*parts) == uuid5(NAMESPACE, named)
 
 
 def test_the_same_fact_told_again_later_keeps_its_id() -> None:

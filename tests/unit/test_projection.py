@@ -187,6 +187,7 @@ def test_a_time_without_a_zone_is_utc_and_the_earliest_reception_counts() -> Non
 
 def test_every_column_of_the_table_is_merged_by_exactly_one_rule() -> None:
     columns = {column.name for column in ItemRow.__table__.columns}
-    own_rules = {"workflow", "id", "text", "metadata", "received_at", "updated_at"}
-    assert columns == {*STATUS_COLUMNS, *KNOWN_COLUMNS} | own_rules
-    assert {field.name for field in fields(ItemFacts)} == columns - {"updated_at"}
+    own_rules = {"workflow", "id", "text", "metadata", "received_at"}
+    stores_own = {"updated_at", "text_salts", "erased_at"}
+    assert columns == {*STATUS_COLUMNS, *KNOWN_COLUMNS} | own_rules | stores_own
+    assert {field.name for field in fields(ItemFacts)} == columns - stores_own

@@ -149,6 +149,21 @@ def test_a_duplicate_gets_the_first_decision_whatever_has_changed_since() -> Non
     assert desk.send(scored("b")).routing_key == "item.review_requested.sentiment"
 
 
+def test_no_text_and_no_metadata_confuses_what_is_remembered() -> None:
+    # Given items that contain what stands between the fields of an event
+    between = ',"item":{"prediction":{},"decision":{'
+    item = scored().item.model_copy(
+        update={"text": f'{between},"prediction":{{', "metadata": {"n": 1, "prediction": {"item": {}}}}
+    )
+    for confidence in (0.9, 0.2):  # accepted, and asked of a person
+        desk, event = Desk(), scored(confidence=confidence).model_copy(update={"item": item})
+        first = desk.send(event)
+        # If such an item comes again
+        again = desk.send(event)
+        # I expect the same event, with the item whole
+        assert again.body == first.body
+
+
 def test_a_duplicate_within_one_batch_is_one_decision_and_counted_once() -> None:
     labels = {"workflow": "sentiment", "route": "review", "reason": "below_threshold"}
     before = REGISTRY.get_sample_value("hitl_routes_total", labels) or 0.0

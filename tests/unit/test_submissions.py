@@ -60,6 +60,7 @@ def test_the_id_is_the_bodys_else_the_cloudevents_id_else_the_message_id_else_ne
     assert read({"text": "x"}, headers=headers, message_id="m").item.id == "from-header"
     assert read({"text": "x", "id": None}, message_id="m").item.id == "m"
     assert UUID(read({"text": "x"}).item.id).version == 4
+    assert UUID(read({"text": "x"}, message_id="").item.id).version == 4, "empty is none"
 
 
 def test_a_second_reader_does_not_invent_another_id() -> None:

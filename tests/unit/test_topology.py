@@ -138,6 +138,13 @@ def test_the_queue_of_others_has_dead_letters_but_no_retries_of_ours(drawn: Topo
     assert not any(name.startswith(f"{accepted_queue('topics')}.retry") for name in names)
 
 
+def test_a_dead_letter_may_be_looked_at_for_ever(drawn: Topology) -> None:
+    """RabbitMQ 4 drops what was delivered 20 times, unless the queue says otherwise."""
+    for queue in drawn.queues:
+        kept = queue.name.endswith(".dlq") or queue.name == UNROUTABLE
+        assert ("x-delivery-limit" in queue.arguments) is kept, queue.name
+
+
 def test_the_names_are_those_of_the_contract(drawn: Topology) -> None:
     assert {exchange.name: exchange.kind for exchange in drawn.exchanges} == {
         "hitl.items": "topic",

@@ -1,0 +1,341 @@
+"""How many texts a second, and how long does one wait, against what transformers' manual shows?
+
+The embedded model, and one of DistilBERT's size with random weights (none can be downloaded
+everywhere): on short texts and on a mix with some long ones. Everybody has the whole machine in
+turns; answers are compared with those of transformers.
+"""
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
+
+from benchmarks.harness import ROOT, Spread, quantile, ratio, ratios, short
+from benchmarks.report import Bars, Report, Table, options, publish
+from hitl.home import Home
+from services.feedback import datasets
+from services.inference import embedded
+from services.inference.classifier import load
+from services.inference.packed import Packed
+from shared.minilm import base_folder, base_weights
+from shared.pretrained import base_network
+
+ROUNDS, QUICK_ROUNDS = 5, 2
+TEXTS, QUICK_TEXTS = 256, 64
+LOADS = (0.5, 0.8)
+FLOORS = {"vs_naive": 1.8, "distilbert_vs_naive": 1.2}
+_LONG_SHARE = 0.046
+_HOW = {
+    "ours": "**packed**, a process per core, one thread each",
+    "naive": "`pipeline(text)`, torch's default threads",
+    "naive_per_core": "`pipeline(text)`, a process per core, one thread each",
+    "batches": "`pipeline(texts, batch_size=32)`, default threads",
+}
+
+
+class Case(NamedTuple):
+    """What is scored by what."""
+
+    model: str
+    ours: str
+    theirs: str  # the same weights as a transformers folder
+    texts: list[str]
+
+
+def texts_of(data: Path, count: int, *, mixed: bool) -> list[str]:
+    """Short: 5 to 60 words. Mixed: about 25 words, one in 22 with 300 to 410. Real sentences from
+    the movie reviews, joined."""
+    randomness = random.Random(3)
+    words = " ".join(one.text for one in datasets.split_movies(data).held_out).split()
+    found = []
+    for _ in range(count):
+        if not mixed:
+            size = randomness.randint(5, 60)
+        elif randomness.random() < _LONG_SHARE:
+            size = randomness.randint(300, 410)
+        else:
+            size = min(max(int(randomness.lognormvariate(3.2, 0.6)), 3), 200)
+        start = randomness.randrange(len(words) - size)
+        found.append(" ".join(words[start : start + size]))
+    return found
+
+
+def checkpoints(folder: Path) -> dict[str, Path]:
+    """Both models as transformers saves them."""
+    adapter = embedded.SHIPPED_ADAPTER
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    weights = load_file(adapter / "adapter_model.safetensors")
+    state = embedded.merged(base_weights(), weights, scale=config["lora_alpha"] / config["r"])
+    minilm = base_network(len(state["classifier.bias"]))
+    minilm.load_state_dict(state, strict=False)
+    torch.manual_seed(1)
+    distilbert = DistilBertForSequenceClassification(DistilBertConfig())
+    return {
+        "minilm": _saved(minilm, folder / "minilm"),
+        "distilbert": _saved(distilbert, folder / "distilbert"),
+    }
+
+
+def _saved(network: PreTrainedModel, folder: Path) -> Path:
+    network.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
+        path = base_folder() / name
+        if path.is_file():
+            (folder / name).write_bytes(path.read_bytes())
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["model_max_length"] = 512
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    words = json.loads((folder / "tokenizer.json").read_text())
+    words["truncation"] = words["padding"] = None  # the file bakes in 128
+    (folder / "tokenizer.json").write_text(json.dumps(words))
+    return folder
+
+
+class Scorer:
+    """Processes that score the same texts at once, and are told when."""
+
+    def __init__(self, how: str, model: str, threads: int, count: int, texts: Path) -> None:
+        command = [sys.executable, "-P", "-m", "benchmarks.peers.scoring"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
+        self._processes = [
+            subprocess.Popen(
+                [*command, how, model, str(threads), str(texts)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+                env=environment,
+            )
+            for _ in range(count)
+        ]
+        for process in self._processes:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise SystemExit(f"{how} with {model} did not start")
+
+    def ask(self, line: str) -> list[object]:
+        """The answer of each process to the same line, sent to all at once."""
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(line + "\n")
+            process.stdin.flush()
+        answers = []
+        for process in self._processes:
+            assert process.stdout is not None
+            answers.append(json.loads(process.stdout.readline()))
+        return answers
+
+    def close(self) -> None:
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(30)
+
+
+class Run(NamedTuple):
+    """One turn: of the whole machine, and of one core."""
+
+    per_second: float
+    per_core_second: float
+    probabilities: list[float]
+
+
+def turn(scorer: Scorer, texts: int) -> Run:
+    """All processes score everything once."""
+    answers = [dict(_mapping(answer)) for answer in scorer.ask("go")]
+    total = sum(texts / float(str(answer["seconds"])) for answer in answers)
+    cpu = sum(float(str(answer["cpu_seconds"])) for answer in answers)
+    probabilities = answers[0]["probabilities"]
+    assert isinstance(probabilities, list)
+    return Run(total, texts * len(answers) / cpu, probabilities)
+
+
+def _mapping(answer: object) -> Mapping[str, object]:
+    assert isinstance(answer, dict)
+    return answer
+
+
+@contextmanager
+def scorers(case: Case, folder: Path) -> Iterator[dict[str, Scorer]]:
+    """Everybody, loaded; they take turns, and those whose turn it is not only wait."""
+    cores = os.cpu_count() or 1
+    path = folder / "texts.json"
+    path.write_text(json.dumps(case.texts))
+    found = {
+        "ours": Scorer("ours", case.ours, 1, cores, path),
+        "naive": Scorer("one_by_one", case.theirs, 0, 1, path),
+        "naive_per_core": Scorer("one_by_one", case.theirs, 1, cores, path),
+        "batches": Scorer("batches", case.theirs, 0, 1, path),
+    }
+    try:
+        yield found
+    finally:
+        for scorer in found.values():
+            scorer.close()
+
+
+def gemm_peak() -> float:
+    """The most that one core does in a matrix product here, in FLOP/s: the best of many."""
+    torch.set_num_threads(1)
+    size = 1_024
+    one, two = torch.randn(size, size), torch.randn(size, size)
+    best = 0.0
+    for _ in range(20):
+        start = time.perf_counter()
+        torch.mm(one, two)
+        best = max(best, 2 * size**3 / (time.perf_counter() - start))
+    return best
+
+
+def flops(case: Case) -> float:
+    """Operations that a text needs on average: matrix products of 12 h² weights a layer (4 h wide
+    inside), and attention. In the last layer all but keys and values is for one token only."""
+    model = load(case.ours)._model
+    packed = model.network
+    assert isinstance(packed, Packed)
+    h, layers = packed.words.shape[1], len(packed.layers)
+    total = 0
+    for text in case.texts:
+        n = min(len(model.tokenizer.encode(text).ids), model.max_tokens)
+        total += (layers - 1) * (24 * n * h**2 + 4 * n**2 * h)
+        total += 4 * n * h**2 + 20 * h**2 + 4 * n * h
+    return total / len(case.texts)
+
+
+def measure(say: Console, *, quick: bool) -> Report:
+    """Each case in rounds of turns; then the waiting times of the embedded model."""
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    count = QUICK_TEXTS if quick else TEXTS
+    data = Home.from_environment(os.environ).data
+    datasets.fetch(data, say.print)
+    result: dict[str, float] = {}
+    rows: list[Sequence[str]] = []
+    bars: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="hitl-bench-") as name:
+        folder = Path(name)
+        saved = checkpoints(folder)
+        cases = {
+            "mix": Case("MiniLM, mix", "embedded", str(saved["minilm"]), []),
+            "short": Case("MiniLM, short", "embedded", str(saved["minilm"]), []),
+            "distilbert": Case(
+                "DistilBERT size, mix", str(saved["distilbert"]), str(saved["distilbert"]), []
+            ),
+        }
+        for name, bare in cases.items():
+            case = bare._replace(texts=texts_of(data, count, mixed=name != "short"))
+            runs: defaultdict[str, list[Run]] = defaultdict(list)
+            with scorers(case, folder) as everybody:
+                for number in range(rounds):
+                    for how, scorer in everybody.items():
+                        runs[how].append(turn(scorer, count))
+                        say.print(
+                            f"{case.model}, round {number + 1} of {rounds}: {how} "
+                            f"{runs[how][-1].per_second:.0f} texts/s"
+                        )
+                if name != "distilbert":
+                    result |= _waits(say, name, everybody["ours"], runs["ours"])
+            prefix = "" if name == "mix" else f"{name}_"
+            result |= _compare(prefix, case.model, runs, rows)
+            done = flops(case) * result[f"{prefix}ours_per_core_s"]
+            result[f"{prefix}vs_gemm_peak"] = round(done / gemm_peak(), 3)
+            if name == "mix":
+                bars = {
+                    _HOW[how].replace("*", "").replace("`", ""): result[f"{how}_per_s"]
+                    for how in _HOW
+                }
+    return Report(
+        name="inference",
+        title="Inference",
+        text="Texts scored a second by the whole machine. The mix has about 25 words a text, and "
+        "one in 22 with 300 to 410. transformers gets the same weights, cuts at 512 tokens and "
+        "says the whole distribution, as we do. Labels and probabilities are compared.",
+        tables=[
+            Table(
+                (
+                    "model and texts",
+                    "how",
+                    "texts/s",
+                    "of one core",
+                    "ours / theirs",
+                    "largest difference",
+                ),
+                rows,
+            )
+        ],
+        bars=Bars("texts a second, MiniLM, mix, whole machine", bars),
+        result=result,
+        floors=FLOORS,
+    )
+
+
+def _plain(title: str) -> str:
+    return title.replace("*", "").replace("`", "")
+
+
+def _waits(say: Console, name: str, ours: Scorer, runs: Sequence[Run]) -> dict[str, float]:
+    """Milliseconds from arrival to answer, at shares of what a process can do."""
+    speed = statistics.median(run.per_second for run in runs) / (os.cpu_count() or 1)
+    found = {}
+    for share in LOADS:
+        waits: list[float] = []
+        for answer in ours.ask(f"load {share * speed}"):
+            assert isinstance(answer, list)
+            waits += answer
+        for at in (50, 99):
+            key = f"{name}_p{at}_ms_at_{share:.0%}".replace("%", "")
+            found[key] = round(1e3 * quantile(waits, at / 100), 1)
+        say.print(f"{name} at {share:.0%}: {found}")
+    return found
+
+
+def _compare(
+    prefix: str, title: str, runs: Mapping[str, Sequence[Run]], rows: list[Sequence[str]]
+) -> dict[str, float]:
+    truth = runs["naive_per_core"][0].probabilities
+    result: dict[str, float] = {}
+    ours = [run.per_second for run in runs["ours"]]
+    for how, done in runs.items():
+        speed = Spread.of([run.per_second for run in done])
+        core = Spread.of([run.per_core_second for run in done])
+        off = [abs(one - two) for one, two in zip(done[0].probabilities, truth, strict=True)]
+        other = sum(
+            (one > 0.5) != (two > 0.5)
+            for one, two in zip(done[0].probabilities, truth, strict=True)
+        )
+        result |= {
+            f"{prefix}{how}_per_s": round(speed.median, 1),
+            f"{prefix}{how}_per_core_s": round(core.median, 1),
+        }
+        against = ""
+        if how == "ours":
+            result |= {f"{prefix}max_difference": max(off), f"{prefix}other_labels": other}
+        else:
+            spread = ratio(ours, [run.per_second for run in done])
+            result |= ratios(f"{prefix}vs_{how}", spread)
+            against = str(spread)
+        rows.append((title, _HOW[how], str(speed), short(core.median), against, f"{max(off):.0e}"))
+    return result
+
+
+def main() -> None:
+    given = options("inference", __doc__)
+    say = Console(stderr=True, quiet=given.json)
+    publish(measure(say, quick=given.quick), given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The others, doing the same job: honest, idiomatic programs of the libraries they are named by."""

@@ -1,0 +1,182 @@
+"""How fast is the router, beside the clients that one would otherwise write it with?
+
+Each program empties the same queue of the same events into the same exchange; one runs at a time,
+all take turns in each round, and ratios are taken within a round.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from rich.console import Console
+
+from benchmarks.harness import Servers, Spread, processes, ratio, ratios, servers, short
+from benchmarks.peers.install import copy_program, peers_python
+from benchmarks.report import Bars, Report, Table, options, publish
+from benchmarks.traffic import Emptied, Traffic, as_celery_task, traffic
+from shared.messages import Outgoing
+from shared.topology import EVENTS, ROUTER_QUEUE
+
+ROUNDS, QUICK_ROUNDS = 5, 2
+# Messages a round: many times the prefetch for those who keep 1 000 in flight.
+FAST, QUICK_FAST = 40_000, 10_000
+SLOW, QUICK_SLOW = 12_000, 5_000
+ONE_BY_ONE, QUICK_ONE_BY_ONE = 4_000, 800
+AIMS = {"vs_c": 0.8, "vs_faststream": 5.0, "vs_aio_pika": 5.0, "vs_celery": 15.0}
+# What a quick run on a busy machine must reach: far below the aims, far above a mistake.
+FLOORS = {"vs_c": 0.35, "vs_faststream": 2.5, "vs_aio_pika": 2.0, "vs_celery": 7.0}
+
+
+class Program(NamedTuple):
+    """Somebody who does the router's job."""
+
+    title: str
+    command: Sequence[str]
+    processes: int = 1
+    messages: tuple[int, int] = (SLOW, QUICK_SLOW)  # in a whole and in a quick run
+    shape: Callable[[Outgoing], Outgoing] | None = None
+
+
+def programs(say: Console, amqp_url: str) -> dict[str, Program]:
+    """Everybody who can run here, by the name in the result."""
+    fast, one_by_one = (FAST, QUICK_FAST), (ONE_BY_ONE, QUICK_ONE_BY_ONE)
+    ours = [sys.executable, "-P", "-m", "services.router"]
+    found = {"ours": Program("**the router**", ours, messages=fast)}
+    if (copy := copy_program(say)) is not None:
+        command = [str(copy), *_for_c(amqp_url)]
+        found["c"] = Program("C (librabbitmq): copies, decides nothing", command, messages=fast)
+    if (python := peers_python(say)) is not None:
+
+        def peer(module: str) -> list[str]:
+            return [str(python), "-P", "-m", f"benchmarks.peers.{module}"]
+
+        found |= {
+            "aio_pika": Program("aio-pika", peer("with_aio_pika")),
+            "faststream": Program("FastStream", peer("with_faststream")),
+            "naive": Program(
+                "pika, one message at a time", peer("naive_pika"), messages=one_by_one
+            ),
+            "celery": Program(
+                "Celery (solo)", peer("with_celery"), messages=one_by_one, shape=as_celery_task
+            ),
+        }
+    return found | {
+        f"ours_{n}": Program(f"the router, {n} processes", ours, n, messages=fast) for n in (2, 4)
+    }
+
+
+def _for_c(amqp_url: str) -> list[str]:
+    parts = urlsplit(amqp_url)
+    return [
+        parts.hostname or "",
+        str(parts.port),
+        unquote(parts.username or ""),
+        unquote(parts.password or ""),
+        unquote(parts.path[1:]),
+        ROUTER_QUEUE,
+        EVENTS,
+        "item.accepted.sentiment",
+    ]
+
+
+def once(program: Program, count: int, bench: Traffic, servers: Servers) -> Emptied:
+    """One filling of the queue, emptied by fresh processes of this program."""
+    bench.fill(count, program.shape)
+    commands = [program.command] * program.processes
+    with processes(commands, servers, HITL_ROUTER_PORT="0") as started:
+        return bench.emptied(started, count)
+
+
+def measure(say: Console, *, quick: bool) -> Report:
+    """Rounds in which all take turns."""
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    runs: defaultdict[str, list[Emptied]] = defaultdict(list)
+    with servers() as running, traffic(running.amqp_url, running.broker_pid) as bench:
+        everybody = programs(say, running.amqp_url)
+        for number in range(rounds):
+            for name, program in everybody.items():
+                run = once(program, program.messages[quick], bench, running)
+                runs[name].append(run)
+                say.print(
+                    f"round {number + 1} of {rounds}: {name} {run.messages_per_second:,.0f} "
+                    f"messages/s, CPU µs: {run.client_us:.0f} client, {run.broker_us:.0f} broker"
+                )
+    return _report(everybody, runs)
+
+
+def _report(everybody: Mapping[str, Program], runs: Mapping[str, list[Emptied]]) -> Report:
+    result: dict[str, float] = {}
+    rows: list[Sequence[str]] = []
+    speeds = {name: [run.messages_per_second for run in done] for name, done in runs.items()}
+    for name, program in everybody.items():
+        speed = Spread.of(speeds[name])
+        client = Spread.of([run.client_us for run in runs[name]])
+        broker = Spread.of([run.broker_us for run in runs[name]])
+        result |= {
+            f"{name}_per_s": round(speed.median),
+            f"{name}_client_us": round(client.median, 1),
+            f"{name}_broker_us": round(broker.median, 1),
+        }
+        against = ""
+        if not name.startswith("ours"):
+            spread = ratio(speeds["ours"], speeds[name])
+            result |= ratios(f"vs_{name}", spread)
+            against = str(spread)
+        elif name != "ours":
+            spread = ratio(speeds[name], speeds["ours"])
+            result |= ratios(f"scaling_{program.processes}", spread)
+        aim = AIMS.get(f"vs_{name}")
+        rows.append(
+            (
+                program.title,
+                str(speed),
+                against,
+                "" if aim is None else f"≥ {aim:g}",
+                short(client.median),
+                short(broker.median),
+            )
+        )
+    return Report(
+        name="router",
+        title="Router",
+        text="Events of 600 bytes of JSON, persistent, on quorum queues: read, validated, decided, "
+        "published with confirms, acked after the confirm. One process each unless it says "
+        "otherwise; queue filled beforehand, between 10 and 95 % of it counts. The Python peers "
+        "validate with the same models and keep up to 1 000 messages in flight where their "
+        "library can; Celery gets the same bodies as tasks.",
+        tables=[
+            Table(
+                (
+                    "program",
+                    "messages/s",
+                    "ours / theirs",
+                    "aim",
+                    "client µs",
+                    "broker µs",
+                ),
+                rows,
+            )
+        ],
+        bars=Bars(
+            "messages a second, one process",
+            {
+                program.title.strip("*"): result[f"{name}_per_s"]
+                for name, program in everybody.items()
+                if program.processes == 1
+            },
+        ),
+        result=result,
+        floors=FLOORS,
+    )
+
+
+def main() -> None:
+    given = options("router", __doc__)
+    say = Console(stderr=True, quiet=given.json)
+    publish(measure(say, quick=given.quick), given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Is the record what was committed? `hitl audit verify|export|head|erase`.
+
+What is promised, what is not and how to anchor: docs/ledger.md.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine, text
+
+from hitl import audit_records
+from hitl.audit_check import Checker, Event
+from hitl.audit_erase import Erasure, forget_samples
+from hitl.audit_erase import erase as erase_text
+from hitl.audit_records import Record
+from hitl.audit_texts import wrong_texts
+from hitl.connection import database_url
+from hitl.items import refuse
+from hitl.transaction import transaction
+from services.logger.ledger import utc_text
+from shared.clock import utc_now
+from shared.database import connect, database_errors
+from shared.errors import HitlError
+
+app = typer.Typer(no_args_is_help=True, help="The ledger of decisions: check, export, anchor.")
+
+FINDINGS_SHOWN = 20
+FILES = "JSON Lines; packed where it ends in .gz."
+_HEAD = "SELECT height, block_hash, created_at FROM ledger_block ORDER BY height DESC LIMIT 1"
+
+
+@app.command()
+def verify(
+    from_export: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Instead of the database.")
+    ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Heads written down by `head --anchor`."),
+    ] = None,
+) -> None:
+    """Check every event, block and, in the database, text. Exit code 1 where one is not as it was.
+
+    Without anchors nobody can tell that the newest blocks and their events were cut off together.
+    """
+    with problems_named():
+        checker = Checker(read_anchors(anchors) if anchors else {})
+        texts: list[str] = []
+        items = 0
+        if from_export is not None:
+            with bar("checking", from_export.stat().st_size) as advance:
+                check(checker, audit_records.from_export(from_export, advance))
+        else:
+            with engine() as database, audit_records.snapshot(database) as connection:
+                with bar("checking", audit_records.counted(connection)) as advance:
+                    check(checker, audit_records.from_database(connection), advance)
+                with bar("checking texts", None) as advance:
+                    for wrong in wrong_texts(connection):
+                        items += 1
+                        advance(1)
+                        if wrong is not None and len(texts) < FINDINGS_SHOWN:
+                            texts.append(wrong)
+        findings = [finding.what for finding in checker.finish()] + texts
+    if findings:
+        report(findings)
+        raise typer.Exit(1)
+    if checker.head is None:
+        raise AssertionError("a ledger without a head is a finding")
+    block = checker.head.block
+    typer.echo(
+        f"whole: {checker.events - checker.uncovered} events in {block.height} blocks"
+        + (f", {items} texts" if from_export is None else "")
+        + f"; head {checker.head.block_hash.hex()}"
+    )
+    if checker.uncovered:
+        typer.echo(f"{checker.uncovered} events are older than the ledger: only their number is.")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help=FILES)],
+) -> None:
+    """Write all that `verify --from-export` needs. No person's text is in it."""
+    with problems_named(), engine() as database, audit_records.snapshot(database) as connection:
+        events = 0
+        with bar("exporting", audit_records.counted(connection)) as advance:
+            for record in audit_records.export(audit_records.from_database(connection), file):
+                if isinstance(record, Event):
+                    events += 1
+                    advance(1)
+    typer.echo(f"{events} events exported to {file}")
+
+
+@app.command()
+def head(
+    anchor: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Append it to this file, too.")
+    ] = None,
+) -> None:
+    """Print the newest block: write it down where nobody who can write the database can."""
+    with transaction() as session:
+        found = session.execute(text(_HEAD)).one_or_none()
+    if found is None:
+        refuse("block 0 is missing: there is no ledger")
+    line = json.dumps(
+        {
+            "height": found.height,
+            "block_hash": bytes(found.block_hash).hex(),
+            "created_at": utc_text(found.created_at),
+        }
+    )
+    typer.echo(line)
+    if anchor is not None:
+        with problems_named(), anchor.open("a", encoding="utf-8") as out:
+            out.write(f"{line}\n")
+            out.flush()
+            os.fsync(out.fileno())
+
+
+@app.command()
+def erase(
+    item: Annotated[str, typer.Argument(help="The item's id.")],
+    reason: Annotated[str, typer.Option(help="Stays in the log for ever: name nobody.")],
+    workflow: Annotated[str, typer.Option(help="Whose item it is.")] = "sentiment",
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+) -> None:
+    """Take an item's text, metadata and notes away for good; what was decided about it stays."""
+    with transaction() as session:
+        wanted = Erasure(workflow, item, by or getpass.getuser(), reason, utc_now())
+        on_its_way = erase_text(session, wanted)
+    with transaction() as session:
+        forget_samples(session)
+    typer.echo(f"the text of {item} is erased, and the log says so")
+    if on_its_way:
+        typer.echo("It is not decided yet: erase it again once it is, it may be in a queue.")
+
+
+def check(
+    checker: Checker, records: Iterator[Record], advance: Callable[[int], None] | None = None
+) -> None:
+    """Gives all records to the checker; `advance` is told of each event."""
+    for record in records:
+        if isinstance(record, Event):
+            checker.event(record)
+            if advance is not None:
+                advance(1)
+        else:
+            checker.block(record)
+
+
+def read_anchors(file: Path) -> dict[int, bytes]:
+    """Height → hash.
+
+    Raises:
+        HitlError: a line is no anchor, or two of them contradict each other.
+    """
+    found: dict[int, bytes] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            given = json.loads(line)
+            height, block_hash = int(given["height"]), bytes.fromhex(given["block_hash"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HitlError(f"{file}, line {number}: no anchor") from error
+        if found.setdefault(height, block_hash) != block_hash:
+            raise HitlError(f"{file}, line {number}: another hash of block {height} than before")
+    return found
+
+
+def report(findings: list[str]) -> None:
+    """The first finding by itself, then the others."""
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"NOT WHOLE. First: {findings[0]}")
+    for finding in findings[1:FINDINGS_SHOWN]:
+        errors.print(f"  then: {finding}")
+    if len(findings) > FINDINGS_SHOWN:
+        errors.print(f"  and {len(findings) - FINDINGS_SHOWN} more")
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """The database, for reading."""
+    database = connect(database_url(os.environ), pool_size=1, application="hitl-audit")
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def problems_named() -> Iterator[None]:
+    """What cannot be read or reached becomes one line and exit code 2: it says nothing of the
+    ledger."""
+    try:
+        with database_errors():
+            yield
+    except (HitlError, OSError) as error:
+        refuse(str(error), code=2)
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, moved by a thousand at a time."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        waiting = 0
+
+        def advance(done: int) -> None:
+            nonlocal waiting
+            waiting += done
+            if waiting >= 1_000:
+                progress.advance(task, waiting)
+                waiting = 0
+
+        yield advance

@@ -1,0 +1,74 @@
+"""How does a dead letter read, for people and for programs?"""
+
+import base64
+import json
+from datetime import datetime
+
+from rich.console import Console
+
+from hitl.letters import Letter
+from shared.retry import ERROR
+from shared.submissions import excerpt
+
+EXCERPT_CHARACTERS = 300
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60}
+
+
+def as_object(letter: Letter) -> dict[str, object]:
+    """The whole letter for programs: a body that is no UTF-8 as base64."""
+    delivery = letter.delivery
+    try:
+        body = {"body": delivery.body.decode("utf-8")}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(delivery.body).decode()}
+    failed_at = letter.failed_at
+    return {
+        "queue": letter.queue,
+        "home": letter.home,
+        "item_id": letter.item_id,
+        "reason": letter.reason,
+        "error": delivery.header(ERROR),
+        "failed_at": None if failed_at is None else failed_at.isoformat(),
+        "redrives": letter.redrives,
+        "exchange": delivery.exchange,
+        "routing_key": delivery.routing_key,
+        "message_id": delivery.message_id,
+        "content_type": delivery.content_type,
+        "content_encoding": delivery.content_encoding,
+        "timestamp": delivery.timestamp,
+        "headers": json.loads(json.dumps(dict(delivery.headers), default=str)),
+        **body,
+    }
+
+
+def describe(console: Console, letter: Letter, now: datetime) -> None:
+    """The letter for people."""
+    delivery = letter.delivery
+    failed_at = letter.failed_at
+    old = "?" if failed_at is None else readable((now - failed_at).total_seconds())
+    console.print(f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old", style="bold")
+    lines = {"error": delivery.header(ERROR), "sent to": delivery.exchange or "-"}
+    lines["key"] = delivery.routing_key
+    lines["put back"] = f"{letter.redrives} times" if letter.redrives else None
+    lines["headers"] = ", ".join(
+        f"{key}={str(value)[:80]}"
+        for key, value in delivery.headers.items()
+        if not key.startswith(("x-hitl-", "x-death", "x-first-", "x-last-"))
+    )
+    lines["text"] = " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split())
+    for title, line in lines.items():
+        if line:
+            console.print(f"  {title}: {printable(line)}", style="dim" if title != "text" else None)
+
+
+def printable(line: str) -> str:
+    """Without what would speak to the terminal: a letter may hold anything."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in line)
+
+
+def readable(seconds: float) -> str:
+    """An age for people."""
+    for unit, size in _UNITS.items():
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

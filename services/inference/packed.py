@@ -1,0 +1,291 @@
+"""How does a BERT-like classifier compute only what it must?
+
+The tokens of all texts stand one after the other, without padding: every linear layer sees them as
+one matrix, and only attention looks at the texts, those of equal length together. After the last
+attention only the first token of each text goes on, because the head reads no other. Weights are
+repacked once for oneDNN. Measured and argued in docs/decisions/0011-packed-inference.md.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+logger = logging.getLogger(__name__)
+
+_TOLERANCE = 1e-5  # of the largest logit, between repacked and plain weights: rounding is below
+_REPACKED_ROWS = 512  # the size that oneDNN chooses its layout for
+
+
+class Linear:
+    """`x @ weight.T + bias`, optionally followed by GELU; repacked for oneDNN where it helps."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, *, gelu: bool = False) -> None:
+        self._weight = weight.contiguous()
+        self._bias = bias.contiguous()
+        self._gelu = gelu
+        self._repacked: Tensor | None = None
+
+    def repack(self) -> None:
+        """These two operators are torch's own, not public: see `Packed.faithful`."""
+        self._repacked = torch.ops.mkldnn._reorder_linear_weight(self._weight, _REPACKED_ROWS)
+
+    def plain(self) -> None:
+        """Back to the public operators."""
+        self._repacked = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self._repacked is not None:
+            kind, algorithm = ("gelu", "none") if self._gelu else ("none", "")
+            fused: Tensor = torch.ops.mkldnn._linear_pointwise(
+                x, self._repacked, self._bias, kind, [], algorithm
+            )
+            return fused
+        y = functional.linear(x, self._weight, self._bias)
+        return functional.gelu(y) if self._gelu else y
+
+
+class Norm(NamedTuple):
+    """A layer normalisation over the hidden size."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One transformer block with its norms after the residuals (as in BERT)."""
+
+    queries: Linear
+    keys_values: Linear
+    output: Linear
+    attention_norm: Norm
+    up: Linear
+    down: Linear
+    output_norm: Norm
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Scores rows of token ids: `[n texts] -> logits, float32 [n, labels]`."""
+
+    words: Tensor  # [vocabulary, hidden]
+    positions: Tensor  # [window, hidden], the type embedding of a single text already added
+    norm: Norm
+    layers: tuple[Layer, ...]
+    heads: int
+    pooler: Linear
+    pooler_activation: Callable[[Tensor], Tensor]
+    head: Linear
+
+    @torch.inference_mode()
+    def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        lengths = [len(rows[index]) for index in order]
+        groups = [(length, len(list(same))) for length, same in groupby(lengths)]
+        ids = torch.tensor([token for index in order for token in rows[index]])
+        places = torch.cat([torch.arange(length).repeat(count) for length, count in groups])
+        x = self.norm(self.words[ids] + self.positions[places])
+        for layer in self.layers[:-1]:
+            x = self._block(layer, x, self._attend(layer, x, groups))
+        firsts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+        last = self.layers[-1]
+        x = self._block(last, x[firsts], self._attend_first(last, x, firsts, groups))
+        logits = self.head(self.pooler_activation(self.pooler(x))).float()
+        answer = torch.empty_like(logits)
+        answer[torch.tensor(order)] = logits
+        return answer
+
+    def linears(self) -> list[Linear]:
+        """Every matrix product of the model."""
+        inside = [
+            linear
+            for layer in self.layers
+            for linear in (layer.queries, layer.keys_values, layer.output, layer.up, layer.down)
+        ]
+        return [*inside, self.pooler, self.head]
+
+    def faithful(self) -> "Packed":
+        """Repacks the weights, if that gives the same scores here: the operators are private, and
+        on another processor they may not exist or not be right."""
+        vocabulary = len(self.words)
+        probe = [[(7 * i + 3 * n) % vocabulary for i in range(n)] for n in (1, 2, 9, 9, 40)]
+        probe = [row[: len(self.positions)] for row in probe]
+        expected = self(probe)
+        try:
+            for linear in self.linears():
+                linear.repack()
+            error = float((self(probe) - expected).abs().max() / expected.abs().max())
+            if error <= _TOLERANCE:
+                return self
+            problem = f"a logit differs by {error:.1e} of the largest"
+        except (RuntimeError, NotImplementedError, AttributeError) as refused:
+            problem = str(refused).partition("\n")[0]
+        logger.warning("oneDNN's repacked weights are not used", extra={"problem": problem})
+        for linear in self.linears():
+            linear.plain()
+        return self
+
+    def _block(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+        x = layer.attention_norm(layer.output(attended) + x)
+        return layer.output_norm(layer.down(layer.up(x)) + x)
+
+    def _attend(self, layer: Layer, x: Tensor, groups: list[tuple[int, int]]) -> Tensor:
+        queries, (keys, values) = layer.queries(x), layer.keys_values(x).chunk(2, dim=1)
+        parts = []
+        start = 0
+        for length, count in groups:
+            rows = slice(start, start + length * count)
+            attended = functional.scaled_dot_product_attention(
+                self._by_head(queries[rows], count),
+                self._by_head(keys[rows], count),
+                self._by_head(values[rows], count),
+            )
+            parts.append(attended.transpose(1, 2).reshape(length * count, -1))
+            start = rows.stop
+        return torch.cat(parts)
+
+    def _attend_first(
+        self, layer: Layer, x: Tensor, firsts: Tensor, groups: list[tuple[int, int]]
+    ) -> Tensor:
+        """As `_attend`, only for the first token of each text."""
+        queries, (keys, values) = layer.queries(x[firsts]), layer.keys_values(x).chunk(2, dim=1)
+        parts = []
+        start = text = 0
+        for length, count in groups:
+            rows = slice(start, start + length * count)
+            attended = functional.scaled_dot_product_attention(
+                self._by_head(queries[text : text + count], count),
+                self._by_head(keys[rows], count),
+                self._by_head(values[rows], count),
+            )
+            parts.append(attended.transpose(1, 2).reshape(count, -1))
+            start, text = rows.stop, text + count
+        return torch.cat(parts)
+
+    def _by_head(self, x: Tensor, texts: int) -> Tensor:
+        """[texts * length, hidden] -> [texts, heads, length, hidden / heads]."""
+        return x.view(texts, -1, self.heads, x.shape[1] // self.heads).transpose(1, 2)
+
+
+def pack(config: Mapping[str, object], state: Mapping[str, Tensor]) -> Packed | None:
+    """The packed form of a transformers classifier by its config and state dict, float32, CPU.
+
+    None for an architecture other than BERT's and DistilBERT's, or an unusual variant of them.
+    """
+    recipe = _RECIPES.get(str(config.get("model_type")))
+    if recipe is None or not recipe.usual(config):
+        return None
+    names = recipe
+
+    def linear(name: str, *, gelu: bool = False) -> Linear:
+        return Linear(state[f"{name}.weight"], state[f"{name}.bias"], gelu=gelu)
+
+    def norm(name: str) -> Norm:
+        eps = float(str(config.get("layer_norm_eps", 1e-12)))
+        return Norm(state[f"{name}.weight"], state[f"{name}.bias"], eps)
+
+    def layer(number: int) -> Layer:
+        at = f"{names.layers}.{number}"
+        keys, values = f"{at}.{names.key}", f"{at}.{names.value}"
+        return Layer(
+            queries=linear(f"{at}.{names.query}"),
+            keys_values=Linear(
+                torch.cat([state[f"{keys}.weight"], state[f"{values}.weight"]]),
+                torch.cat([state[f"{keys}.bias"], state[f"{values}.bias"]]),
+            ),
+            output=linear(f"{at}.{names.output}"),
+            attention_norm=norm(f"{at}.{names.attention_norm}"),
+            up=linear(f"{at}.{names.up}", gelu=True),
+            down=linear(f"{at}.{names.down}"),
+            output_norm=norm(f"{at}.{names.output_norm}"),
+        )
+
+    positions = state[f"{names.embeddings}.position_embeddings.weight"]
+    types = state.get(f"{names.embeddings}.token_type_embeddings.weight")
+    return Packed(
+        words=state[f"{names.embeddings}.word_embeddings.weight"],
+        positions=positions if types is None else positions + types[0],
+        norm=norm(f"{names.embeddings}.LayerNorm"),
+        layers=tuple(layer(n) for n in range(int(str(config[names.depth])))),
+        heads=int(str(config[names.heads])),
+        pooler=linear(names.pooler),
+        pooler_activation=names.pooler_activation,
+        head=linear("classifier"),
+    ).faithful()
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """Where one architecture keeps its weights."""
+
+    embeddings: str
+    layers: str
+    query: str
+    key: str
+    value: str
+    output: str
+    attention_norm: str
+    up: str
+    down: str
+    output_norm: str
+    pooler: str
+    pooler_activation: Callable[[Tensor], Tensor]
+    depth: str
+    heads: str
+    usual_values: Mapping[str, object]
+
+    def usual(self, config: Mapping[str, object]) -> bool:
+        """Whether what could be configured otherwise is as this file computes it."""
+        return all(config.get(key, value) == value for key, value in self.usual_values.items())
+
+
+_RECIPES = {
+    "bert": _Recipe(
+        embeddings="bert.embeddings",
+        layers="bert.encoder.layer",
+        query="attention.self.query",
+        key="attention.self.key",
+        value="attention.self.value",
+        output="attention.output.dense",
+        attention_norm="attention.output.LayerNorm",
+        up="intermediate.dense",
+        down="output.dense",
+        output_norm="output.LayerNorm",
+        pooler="bert.pooler.dense",
+        pooler_activation=torch.tanh,
+        depth="num_hidden_layers",
+        heads="num_attention_heads",
+        usual_values={
+            "hidden_act": "gelu",
+            "position_embedding_type": "absolute",
+            "is_decoder": False,
+        },
+    ),
+    "distilbert": _Recipe(
+        embeddings="distilbert.embeddings",
+        layers="distilbert.transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        output="attention.out_lin",
+        attention_norm="sa_layer_norm",
+        up="ffn.lin1",
+        down="ffn.lin2",
+        output_norm="output_layer_norm",
+        pooler="pre_classifier",
+        pooler_activation=torch.relu,
+        depth="n_layers",
+        heads="n_heads",
+        usual_values={"activation": "gelu"},
+    ),
+}

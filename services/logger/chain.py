@@ -1,0 +1,93 @@
+"""How does a transaction's batch become the next block, with no gap and no fork among loggers?
+
+The lock is the last that a transaction takes, after all rows are written, and is held until the
+commit: whoever has it waits for nobody, and the head that it reads is the head that it follows.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from services.logger.ledger import Block, merkle_root, unpack
+from shared.errors import Overloaded
+
+_TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+# All that a row of `event` says but its place: that is the leaf's place in the tree. Postgres makes
+# it of what it stores, and hashes it: cheaper than making JSON canonical in Python.
+LEAF_TEXT = f"""json_build_object(
+    'data', data, 'event_id', event_id, 'item_id', item_id,
+    'occurred_at', {_TIME.format("occurred_at")}, 'recorded_at', {_TIME.format("recorded_at")},
+    'source', source, 'text_commitment', encode(text_commitment, 'hex'), 'trace_id', trace_id,
+    'type', type, 'version', version, 'workflow', workflow)::text"""
+# After INSERT … RETURNING: a leaf as services.logger.ledger.unpack reads it.
+RETURNED_LEAF = (
+    f"seq, uuid_send(event_id) || sha256('\\x00'::bytea || convert_to({LEAF_TEXT}, 'UTF8')) AS leaf"
+)
+# Over those rows, as `new`: the arguments of Inserted.
+INSERTED = "SELECT count(*), min(seq), max(seq), string_agg(leaf, '' ORDER BY seq) FROM new"
+
+_LOCK = 0x6C_65_64_67_65_72  # "ledger"
+_HEAD = f"""
+    SELECT pg_advisory_xact_lock({_LOCK});
+    SELECT height, block_hash, clock_timestamp()
+    FROM ledger_block ORDER BY height DESC LIMIT 1
+"""  # noqa: S608 - a number of our own; a statement of its own sees what was committed meanwhile
+_APPEND = """
+    INSERT INTO ledger_block (height, count, first_seq, last_seq, merkle_root, previous_hash,
+                              block_hash, created_at, leaves)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """The events that were new: how many, between which `seq`, and their leaves in that order."""
+
+    count: int
+    first_seq: int
+    last_seq: int
+    leaves: bytes
+
+
+def inserted(cursor: DBAPICursor) -> Inserted:
+    """What a statement that ends with `INSERTED` has added."""
+    count, first_seq, last_seq, leaves = cursor.fetchone() or (0, None, None, None)
+    return Inserted(count, first_seq or 0, last_seq or 0, bytes(leaves or b""))
+
+
+def append_block(cursor: DBAPICursor, added: Inserted) -> int:
+    """Chains the transaction's events; the new height. Nothing may be locked after this.
+
+    Raises:
+        Overloaded: there is no block to follow; nothing is written until somebody has looked.
+    """
+    cursor.execute(_HEAD)
+    head = cursor.fetchone()
+    if head is None:
+        raise Overloaded("the ledger has no block: were its rows deleted? see docs/ledger.md")
+    height, previous_hash, now = head
+    block = Block(
+        height=height + 1,
+        count=added.count,
+        first_seq=added.first_seq,
+        last_seq=added.last_seq,
+        merkle_root=merkle_root([leaf.hash for leaf in unpack(added.leaves)]),
+        previous_hash=bytes(previous_hash),
+        created_at=now,
+        leaves=added.leaves,
+    )
+    cursor.execute(
+        _APPEND,
+        (
+            block.height,
+            block.count,
+            block.first_seq,
+            block.last_seq,
+            block.merkle_root,
+            block.previous_hash,
+            block.hash,
+            block.created_at,
+            block.leaves,
+        ),
+    )
+    return block.height
