@@ -55,13 +55,13 @@ def test_the_chosen_queue_is_kept(chromium: Browser, served: Served, engine: Eng
     with reviewing(chromium, served, "ada") as (page, _):
         assert shown(page) == "i0"
         # If I choose one, I expect its items only
-        page.get_by_label("Queue").select_option("vip")
+        page.get_by_label("Queue", exact=True).select_option("vip")
         expect(page.locator('[data-id="item"]')).to_have_text("#i1")
         expect(page.locator('[data-id="stat-queue"]')).to_have_text("2")
         # and the same when I come back
         page.reload()
         expect(page.locator('[data-id="item"]')).to_have_text("#i1")
-        expect(page.get_by_label("Queue")).to_have_value("vip")
+        expect(page.get_by_label("Queue", exact=True)).to_have_value("vip")
         with Session(engine) as session:
             until(
                 lambda: (
