@@ -48,8 +48,8 @@ from shared.topology import (
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 ITEMS_A_ROUND, QUICK_ITEMS = 2_000, 500
-TUTORIAL_ITEMS, QUICK_TUTORIAL_ITEMS = 500, 120
-LOADS = (0.1, 0.5, 0.9)
+TUTORIAL_ITEMS, QUICK_TUTORIAL_ITEMS = 500, 80
+LOADS, QUICK_LOADS = (0.1, 0.5, 0.9), (0.5,)
 LOAD_SECONDS, QUICK_LOAD_SECONDS = 60.0, 5.0
 READY_SECONDS = 120.0
 SOAK_LOOKS = 50
@@ -277,7 +277,7 @@ def measure(say: Console, given: argparse.Namespace) -> Report:
                 if number + 1 < rounds:
                     continue
                 capacity = Spread.of(ours).median
-                for load in LOADS:
+                for load in QUICK_LOADS if quick else LOADS:
                     seconds = QUICK_LOAD_SECONDS if quick else LOAD_SECONDS
                     delays[load] = line.delays(load * capacity, seconds)
                     say.print(f"at {load:.0%}: p50 {quantile(delays[load], 0.5):.0f} ms")

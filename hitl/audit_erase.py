@@ -23,13 +23,14 @@ from shared.events import ItemReviewed, derive_id
 ERASED = "[erased]"
 ITEM_ERASED = "item.erased"
 # Tables that keep the JSON of events as bytes, by `event_id`.
-BODIES = ("outbox",)
+BODIES = ("outbox", "webhook_delivery")
 SAMPLED = (
     "item (text, metadata, failure)",
     "review_task (item, answers)",
     "review_decision (note, reason)",
     "known_item (text, metadata)",
     "outbox (body)",
+    "webhook_delivery (body)",
 )
 
 _ITEM = text("""
@@ -135,14 +136,16 @@ def _bodies(session: Session, event_ids: Sequence[UUID]) -> None:
 
 def _scrubbed(body: bytes) -> bytes:
     """An event's JSON without the person's text."""
-    event: dict[str, Any] = json.loads(body)
+    content: dict[str, Any] = json.loads(body)
+    inner = content.get("data")  # a webhook's body holds the event
+    event = inner if isinstance(inner, dict) else content
     if isinstance(event.get("item"), dict):
         event["item"] |= {"text": ERASED, "metadata": {}}
     if isinstance(event.get("review"), dict) and event["review"].get("note") is not None:
         event["review"]["note"] = ERASED
     if event.get("text") is not None:
         event["text"] = ERASED
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _record(session: Session, wanted: Erasure, events: Sequence[str]) -> None:

@@ -253,8 +253,8 @@ class ItemExplained(Event):
         return self.explained_item_id
 
     @property
-    def event_id(self) -> UUID:
-        return derive_id(self.type, self.workflow, self.item_id, self.model_version, self.label)
+    def identity(self) -> tuple[str, ...]:
+        return (self.type, self.workflow, self.item_id, self.model_version, self.label)
 
 
 PUBLISHED: tuple[type[Event], ...] = (

@@ -5,6 +5,7 @@ everything else the answer is None, and pika's own code does the work. The bytes
 """
 
 from functools import lru_cache
+from operator import itemgetter
 from struct import Struct, error
 from typing import Any
 
@@ -23,7 +24,7 @@ _MESSAGE_ID = BasicProperties.FLAG_MESSAGE_ID
 _TIMESTAMP = BasicProperties.FLAG_TIMESTAMP
 _TYPE = BasicProperties.FLAG_TYPE
 _KNOWN = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _TYPE
-_UNKNOWN = (
+_unknown = itemgetter(
     "content_encoding",
     "priority",
     "correlation_id",
@@ -35,6 +36,7 @@ _UNKNOWN = (
 )
 _TEXT = b"S"  # a long string, in a table
 _NONE: dict[str, Any] = dict(BasicProperties().__dict__)
+_NOTHING_UNKNOWN = _unknown(_NONE)
 
 
 def read_properties(data: bytes, offset: int, end: int) -> BasicProperties | None:
@@ -95,7 +97,7 @@ def write_message(
     """The frames of a publish, with a body of at most `most` bytes to a frame; None where one of
     the properties is unusual."""
     values = properties.__dict__
-    if method.ticket or any(values[name] is not None for name in _UNKNOWN):
+    if method.ticket or _unknown(values) != _NOTHING_UNKNOWN:
         return None
     flags, parts = 0, []
     try:

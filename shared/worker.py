@@ -106,6 +106,7 @@ class Worker:
             MESSAGES_IN_PROGRESS.labels(queue).set_function(
                 partial(self._consumer.in_progress, queue)
             )
+        self._ok = {queue: MESSAGES_CONSUMED.labels(queue, "ok") for queue in queues}
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
         lifecycle.add_check("dead_letters", self._breaker.problem)
@@ -261,7 +262,7 @@ class Worker:
         if isinstance(result, Permanent):
             return self._dead_letter(delivery, result)
         self._breaker.succeeded()
-        MESSAGES_CONSUMED.labels(delivery.queue, "ok").inc()
+        self._ok[delivery.queue].inc()
         return result
 
     def _dead_letter(self, delivery: Delivery, error: Permanent) -> Sequence[Outgoing]:

@@ -1,4 +1,4 @@
-"""What if the wall clock jumps? Pauses and deadlines are monotonic; these are the times in tables."""
+"""What if the wall clock jumps? Pauses and deadlines are monotonic; these times are in tables."""
 
 from sqlalchemy import Engine
 

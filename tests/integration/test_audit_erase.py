@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from hitl.audit import app
 from services.logger.handler import Logger
+from services.review_ui import webhooks
 from services.review_ui.intake import Intake
 from shared import outbox
 from shared.clock import utc_now
@@ -76,6 +77,14 @@ def test_an_erased_text_is_nowhere_and_the_ledger_is_whole(engine: Engine) -> No
         outbox.append(
             session, reviewed, source="review", traceparent=TRACEPARENT, not_before=utc_now()
         )
+        webhooks.create(
+            session,
+            url="https://receiver.example/hook",
+            workflow=None,
+            types=["item.reviewed"],
+            now=utc_now(),
+        )
+        webhooks.enqueue(session, reviewed, utc_now())
         session.execute(
             text("UPDATE review_task SET answers = :answers"), {"answers": json.dumps(answers)}
         )
@@ -124,6 +133,8 @@ def test_an_erased_text_is_nowhere_and_the_ledger_is_whole(engine: Engine) -> No
         body = json.loads(bytes(connection.execute(text("SELECT body FROM outbox")).scalar_one()))
         assert body["item"]["text"] == body["review"]["note"] == "[erased]"
         assert body["decision"]["label"] == "negative"
+        hook = connection.execute(text("SELECT body FROM webhook_delivery")).scalar_one()
+        assert json.loads(bytes(hook))["data"]["item"]["text"] == "[erased]"
         # who erased it, when, why and which events, in the log;
         erased = connection.execute(text("SELECT * FROM event WHERE type = 'item.erased'")).one()
         assert erased.data["by"] == "the lead"

@@ -327,6 +327,11 @@ def test_a_consistent_forgery_is_found_by_an_anchor(
     # I expect nothing to show it, as documented, but the anchor.
     assert audit(engine, "verify").exit_code == 0
     assert first_finding(audit(engine, "verify", "--anchors", str(anchors))) == expected
+    # Where two anchors contradict each other, nothing is said of the ledger: another code.
+    with anchors.open("a") as out:
+        out.write(anchors.read_text().replace('"block_hash": "', '"block_hash": "00'))
+    result = audit(engine, "verify", "--anchors", str(anchors))
+    assert (result.exit_code, "line 2: another hash of block 3" in result.stderr) == (2, True)
 
 
 def test_two_loggers_make_one_chain_and_a_second_delivery_no_leaf(
