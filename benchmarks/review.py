@@ -199,7 +199,7 @@ def measure(say: Console, sizes: Sizes, given: argparse.Namespace) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bin/bench review", description=__doc__)
     parser.add_argument("--json", action="store_true", help="only the JSON object")
-    parser.add_argument("--quick", action="store_true", help="small and few, about a minute")
+    parser.add_argument("--quick", action="store_true", help="small and few")
     parser.add_argument("--backlog", type=int, help="tasks that wait at the end")
     parser.add_argument(
         "--label-studio",
