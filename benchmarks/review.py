@@ -7,7 +7,6 @@ Studio that runs on the same machine takes its turn in each round.
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import statistics
@@ -16,10 +15,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.delayed import delayed
+from benchmarks.harness import quantile, short
 from benchmarks.label_studio import LabelStudio
+from benchmarks.report import Report, Table, options, publish
 from benchmarks.review_browser import Stream, key_times
 from benchmarks.review_desk import CLAIM, Bench, databases, server
 
@@ -52,12 +52,6 @@ QUICK = Sizes(
     claims=10,
     label_studio_tasks=600,
 )
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The value below which `share` of the values lie (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def card(url: str) -> Stream:
@@ -196,36 +190,48 @@ def measure(say: Console, sizes: Sizes, given: argparse.Namespace) -> dict[str, 
     return found
 
 
+def report(found: dict[str, float], sizes: Sizes) -> Report:
+    """What was found, as the other measurements say it."""
+    return Report(
+        name="review",
+        title="Review",
+        text="In Chromium, from the key until the next item has been handed to the screen, with "
+        "and without 100 ms to the server and back; over the API, decisions with their claims; people "
+        f"who think {THINK_SECONDS:.0f} s; and ratios of the 95th percentiles with "
+        f"{sizes.backlog:,} waiting tasks to those with hardly any, in turns.",
+        tables=[Table(("what", "value"), [(name, short(value)) for name, value in found.items()])],
+        result=found,
+    )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bin/bench review", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="only the JSON object")
-    parser.add_argument("--quick", action="store_true", help="small and few")
-    parser.add_argument("--backlog", type=int, help="tasks that wait at the end")
-    parser.add_argument(
-        "--label-studio",
-        metavar="URL",
-        default=os.environ.get("LABEL_STUDIO_URL"),
-        help="of one on this machine, to compare with ($LABEL_STUDIO_URL)",
+    given = options(
+        "review",
+        __doc__,
+        ("--backlog", {"type": int, "help": "tasks that wait at the end"}),
+        (
+            "--label-studio",
+            {
+                "metavar": "URL",
+                "default": os.environ.get("LABEL_STUDIO_URL"),
+                "help": "of one on this machine, to compare with ($LABEL_STUDIO_URL)",
+            },
+        ),
+        (
+            "--label-studio-token",
+            {
+                "metavar": "TOKEN",
+                "default": os.environ.get("LABEL_STUDIO_API_KEY", ""),
+                "help": "a personal access token of it ($LABEL_STUDIO_API_KEY)",
+            },
+        ),
     )
-    parser.add_argument(
-        "--label-studio-token",
-        metavar="TOKEN",
-        default=os.environ.get("LABEL_STUDIO_API_KEY", ""),
-        help="a personal access token of it ($LABEL_STUDIO_API_KEY)",
-    )
-    given = parser.parse_args()
     sizes = QUICK if given.quick else Sizes()
     if given.backlog is not None:
         sizes = replace(sizes, backlog=given.backlog)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends with us
     say = Console(stderr=True, quiet=given.json)
-    found = measure(say, sizes, given)
-    if not given.json:
-        table = Table("what", "value")
-        for name, value in found.items():
-            table.add_row(name, f"{value:,}")
-        Console().print(table)
-    print(json.dumps(found))
+    publish(report(measure(say, sizes, given), sizes), given)
 
 
 if __name__ == "__main__":
