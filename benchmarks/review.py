@@ -196,8 +196,8 @@ def report(found: dict[str, float], sizes: Sizes) -> Report:
         name="review",
         title="Review",
         text="In Chromium, from the key until the next item has been handed to the screen, with "
-        "and without 100 ms to the server and back; over the API, decisions with their claims; people "
-        f"who think {THINK_SECONDS:.0f} s; and ratios of the 95th percentiles with "
+        "and without 100 ms to the server and back; over the API, decisions with their claims; "
+        f"people who think {THINK_SECONDS:.0f} s; and ratios of the 95th percentiles with "
         f"{sizes.backlog:,} waiting tasks to those with hardly any, in turns.",
         tables=[Table(("what", "value"), [(name, short(value)) for name, value in found.items()])],
         result=found,
