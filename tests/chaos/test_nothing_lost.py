@@ -36,7 +36,7 @@ def test_nothing_is_lost_in_a_short_round_of_cheap_faults() -> None:
     faults: Counter[str] = Counter()
     try:
         with running() as pipeline:
-            producer, reviewer = Producer(pipeline, 500), Reviewer(pipeline)
+            producer, reviewer = Producer(pipeline, 300), Reviewer(pipeline)
             producer.start()
             reviewer.start()
             for name, fault in random.sample(sorted(CHEAP.items()), len(CHEAP)):
