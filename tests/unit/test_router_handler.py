@@ -153,7 +153,10 @@ def test_no_text_and_no_metadata_confuses_what_is_remembered() -> None:
     # Given items that contain what stands between the fields of an event
     between = ',"item":{"prediction":{},"decision":{'
     item = scored().item.model_copy(
-        update={"text": f'{between},"prediction":{{', "metadata": {"n": 1, "prediction": {"item": {}}}}
+        update={
+            "text": f'{between},"prediction":{{',
+            "metadata": {"n": 1, "prediction": {"item": {}}},
+        }
     )
     for confidence in (0.9, 0.2):  # accepted, and asked of a person
         desk, event = Desk(), scored(confidence=confidence).model_copy(update={"item": item})
