@@ -7,6 +7,7 @@ all of it keeps the order. For the same reason there is one consumer and not man
 of those is a consumer of its own, and theirs come back in no particular order.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,6 +144,16 @@ class Pass:
                 connection.ioloop.call_later(_GOODBYE_SECONDS, connection.ioloop.stop)
                 connection.ioloop.start()
             connection.ioloop.close()
+        self._wait_for_the_rest(amqp_url)
+
+    def _wait_for_the_rest(self, amqp_url: str) -> None:
+        """Returns when what stays is back in its queue, a moment after the channel has closed: who
+        looks again at once must find it."""
+        deadline = time.monotonic() + _GOODBYE_SECONDS
+        while time.monotonic() < deadline:
+            if depths(amqp_url, [self._queue]).get(self._queue, 0) >= self.looked - self.gone:
+                return
+            time.sleep(0.05)
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException) -> None:
         if self._problem is not None:

@@ -7,7 +7,7 @@ everything else the answer is None, and pika's own code does the work. The bytes
 from functools import lru_cache
 from operator import itemgetter
 from struct import Struct, error
-from typing import Any
+from typing import Any, NamedTuple
 
 from pika import spec
 from pika.spec import BasicProperties
@@ -15,6 +15,8 @@ from pika.spec import BasicProperties
 _LONG = Struct(">L")
 _TIME = Struct(">Q")
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
+_TAG = Struct(">QB")
+_HEADER = Struct(">BHLHHQ")  # type, channel, size, class, weight, size of the body
 _CONTENT = Struct(">BHLHHQH")  # a content header's frame: then class, weight, body's size, flags
 _END = bytes([spec.FRAME_END])
 _CONTENT_TYPE = BasicProperties.FLAG_CONTENT_TYPE
@@ -37,6 +39,51 @@ _unknown = itemgetter(
 _TEXT = b"S"  # a long string, in a table
 _NONE: dict[str, Any] = dict(BasicProperties().__dict__)
 _NOTHING_UNKNOWN = _unknown(_NONE)
+
+
+class Delivered(NamedTuple):
+    """A Basic.Deliver with its content, and where the last of its frames ends."""
+
+    method: spec.Basic.Deliver
+    properties: BasicProperties
+    body: bytes
+    end: int
+
+
+def read_delivery(data: bytes, offset: int, channel: int) -> Delivered | None:
+    """What starts with the arguments of a Basic.Deliver at `offset`; None where its header or its
+    body is not there whole, the body takes several frames, or anything is unusual."""
+    method = spec.Basic.Deliver()
+    try:
+        start, offset = offset + 1, offset + 1 + data[offset]
+        method.consumer_tag = data[start:offset].decode()
+        method.delivery_tag, bits = _TAG.unpack_from(data, offset)
+        method.redelivered = bits & 1 != 0
+        offset += _TAG.size
+        start, offset = offset + 1, offset + 1 + data[offset]
+        method.exchange = data[start:offset].decode()
+        start, offset = offset + 1, offset + 1 + data[offset]
+        method.routing_key = data[start:offset].decode()
+        start = offset + 1
+        kind, number, size, _, _, length = _HEADER.unpack_from(data, start)
+        end = start + _FRAME.size + size
+        if kind != spec.FRAME_HEADER or number != channel or data[end] != spec.FRAME_END:
+            return None
+        properties = read_properties(data, start + _HEADER.size, end)
+        if properties is None:
+            return None
+        if not length:
+            return Delivered(method, properties, b"", end + 1)
+        kind, number, size = _FRAME.unpack_from(data, end + 1)
+        start = end + 1 + _FRAME.size
+        end = start + size
+        if kind != spec.FRAME_BODY or number != channel or size != length:
+            return None
+        if data[end] != spec.FRAME_END:
+            return None
+    except (UnicodeDecodeError, IndexError, error):
+        return None
+    return Delivered(method, properties, data[start:end], end + 1)
 
 
 def read_properties(data: bytes, offset: int, end: int) -> BasicProperties | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 LEAF, NODE, HEADER, TEXT = b"\x00", b"\x01", b"\x02", b"\x03"
 HASH_BYTES = 32
@@ -18,8 +19,7 @@ ID_BYTES = 16  # a UUID
 EMPTY_ROOT = sha256(b"").digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """One event of a block: its id (16 bytes) and the hash of all that its row says."""
 
     event_id: bytes

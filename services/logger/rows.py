@@ -75,7 +75,7 @@ def _row(delivery: Delivery, event: Event) -> EventRow:
     )
     salt, committed = _committed(event)
     return EventRow(
-        event_id=str(event.event_id),
+        event_id=event.message_id,
         event=event,
         source=without_nul(source[:_SOURCE_CHARACTERS]),
         trace_id=trace_id(delivery.header("traceparent") or attribute(delivery, "traceparent")),

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import amqp
 import httpx
 import psycopg2
 from sqlalchemy.orm import Session
@@ -29,10 +28,12 @@ from hitl.ports import free_ports
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import TUNABLES, PrivateRabbitMQ
 from services.review_ui.accounts import Accounts
+from shared.broker import Broker
 from shared.clock import utc_now
 from shared.database import connect, migrate
+from shared.messages import Outgoing
 from tests.chaos.proxy import Proxy
-from tests.outside import outsider, until
+from tests.outside import until
 
 ROOT = Path(__file__).parents[2]
 CRASH = Path(__file__).parent / "crash"
@@ -92,8 +93,7 @@ class Pipeline:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("HITL_")}
         self._environment = {
             **kept,
-            "AMQP_URL": _moved(self.broker.amqp_url, self.amqp_proxy.port)
-            + f"?heartbeat={HEARTBEAT_SECONDS}",
+            "AMQP_URL": self.amqp_url,
             "DATABASE_URL": _moved(self.postgres.database_url, self.postgres_proxy.port),
             "HITL_HOME": str(self.folder),
             "HITL_WORKFLOWS_DIR": str(workflows),
@@ -109,6 +109,12 @@ class Pipeline:
         for name in COMMANDS:
             until(lambda name=name: self.ready(name), seconds=90, what=f"{name} ready")  # type: ignore[misc]
         self._supervisor.start()
+
+    @property
+    def amqp_url(self) -> str:
+        """RabbitMQ by way of the proxy."""
+        moved = _moved(self.broker.amqp_url, self.amqp_proxy.port)
+        return f"{moved}?heartbeat={HEARTBEAT_SECONDS}"
 
     def ready(self, name: str) -> bool:
         """What the service's /readyz says."""
@@ -241,36 +247,45 @@ class Pipeline:
 
 
 class Producer(threading.Thread):
-    """Sends items until told to stop; `confirmed` has the ids of those that the broker took."""
+    """Sends items until told to stop, a second's worth at once, so that there is always something
+    on its way; `confirmed` has the ids of those that the broker took."""
 
-    def __init__(self, pipeline: Pipeline, items_per_second: float) -> None:
+    def __init__(self, pipeline: Pipeline, items_per_second: int) -> None:
         super().__init__(daemon=True)
-        self._pipeline = pipeline
-        self._pause = 1 / items_per_second
+        self._broker = Broker(pipeline.amqp_url, name="producer")
+        self._window = items_per_second
         self._stopping = threading.Event()
+        self._departing = threading.Condition()
         self._run = secrets.token_hex(3)
         self.confirmed: list[str] = []
 
+    def wait_for_a_window(self) -> None:
+        """Returns when the next window is on its way (or the producer is held up)."""
+        with self._departing:
+            self._departing.wait(5)
+
     def run(self) -> None:
-        waiting: str | None = None
+        self._broker.start()
         while not self._stopping.is_set():
-            try:
-                with outsider(self._pipeline.broker.amqp_url) as program:
-                    while not self._stopping.is_set():
-                        # One that may or may not have arrived is sent again under its id.
-                        waiting = waiting or f"{self._run}-{len(self.confirmed)}"
-                        text = f"a text about {waiting}"
-                        program.publish(json.dumps({"id": waiting, "text": text}))
-                        self.confirmed.append(waiting)
-                        waiting = None
-                        time.sleep(self._pause)
-            except (OSError, amqp.AMQPError, AttributeError, TypeError):
-                time.sleep(0.1)  # py-amqp closes a dead connection in several ways
+            started = time.monotonic()
+            first = len(self.confirmed)
+            ids = [f"{self._run}-{number}" for number in range(first, first + self._window)]
+            with self._departing:
+                self._departing.notify_all()
+            # It returns when all are confirmed, however often they had to be sent.
+            self._broker.publish([self._item(item) for item in ids], timeout_seconds=150)
+            self.confirmed += ids
+            self._stopping.wait(max(0.0, started + 1 - time.monotonic()))
+        self._broker.close()
+
+    def _item(self, item: str) -> Outgoing:
+        body = json.dumps({"id": item, "text": f"a text about {item}"})
+        return Outgoing("hitl.items", "sentiment", body.encode(), message_id=item)
 
     def stop(self) -> None:
         """Returns when the last publish is answered."""
         self._stopping.set()
-        self.join(60)
+        self.join(160)
         assert not self.is_alive(), "the producer's last publish is answered"
 
 

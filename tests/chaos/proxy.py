@@ -69,14 +69,16 @@ class Proxy:
         except OSError:
             pass
         finally:
-            self._writers.discard(writer)
-            if writer not in self._silent:
+            if writer not in self._silent:  # those stay until they are cut
+                self._writers.discard(writer)
                 with contextlib.suppress(OSError, RuntimeError):
                     writer.close()
 
     async def _cut(self) -> None:
-        for writer in list(self._writers):
+        for writer in self._writers:
             writer.transport.abort()
+        self._writers.clear()
+        self._silent.clear()
 
     async def _silence(self) -> None:
         self._silent |= self._writers
@@ -88,3 +90,4 @@ class Proxy:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0.1)  # the aborted ones close their sockets

@@ -1,4 +1,4 @@
-"""What if the wall clock jumps? Pauses and deadlines are monotonic; these times are in tables."""
+"""What if the wall clock jumps? Pauses are monotonic; these are the times that tables hold."""
 
 from sqlalchemy import Engine
 

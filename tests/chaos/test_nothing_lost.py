@@ -36,11 +36,12 @@ def test_nothing_is_lost_in_a_short_round_of_cheap_faults() -> None:
     faults: Counter[str] = Counter()
     try:
         with running() as pipeline:
-            producer, reviewer = Producer(pipeline, 200), Reviewer(pipeline)
+            producer, reviewer = Producer(pipeline, 300), Reviewer(pipeline)
             producer.start()
             reviewer.start()
             for name, fault in random.sample(sorted(CHEAP.items()), len(CHEAP)):
-                time.sleep(random.uniform(0.3, 1.0))
+                producer.wait_for_a_window()
+                time.sleep(random.uniform(0.05, 0.5))  # somewhere between the queues
                 fault(pipeline, random)
                 faults[name] += 1
             producer.stop()
@@ -70,7 +71,7 @@ def test_nothing_is_lost_in_many_rounds_of_all_faults(minutes: float) -> None:
     faults: Counter[str] = Counter()
     rounds = 0
     with running() as pipeline:
-        producer, reviewer = Producer(pipeline, 150), Reviewer(pipeline)
+        producer, reviewer = Producer(pipeline, 300), Reviewer(pipeline)
         producer.start()
         reviewer.start()
         checked = 0
@@ -83,7 +84,8 @@ def test_nothing_is_lost_in_many_rounds_of_all_faults(minutes: float) -> None:
             for together in chosen:
                 if time.monotonic() > deadline:
                     break
-                time.sleep(random.uniform(0.2, 2.0))
+                producer.wait_for_a_window()
+                time.sleep(random.uniform(0.05, 1.0))
                 print(f"{time.strftime('%H:%M:%S')} {' + '.join(name for name, _ in together)}")
                 _at_once(pipeline, random, together)
                 faults.update(name for name, _ in together)

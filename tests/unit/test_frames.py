@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pika import frame, spec
 from pika.spec import BasicProperties
 
-from shared.frames import read_properties, write_message
+from shared.frames import read_delivery, read_properties, write_message
 
 MOST = 1_000  # bytes of a body in one frame
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -109,6 +109,38 @@ def test_odd_properties_are_read_alike_or_left_to_pika(properties: BasicProperti
     encoded = b"".join(properties.encode())
     read = read_properties(encoded, 0, len(encoded))
     assert read is None or read.__dict__ == BasicProperties().decode(encoded).__dict__
+
+
+@given(
+    properties_of(USUAL), st.binary(max_size=50), SHORT, SHORT, st.integers(0, 2**63), st.booleans()
+)
+@example(BasicProperties(), b"", "", "", 1, False)
+def test_a_delivery_is_read_whole_or_not_at_all(
+    properties: BasicProperties,
+    body: bytes,
+    exchange: str,
+    routing_key: str,
+    tag: int,
+    redelivered: bool,
+) -> None:
+    # Given the frames of a delivery, and the first of another after them
+    method = spec.Basic.Deliver("consumer", tag, redelivered, exchange, routing_key)
+    frames = [frame.Method(7, method).marshal(), frame.Header(7, len(body), properties).marshal()]
+    if body:
+        frames.append(frame.Body(7, body).marshal())
+    data = b"".join(frames)
+    found = read_delivery(data + frames[0], 11, 7)
+    # I expect what pika reads, to the end of the last
+    assert found is not None
+    assert found.method.__dict__ == method.__dict__
+    assert (
+        found.properties.__dict__
+        == BasicProperties().decode(b"".join(properties.encode())).__dict__
+    )
+    assert (found.body, found.end) == (body, len(data))
+    # If any of its bytes has not come yet, or it is another channel's, I expect to wait for it
+    assert not any(read_delivery(data[:end], 11, 7) for end in range(len(data)))
+    assert read_delivery(data, 11, 8) is None
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x20\x00" + rest))
