@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from services.review_ui import decisions, taken_back, tasks
 from services.review_ui.decisions import Decided, Refused, Verdict
 from services.review_ui.filters import TaskFilter
-from services.review_ui.lists import searching
+from services.review_ui.lists import SEARCH_SECONDS, searching
 from services.review_ui.tasks import Lease
 from shared.tables import ReviewDecision, ReviewTask
 from shared.workflows import ReviewRules
@@ -66,7 +66,7 @@ def preview(
     matches, given = wanted.where()
     statement = text(_MATCHING.format(may=_MAY, matches=matches))
     asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
-    with searching(session):
+    with searching(session, SEARCH_SECONDS):
         found = session.scalars(statement, {**asked, "count": MAX_BATCH + 1}).all()
     rows = session.scalars(select(ReviewTask).where(ReviewTask.id.in_(found)))
     by_id = {row.id: row for row in rows}

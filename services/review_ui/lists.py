@@ -80,7 +80,7 @@ class BadCursor(HitlError):
 
 
 class TooLong(HitlError):
-    """The search was given up after `SEARCH_SECONDS`."""
+    """The search was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ def items(
         then = _EVER if at is None else literal(at)
         statement = statement.where(place < tuple_(then, literal(workflow), literal(item_id)))
     statement = statement.order_by(received.desc(), ItemRow.workflow.desc(), ItemRow.id.desc())
-    with searching(session):
+    with searching(session, SEARCH_SECONDS):
         found = [(row, here) for row, here in session.execute(statement.limit(page.limit))]
     if len(found) < page.limit:
         return found, None
@@ -164,7 +164,7 @@ def items(
 
 
 @contextmanager
-def searching(session: Session, most_seconds: float = SEARCH_SECONDS) -> Iterator[None]:
+def searching(session: Session, most_seconds: float) -> Iterator[None]:
     """Each statement in the block is given up after so long.
 
     Raises:
