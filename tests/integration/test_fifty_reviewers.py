@@ -38,7 +38,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def items(request: pytest.FixtureRequest) -> int:
-    return 20_000 if request.config.getoption("--soak") else 5_000
+    return 20_000 if request.config.getoption("--soak") else 2_000
 
 
 @pytest.mark.timeout(900)
