@@ -229,8 +229,8 @@ def measure(say: Console, *, quick: bool) -> Report:
         folder = Path(name)
         saved = checkpoints(folder)
         cases = {
-            "mix": Case("MiniLM, mix", "embedded", str(saved["minilm"]), []),
-            "short": Case("MiniLM, short", "embedded", str(saved["minilm"]), []),
+            "mix": Case("MiniLM, mix", str(saved["minilm"]), str(saved["minilm"]), []),
+            "short": Case("MiniLM, short", str(saved["minilm"]), str(saved["minilm"]), []),
             "distilbert": Case(
                 "DistilBERT size, mix", str(saved["distilbert"]), str(saved["distilbert"]), []
             ),
