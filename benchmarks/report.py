@@ -20,7 +20,7 @@ _HEAD = """# Benchmarks
 
 Written by `bin/bench NAME`, which starts its own servers, lets the peers take turns in each round
 and gives medians (lowest to highest round). Trust ratios more than absolute numbers: both sides of
-a ratio ran within the same minute. `bin/bench --quick` takes less than three minutes and fails when
+a ratio ran within the same minute. `bin/bench --quick` takes a few minutes and fails when
 a ratio falls below a loose floor.
 """
 
