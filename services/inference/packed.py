@@ -128,7 +128,7 @@ class Packed:
             if error <= _TOLERANCE:
                 return self
             problem = f"a logit differs by {error:.1e} of the largest"
-        except (RuntimeError, NotImplementedError, AttributeError) as refused:
+        except (RuntimeError, AttributeError) as refused:
             problem = str(refused).partition("\n")[0]
         logger.warning("oneDNN's repacked weights are not used", extra={"problem": problem})
         for linear in self.linears():
