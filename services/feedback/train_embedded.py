@@ -9,9 +9,9 @@ import os
 import random
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +20,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from services.feedback import datasets
 from services.feedback.datasets import LABELS, Domain, Snippet
 from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
+from services.feedback.training import OnProgress, Recipe, by_length, optimise, pad
 from shared.minilm import BASE, base_tokenizer
 from shared.pretrained import base_network
 
@@ -34,9 +34,6 @@ _THRESHOLD = 0.85  # of the default policy
 # What the encoder's publisher allows. On 120 texts made of calibration snippets (330 tokens on
 # average) windows of 64 were right for 91.7 %, 128 for 92.5 %, 256 and 512 for 95.0 %.
 _WINDOW_TOKENS = 256
-_SORTED_BATCHES = 32  # batches of similar length are formed within this many shuffled ones
-
-OnProgress = Callable[[float, str], None]  # the part done, 0..1, and what is being done
 
 
 class Example(NamedTuple):
@@ -44,22 +41,6 @@ class Example(NamedTuple):
 
     text: str
     positive: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. The model card says on which texts the choices were made."""
-
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.1
-    learning_rate: float = 1e-3
-    head_learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup_share: float = 0.1
-    epochs: int = 3
-    batch: int = 32
-    max_tokens: int = 64
 
 
 def train(
@@ -134,34 +115,7 @@ def fit(
     tokenizer.enable_truncation(recipe.max_tokens)
     tokens = [tokenizer.encode(e.text).ids for e in examples]
     shares = torch.tensor([[1 - e.positive, e.positive] for e in examples])
-    trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
-    head = [p for n, p in trained.items() if "lora_" not in n]
-    lora = [p for n, p in trained.items() if "lora_" in n]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": lora, "lr": recipe.learning_rate},
-            {"params": head, "lr": recipe.head_learning_rate},
-        ],
-        weight_decay=recipe.weight_decay,
-    )
-    batches = [b for _ in range(recipe.epochs) for b in _batches(tokens, recipe.batch, order)]
-    warmup = max(1, round(recipe.warmup_share * len(batches)))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warmup, 1 - step / len(batches))
-    )
-    network.train()
-    for done, batch in enumerate(batches):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            ids, mask = _pad([tokens[i] for i in batch])
-            scores = network(input_ids=ids, attention_mask=mask).logits
-        loss = torch.nn.functional.cross_entropy(scores.float(), shares[batch])
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
-        optimizer.step()
-        schedule.step()
-        progress((done + 1) / len(batches), f"training, loss {loss.item():.3f}")
-    return network.eval()
+    return optimise(network, tokens, shares, recipe, order, progress)
 
 
 def save(network: torch.nn.Module, folder: Path) -> None:
@@ -198,8 +152,8 @@ def logits(network: torch.nn.Module, texts: Sequence[Snippet]) -> Floats:
     tokens = [tokenizer.encode(snippet.text).ids for snippet in texts]
     found = np.zeros((len(texts), len(LABELS)))
     with torch.inference_mode():
-        for batch in _by_length(range(len(tokens)), tokens, 32):
-            ids, mask = _pad([tokens[i] for i in batch])
+        for batch in by_length(range(len(tokens)), tokens, 32):
+            ids, mask = pad([tokens[i] for i in batch])
             found[batch] = network(input_ids=ids, attention_mask=mask).logits.double().numpy()
     return found
 
@@ -226,34 +180,3 @@ def _adapt(recipe: Recipe) -> torch.nn.Module:
 def _quiet_peft() -> AbstractContextManager[object]:
     # peft 0.21 asks transformers 5 for an attribute that has been renamed since.
     return warnings.catch_warnings(action="ignore", category=FutureWarning)
-
-
-def _batches(tokens: Sequence[list[int]], size: int, order: random.Random) -> list[list[int]]:
-    """One epoch: every index once, batches of similar length, in random order."""
-    shuffled = list(range(len(tokens)))
-    order.shuffle(shuffled)
-    chunk = size * _SORTED_BATCHES
-    batches = [
-        batch
-        for start in range(0, len(shuffled), chunk)
-        for batch in _by_length(shuffled[start : start + chunk], tokens, size)
-    ]
-    order.shuffle(batches)
-    return batches
-
-
-def _by_length(
-    indices: Sequence[int], tokens: Sequence[list[int]], size: int
-) -> Iterator[list[int]]:
-    ranked = sorted(indices, key=lambda index: len(tokens[index]))
-    for start in range(0, len(ranked), size):
-        yield ranked[start : start + size]
-
-
-def _pad(rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = torch.tensor(row)
-        mask[at, : len(row)] = 1
-    return ids, mask

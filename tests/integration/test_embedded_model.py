@@ -12,6 +12,7 @@ import torch
 
 from services.feedback import datasets, train_embedded
 from services.feedback.quality import Quality, measure
+from services.feedback.training import Recipe
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
 from shared.errors import ConfigurationError
@@ -149,7 +150,7 @@ def test_a_fresh_adapter_is_trained_saved_and_loaded(data_dir: Path, tmp_path: P
     parts: list[float] = []
     examples = [train_embedded.example(snippet) for snippet in split.train[:256]]
     network = train_embedded.fit(
-        examples, train_embedded.Recipe(epochs=1), 7, lambda part, _what: parts.append(part)
+        examples, Recipe(epochs=1), 7, lambda part, _what: parts.append(part)
     )
     train_embedded.save(network, tmp_path)
     train_embedded.write_calibration(tmp_path, 1.25)
