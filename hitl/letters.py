@@ -18,8 +18,7 @@ import pika
 from pika.channel import Channel
 
 from hitl.status import declared_depths
-from shared.broker import connection_parameters
-from shared.errors import Overloaded
+from shared.conversation import GOODBYE_SECONDS, Conversation
 from shared.messages import Delivery
 from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
 from shared.submissions import guess_id
@@ -30,7 +29,6 @@ _SILENT_SECONDS = 3.0  # then somebody else took the rest
 # A quorum queue keeps acks beyond its 32 open commands in the channel's memory, and forgets them
 # when the channel closes too early.
 _SETTLE_SECONDS = 0.5
-_GOODBYE_SECONDS = 2.0
 
 Verdict = Literal["stay", "go back", "go away", "enough"]
 
@@ -116,8 +114,7 @@ class Pass:
         self._enough = False
         self._ended = False
         self._channel: Channel | None = None
-        self._problem: str | None = "the connection ended"
-        self._raised: BaseException | None = None
+        self._conversation = Conversation("dead-letters", self._on_channel)
 
     def run(self, amqp_url: str) -> None:
         """Goes over the queue.
@@ -126,51 +123,22 @@ class Pass:
             Overloaded: there is no connection, or it ended. What was confirmed has gone.
             Exception: what `judge` or `before_acks` raised.
         """
-        connection = pika.SelectConnection(
-            connection_parameters(amqp_url, "dead-letters"),
-            on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
-            on_open_error_callback=self._on_closed,
-            on_close_callback=self._on_closed,
-        )
-        try:
-            connection.ioloop.start()
-            if self._raised is not None:
-                raise self._raised
-            if self._problem is not None:
-                raise Overloaded(f"RabbitMQ: {self._problem}")
-        finally:
-            if connection.is_open:
-                connection.close()
-                connection.ioloop.call_later(_GOODBYE_SECONDS, connection.ioloop.stop)
-                connection.ioloop.start()
-            connection.ioloop.close()
+        self._conversation.run(amqp_url)
         self._wait_for_the_rest(amqp_url)
 
     def _wait_for_the_rest(self, amqp_url: str) -> None:
         """Returns when what stays is back in its queue, a moment after the channel has closed: who
         looks again at once must find it."""
-        deadline = time.monotonic() + _GOODBYE_SECONDS
+        deadline = time.monotonic() + GOODBYE_SECONDS
         while time.monotonic() < deadline:
             if depths(amqp_url, [self._queue]).get(self._queue, 0) >= self.looked - self.gone:
                 return
             time.sleep(0.05)
 
-    def _on_closed(self, connection: pika.SelectConnection, reason: BaseException) -> None:
-        if self._problem is not None:
-            self._problem = str(reason) or type(reason).__name__
-        connection.ioloop.stop()
-
     def _on_channel(self, channel: Channel) -> None:
         self._channel = channel
-        channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ask(channel))
-
-    def _on_channel_closed(self, channel: Channel, reason: BaseException) -> None:
-        if self._problem is not None:
-            self._problem = str(reason)
-        if channel.connection.is_open:
-            channel.connection.ioloop.stop()
 
     def _ask(self, channel: Channel) -> None:
         channel.queue_declare(self._queue, passive=True, callback=self._on_count)
@@ -208,7 +176,7 @@ class Pass:
     def _look(self, channel: Channel, letter: Letter) -> None:
         try:
             verdict = self._judge(letter)
-        except BaseException as error:  # Ctrl-C, too: pika would take it for its own fault
+        except BaseException as error:  # Ctrl-C, too
             self._fail(error)
             return
         if verdict == "go back":
@@ -270,7 +238,7 @@ class Pass:
             self._ack(channel)
         if self._ended and not self._unconfirmed:
             pause = _SETTLE_SECONDS if self.gone else 0.0
-            channel.connection.ioloop.call_later(pause, self._leave)
+            channel.connection.ioloop.call_later(pause, self._conversation.end)
 
     def _ack(self, channel: Channel) -> None:
         """In one frame up to the first that stays, the others one by one."""
@@ -291,16 +259,9 @@ class Pass:
         self._ended = True
         self._schedule_turn()
 
-    def _leave(self) -> None:
-        self._problem = None
-        if self._channel is not None and self._channel.is_open:
-            self._channel.close()
-
     def _fail(self, error: BaseException) -> None:
-        self._raised = error
         self._ended = True
-        if self._channel is not None:
-            self._channel.connection.ioloop.stop()
+        self._conversation.fail(error)
 
 
 def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:

@@ -5,13 +5,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pika
 from pika.channel import Channel
 from rich.text import Text
 
-from shared.broker import connection_parameters
+from shared.conversation import Conversation
 from shared.envelope import decode
-from shared.errors import Overloaded, Permanent
+from shared.errors import Permanent
 from shared.events import ItemAccepted, ItemReviewed
 from shared.messages import Delivery
 from shared.topology import EVENTS
@@ -19,7 +18,6 @@ from shared.topology import EVENTS
 Decided = ItemAccepted | ItemReviewed
 KINDS = (ItemAccepted.type, ItemReviewed.type)
 BACKLOG_MESSAGES = 10_000  # kept for a slow reader; then the oldest go, from this queue only
-GOODBYE_SECONDS = 2.0
 EXCERPT_CHARACTERS = 200
 _COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
@@ -37,8 +35,7 @@ class Tail:
         self._keys = [f"{kind}.{workflow}" for kind in KINDS]
         self._on_decision = on_decision
         self._on_ready = on_ready
-        self._problem = "the connection ended"
-        self._raised: Exception | None = None
+        self._conversation = Conversation("tail", self._on_channel)
 
     def run(self, amqp_url: str) -> None:
         """Follows until a callback or a signal raises.
@@ -46,35 +43,9 @@ class Tail:
         Raises:
             Overloaded: there is no connection, or it ended; the text says why.
         """
-        connection = pika.SelectConnection(
-            connection_parameters(amqp_url, "tail"),
-            on_open_callback=lambda opened: opened.channel(on_open_callback=self._on_channel),
-            on_open_error_callback=self._on_closed,
-            on_close_callback=self._on_closed,
-        )
-        try:
-            connection.ioloop.start()
-            if self._raised is not None:
-                raise self._raised
-            raise Overloaded(f"RabbitMQ: {self._problem}")
-        finally:
-            if connection.is_open:
-                connection.close()
-                connection.ioloop.call_later(GOODBYE_SECONDS, connection.ioloop.stop)
-                connection.ioloop.start()
-            connection.ioloop.close()
-
-    def _on_closed(self, connection: pika.SelectConnection, reason: BaseException) -> None:
-        self._problem = str(reason) or type(reason).__name__
-        connection.ioloop.stop()
+        self._conversation.run(amqp_url)
 
     def _on_channel(self, channel: Channel) -> None:
-        def closed(channel: Channel, reason: BaseException) -> None:
-            self._problem = str(reason)
-            if channel.connection.is_open:
-                channel.connection.ioloop.stop()
-
-        channel.add_on_close_callback(closed)
         channel.queue_declare(
             "",
             exclusive=True,
@@ -94,7 +65,7 @@ class Tail:
         channel.basic_consume(queue, self._on_message, auto_ack=True)
         self._on_ready()
 
-    def _on_message(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+    def _on_message(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         headers = properties.headers or {}
         delivery = Delivery("", method.exchange, method.routing_key, body, headers, tag=0)
         try:
@@ -105,9 +76,7 @@ class Tail:
             try:
                 self._on_decision(event)
             except Exception as error:
-                # pika would take it for a fault of its connection.
-                self._raised = error
-                channel.connection.ioloop.stop()
+                self._conversation.fail(error)
 
 
 def as_json(event: Decided) -> str:

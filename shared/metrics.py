@@ -113,6 +113,84 @@ LEDGER_HEIGHT = Gauge("hitl_ledger_height", "Height of the newest block that thi
 POLICY_REFUSED = Gauge(
     "hitl_policy_refused", "1 while a workflow's policy file is invalid and not used.", ["workflow"]
 )
+LIVE_POLICY_REFUSED = Gauge(
+    "hitl_live_policy_refused", "1 while the newest message of the certifier could not be read."
+)
+LIVE_POLICY_VERSION = Gauge(
+    "hitl_live_policy_version_microseconds",
+    "Version of the live policy in use: when it was issued, by the database's clock.",
+)
+
+# The certificate. Only the certifier that leads shows these.
+CERTIFIER_LEADS = Gauge("hitl_certifier_leads", "1 for the certifier that publishes.")
+CERTIFICATION_STATE = Gauge(
+    "hitl_certification_state",
+    "1 for the state that a workflow is in: uncertified, certified, alarm or reporting.",
+    ["workflow", "state"],
+)
+CERTIFIED_THRESHOLD = Gauge(
+    "hitl_certified_threshold", "The loosest certified threshold; absent without one.", ["workflow"]
+)
+OPERATING_THRESHOLD = Gauge(
+    "hitl_operating_threshold",
+    "The threshold that routers are told; absent while everything goes to people.",
+    ["workflow"],
+)
+PANEL_RATE = Gauge(
+    "hitl_panel_rate", "Share of items that routers are told to audit.", ["workflow"]
+)
+EPOCH_LABELS = Gauge(
+    "hitl_epoch_labels", "Audits of the current epoch that count, late ones too.", ["workflow"]
+)
+EPOCH_ERRORS = Gauge(
+    "hitl_epoch_errors", "Those of them that found an error, or came too late.", ["workflow"]
+)
+AUDITS_OVERDUE = Gauge(
+    "hitl_audits_overdue", "Audits of the current epoch that came too late.", ["workflow"]
+)
+WATERMARK_AGE = Gauge(
+    "hitl_watermark_age_seconds",
+    "How long ago the last item was routed up to which every audit is done; 0: all are.",
+    ["workflow"],
+)
+CERTIFICATE_AGE = Gauge(
+    "hitl_certificate_age_seconds", "Since the certificate in force was issued.", ["workflow"]
+)
+DRIFT_LEVEL = Gauge(
+    "hitl_drift_level",
+    "Detector of a risen error rate, on accepted audits; alarm at 10 000.",
+    ["workflow"],
+)
+SCORE_PSI = Gauge(
+    "hitl_score_psi",
+    "Population stability index of today's scores; above 0.1: drift.",
+    ["workflow"],
+)
+TASKS_LATE = Gauge(
+    "hitl_review_tasks_late",
+    "Open tasks that cannot be done by their due time at the pace of the last hour.",
+    ["workflow"],
+)
+LOOSENED = Gauge(
+    "hitl_threshold_loosened",
+    "1 while the threshold is loosened to the certified one.",
+    ["workflow"],
+)
+MODEL_INFO = Gauge(
+    "hitl_model_info",
+    "Always 1; the models that this worker has: live, shadow.",
+    ["workflow", "model_version", "role"],
+)
+MODEL_REFUSED = Gauge(
+    "hitl_model_refused",
+    "1 while a model that current.json names cannot be used, and another one is.",
+    ["workflow", "role"],
+)
+SHADOW_SCORES = Counter(
+    "hitl_shadow_scores_total",
+    "Items drawn for a candidate model: scored, dropped for lack of time, failed.",
+    ["workflow", "outcome"],
+)
 BUILD_INFO = Gauge(
     "hitl_build_info", "Always 1; which version of which service this is.", ["service", "version"]
 )

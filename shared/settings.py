@@ -38,6 +38,9 @@ class Settings(BaseModel):
     workflows_dir: Path = Field(
         Path(__file__).parent.parent / "deploy" / "workflows", description="one .toml a workflow"
     )
+    models_dir: Path | None = Field(
+        None, description="retrained models; unset: `models` in HITL_HOME"
+    )
     workflows: Names = Field((), description="names to serve, by commas; unset: all in the folder")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of our logs"
@@ -81,6 +84,9 @@ class Settings(BaseModel):
     session_hours: float = Field(12.0, gt=0, description="a login is good for so long")
     session_secret: SecretStr = Field(SecretStr(""), description="signs the session cookies")
     panel_salt: SecretStr = Field(SecretStr(""), description="draws the audit panel")
+    certificate_lease_seconds: float = Field(
+        3_600.0, gt=0, description="without the certifier a certificate is good for so long"
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -114,6 +120,11 @@ class Settings(BaseModel):
         if problems:
             raise ConfigurationError("bad settings in the environment:\n  " + "\n  ".join(problems))
         return settings
+
+    @property
+    def models(self) -> Path:
+        """The folder of retrained models."""
+        return self.models_dir or self.home / "models"
 
     def require(self, *fields: str) -> "Settings":
         """Itself, where every named field is set; else an error that lists those that are not."""

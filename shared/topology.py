@@ -115,7 +115,7 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
         ),
         queues=tuple(queues),
         bindings=tuple(bindings),
-        streams=(_stream(POLICY_STREAM),),
+        streams=(policy_stream(),),
     )
 
 
@@ -147,5 +147,7 @@ def _retry(queue: str, delay_seconds: int) -> Queue:
     return Queue(retry_queue(queue, delay_seconds), arguments)
 
 
-def _stream(name: str) -> Queue:
-    return Queue(name, {"x-queue-type": "stream", "x-max-length-bytes": POLICY_STREAM_BYTES})
+def policy_stream() -> Queue:
+    """The stream on which the certifier tells every router what holds (shared/live_policy.py)."""
+    arguments = {"x-queue-type": "stream", "x-max-length-bytes": POLICY_STREAM_BYTES}
+    return Queue(POLICY_STREAM, arguments)

@@ -121,6 +121,36 @@ def configured_workflows(settings: Settings) -> dict[str, Workflow]:
     return {name: read_workflow_file(path).workflow for name, path in paths.items()}
 
 
+class SettledFiles:
+    """Notices files that changed and then stood still between two looks, so that a half-written
+    one is never read. One that is gone counts as changed."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        """`paths` by name, as they are now."""
+        self._paths = paths
+        self._seen = {name: _content(path) for name, path in paths.items()}
+        self._in_use = dict(self._seen)
+
+    def changed(self) -> list[str]:
+        """One look: the names whose new content is to be read now; each change is named once."""
+        names = []
+        for name, path in self._paths.items():
+            content = _content(path)
+            settled = content == self._seen[name]
+            self._seen[name] = content
+            if settled and content != self._in_use[name]:
+                self._in_use[name] = content
+                names.append(name)
+        return names
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
 def workflow_of(queue: str, routing_key: str) -> str:
     """Whose message this is: the queue `hitl.<workflow>.<stage>` says it, else the end of the
     routing key; "unknown" where neither names a possible workflow."""

@@ -5,6 +5,7 @@ import sys
 import threading
 
 from services.router.handler import Router
+from services.router.live_feed import LiveFeed
 from services.router.policy_feed import PolicyFeed
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -15,6 +16,8 @@ from shared.worker import Worker
 from shared.workflows import configured_workflows
 
 MAX_BATCH = 500  # confirms in flight at once; from 500 on, waiting for them no longer shows
+# Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
+HEAR_SECONDS = 5.0
 
 
 def main() -> None:
@@ -22,20 +25,27 @@ def main() -> None:
     workflows = configured_workflows(settings)
     salt = settings.panel_salt.get_secret_value()
     feed = PolicyFeed(settings.workflows_dir, workflows, salted=bool(salt))
+    live = LiveFeed(settings.amqp_url.get_secret_value())
     with service("router", port=settings.router_port, settings=settings) as lifecycle:
         threading.Thread(
             target=feed.watch, args=(lifecycle.stopping,), name="policies", daemon=True
         ).start()
+        listener = threading.Thread(target=live.watch, name="live-policy", daemon=True)
+        listener.start()
+        if feed.certifies():
+            live.wait_heard(HEAR_SECONDS)
         Worker(
             service="router",
             settings=settings,
             topology=topology(list(workflows), settings.retry_delays_seconds),
             lifecycle=lifecycle,
             queues=[ROUTER_QUEUE],
-            handler=Router(feed.policy, salt=salt, clock=utc_now),
+            handler=Router(feed.policy, salt=salt, clock=utc_now, live_of=live.route),
             prefetch=settings.prefetch,
             max_batch=MAX_BATCH,
         ).run()
+        live.stop()
+        listener.join(HEAR_SECONDS)
 
 
 if __name__ == "__main__":

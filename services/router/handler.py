@@ -6,11 +6,12 @@ from datetime import datetime
 
 from pydantic_core import from_json
 
-from services.router.policy import Policy, Route, route, salt_version
+from services.router.policy import Policy, Route, Steering, route, salt_version, steer
 from shared.clock import Clock
 from shared.envelope import decode, encode
 from shared.errors import Permanent
 from shared.events import Decision, ItemAccepted, ItemReviewRequested, ItemScored, Routing
+from shared.live_policy import LiveRoute
 from shared.messages import Delivery, Outgoing
 from shared.metrics import ITEM_AGE, ROUTES
 from shared.tracing import trace_of
@@ -28,10 +29,13 @@ class Router:
         *,
         salt: str,
         clock: Clock,
+        live_of: Callable[[str], LiveRoute | None] = lambda _workflow: None,
         remembered_items: int = REMEMBERED_ITEMS,
     ) -> None:
-        """`policy_of` names the live policy of a workflow, None for one that is not served."""
+        """`policy_of` names the policy of a workflow, None for one that is not served; `live_of`
+        what the certifier says of it, None where nothing was heard."""
         self._policy_of = policy_of
+        self._live_of = live_of
         self._salt = salt
         self._salt_version = salt_version(salt)
         self._clock = clock
@@ -41,13 +45,18 @@ class Router:
     def handle(self, batch: Sequence[Delivery]) -> list[Sequence[Outgoing] | Permanent]:
         now = self._clock()
         taken: Counter[tuple[str, str, str]] = Counter()
-        results = [self._handle(delivery, now, taken) for delivery in batch]
+        steered: dict[str, tuple[Policy, Steering]] = {}  # one answer of both for a whole batch
+        results = [self._handle(delivery, now, taken, steered) for delivery in batch]
         for labels, count in taken.items():
             ROUTES.labels(*labels).inc(count)
         return results
 
     def _handle(
-        self, delivery: Delivery, now: datetime, taken: Counter[tuple[str, str, str]]
+        self,
+        delivery: Delivery,
+        now: datetime,
+        taken: Counter[tuple[str, str, str]],
+        steered: dict[str, tuple[Policy, Steering]],
     ) -> Sequence[Outgoing] | Permanent:
         try:
             scored = decode(delivery, ItemScored)
@@ -56,9 +65,14 @@ class Router:
         routed = self._memory.recall(scored)
         known = routed is not None
         if routed is None:
-            policy = self._policy_of(scored.workflow)
-            if policy is None:
-                return Permanent("unknown_workflow", f"no policy for {scored.workflow!r} here")
+            both = steered.get(scored.workflow)
+            if both is None:
+                policy = self._policy_of(scored.workflow)
+                if policy is None:
+                    return Permanent("unknown_workflow", f"no policy for {scored.workflow!r} here")
+                live = self._live_of(scored.workflow)
+                both = steered[scored.workflow] = (policy, steer(policy, live, now))
+            policy, steering = both
             chosen = route(
                 policy,
                 scored.workflow,
@@ -67,6 +81,7 @@ class Router:
                 self._salt,
                 self._salt_version,
                 now,
+                steering,
             )
             routed = routed_event(scored, chosen, now)
             taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
@@ -121,6 +136,7 @@ def routed_event(scored: ItemScored, chosen: Route, now: datetime) -> Routed:
                 reasons=chosen.reasons,
                 decided_at=now,
                 threshold=chosen.threshold,
+                certificate_version=chosen.certificate_version,
                 sampling=chosen.sampling,
                 ai_label=scored.prediction.label,
             ),
@@ -134,6 +150,7 @@ def routed_event(scored: ItemScored, chosen: Route, now: datetime) -> Routed:
             reasons=chosen.reasons,
             policy_version=chosen.policy_version,
             threshold=chosen.threshold,
+            certificate_version=chosen.certificate_version,
             sampling=chosen.sampling,
             would_accept=chosen.would_accept,
             blind=chosen.blind,

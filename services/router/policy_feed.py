@@ -13,7 +13,7 @@ from pathlib import Path
 from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.metrics import POLICY_REFUSED
-from shared.workflows import Workflow, read_workflow_file
+from shared.workflows import SettledFiles, Workflow, read_workflow_file
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -36,8 +36,7 @@ class PolicyFeed:
         self._paths = {name: directory / f"{name}.toml" for name in workflows}
         self._labels = {name: workflow.labels for name, workflow in workflows.items()}
         self._salted = salted
-        self._seen = {name: _content(path) for name, path in self._paths.items()}
-        self._in_use = dict(self._seen)
+        self._files = SettledFiles(self._paths)
         policies: dict[str, Policy] = {}
         problems: list[str] = []
         for name in self._paths:
@@ -54,6 +53,10 @@ class PolicyFeed:
         """The policy to route by now; None for a workflow that is not served here."""
         return self._policies.get(workflow)
 
+    def certifies(self) -> bool:
+        """Does any workflow wait for a certificate?"""
+        return any(policy.mode == "certified" for policy in self._policies.values())
+
     def watch(self, stopping: threading.Event) -> None:
         """Looks until `stopping`; run it in a thread of its own."""
         while not stopping.wait(POLL_SECONDS):
@@ -65,13 +68,8 @@ class PolicyFeed:
 
     def look(self) -> None:
         """One look at every file."""
-        for name, path in self._paths.items():
-            content = _content(path)
-            settled = content == self._seen[name]
-            self._seen[name] = content
-            if settled and content != self._in_use[name]:
-                self._in_use[name] = content
-                self._take_over(name)
+        for name in self._files.changed():
+            self._take_over(name)
 
     def _take_over(self, name: str) -> None:
         before = self._policies[name].version
@@ -99,6 +97,11 @@ class PolicyFeed:
             raise ConfigurationError(
                 f"{path}: panel.rate: an audit panel needs a secret salt; set HITL_PANEL_SALT"
             )
+        if policy.mode == "certified" and not self._salted:
+            raise ConfigurationError(
+                f"{path}: mode: a certificate needs an audit panel, drawn with a secret salt; "
+                "set HITL_PANEL_SALT"
+            )
         return policy
 
 
@@ -110,16 +113,7 @@ def read_policy(path: Path, labels: tuple[str, ...] | None = None) -> Policy:
     """
     content = read_workflow_file(path)
     try:
-        return Policy.from_mapping(
-            content.policy, content.workflow.labels if labels is None else labels
-        )
+        return Policy.of_file(content, labels)
     except ConfigurationError as error:
         listed = "\n".join(f"{path}: {problem}" for problem in str(error).splitlines())
         raise ConfigurationError(listed) from None
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None

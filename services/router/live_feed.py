@@ -1,0 +1,109 @@
+"""What does the certifier say now? Heard from the stream `hitl.policy`, without a database.
+
+A message that is invalid or older than the last one changes nothing: the last good one stays, and
+runs out by itself (`valid_until`). A stream that is missing is asked for again and again.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from shared.conversation import Conversation, follow_stream
+from shared.errors import Overloaded
+from shared.live_policy import LivePolicy, LiveRoute
+from shared.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
+from shared.topology import policy_stream
+
+logger = logging.getLogger(__name__)
+RETRY_SECONDS = 0.5  # a router must follow within two seconds, also after the broker was away
+
+
+class LiveFeed:
+    """The newest live policy; `route` may be asked from any thread."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._amqp_url = amqp_url
+        self._routes: Mapping[str, LiveRoute] = {}
+        self._version = -1
+        self._heard = threading.Event()
+        self._lock = threading.Lock()
+        self._conversation: Conversation | None = None
+        self._stopping = threading.Event()
+        self._problem = ""
+        LIVE_POLICY_REFUSED.set(0)
+
+    def route(self, workflow: str) -> LiveRoute | None:
+        """What was last heard of this workflow; None where nothing was."""
+        return self._routes.get(workflow)
+
+    def wait_heard(self, timeout_seconds: float) -> bool:
+        """Whether a live policy has come, in time."""
+        return self._heard.wait(timeout_seconds)
+
+    def watch(self) -> None:
+        """Listens until `stop`; run it in a thread of its own."""
+        while not self._stopping.is_set():
+            with self._lock:
+                self._conversation = follow_stream(policy_stream(), self.take, "live-policy")
+                if self._stopping.is_set():
+                    return
+            try:
+                self._conversation.run(self._amqp_url)
+            except Overloaded as error:
+                if str(error) != self._problem:
+                    self._problem = str(error)
+                    logger.warning(
+                        "the live policy is not to be had", extra={"problem": str(error)}
+                    )
+            except Exception:
+                # Whatever it was, the routing goes on, and so must the watch.
+                logger.exception("following the live policy failed")
+            self._stopping.wait(RETRY_SECONDS)
+
+    def stop(self) -> None:
+        """`watch` returns soon."""
+        self._stopping.set()
+        with self._lock:
+            if self._conversation is not None:
+                self._conversation.stop()
+
+    def take(self, body: bytes) -> None:
+        """One message of the stream."""
+        self._problem = ""
+        try:
+            policy = LivePolicy.model_validate_json(body)
+        except ValidationError as error:
+            LIVE_POLICY_REFUSED.set(1)
+            problem = "; ".join(
+                f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+                for wrong in error.errors(include_url=False, include_input=False)
+            )
+            logger.error(
+                "live policy refused; the last good one stays", extra={"problem": problem[:500]}
+            )
+            return
+        if policy.version < self._version:
+            return  # of a leader that did not know yet that another leads
+        LIVE_POLICY_REFUSED.set(0)
+        LIVE_POLICY_VERSION.set(policy.version)
+        before = self._routes
+        self._routes, self._version = policy.workflows, policy.version
+        self._heard.set()
+        for name, live in policy.workflows.items():
+            if _gist(before.get(name)) != _gist(live):
+                logger.info(
+                    "live policy in use",
+                    extra={
+                        "workflow": name,
+                        "state": live.state,
+                        "threshold": live.threshold,
+                        "certificate_version": live.certificate_version,
+                    },
+                )
+
+
+def _gist(live: LiveRoute | None) -> object:
+    """What is worth a line in the log when it changes."""
+    return live and (live.state, live.threshold, live.panel_rate, live.certificate_version)
