@@ -20,6 +20,8 @@ COMMANDS = {
     "token": "hitl.tokens",
     "prepare": "hitl.prepare",
     "workflow": "hitl.workflows",
+    "export": "hitl.export",
+    "disagreements": "hitl.disagreements",
     "train-embedded": "hitl.learn",
     "audit": "hitl.audit",
     "settings": "hitl.configuration",

@@ -1,18 +1,9 @@
-"""How well do people agree, beyond chance, and how sure is a rate? Pure."""
+"""How well do people agree, beyond chance, and how sure is that? Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from math import sqrt
-from statistics import NormalDist
-from typing import NamedTuple
 
-
-class Interval(NamedTuple):
-    """A rate and what it may be, all 0..1; a coefficient (kappa, alpha): all -1..1."""
-
-    rate: float
-    low: float
-    high: float
+from shared.intervals import Interval
 
 
 def percent_agreement(pairs: Collection[tuple[str, str]]) -> float | None:
@@ -84,19 +75,3 @@ def krippendorffs_alpha(units: Iterable[Sequence[str | None]]) -> float | None:
     if by_chance == 0:
         return None
     return 1 - (total - 1) * disagreeing / by_chance
-
-
-def wilson(right: int, count: int, confidence: float = 0.95) -> Interval | None:
-    """The rate `right / count` with its score interval; None of nothing.
-
-    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
-    """
-    if count == 0:
-        return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = right / count
-    spread = z * sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
-    middle, scale = rate + z * z / (2 * count), 1 + z * z / count
-    # Rounding must not push an end past the rate that it encloses.
-    low = min(rate, max(0.0, (middle - spread) / scale))
-    return Interval(rate, low, max(rate, min(1.0, (middle + spread) / scale)))

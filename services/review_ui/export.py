@@ -4,30 +4,22 @@ Rows come through a server-side cursor and leave as they come, as CSV, JSON Line
 lead may not know yet is left out: the AI's side of a blind item that waits.
 """
 
-import csv
-import io
-import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, assert_never
-from uuid import UUID
+from typing import Literal
 
 from sqlalchemy import Engine, text
 
-from services.review_ui import export_parquet
 from shared.database import database_errors
+from shared.rows import BATCH_ROWS, Format, written
 
 What = Literal["decisions", "corrections", "items"]
-Format = Literal["csv", "jsonl", "parquet"]
 MEDIA_TYPES: dict[Format, str] = {
     "csv": "text/csv; charset=utf-8",
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-BATCH_ROWS = 1_000
-# A cell that begins so is a formula to spreadsheet programs (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _BLIND = "(t.blind AND t.status <> 'decided')"
 _DECIDED = """
@@ -107,57 +99,4 @@ def rows(engine: Engine, wanted: Export, form: Format) -> Generator[bytes]:
             bound,
             execution_options={"stream_results": True, "max_row_buffer": BATCH_ROWS},
         )
-        columns = list(found.keys())
-        batches = found.partitions(BATCH_ROWS)
-        match form:
-            case "csv":
-                yield csv_lines([columns], lambda cell: str(cell))
-                yield from (csv_lines(batch, csv_cell) for batch in batches)
-            case "jsonl":
-                yield from (json_lines(columns, batch) for batch in batches)
-            case "parquet":
-                yield from export_parquet.pieces(columns, batches)
-            case unreachable:
-                assert_never(unreachable)
-
-
-def csv_lines(batch: Sequence[Sequence[Any]], cell: Callable[[Any], str]) -> bytes:
-    """The rows as CSV (RFC 4180)."""
-    out = io.StringIO()
-    csv.writer(out).writerows([cell(value) for value in row] for row in batch)
-    return out.getvalue().encode()
-
-
-def csv_cell(value: object) -> str:
-    """One value as a spreadsheet may read it: texts that a spreadsheet would take for a formula get
-    an apostrophe in front; NULL is empty; objects are JSON."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case dict() | list():
-            return json.dumps(value, ensure_ascii=False)
-        case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
-        case datetime():
-            return value.isoformat()
-        case _:
-            return str(value)
-
-
-def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
-    """The rows as JSON Lines, texts exactly as they are."""
-    lines = (
-        json.dumps(dict(zip(columns, row, strict=True)), default=_plain, ensure_ascii=False)
-        for row in batch
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"no JSON for {type(value).__name__}")
+        yield from written(list(found.keys()), found.partitions(BATCH_ROWS), form)

@@ -12,15 +12,14 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.review_ui.agreement import (
-    Interval,
     agreed_by_habit,
     agreed_by_pool,
     beyond_chance,
     cohens_kappa,
     krippendorffs_alpha,
     percent_agreement,
-    wilson,
 )
+from shared.intervals import Interval, wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from services.review_ui.agreement import (
     cohens_kappa,
     krippendorffs_alpha,
     percent_agreement,
-    wilson,
 )
+from shared.intervals import wilson
 
 LABELS = st.sampled_from("abc")
 PAIRS = st.lists(st.tuples(LABELS, LABELS), max_size=30)

@@ -12,13 +12,13 @@ import gradio as gr
 
 from services.review_ui import past, quality
 from services.review_ui.accounts import Account
-from services.review_ui.agreement import Interval
 from services.review_ui.desk import Desk
 from services.review_ui.kept import Kept
 from services.review_ui.languages import Words
 from services.review_ui.pages import frame
 from services.review_ui.pages.frame import i18n
 from services.review_ui.quality import Accuracy, Agreement, SecondReviews, WithAi
+from shared.intervals import Interval
 
 _TABLE: dict[str, Any] = {"datatype": "str", "interactive": False, "buttons": []}
 _AGREEMENT = ("workflow", "twice", "same", "kappa", "alpha")

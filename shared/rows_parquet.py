@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 GROUP_ROWS = 20_000
 GROUP_BYTES = 8_000_000  # whichever comes first: texts differ in length by a factor of a thousand
 
-_INTEGERS = frozenset({"number", "revision"})
-_FLOATS = frozenset({"confidence"})
-_BOOLEANS = frozenset({"ai_label_shown", "effective"})
+# Columns are known by their names, which mean the same in every export.
+_INTEGERS = frozenset({"number", "revision", "seq", "version"})
+_FLOATS = frozenset(
+    {"confidence", "ai_confidence", "threshold", "panel_u", "panel_rate", "seconds"}
+)
+_BOOLEANS = frozenset({"ai_label_shown", "effective", "on_panel"})
 
 
 def schema(columns: Sequence[str]) -> Any:

@@ -1,0 +1,188 @@
+"""Where do people correct the AI most: which labels, sources, lengths, confidences, words? Pure.
+
+Groups are ranked by the lower end of the interval of their correction rate, so that three
+corrections of three do not come before ninety of a hundred.
+"""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shared.intervals import Interval, wilson
+
+MOST_VALUES = 20  # a metadata key with more different ones is no source but an id
+MOST_GROUPS = 15
+LEAST_ITEMS = 5  # of a word or a source, to be worth a line
+PRIOR = 500.0  # pseudo-words; Monroe et al.: of the order of the words of a small group
+_LENGTHS = ((10, "up to 10 words"), (25, "11 to 25"), (60, "26 to 60"), (math.inf, "over 60"))
+_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
+
+
+class Reviewed(NamedTuple):
+    """An item that a person decided; `text` is None where it was erased."""
+
+    text: str | None
+    metadata: Mapping[str, Any]
+    ai_label: str
+    confidence: float
+    label: str
+    on_panel: bool
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the person's label is another one."""
+        return self.label != self.ai_label
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some of the items, and how many of them were corrected; the interval is the 95 % one."""
+
+    name: str
+    items: int
+    corrected: int
+    rate: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the texts. `z`: how much more often it is in corrected texts than in the others,
+    in standard errors (below 0: less often). Monroe, Colaresi & Quinn (2008), "Fightin' Words",
+    equation 22: log-odds ratio with an informative Dirichlet prior, here all texts' words."""
+
+    word: str
+    items: int
+    corrected: int
+    z: float
+
+
+@dataclass(slots=True)
+class Disagreements:
+    """The report. `panel` is about the audit panel only, whose items were drawn at random: its rate
+    is that of the whole stream; the other items are mostly those that the AI was unsure of."""
+
+    items: int
+    corrected: int
+    rate: Interval | None
+    panel: Group | None
+    labels: Sequence[Group]
+    confidences: Sequence[Group]
+    lengths: Sequence[Group]
+    sources: Mapping[str, Sequence[Group]]
+    words: Sequence[Word]
+
+
+@dataclass(slots=True)
+class _Tally:
+    items: Counter[str] = field(default_factory=Counter)
+    corrected: Counter[str] = field(default_factory=Counter)
+
+    def add(self, name: str, corrected: bool) -> None:
+        self.items[name] += 1
+        self.corrected[name] += corrected
+
+    def groups(self) -> list[Group]:
+        found = []
+        for name, items in self.items.items():
+            rate = wilson(self.corrected[name], items)
+            if rate is not None:
+                found.append(Group(name, items, self.corrected[name], rate))
+        return sorted(found, key=lambda group: (-group.rate.low, group.name))
+
+
+def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
+    """The report over the items, read once; what it holds grows with words, not with items."""
+    total, panel, labels, confidences, lengths = (_Tally() for _ in range(5))
+    sources: dict[str, _Tally | None] = defaultdict(_Tally)
+    words, heard = _Tally(), {True: Counter[str](), False: Counter[str]()}
+    for item in reviewed:
+        wrong = item.corrected
+        total.add("all", wrong)
+        if item.on_panel:
+            panel.add("audit panel", wrong)
+        labels.add(f"{item.ai_label} \u2192 {item.label}" if wrong else item.ai_label, wrong)
+        confidences.add(_tenth(item.confidence), wrong)
+        for key, value in item.metadata.items():
+            _add_source(sources, key, value, wrong)
+        if item.text is not None:
+            said = [word.casefold() for word in _WORD.findall(item.text)]
+            lengths.add(next(name for most, name in _LENGTHS if len(said) <= most), wrong)
+            heard[wrong].update(said)
+            for word in set(said):
+                words.add(word, wrong)
+    every = total.groups()
+    return Disagreements(
+        items=total.items["all"],
+        corrected=total.corrected["all"],
+        rate=every[0].rate if every else None,
+        panel=next(iter(panel.groups()), None),
+        labels=_by_ai_label(labels),
+        confidences=sorted(confidences.groups(), key=lambda group: group.name),
+        lengths=sorted(lengths.groups(), key=lambda group: _length_order(group.name)),
+        sources={key: kept for key, tally in sorted(sources.items()) if (kept := _kept(tally))},
+        words=_words(words, heard),
+    )
+
+
+def _by_ai_label(tally: _Tally) -> list[Group]:
+    """Of each AI label, how often it became which other one."""
+    of_label: Counter[str] = Counter()
+    for name, items in tally.items.items():
+        of_label[name.partition(" \u2192 ")[0]] += items
+    found = []
+    for name, corrected in tally.corrected.items():
+        items = of_label[name.partition(" \u2192 ")[0]]
+        rate = wilson(corrected, items)
+        if corrected and rate is not None:
+            found.append(Group(name, items, corrected, rate))
+    return sorted(found, key=lambda group: (-group.rate.low, group.name))
+
+
+def _add_source(sources: dict[str, _Tally | None], key: str, value: object, wrong: bool) -> None:
+    tally = sources[key]
+    if tally is None:
+        return
+    if isinstance(value, str | bool | int) and len(str(value)) <= 60:
+        tally.add(str(value), wrong)
+    if len(tally.items) > MOST_VALUES:
+        sources[key] = None  # an id, a time, a name: nothing to group by
+
+
+def _kept(tally: _Tally | None) -> list[Group]:
+    groups = [] if tally is None else tally.groups()
+    return [group for group in groups if group.items >= LEAST_ITEMS][:MOST_GROUPS]
+
+
+def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
+    """The words that speak most clearly for a correction, by z."""
+    both = heard[True] + heard[False]
+    if not heard[True] or not heard[False] or len(both) < 2:
+        return []  # nothing to compare
+    sizes = {wrong: counts.total() for wrong, counts in heard.items()}
+    scale = PRIOR / both.total()
+    found = []
+    for word, items in tally.items.items():
+        if items < LEAST_ITEMS:
+            continue
+        prior = both[word] * scale
+        odds = [
+            math.log((counts[word] + prior) / (sizes[w] + PRIOR - counts[word] - prior))
+            for w, counts in heard.items()
+        ]
+        variance = sum(1 / (counts[word] + prior) for counts in heard.values())
+        z = (odds[0] - odds[1]) / math.sqrt(variance)
+        found.append(Word(word, items, tally.corrected[word], z))
+    found.sort(key=lambda each: (-each.z, each.word))
+    return [each for each in found[:MOST_GROUPS] if each.z > 0]
+
+
+def _tenth(confidence: float) -> str:
+    low = min(int(confidence * 20), 19) / 20
+    return f"{low:.2f} to {low + 0.05:.2f}"
+
+
+def _length_order(name: str) -> int:
+    return [known for _, known in _LENGTHS].index(name)

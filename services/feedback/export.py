@@ -1,0 +1,162 @@
+"""What did people decide, beside what the AI had said? The rows that a model can learn from.
+
+Every label is the one that stands: of a decision that was reopened, the last revision. A person's
+text that was erased is empty here, too.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import Engine, text
+
+from shared.database import database_errors
+from shared.rows import BATCH_ROWS, Format, written
+
+What = Literal["corrections", "labels", "events"]
+
+_LABELS = """
+    SELECT e.item_id, e.workflow, i.text AS input_text, i.metadata,
+           e.data #>> '{prediction,label}' AS ai_label,
+           (e.data #>> '{prediction,confidence}')::float8 AS ai_confidence,
+           e.data #> '{prediction,distribution}' AS ai_distribution,
+           e.data #>> '{decision,label}' AS correct_label,
+           e.data #>> '{decision,action}' AS action,
+           e.data #>> '{decision,reviewer}' AS reviewer,
+           e.data #>> '{review,round}' AS round,
+           coalesce(t.answers, '[]') AS answers,
+           (e.data #>> '{review,ai_label_shown}')::boolean AS ai_label_shown,
+           (e.data #>> '{review,seconds}')::float8 AS seconds,
+           (e.data #>> '{review,revision}')::bigint AS revision,
+           e.data #> '{decision,reasons}' AS reasons,
+           (e.data #>> '{decision,threshold}')::float8 AS threshold,
+           coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel,
+           (e.data #>> '{decision,sampling,u}')::float8 AS panel_u,
+           (e.data #>> '{decision,sampling,q}')::float8 AS panel_rate,
+           e.data #>> '{decision,model_version}' AS model_version,
+           e.data #>> '{decision,policy_version}' AS policy_version,
+           e.data #>> '{decision,certificate_version}' AS certificate_version,
+           i.received_at, i.scored_at, i.routed_at,
+           (e.data #>> '{review,assigned_at}')::timestamptz AS assigned_at,
+           e.occurred_at AS decided_at, e.trace_id, e.event_id
+    FROM event e
+    LEFT JOIN item i ON i.workflow = e.workflow AND i.id = e.item_id
+    LEFT JOIN review_task t
+      ON t.workflow = e.workflow AND t.item_id = e.item_id AND t.seeded_for IS NULL
+    WHERE e.type = 'item.reviewed'
+      AND (CAST(:workflows AS text[]) IS NULL OR e.workflow = ANY(:workflows))
+      AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
+      AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
+      AND (CAST(:labels AS text[]) IS NULL OR e.data #>> '{decision,label}' = ANY(:labels))
+      AND (CAST(:reviewers AS text[]) IS NULL OR e.data #>> '{decision,reviewer}' = ANY(:reviewers))
+      AND NOT EXISTS (
+          SELECT FROM event later
+          WHERE later.workflow = e.workflow AND later.item_id = e.item_id
+            AND later.type = 'item.reviewed'
+            AND (later.data #>> '{review,revision}')::bigint
+              > (e.data #>> '{review,revision}')::bigint)
+"""
+_QUERIES: dict[What, str] = {
+    "labels": f"{_LABELS} ORDER BY e.seq",
+    "corrections": f"""
+        {_LABELS} AND e.data #>> '{{decision,label}}' <> e.data #>> '{{prediction,label}}'
+        ORDER BY e.seq
+    """,
+    "events": """
+        SELECT e.seq, e.event_id, e.type, e.version, e.workflow, e.item_id, e.occurred_at,
+               e.recorded_at, e.source, e.trace_id, e.data
+        FROM event e
+        WHERE (CAST(:workflows AS text[]) IS NULL OR e.workflow = ANY(:workflows))
+          AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
+          AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
+          AND (CAST(:labels AS text[]) IS NULL
+               OR coalesce(e.data #>> '{decision,label}', e.data #>> '{prediction,label}')
+                  = ANY(:labels))
+          AND (CAST(:reviewers AS text[]) IS NULL
+               OR e.data #>> '{decision,reviewer}' = ANY(:reviewers))
+        ORDER BY e.seq
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which rows; empty: all. `since` and `until` are about when the fact became true; `labels` are
+    the people's, of events the decision's or else the prediction's."""
+
+    what: What
+    workflows: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    reviewers: Sequence[str] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(slots=True)
+class Counted:
+    """How many rows have left so far."""
+
+    rows: int = 0
+
+
+def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Generator[bytes]:
+    """The export's bytes in flat memory; holds one connection until it ends.
+
+    Raises:
+        Overloaded: the database went away.
+    """
+    bound = {
+        "workflows": list(wanted.workflows) or None,
+        "labels": list(wanted.labels) or None,
+        "reviewers": list(wanted.reviewers) or None,
+        "since": wanted.since,
+        "until": wanted.until,
+    }
+    with database_errors(), engine.connect() as connection:
+        found = connection.execute(
+            text(_QUERIES[wanted.what]),
+            bound,
+            execution_options={"stream_results": True, "max_row_buffer": BATCH_ROWS},
+        )
+
+        def batches() -> Generator[Sequence[Sequence[object]]]:
+            for batch in found.partitions(BATCH_ROWS):
+                counted.rows += len(batch)
+                yield batch
+
+        yield from written(list(found.keys()), batches(), form)
+
+
+def dataset_card(wanted: Wanted, count: int, made_at: datetime) -> str:
+    """The README of a dataset folder that the `datasets` library loads by its path."""
+    chosen = {
+        "workflow": ", ".join(wanted.workflows) or "all",
+        "label": ", ".join(wanted.labels) or "all",
+        "reviewer": ", ".join(wanted.reviewers) or "all",
+        "since": wanted.since.isoformat() if wanted.since else "the beginning",
+        "until": wanted.until.isoformat() if wanted.until else "the export",
+    }
+    listed = "\n".join(f"- {name}: {value}" for name, value in chosen.items())
+    return f"""---
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: {DATASET_FILE.as_posix()}
+---
+
+# Human decisions: {wanted.what}
+
+{count} rows, exported {made_at.isoformat(timespec="seconds")}. Chosen:
+
+{listed}
+
+The texts are those of the people who wrote them, the labels those of the reviewers; times are UTC,
+columns that hold objects (`metadata`, `ai_distribution`, `answers`, `reasons`, `data`) are JSON.
+An erased text is empty.
+"""
+
+
+DATASET_FILE = Path("data/train-00000-of-00001.parquet")
