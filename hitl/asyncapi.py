@@ -20,6 +20,7 @@ from shared.events import (
     ItemReviewed,
     ItemReviewRequested,
     ItemScored,
+    ItemShadowScored,
 )
 from shared.submissions import Submission
 from shared.topology import (
@@ -43,6 +44,10 @@ READERS: dict[type[Event], str] = {
     ItemExplained: (
         f"Which words speak for the model's label. Read by the review UI from "
         f"`{review_queue('<workflow>')}`; best effort, and never of blind items."
+    ),
+    ItemShadowScored: (
+        f"What a candidate model answers, for comparison. Read by the logger from `{LOG_QUEUE}`; "
+        f"best effort."
     ),
     ItemFailed: f"A message was dead-lettered. Read by the logger from `{LOG_QUEUE}`.",
 }

@@ -257,12 +257,33 @@ class ItemExplained(Event):
         return (self.type, self.workflow, self.item_id, self.model_version, self.label)
 
 
+class ItemShadowScored(Event):
+    """What a candidate model would have answered, beside the live model's answer. Nobody decides
+    by it; best effort, of a share of the items. No text."""
+
+    type: ClassVar[str] = "item.shadow_scored"
+    shadow_item_id: ItemId
+    prediction: Prediction = Field(description="the candidate's")
+    live_label: Label
+    live_confidence: Probability
+    live_model_version: str
+
+    @property
+    def item_id(self) -> str:
+        return self.shadow_item_id
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        return (*super().identity, self.prediction.model_version)
+
+
 PUBLISHED: tuple[type[Event], ...] = (
     ItemScored,
     ItemAccepted,
     ItemReviewRequested,
     ItemReviewed,
     ItemExplained,
+    ItemShadowScored,
     ItemFailed,
 )
 REGISTRY: dict[tuple[str, int], type[Event]] = {

@@ -13,6 +13,7 @@ from shared.events import (
     ItemReviewed,
     ItemReviewRequested,
     ItemScored,
+    ItemShadowScored,
     Prediction,
     Review,
     RouteReason,
@@ -135,4 +136,21 @@ EXPLAINED = ItemExplained(
         WordWeight(start=4, end=14, weight=-1.25),
     ),
 )
-EXAMPLES: tuple[Event, ...] = (SCORED, ACCEPTED, REVIEW_REQUESTED, REVIEWED, EXPLAINED, FAILED)
+SHADOW_SCORED = ItemShadowScored(
+    workflow="sentiment",
+    occurred_at=LATER,
+    shadow_item_id="order-17/é",
+    prediction=PREDICTION.model_copy(update={"model_version": "v2@ba9876543210"}),
+    live_label="negative",
+    live_confidence=0.625,
+    live_model_version="embedded@0123456789ab",
+)
+EXAMPLES: tuple[Event, ...] = (
+    SCORED,
+    ACCEPTED,
+    REVIEW_REQUESTED,
+    REVIEWED,
+    EXPLAINED,
+    SHADOW_SCORED,
+    FAILED,
+)

@@ -1,13 +1,17 @@
 """Starts the inference worker: models loaded, then items scored until told to stop; beside it, what
-words speak for a label."""
+words speak for a label, and what a candidate model would have answered."""
 
 import os
 import sys
+import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 from services.inference.classifier import Classifier, load
-from services.inference.handler import InferenceHandler, Served
+from services.inference.handler import InferenceHandler
 from services.inference.highlighter import Highlighter
+from services.inference.model_feed import ModelFeed
+from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
@@ -23,29 +27,29 @@ def main() -> None:
     """Serves every configured workflow; workflows with the same model and labels share it."""
     settings = Settings.from_environment(os.environ).require("amqp_url")
     with service("inference", port=settings.inference_port, settings=settings) as lifecycle:
+
+        def read(model: str, labels: Sequence[str] | None) -> Classifier:
+            threads, budget = settings.model_threads, settings.token_budget
+            return load(model, labels=labels, threads=threads, token_budget=budget)
+
         workflows = configured_workflows(settings)
-        models: dict[tuple[str, tuple[str, ...]], Classifier] = {}
-        for workflow in workflows.values():
-            key = (workflow.model, workflow.labels)
-            if key not in models:
-                models[key] = load(
-                    workflow.model,
-                    labels=workflow.labels or None,
-                    threads=settings.model_threads,
-                    token_budget=settings.token_budget,
-                )
-        served = {
-            inference_queue(name): Served(name, models[workflow.model, workflow.labels])
-            for name, workflow in workflows.items()
-        }
+        feed = ModelFeed(settings.models, workflows, read)
         shape = topology(tuple(workflows), settings.retry_delays_seconds)
+        served = {inference_queue(name): each for name, each in feed.served.items()}
+
+        def busy() -> bool:
+            return worker.busy() or lifecycle.stopping.is_set()
+
+        shadow = ShadowScorer(settings, busy=busy, clock=utc_now)
         worker = Worker(
             service="inference",
             settings=settings,
             topology=shape,
             lifecycle=lifecycle,
             queues=tuple(served),
-            handler=InferenceHandler(served, max_body_bytes=settings.max_body_bytes, clock=utc_now),
+            handler=InferenceHandler(
+                served, max_body_bytes=settings.max_body_bytes, clock=utc_now, offer=shadow.offer
+            ),
             prefetch=settings.inference_prefetch,
             max_batch=max(1, settings.inference_prefetch // BATCH_SHARE),
         )
@@ -53,10 +57,13 @@ def main() -> None:
             settings=settings,
             topology=shape,
             served={highlights_queue(each.workflow): each for each in served.values()},
-            busy=lambda: worker.busy() or lifecycle.stopping.is_set(),
+            busy=busy,
             clock=utc_now,
         )
-        with highlighter.beside() if settings.highlights else nullcontext():
+        threading.Thread(
+            target=feed.watch, args=(lifecycle.stopping,), name="models", daemon=True
+        ).start()
+        with highlighter.beside() if settings.highlights else nullcontext(), shadow.beside():
             worker.run()
 
 

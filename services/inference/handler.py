@@ -1,7 +1,7 @@
 """How does a producer's message become a scored item?"""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,19 +32,41 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that scores a share of the items after the live one, and decides nothing."""
+
+    classifier: Scorer
+    share: float
+
+
+@dataclass(slots=True)
 class Served:
-    """What one queue's items are scored for, and by which model."""
+    """What one queue's items are scored for, and by which model. Another thread may put another
+    model in its place at any time: whoever scores a batch takes it once."""
 
     workflow: str
     classifier: Scorer
+    candidate: Candidate | None = None
+
+
+# Hears of an answer that a candidate may give, too; must return at once.
+Offer = Callable[[Candidate, ItemScored, str], None]
 
 
 class InferenceHandler:
     """Reads, scores and answers; what one text does to the model, its neighbours do not notice."""
 
-    def __init__(self, served: Mapping[str, Served], *, max_body_bytes: int, clock: Clock) -> None:
-        """`served` is by queue."""
+    def __init__(
+        self,
+        served: Mapping[str, Served],
+        *,
+        max_body_bytes: int,
+        clock: Clock,
+        offer: Offer | None = None,
+    ) -> None:
+        """`served` is by queue; `offer` hears of each answer that a candidate may give, too."""
         self._served = served
+        self._offer = offer
         self._max_body_bytes = max_body_bytes
         self._clock = clock
 
@@ -65,12 +87,14 @@ class InferenceHandler:
                 readable.setdefault(delivery.queue, []).append((index, submitted))
         for queue, entries in readable.items():
             served = self._served[queue]
-            scores = self._score(served.classifier, [event.item.text for _, event in entries])
+            model, candidate = served.classifier, served.candidate
+            scores = self._score(model, [event.item.text for _, event in entries])
             for (index, submitted), score in zip(entries, scores, strict=True):
-                event = self._scored(served, submitted, score)
-                results[index] = (
-                    encode(event, source="inference", traceparent=trace_of(batch[index])),
-                )
+                event = self._scored(served.workflow, model, submitted, score)
+                traceparent = trace_of(batch[index])
+                results[index] = (encode(event, source="inference", traceparent=traceparent),)
+                if candidate is not None and self._offer is not None:
+                    self._offer(candidate, event, traceparent)
         return results
 
     def _read(self, delivery: Delivery) -> ItemSubmitted:
@@ -98,27 +122,30 @@ class InferenceHandler:
                 raise Permanent("unscorable", f"the model failed on this text: {why}") from error
             raise
 
-    def _scored(self, served: Served, submitted: ItemSubmitted, scores: Scores) -> ItemScored:
-        model = served.classifier
-        distribution = dict(zip(model.labels, scores.distribution, strict=True))
-        label = max(distribution, key=distribution.__getitem__)
-        confidence = distribution[label]
+    def _scored(
+        self, workflow: str, model: Scorer, submitted: ItemSubmitted, scores: Scores
+    ) -> ItemScored:
+        prediction = prediction_of(model, scores)
         now = self._clock()
-        PREDICTIONS.labels(served.workflow, label, model.model_version).inc()
-        CONFIDENCE.labels(served.workflow).observe(confidence)
+        PREDICTIONS.labels(workflow, prediction.label, model.model_version).inc()
+        CONFIDENCE.labels(workflow).observe(prediction.confidence)
         age = (now - submitted.item.received_at).total_seconds()
         ITEM_AGE.labels("scored").observe(max(age, 0.0))
         return ItemScored(
-            workflow=served.workflow,
-            occurred_at=now,
-            item=submitted.item,
-            prediction=Prediction(
-                label=label,
-                confidence=confidence,
-                distribution=distribution,
-                model_version=model.model_version,
-                tokens=scores.tokens,
-                windows=scores.windows,
-                truncated=scores.truncated,
-            ),
+            workflow=workflow, occurred_at=now, item=submitted.item, prediction=prediction
         )
+
+
+def prediction_of(model: Scorer, scores: Scores) -> Prediction:
+    """A model's answer for one text, as events carry it."""
+    distribution = dict(zip(model.labels, scores.distribution, strict=True))
+    label = max(distribution, key=distribution.__getitem__)
+    return Prediction(
+        label=label,
+        confidence=distribution[label],
+        distribution=distribution,
+        model_version=model.model_version,
+        tokens=scores.tokens,
+        windows=scores.windows,
+        truncated=scores.truncated,
+    )

@@ -18,6 +18,7 @@ from shared.events import (
     ItemReviewed,
     ItemReviewRequested,
     ItemScored,
+    ItemShadowScored,
     ItemSubmitted,
     Prediction,
     RouteReason,
@@ -104,10 +105,11 @@ def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
 
 def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
     """What one event says; None for `item.submitted`: no status says that nothing has happened yet,
-    and every later event brings the text again. None also for `item.explained`: it moves nothing.
+    and every later event brings the text again. None also for `item.explained` and `item.shadow_scored`:
+    they move nothing.
     """
     match event:
-        case ItemSubmitted() | ItemExplained():
+        case ItemSubmitted() | ItemExplained() | ItemShadowScored():
             return None
         case ItemFailed():
             return ItemFacts(

@@ -35,6 +35,7 @@ def test_the_ids_are_the_ones_that_are_already_in_databases() -> None:
         "9c1c2cb2-15cd-5020-82d6-7c4fdf80c2b2",
         "1f48c56a-680e-5422-8f16-aab63d8f786d",
         "461b1dca-2b7e-50ac-8c31-f88c7640446f",
+        "588f9cb4-d342-51d9-97fe-9e543ab5bb15",
         "19d82ab2-1aa5-5b09-bcaf-01bbddbabe88",
     ]
     assert all(event.event_id.version == 5 for event in EXAMPLES)
@@ -58,6 +59,7 @@ def test_another_item_or_workflow_is_another_fact(event: Event) -> None:
     changed: dict[str, Any] = {
         "item.failed": {"failed_item_id": "order-19"},
         "item.explained": {"explained_item_id": "order-19"},
+        "item.shadow_scored": {"shadow_item_id": "order-19"},
     }.get(event.type, {"item": ITEM.model_copy(update={"id": "order-19"})})
     another = event.model_copy(update=changed)
     assert len({event.event_id, elsewhere.event_id, another.event_id}) == 3

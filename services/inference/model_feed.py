@@ -1,0 +1,244 @@
+"""Which model scores a workflow, now that another version may have been promoted?
+
+`current.json` is looked at twice a second. A new version is loaded on this thread while the worker
+goes on scoring with the old one, and then taken over by one assignment: a batch that has begun ends
+with the model that it began with. What cannot be used changes nothing: the last good one stays.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.inference.handler import Candidate, Scorer, Served
+from shared.errors import ConfigurationError
+from shared.metrics import MODEL_INFO, MODEL_REFUSED
+from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
+from shared.workflows import Workflow
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 10.0  # for a version that was refused: its files may still be on their way
+_PROBE = "A first text, to see whether it can be scored at all."
+
+# A folder or model id and the labels wanted (None: the model's own) -> a loaded model.
+Load = Callable[[str, Sequence[str] | None], Scorer]
+
+
+@dataclass
+class _State:
+    workflow: Workflow
+    served: Served
+    seen: bytes | None
+    live: tuple[str | None, str | None]  # folder and model version in use, as current.json has it
+    shadow: tuple[str, str] | None = None
+    retry_at: float | None = None
+
+
+class ModelFeed:
+    """The models of each workflow; `served` is for the worker, which only reads it."""
+
+    def __init__(
+        self,
+        models_dir: Path,
+        workflows: Mapping[str, Workflow],
+        load: Load,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Loads every model. Where the current version cannot be used, the one before it is, else
+        the workflow's own: a start must not fail for a version that was promoted meanwhile.
+
+        Raises:
+            ConfigurationError: a workflow's own model is needed and cannot be had.
+        """
+        self._models_dir = models_dir
+        self._load = load
+        self._now = now
+        self._own: dict[tuple[str, tuple[str, ...]], Scorer] = {}
+        self._states = {name: self._start(workflow) for name, workflow in workflows.items()}
+        self.served = {name: state.served for name, state in self._states.items()}
+        for state in self._states.values():
+            self._follow_shadow(state, state.seen)
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Looks until `stopping`; run it in a thread of its own."""
+        while not stopping.wait(POLL_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                # Whatever it was, the scoring goes on, and so must the watch.
+                logger.exception("looking at the models failed")
+
+    def look(self) -> None:
+        """One look at every `current.json`. A file that has gone changes nothing."""
+        for name, state in self._states.items():
+            content = self._content(name)
+            again = state.retry_at is not None and self._now() >= state.retry_at
+            if content is None or (content == state.seen and not again):
+                continue
+            state.seen, state.retry_at = content, None
+            try:
+                current = read_current(content)
+                wanted = (current.folder, current.model_version)
+                if wanted != state.live:
+                    self._take_over(state, self._version(state, current))
+                    state.live = wanted
+            except Exception as error:
+                self._refuse(state, "live", error)
+            else:
+                MODEL_REFUSED.labels(name, "live").set(0)
+            self._follow_shadow(state, content)
+
+    def _start(self, workflow: Workflow) -> _State:
+        name = workflow.name
+        MODEL_REFUSED.labels(name, "live").set(0)
+        MODEL_REFUSED.labels(name, "shadow").set(0)
+        content = self._content(name)
+        if content is None:
+            return self._begin(workflow, content, self._own_model(workflow), (None, None))
+        problem: Exception | None = None
+        try:
+            current = read_current(content)
+            for version in (current, _before(current)):
+                try:
+                    scorer = self._loaded(workflow, version, workflow.labels or None)
+                except ConfigurationError as error:
+                    problem = problem or error
+                    continue
+                in_use = (version.folder, version.model_version)
+                return self._begin(workflow, content, scorer, in_use, problem)
+        except Exception as error:
+            problem = problem or error
+        own = self._own_model(workflow)
+        return self._begin(workflow, content, own, (None, None), problem)
+
+    def _begin(
+        self,
+        workflow: Workflow,
+        content: bytes | None,
+        scorer: Scorer,
+        live: tuple[str | None, str | None],
+        problem: Exception | None = None,
+    ) -> _State:
+        MODEL_INFO.labels(workflow.name, scorer.model_version, "live").set(1)
+        state = _State(workflow, Served(workflow.name, scorer), content, live)
+        if problem is not None:
+            self._refuse(state, "live", problem)
+        return state
+
+    def _version(self, state: _State, current: Current) -> Scorer:
+        # The labels that the workflow has been scored by: another order or another name of one
+        # would turn what the policy says of them into nonsense.
+        return self._loaded(state.workflow, current, state.served.classifier.labels)
+
+    def _loaded(self, workflow: Workflow, current: Current, labels: Sequence[str] | None) -> Scorer:
+        if current.folder is None:
+            return self._own_model(workflow)
+        return self._folder(workflow.name, current.folder, current.model_version, labels)
+
+    def _folder(
+        self, workflow: str, folder: str, model_version: str | None, labels: Sequence[str] | None
+    ) -> Scorer:
+        """A version from its folder, tried on one text.
+
+        Raises:
+            ConfigurationError: it cannot be used, and why.
+        """
+        path = folder_of(self._models_dir, workflow, folder)
+        if not path.is_dir():
+            raise ConfigurationError(f"{path}: no such folder")
+        try:
+            scorer = self._load(str(path), labels)
+            scorer.classify([_PROBE])
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"{path}: {type(error).__name__}: {error}") from error
+        if model_version is not None and scorer.model_version != model_version:
+            raise ConfigurationError(
+                f"{path} holds {scorer.model_version}, not {model_version}: its files have changed "
+                f"since it was registered"
+            )
+        return scorer
+
+    def _own_model(self, workflow: Workflow) -> Scorer:
+        """Workflows with the same model and labels share it."""
+        key = (workflow.model, workflow.labels)
+        if key not in self._own:
+            self._own[key] = self._load(workflow.model, workflow.labels or None)
+        return self._own[key]
+
+    def _take_over(self, state: _State, scorer: Scorer) -> None:
+        before = state.served.classifier
+        state.served.classifier = scorer
+        name = state.workflow.name
+        if before.model_version != scorer.model_version:
+            MODEL_INFO.labels(name, scorer.model_version, "live").set(1)
+            MODEL_INFO.remove(name, before.model_version, "live")
+        logger.info(
+            "model in use",
+            extra={
+                "workflow": name,
+                "model_version": scorer.model_version,
+                "before": before.model_version,
+            },
+        )
+
+    def _follow_shadow(self, state: _State, content: bytes | None) -> None:
+        try:
+            wanted = None if content is None else read_current(content).shadow
+        except ConfigurationError:
+            return  # said already, of the live model
+        name = state.workflow.name
+        held = state.served.candidate
+        key = None if wanted is None else (wanted.folder, wanted.model_version)
+        try:
+            if wanted is None:
+                candidate = None
+            elif held is not None and key == state.shadow:
+                candidate = Candidate(held.classifier, wanted.share)
+            else:
+                labels = state.served.classifier.labels
+                scorer = self._folder(name, wanted.folder, wanted.model_version, labels)
+                candidate = Candidate(scorer, wanted.share)
+        except Exception as error:
+            key = candidate = None
+            self._refuse(state, "shadow", error)
+        else:
+            MODEL_REFUSED.labels(name, "shadow").set(0)
+        state.shadow, state.served.candidate = key, candidate
+        if held is not None:
+            MODEL_INFO.remove(name, held.classifier.model_version, "shadow")
+        if candidate is not None:
+            MODEL_INFO.labels(name, candidate.classifier.model_version, "shadow").set(1)
+
+    def _refuse(self, state: _State, role: str, error: Exception) -> None:
+        name = state.workflow.name
+        state.retry_at = self._now() + RETRY_SECONDS
+        MODEL_REFUSED.labels(name, role).set(1)
+        logger.error(
+            "model refused; the last good one stays",
+            extra={
+                "workflow": name,
+                "role": role,
+                "problem": str(error),
+                "model_version": state.served.classifier.model_version,
+            },
+        )
+
+    def _content(self, workflow: str) -> bytes | None:
+        try:
+            return (self._models_dir / workflow / CURRENT).read_bytes()
+        except OSError:
+            return None
+
+
+def _before(current: Current) -> Current:
+    """The version before it, as far as the file names it."""
+    base = current.previous in (None, BASE_VERSION)
+    folder = None if base else current.previous
+    changed = {"version": current.previous, "folder": folder, "model_version": None}
+    return current.model_copy(update=changed)
