@@ -8,9 +8,7 @@ import json
 import os
 import random
 import tempfile
-import warnings
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
-from safetensors.torch import save as save_tensors
 
 from services.feedback import datasets
 from services.feedback.datasets import LABELS, Domain, Snippet
 from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
 from services.feedback.training import OnProgress, Recipe, by_length, optimise, pad
+from services.feedback.tuning import quiet_peft, save_adapter
 from shared.minilm import BASE, base_tokenizer
 from shared.pretrained import base_network
 
@@ -62,7 +59,7 @@ def train(
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".adapter-") as name:
         folder = Path(name)
-        save(adapted, folder)
+        save_adapter(adapted, folder)
         shipped = read_back(folder)
         say(0.9, "fitting the temperature")
         temperature = fit_temperature(logits(shipped, split.calibration), truth(split.calibration))
@@ -118,20 +115,9 @@ def fit(
     return optimise(network, tokens, shares, recipe, order, progress)
 
 
-def save(network: torch.nn.Module, folder: Path) -> None:
-    """Write the adapter as peft does, weights in fp16 (half the size, no measurable loss)."""
-    if not isinstance(network, PeftModel):
-        raise TypeError("only an adapted network has an adapter to save")
-    network.save_pretrained(str(folder), save_embedding_layers=False)
-    path = folder / "adapter_model.safetensors"
-    halves = save_tensors({name: w.half() for name, w in load_file(path).items()})
-    path.unlink()  # a new file, so that others than its owner may read it
-    path.write_bytes(halves)
-
-
 def read_back(folder: Path) -> torch.nn.Module:
     """The network as it was saved in `folder`, merged by peft, float32."""
-    with _quiet_peft():
+    with quiet_peft():
         merged = PeftModel.from_pretrained(
             base_network(len(LABELS)), str(folder)
         ).merge_and_unload()
@@ -171,12 +157,7 @@ def _adapt(recipe: Recipe) -> torch.nn.Module:
         target_modules=r"bert\..*(query|key|value|dense)",  # every linear layer, pooler included
         modules_to_save=["classifier"],
     )
-    with _quiet_peft():
+    with quiet_peft():
         adapted = get_peft_model(base_network(len(LABELS)), config)
     adapted.peft_config["default"].base_model_name_or_path = BASE  # no local path
     return adapted
-
-
-def _quiet_peft() -> AbstractContextManager[object]:
-    # peft 0.21 asks transformers 5 for an attribute that has been renamed since.
-    return warnings.catch_warnings(action="ignore", category=FutureWarning)

@@ -13,6 +13,7 @@ import torch
 from services.feedback import datasets, train_embedded
 from services.feedback.quality import Quality, measure
 from services.feedback.training import Recipe
+from services.feedback.tuning import save_adapter
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
 from shared.errors import ConfigurationError
@@ -152,7 +153,7 @@ def test_a_fresh_adapter_is_trained_saved_and_loaded(data_dir: Path, tmp_path: P
     network = train_embedded.fit(
         examples, Recipe(epochs=1), 7, lambda part, _what: parts.append(part)
     )
-    train_embedded.save(network, tmp_path)
+    save_adapter(network, tmp_path)
     train_embedded.write_calibration(tmp_path, 1.25)
     # If inference loads its folder
     model = load(str(tmp_path))

@@ -1,0 +1,86 @@
+"""May this version take over? Pure: scores in, verdicts in words out.
+
+No worse than the model in use beyond noise, honest about its confidence, judged by enough people's
+decisions, and not at the price of what was known before.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from services.feedback.evaluate import ece_of_the_honest, worse_by_chance
+from services.feedback.quality import Floats, Ints, calibration_error
+
+MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
+SIGNIFICANCE = 0.05
+MOST_ECE = 0.05
+MOST_FORGOTTEN = 0.02  # of the accuracy on the old domain
+
+
+class Scored(NamedTuple):
+    """Two models on the same texts: probabilities [n, labels] and the right label indices [n]."""
+
+    current: Floats
+    candidate: Floats
+    truth: Ints
+
+    def right(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
+        """Who was right on each text: the current model, the candidate."""
+        return tuple(p.argmax(axis=1) == self.truth for p in (self.current, self.candidate))
+
+
+class Gate(NamedTuple):
+    """One condition and what was found."""
+
+    name: str
+    passed: bool
+    words: str
+
+
+def gates(held_out: Scored, old: Scored | None) -> list[Gate]:
+    """Every condition, in the order in which they matter; `old` is the domain that the model knew
+    before, where there are labelled texts of it."""
+    verdicts = [_enough(held_out)]
+    if len(held_out.truth):
+        verdicts += [_no_worse(held_out), _calibrated(held_out)]
+    if old is not None and len(old.truth):
+        verdicts.append(_remembers(old))
+    return verdicts
+
+
+def refusal(verdicts: Sequence[Gate]) -> str | None:
+    """Why not, in words; None where every gate is open."""
+    shut = [f"{gate.name}: {gate.words}" for gate in verdicts if not gate.passed]
+    return "; ".join(shut) or None
+
+
+def _enough(held_out: Scored) -> Gate:
+    found = len(held_out.truth)
+    words = f"{found} human decisions are held out, {MIN_HELD_OUT} are needed"
+    return Gate("enough labels", found >= MIN_HELD_OUT, words)
+
+
+def _no_worse(held_out: Scored) -> Gate:
+    before, after = held_out.right()
+    chance = worse_by_chance(before, after)
+    passed = chance >= SIGNIFICANCE
+    words = (
+        f"right on {after.mean():.1%} of {len(after)} held-out decisions, the current model on "
+        f"{before.mean():.1%} (McNemar, one-sided: p = {chance:.3f})"
+    )
+    return Gate("no worse", passed, words)
+
+
+def _calibrated(held_out: Scored) -> Gate:
+    confidence = held_out.candidate.max(axis=1)
+    found = calibration_error(confidence, held_out.candidate.argmax(axis=1) == held_out.truth)
+    most = max(MOST_ECE, ece_of_the_honest(confidence))
+    words = f"calibration error {found:.3f}; up to {most:.3f} may be noise of {len(confidence)}"
+    return Gate("calibrated", found <= most, words)
+
+
+def _remembers(old: Scored) -> Gate:
+    before, after = (right.mean() for right in old.right())
+    words = f"right on {after:.1%} of {len(old.truth)} texts of the old domain, before {before:.1%}"
+    return Gate("remembers", bool(before - after <= MOST_FORGOTTEN), words)

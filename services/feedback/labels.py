@@ -1,0 +1,148 @@
+"""What have people decided, and which of it may a model learn from?
+
+A fifth of all items is held out for ever, by a hash of the item's id: no version is ever trained on
+it, so that every two versions can be compared on it. Of the rest a part is for calibration only.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from hashlib import sha256
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from shared.database import database_errors
+
+# Another salt is another hold-out, and what is held out then has been trained on: never change it.
+_HELD_OUT_SALT = "hitl-held-out-1"
+_CALIBRATION_SALT = "hitl-calibration-1"
+HELD_OUT_SHARE = 0.2
+CALIBRATION_SHARE = 0.15  # of the rest
+_ROWS = 500
+
+# Erased texts are gone from `item`, too; the condition says why they are not here.
+_REVIEWED = text("""
+    SELECT i.id, i.text, i.final_label, i.ai_label, i.confidence, i.reviewer, i.reviewed_at,
+           i.model_version, i.policy_version, e.event_id,
+           coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel
+    FROM item i
+    CROSS JOIN LATERAL (
+        SELECT event_id, data FROM event
+        WHERE workflow = i.workflow AND item_id = i.id AND type = 'item.reviewed'
+        ORDER BY (data #>> '{review,revision}')::bigint DESC LIMIT 1
+    ) e
+    WHERE i.workflow = :workflow AND i.status IN ('HUMAN_ACCEPTED', 'HUMAN_CORRECTED')
+      AND i.erased_at IS NULL AND i.text IS NOT NULL AND i.final_label IS NOT NULL
+    ORDER BY i.reviewed_at DESC, i.id
+""")
+
+
+class Reviewed(NamedTuple):
+    """An item that a person decided: its last decision, and the event that says so."""
+
+    item_id: str
+    text: str
+    label: str
+    ai_label: str | None
+    confidence: float | None
+    reviewer: str | None
+    decided_at: datetime
+    model_version: str | None
+    policy_version: str | None
+    event_id: UUID
+    on_panel: bool
+
+
+class Parts(NamedTuple):
+    """Disjoint parts of what was reviewed, no text in two of them; each newest first.
+
+    `unknown_label` counts the items whose label is none of the model's, `repeated` those whose text
+    is in another part or was held out after it had been trained on.
+    """
+
+    train: list[Reviewed]
+    calibration: list[Reviewed]
+    held_out: list[Reviewed]
+    unknown_label: int
+    repeated: int
+
+
+def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
+    """All items of the workflow that people decided, newest first, as they come from the database.
+
+    Raises:
+        Overloaded: the database is away.
+    """
+    with database_errors(), engine.connect() as connection:
+        found = connection.execute(
+            _REVIEWED,
+            {"workflow": workflow},
+            execution_options={"stream_results": True, "max_row_buffer": _ROWS},
+        )
+        for row in found:
+            yield Reviewed(
+                item_id=row.id,
+                text=row.text,
+                label=row.final_label,
+                ai_label=row.ai_label,
+                confidence=row.confidence,
+                reviewer=row.reviewer,
+                decided_at=row.reviewed_at,
+                model_version=row.model_version,
+                policy_version=row.policy_version,
+                event_id=row.event_id,
+                on_panel=row.on_panel,
+            )
+
+
+def is_held_out(item_id: str) -> bool:
+    """Whether no version may ever be trained on this item."""
+    return _place(_HELD_OUT_SALT, item_id) < HELD_OUT_SHARE
+
+
+def is_for_calibration(item_id: str) -> bool:
+    """Whether an item that is not held out serves the temperature and not the weights."""
+    return _place(_CALIBRATION_SALT, item_id) < CALIBRATION_SHARE
+
+
+def text_key(text: str) -> str:
+    """What two texts share that differ in case and spaces only."""
+    return sha256(" ".join(text.casefold().split()).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collection[str]) -> Parts:
+    """Who learns, who calibrates, who judges. `taught` are the ids of items that an earlier version
+    was trained on; a text like theirs can no longer judge or calibrate."""
+    known = {label.casefold() for label in labels}
+    fit = []
+    unknown = 0
+    for item in items:
+        if item.label.casefold() in known:
+            fit.append(item)
+        else:
+            unknown += 1
+    seen = {text_key(item.text) for item in fit if item.item_id in taught}
+    held_out = _once([i for i in fit if is_held_out(i.item_id)], seen)
+    judged = {text_key(i.text) for i in fit if is_held_out(i.item_id)}
+    rest = [i for i in fit if not is_held_out(i.item_id) and text_key(i.text) not in judged]
+    calibration = _once([i for i in rest if is_for_calibration(i.item_id)], seen)
+    measured = {text_key(i.text) for i in calibration}
+    train = [
+        i for i in rest if not is_for_calibration(i.item_id) and text_key(i.text) not in measured
+    ]
+    repeated = len(fit) - len(train) - len(calibration) - len(held_out)
+    return Parts(train, calibration, held_out, unknown, repeated)
+
+
+def _once(items: Iterable[Reviewed], without: Collection[str]) -> list[Reviewed]:
+    """The first of each text, none of those texts."""
+    first: dict[str, Reviewed] = {}
+    for item in items:
+        first.setdefault(text_key(item.text), item)
+    return [item for key, item in first.items() if key not in without]
+
+
+def _place(salt: str, item_id: str) -> float:
+    digest = sha256(f"{salt}:{item_id}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8]) / 2**64

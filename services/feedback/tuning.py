@@ -1,0 +1,153 @@
+"""How does a model in a folder become one that can be trained on, and a folder again?
+
+An adapter for the embedded base is trained on as it is. Any other transformers classifier gets LoRA
+(Hu et al. 2021) on every linear layer, which is merged into its weights before they are saved.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from safetensors.torch import load_file
+from safetensors.torch import save as save_tensors
+from tokenizers import Tokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from services.feedback.training import Recipe
+from shared.errors import ConfigurationError
+from shared.minilm import BASE, base_tokenizer
+from shared.pretrained import base_network, quiet_loading
+
+CALIBRATION = "calibration.json"
+
+
+class Tunable:
+    """A network with trainable parts, its labels in the order of its scores, and its tokens."""
+
+    def __init__(
+        self, network: PeftModel, tokenizer: Tokenizer, labels: tuple[str, ...], pad_id: int
+    ) -> None:
+        self.network = network
+        self.labels = labels
+        self.pad_id = pad_id
+        self._tokenizer = tokenizer
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The token ids of each text, cut at the recipe's length."""
+        return [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
+
+    def save(self, folder: Path) -> None:
+        """Write what inference loads, all but the temperature."""
+        raise NotImplementedError
+
+
+class TunableAdapter(Tunable):
+    """An adapter for the embedded base, warm."""
+
+    def save(self, folder: Path) -> None:
+        """The adapter as peft writes it, in fp16."""
+        save_adapter(self.network, folder)
+
+
+class TunableCheckpoint(Tunable):
+    """A transformers classifier from its folder."""
+
+    def __init__(
+        self, network: PeftModel, tokenizer: Tokenizer, labels: tuple[str, ...], pad_id: int,
+        source: Path,
+    ) -> None:  # fmt: skip
+        super().__init__(network, tokenizer, labels, pad_id)
+        self._source = source
+
+    def save(self, folder: Path) -> None:
+        """A whole checkpoint, the LoRA merged, with the tokenizer's files as they were."""
+        merged = self.network.merge_and_unload()
+        merged.save_pretrained(str(folder))
+        for path in self._source.iterdir():
+            tokenizers = path.name.startswith(("tokenizer", "vocab", "merges", "special_tokens"))
+            if tokenizers or path.suffix == ".model":
+                shutil.copyfile(path, folder / path.name)
+
+
+def open_tunable(folder: Path, recipe: Recipe) -> Tunable:
+    """The model in `folder`, ready to be trained on.
+
+    Raises:
+        ConfigurationError: it holds no model of a kind that can be.
+    """
+    try:
+        if (folder / "adapter_config.json").is_file():
+            return _open_adapter(folder, recipe)
+        return _open_checkpoint(folder, recipe)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ConfigurationError(
+            f"{folder} holds no model that can be trained on: {error}"
+        ) from error
+
+
+def save_adapter(network: torch.nn.Module, folder: Path) -> None:
+    """Write the adapter as peft does, weights in fp16 (half the size, no measurable loss)."""
+    if not isinstance(network, PeftModel):
+        raise TypeError("only an adapted network has an adapter to save")
+    network.save_pretrained(str(folder), save_embedding_layers=False)
+    path = folder / "adapter_model.safetensors"
+    halves = save_tensors({name: w.half() for name, w in load_file(path).items()})
+    path.unlink()  # a new file, so that others than its owner may read it
+    path.write_bytes(halves)
+
+
+def quiet_peft() -> AbstractContextManager[object]:
+    """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed."""
+    return warnings.catch_warnings(action="ignore", category=FutureWarning)
+
+
+def calibrated(parent: Path, folder: Path, temperature: float) -> None:
+    """Write the new temperature beside what else the parent's file says."""
+    path = parent / CALIBRATION
+    facts = json.loads(path.read_text()) if path.is_file() else {}
+    (folder / CALIBRATION).write_text(json.dumps({**facts, "temperature": temperature}, indent=2))
+
+
+def _open_adapter(folder: Path, recipe: Recipe) -> Tunable:
+    labels = tuple(map(str, json.loads((folder / CALIBRATION).read_text())["labels"]))
+    with quiet_peft():
+        network = PeftModel.from_pretrained(
+            base_network(len(labels)), str(folder), is_trainable=True
+        )
+    config = network.peft_config["default"]
+    if config.base_model_name_or_path != BASE:
+        raise ValueError(f"its base is {config.base_model_name_or_path}")
+    tokenizer = base_tokenizer()
+    tokenizer.enable_truncation(recipe.max_tokens)
+    return TunableAdapter(network.float(), tokenizer, labels, pad_id=0)
+
+
+def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
+    with quiet_loading():
+        network = AutoModelForSequenceClassification.from_pretrained(
+            folder, local_files_only=True, dtype=torch.float32
+        )
+    wrapped = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = wrapped.backend_tokenizer
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(min(recipe.max_tokens, wrapped.model_max_length))
+    if network.config.pad_token_id is None:
+        network.config.pad_token_id = wrapped.pad_token_id or wrapped.eos_token_id or 0
+    with quiet_peft():
+        adapted = get_peft_model(
+            network,
+            LoraConfig(
+                task_type=TaskType.SEQ_CLS,  # the head is trained whole
+                r=recipe.rank,
+                lora_alpha=recipe.alpha,
+                lora_dropout=recipe.dropout,
+                target_modules="all-linear",
+            ),
+        )
+    labels = tuple(str(network.config.id2label[i]) for i in range(network.config.num_labels))
+    return TunableCheckpoint(adapted, tokenizer, labels, network.config.pad_token_id, folder)
