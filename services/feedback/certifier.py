@@ -1,0 +1,278 @@
+"""What can be promised about one workflow right now? One look at its evidence, one `LiveRoute`.
+
+Nothing is carried over from look to look but what makes the next one cheaper: the log and the
+frozen grid say everything, so that any process may take the next look.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from services.feedback import epochs, scores
+from services.feedback.certify import Certified, certify, grid_of
+from services.feedback.drift import Detection, detect
+from services.feedback.early_warnings import EarlyWarnings
+from services.feedback.load import Load, Valve, measure, operating_threshold
+from services.feedback.panel import LOG_PATIENCE, Matured, mature
+from services.feedback.panel_log import PanelLog
+from services.feedback.shown import Seen
+from services.router.policy import Policy
+from shared.database import database_errors
+from shared.live_policy import LiveRoute, LiveState
+from shared.tables import CertificationEpoch
+
+logger = logging.getLogger(__name__)
+
+GRID_SCORES = (200, 10_000)  # unlabelled scores that a grid is made of: at least, at most
+SWITCH_ITEMS = 100  # so many in a row by another model: the model was changed
+PANEL_RATE = 0.05  # where the file names none
+WARNED_RATE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one look found in an epoch."""
+
+    matured: Matured
+    found: Certified
+    detection: Detection
+
+
+class WorkflowCertifier:
+    """Looks at one workflow. Not for several threads at once."""
+
+    def __init__(
+        self, engine: Engine, workflow: str, lease: timedelta, *, valve: Valve | None = None
+    ) -> None:
+        """`lease`: for how long routers may go by a look while no other follows."""
+        self._engine = engine
+        self._workflow = workflow
+        self._lease = lease
+        self._log = PanelLog(engine, workflow)
+        self._valve = valve or Valve()
+        self._seen = Seen(workflow)
+        self._early = EarlyWarnings(workflow)
+
+    def look(self, policy: Policy, now: datetime) -> LiveRoute:
+        """What holds at `now`, by `policy` as it is.
+
+        Raises:
+            Overloaded: Postgres is away.
+        """
+        with database_errors(), Session(self._engine, expire_on_commit=False) as session:
+            route = self._look(session, policy, now)
+            session.commit()
+        return route
+
+    def forget(self) -> None:
+        """Another process leads: its figures count, not ours."""
+        self._seen.forget()
+
+    def _look(self, session: Session, policy: Policy, now: datetime) -> LiveRoute:
+        epoch = self._current_epoch(session, policy, now)
+        load = measure(session, self._workflow, now)
+        self._seen.show_late(load.late(now))
+        if epoch is None:
+            return self._to_people(session, policy, None, "no item has been scored yet", now)
+        grid = epochs.grid_in(epoch)
+        if grid is None:
+            known = scores.recent(
+                session, self._workflow, GRID_SCORES[1], model_version=epoch.model_version
+            )
+            if len(known) < GRID_SCORES[0]:
+                why = f"{len(known)} of {GRID_SCORES[0]} scores to choose thresholds from"
+                return self._to_people(session, policy, epoch, why, now)
+            epochs.freeze(epoch, grid_of([score.score for score in known]), now)
+            session.flush()
+            logger.info("grid frozen", extra=self._about(epoch, scores=len(known)))
+            grid = epochs.grid_in(epoch)
+        if grid is None or epoch.frozen_at is None:
+            raise RuntimeError("a frozen grid is gone")
+        terms = policy.certificate
+        sla = timedelta(hours=terms.sla_hours)
+        reading = self._log.read(epoch.model_version, epoch.frozen_at, sla)
+        matured = mature(reading.items, now, sla, reading.logged_until)
+        evidence = Evidence(
+            matured=matured,
+            found=certify(matured.scores, matured.errors, grid, terms.alpha, terms.delta),
+            detection=detect(matured.accepted_errors, terms.alpha),
+        )
+        self._seen.show_evidence(matured, evidence.detection, now)
+        if evidence.detection.alarm_at is not None:
+            why = (
+                f"more than {terms.alpha:.2%} of what the machine accepted is wrong: the monitor "
+                f"raised the alarm at audit {evidence.detection.alarm_at + 1} of accepted items"
+            )
+            return self._start_again(session, policy, epoch, "drift", why, now)
+        return self._judge(session, policy, epoch, evidence, load, now)
+
+    def _judge(
+        self,
+        session: Session,
+        policy: Policy,
+        epoch: CertificationEpoch,
+        evidence: Evidence,
+        load: Load,
+        now: datetime,
+    ) -> LiveRoute:
+        """The evidence has raised no alarm: what may the machine do?"""
+        matured, found, terms = evidence.matured, evidence.found, policy.certificate
+        at = policy.threshold if policy.mode == "fixed" else found.threshold
+        warned = self._early.warned(session, epoch, at, now)
+        self._seen.show_psi(self._early.psi)
+        if found.threshold is None:
+            return self._to_people(session, policy, epoch, found.why, now, matured, warned=warned)
+        issued = epochs.issue(session, epoch, found, matured, (terms.alpha, terms.delta), now)
+        if now - issued.first_at > timedelta(days=terms.max_age_days):
+            why = f"the certificate is older than {terms.max_age_days:g} days"
+            return self._start_again(session, policy, epoch, "too_old", why, now)
+        self._seen.show_certificate(found, issued.first_at, now)
+        doubt = in_doubt(matured, now, timedelta(hours=terms.sla_hours))
+        certified = policy.mode == "certified" and doubt is None
+        threshold = policy.threshold if policy.mode == "fixed" else None
+        reason = doubt or found.why
+        if certified:
+            loosened = self._valve.loosened(load, now)
+            self._seen.show_loosened(loosened)
+            threshold = operating_threshold(found.levels, policy.threshold, loosened=loosened)
+            if loosened:
+                reason += "; loosened, because open tasks would miss their due times"
+        state: LiveState = "reporting" if policy.mode == "fixed" else "alarm"
+        return self._told(
+            LiveRoute(
+                state="certified" if certified else state,
+                threshold=threshold,
+                certified_threshold=found.threshold,
+                panel_rate=panel_rate(policy, certified=certified, warned=warned),
+                certificate_version=issued.version,
+                model_version=epoch.model_version,
+                population=policy.population,
+                alpha=terms.alpha,
+                delta=terms.delta,
+                epoch=str(epoch.id),
+                watermark=matured.watermark,
+                reason=reason,
+                valid_until=now + self._lease,
+            )
+        )
+
+    def _current_epoch(
+        self, session: Session, policy: Policy, now: datetime
+    ) -> CertificationEpoch | None:
+        """The open epoch, after it was seen to that it is still about what happens."""
+        epoch = epochs.open_epoch(session, self._workflow)
+        if epoch is not None and epoch.population != policy.population:
+            why = "labels, rules or terms of the policy were changed"
+            epochs.end(session, epoch, "new_policy", why, now)
+            logger.warning("epoch ended", extra=self._about(epoch, why=why))
+            epoch = epochs.begin(
+                session, self._workflow, epoch.model_version, policy.population, now
+            )
+        newest = scores.recent(session, self._workflow, SWITCH_ITEMS)
+        model = newest_model(newest, epoch.model_version if epoch else None)
+        if model is None or (epoch is not None and epoch.model_version == model):
+            return epoch
+        if epoch is not None:
+            why = f"the model was changed from {epoch.model_version} to {model}"
+            epochs.end(session, epoch, "new_model", why, now)
+            logger.warning("epoch ended", extra=self._about(epoch, why=why))
+        return epochs.begin(session, self._workflow, model, policy.population, now)
+
+    def _start_again(
+        self,
+        session: Session,
+        policy: Policy,
+        epoch: CertificationEpoch,
+        by: epochs.EndedBy,
+        why: str,
+        now: datetime,
+    ) -> LiveRoute:
+        """Nothing of what was learnt counts any more; only what is routed from now on does."""
+        epochs.end(session, epoch, by, why, now)
+        logger.error("certificate withdrawn", extra=self._about(epoch, why=why))
+        after = epochs.begin(session, self._workflow, epoch.model_version, policy.population, now)
+        return self._to_people(session, policy, after, why, now)
+
+    def _to_people(
+        self,
+        session: Session,
+        policy: Policy,
+        epoch: CertificationEpoch | None,
+        reason: str,
+        now: datetime,
+        matured: Matured | None = None,
+        *,
+        warned: bool = False,
+    ) -> LiveRoute:
+        """Nothing is certified; in mode `fixed` that is a report and no more."""
+        self._seen.show_no_certificate()
+        state: LiveState = "reporting" if policy.mode == "fixed" else "uncertified"
+        before = epochs.epoch_before(session, epoch) if epoch else None
+        if before is not None and before.ended_reason is not None:
+            if before.ended_reason != reason:
+                reason = f"{reason}; since {before.ended_at:%Y-%m-%d %H:%M}: {before.ended_reason}"
+            if policy.mode == "certified" and before.ended_by in ("drift", "too_old"):
+                state = "alarm"
+        return self._told(
+            LiveRoute(
+                state=state,
+                threshold=policy.threshold if policy.mode == "fixed" else None,
+                certified_threshold=None,
+                panel_rate=panel_rate(policy, certified=False, warned=warned),
+                certificate_version=None,
+                model_version=epoch.model_version if epoch else None,
+                population=policy.population,
+                alpha=policy.certificate.alpha,
+                delta=policy.certificate.delta,
+                epoch=str(epoch.id) if epoch else "",
+                watermark=matured.watermark if matured else None,
+                reason=reason,
+                valid_until=now + self._lease,
+            )
+        )
+
+    def _told(self, route: LiveRoute) -> LiveRoute:
+        self._seen.show_route(route)
+        return route
+
+    def _about(self, epoch: CertificationEpoch, **more: object) -> dict[str, object]:
+        return {
+            "workflow": self._workflow,
+            "epoch": str(epoch.id),
+            "model_version": epoch.model_version,
+            **more,
+        }
+
+
+def newest_model(newest: list[scores.Score], current: str | None) -> str | None:
+    """The model to certify: `current` while it has scored any of the newest items, of which there
+    must be enough to say that it has not; else the one that scored most of them. None for none."""
+    versions = [score.model_version for score in newest]
+    if current is not None and (current in versions or len(versions) < SWITCH_ITEMS):
+        return current
+    return max(set(versions), key=versions.count, default=None)
+
+
+def in_doubt(matured: Matured, now: datetime, sla: timedelta) -> str | None:
+    """Why a certificate may not be used now, though nothing speaks against it: its audits have
+    stopped. It comes back with them. None while all is well."""
+    hours = sla.total_seconds() / 3_600
+    if matured.watermark is None or now - matured.watermark > sla + LOG_PATIENCE:
+        return f"the labels of more than {hours:g} hours are missing (watermark)"
+    if not matured.items or now - matured.items[-1].routed_at > sla + LOG_PATIENCE:
+        return f"no audit was done of anything that was routed in the last {hours:g} hours"
+    return None
+
+
+def panel_rate(policy: Policy, *, certified: bool, warned: bool) -> float:
+    """q from now on: all where everything goes to people, more for a week after a warning; in mode
+    `fixed` what the file says, which may be nothing."""
+    if policy.mode == "certified" and not certified:
+        return 1.0
+    rate = policy.panel.rate
+    if policy.mode == "certified":
+        rate = rate or PANEL_RATE
+    return max(rate, WARNED_RATE) if warned and rate > 0 else rate

@@ -1,0 +1,86 @@
+"""Can people do the open tasks by their due times, and may the threshold be loosened for it?
+
+Pure but for one query. Tasks are handed out by due time, so that the n-th of them is done when n
+have been: that is compared with what people really did in the last hour.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+PACE_WINDOW = timedelta(hours=1)
+SHORTEST = timedelta(minutes=10)  # once loosened, for at least so long
+RELIEVED_PACE = 0.7  # tightened again when all would be in time at this share of the pace
+_MOST_TASKS = 10_000
+_DUE = text(
+    """
+    SELECT due_at FROM review_task
+    WHERE workflow = :workflow AND status = 'open' AND round <> 'adjudication'
+      AND seeded_for IS NULL AND due_at < 'infinity'
+    ORDER BY due_at LIMIT :most
+    """
+)
+_DONE = text(
+    """
+    SELECT count(*) FROM review_decision JOIN review_task ON review_task.id = task_id
+    WHERE workflow = :workflow AND decided_at > :since AND effective
+      AND undone_at IS NULL AND action IN ('accept', 'correct')
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The due times of the open tasks, earliest first, and decisions a second."""
+
+    due: Sequence[datetime]
+    pace: float
+
+    def late(self, now: datetime, share_of_pace: float = 1.0) -> int:
+        """How many tasks will not be done by their due time."""
+        pace = self.pace * share_of_pace
+        if pace <= 0:
+            return len(self.due)
+        return sum(
+            now + timedelta(seconds=place / pace) > due
+            for place, due in enumerate(self.due, start=1)
+        )
+
+
+def measure(session: Session, workflow: str, now: datetime) -> Load:
+    """The load of the people of this workflow."""
+    due = session.scalars(_DUE, {"workflow": workflow, "most": _MOST_TASKS}).all()
+    done = session.scalar(_DONE, {"workflow": workflow, "since": now - PACE_WINDOW})
+    return Load(due, int(done or 0) / PACE_WINDOW.total_seconds())
+
+
+class Valve:
+    """Loosened or not; with hysteresis, so that the threshold does not swing with every task."""
+
+    def __init__(self, shortest: timedelta = SHORTEST) -> None:
+        self._shortest = shortest
+        self._since: datetime | None = None
+
+    def loosened(self, load: Load, now: datetime) -> bool:
+        """What holds from now on."""
+        if self._since is None:
+            if load.late(now):
+                self._since = now
+        elif now - self._since >= self._shortest and not load.late(now, RELIEVED_PACE):
+            self._since = None
+        return self._since is not None
+
+
+def operating_threshold(levels: Sequence[float], wished: float, *, loosened: bool) -> float:
+    """The certified level to operate at; `levels` are all certified ones, at least one.
+
+    The loosest one where people cannot keep up. Else the loosest that is no looser than wished;
+    where every certified level is looser, the strictest of them: the wish is a preference, and
+    what is promised is promised at a certified level only. Between two of them nothing is.
+    """
+    if loosened:
+        return min(levels)
+    return min((level for level in levels if level >= wished), default=max(levels))

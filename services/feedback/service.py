@@ -1,0 +1,189 @@
+"""When does the certifier look, and when does it publish? At every change, and every ten seconds.
+
+A workflow that could not be looked at keeps its last route, which runs out; all others go on.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from services.feedback.certifier import WorkflowCertifier
+from services.feedback.leader import Leader
+from services.router.policy import Policy
+from shared.broker import Broker
+from shared.database import database_errors
+from shared.errors import ConfigurationError, Overloaded
+from shared.live_policy import LivePolicy, LiveRoute, encode_policy
+from shared.metrics import CERTIFIER_LEADS, POLICY_REFUSED
+from shared.workflows import SettledFiles, read_workflow_file
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+HEARTBEAT_SECONDS = 10.0
+LEISURE = 4.0  # a look that took long is followed by a pause of so many times its length
+PUBLISH_SECONDS = 5.0
+_HEIGHT = text("SELECT coalesce(max(height), 0) FROM ledger_block")
+
+
+class Policies:
+    """The policy of each workflow as its file says it; an invalid file changes nothing."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        """Reads every file.
+
+        Raises:
+            ConfigurationError: lists the problems of every invalid file.
+        """
+        self._paths = paths
+        self._files = SettledFiles(paths)
+        self.of: dict[str, Policy] = {}
+        problems = []
+        for name, path in paths.items():
+            try:
+                self.of[name] = Policy.of_file(read_workflow_file(path))
+            except ConfigurationError as error:
+                problems.append(f"{path}: {error}")
+            POLICY_REFUSED.labels(name).set(0)
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+
+    def look(self) -> bool:
+        """One look at every file; whether a policy was changed."""
+        changed = False
+        for name in self._files.changed():
+            # The labels are those of the start, as for the router.
+            labels = tuple(self.of[name].labels)
+            try:
+                self.of[name] = Policy.of_file(read_workflow_file(self._paths[name]), labels)
+            except ConfigurationError as error:
+                POLICY_REFUSED.labels(name).set(1)
+                logger.error(
+                    "policy refused; the last good one stays",
+                    extra={"workflow": name, "problem": str(error)},
+                )
+                continue
+            POLICY_REFUSED.labels(name).set(0)
+            changed = True
+        return changed
+
+
+class Feedback:
+    """The certifier of all workflows, where it leads."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        broker: Broker,
+        policies: Policies,
+        *,
+        lease: timedelta,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._policies = policies
+        self._lease = lease
+        self._heartbeat = heartbeat_seconds
+        self._leader = Leader(engine)
+        self._certifiers: dict[str, WorkflowCertifier] = {}
+        self._routes: dict[str, LiveRoute] = {}
+        self._told: dict[str, object] = {}  # what routers must have heard, as it was published
+        self._height = -1
+        self._looked_at = self._published_at = self._resumes_at = 0.0
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until `stopping`; what goes wrong is said and tried again."""
+        with self._leader:
+            while not stopping.is_set():
+                try:
+                    self.turn()
+                except Overloaded as error:
+                    logger.warning("no look for now", extra={"problem": str(error)})
+                except Exception:
+                    logger.exception("a look failed")
+                stopping.wait(LOOK_SECONDS)
+        self._follow()
+
+    def turn(self) -> None:
+        """One second's work.
+
+        Raises:
+            Overloaded: Postgres or RabbitMQ is away.
+        """
+        try:
+            now = self._leader.leads()
+        except Overloaded:
+            self._follow()
+            raise
+        changed = self._policies.look()
+        if now is None:
+            self._follow()
+            return
+        if not self._certifiers:
+            self._lead()
+        CERTIFIER_LEADS.set(1)
+        clock = time.monotonic()
+        if clock < self._resumes_at and not changed:
+            return
+        height = self._height_of_log()
+        due = clock - self._looked_at >= self._heartbeat
+        if changed or due or height != self._height:
+            self._look(now)
+            self._height, self._looked_at = height, clock
+            ended = time.monotonic()
+            self._resumes_at = ended + LEISURE * (ended - clock)
+        news = {name: _lasting(route) for name, route in self._routes.items()}
+        if news != self._told or clock - self._published_at >= self._heartbeat:
+            self._publish()
+            self._told = news
+
+    def _look(self, now: datetime) -> None:
+        for name, certifier in self._certifiers.items():
+            try:
+                self._routes[name] = certifier.look(self._policies.of[name], now)
+            except Overloaded:
+                raise
+            except Exception:
+                # Its last route runs out; the others must not.
+                logger.exception("looking at a workflow failed", extra={"workflow": name})
+
+    def _publish(self) -> None:
+        # Asked again: a look may have taken long, and somebody else may lead by now.
+        now = self._leader.leads()
+        if now is None or not self._routes:
+            return
+        version = int(now.timestamp() * 1_000_000)
+        policy = LivePolicy(version=version, issued_at=now, workflows=self._routes)
+        self._broker.publish([encode_policy(policy)], PUBLISH_SECONDS)
+        self._published_at = time.monotonic()
+
+    def _height_of_log(self) -> int:
+        with database_errors(), self._engine.connect() as connection:
+            return int(connection.scalar(_HEIGHT) or 0)
+
+    def _lead(self) -> None:
+        logger.info("this certifier leads")
+        self._certifiers = {
+            name: WorkflowCertifier(self._engine, name, self._lease) for name in self._policies.of
+        }
+        self._routes, self._told, self._height = {}, {}, -1
+        self._looked_at = self._published_at = self._resumes_at = 0.0
+
+    def _follow(self) -> None:
+        CERTIFIER_LEADS.set(0)
+        if self._certifiers:
+            logger.info("this certifier leads no more")
+            for certifier in self._certifiers.values():
+                certifier.forget()
+        self._certifiers, self._routes = {}, {}
+
+
+def _lasting(route: LiveRoute) -> object:
+    """What routers must hear of at once; the rest can wait for the next heartbeat."""
+    return route.model_dump(exclude={"valid_until", "watermark", "reason"})

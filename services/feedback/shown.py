@@ -1,0 +1,93 @@
+"""Which figures of a workflow's certificate does Prometheus see? Only those of whoever leads."""
+
+from contextlib import suppress
+from datetime import datetime
+from typing import get_args
+
+from prometheus_client import Gauge
+
+from services.feedback.certify import Certified
+from services.feedback.drift import Detection
+from services.feedback.panel import Matured
+from shared import metrics
+from shared.live_policy import LiveRoute, LiveState
+
+_OF_A_WORKFLOW = (
+    metrics.ACCEPTED_ERROR_UPPER_BOUND,
+    metrics.AUDITS_OVERDUE,
+    metrics.CERTIFICATE_AGE,
+    metrics.CERTIFIED_THRESHOLD,
+    metrics.DRIFT_LEVEL,
+    metrics.EPOCH_ERRORS,
+    metrics.EPOCH_LABELS,
+    metrics.LOOSENED,
+    metrics.OPERATING_THRESHOLD,
+    metrics.PANEL_RATE,
+    metrics.SCORE_PSI,
+    metrics.TASKS_LATE,
+    metrics.WATERMARK_AGE,
+)
+
+
+class Seen:
+    """The metrics of one workflow. What does not hold any more is absent, not 0."""
+
+    def __init__(self, workflow: str) -> None:
+        self._workflow = workflow
+
+    def show_evidence(self, matured: Matured, detection: Detection, now: datetime) -> None:
+        """How much has been learnt in this epoch."""
+        self._set(metrics.EPOCH_LABELS, len(matured.items))
+        self._set(metrics.EPOCH_ERRORS, int(matured.errors.sum()))
+        self._set(metrics.AUDITS_OVERDUE, matured.overdue)
+        self._set(metrics.DRIFT_LEVEL, detection.level)
+        waits = matured.waiting > 0 and matured.watermark is not None
+        age = (now - matured.watermark).total_seconds() if waits and matured.watermark else 0.0
+        self._set(metrics.WATERMARK_AGE, max(age, 0.0))
+
+    def show_certificate(self, found: Certified, issued_at: datetime, now: datetime) -> None:
+        """What is certified."""
+        self._set(metrics.CERTIFIED_THRESHOLD, found.threshold)
+        self._set(metrics.ACCEPTED_ERROR_UPPER_BOUND, found.upper_bound)
+        self._set(metrics.CERTIFICATE_AGE, max((now - issued_at).total_seconds(), 0.0))
+
+    def show_no_certificate(self) -> None:
+        """Nothing is certified."""
+        self._set(metrics.CERTIFIED_THRESHOLD, None)
+        self._set(metrics.ACCEPTED_ERROR_UPPER_BOUND, None)
+        self._set(metrics.CERTIFICATE_AGE, None)
+        self._set(metrics.LOOSENED, None)
+
+    def show_late(self, late: int) -> None:
+        """How many tasks people will not do in time."""
+        self._set(metrics.TASKS_LATE, late)
+
+    def show_loosened(self, loosened: bool) -> None:
+        """Is the threshold loosened for it?"""
+        self._set(metrics.LOOSENED, int(loosened))
+
+    def show_psi(self, index: float | None) -> None:
+        """How unlike the first scores today's are."""
+        self._set(metrics.SCORE_PSI, index)
+
+    def show_route(self, route: LiveRoute) -> None:
+        """What the routers are told."""
+        for state in get_args(LiveState):
+            metrics.CERTIFICATION_STATE.labels(self._workflow, state).set(state == route.state)
+        self._set(metrics.OPERATING_THRESHOLD, route.threshold)
+        self._set(metrics.PANEL_RATE, route.panel_rate)
+
+    def forget(self) -> None:
+        """Nothing is shown any more."""
+        for gauge in _OF_A_WORKFLOW:
+            self._set(gauge, None)
+        for state in get_args(LiveState):
+            with suppress(KeyError):
+                metrics.CERTIFICATION_STATE.remove(self._workflow, state)
+
+    def _set(self, gauge: Gauge, value: float | None) -> None:
+        if value is not None:
+            gauge.labels(self._workflow).set(value)
+            return
+        with suppress(KeyError):
+            gauge.remove(self._workflow)
