@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 LIMIT = 10_000.0  # at most N / LIMIT false alarms are expected within N audits
 WORSE = (1.5, 2.0, 3.0, 5.0, 8.0)  # times alpha: how bad it may have become
@@ -29,7 +30,7 @@ class Detection(NamedTuple):
     level: float
 
 
-def detect(errors: Sequence[bool], alpha: float, limit: float = LIMIT) -> Detection:
+def detect(errors: Sequence[bool] | Bools, alpha: float, limit: float = LIMIT) -> Detection:
     """Watch audited decisions that the machine made alone, in the order of routing.
 
     While at most `alpha` of them are wrong, P(an alarm within N audits) <= N / limit.
