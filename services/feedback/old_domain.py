@@ -1,0 +1,120 @@
+"""What did the model know before, so that it is not forgotten, and how is that checked?
+
+Texts of the old domain: a part is trained on again beside what people decided, another part is only
+measured on.
+"""
+
+import csv
+import json
+import random
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from services.feedback import datasets
+from services.feedback.labels import text_key
+from services.feedback.train_embedded import example
+from shared.errors import ConfigurationError
+
+_FILE_HELD_OUT = 0.2
+
+
+class Lesson(NamedTuple):
+    """A text and the share of people for each label, in the model's order; the sum is 1."""
+
+    text: str
+    shares: tuple[float, ...]
+
+
+class Judged(NamedTuple):
+    """A text and the index of its right label."""
+
+    text: str
+    label: int
+
+
+class OldDomain(NamedTuple):
+    """What is replayed and what is only measured on; `all_texts` are keys of what an earlier
+    training may have seen."""
+
+    name: str
+    lessons: list[Lesson]
+    held_out: list[Judged]
+
+
+def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
+    """The embedded model's own texts: it was trained on the replayed part, not on the other."""
+    split = datasets.split_movies(data_dir)
+    order = [datasets.LABELS.index(_known(label.casefold())) for label in labels]
+    lessons = []
+    for snippet in split.train:
+        positive = example(snippet).positive
+        shares = (1 - positive, positive)
+        lessons.append(Lesson(snippet.text, tuple(shares[i] for i in order)))
+    folded = [label.casefold() for label in labels]
+    held_out = [Judged(s.text, folded.index(s.label)) for s in split.held_out]
+    return OldDomain("movie snippets (Hutto & Gilbert 2014)", lessons, held_out)
+
+
+def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
+    """A .jsonl or .csv file with `text` and `label`; a fifth, by the hash of the text, is measured
+    on, the rest replayed.
+
+    Raises:
+        ConfigurationError: the file has a line without them, or a label that is none of these.
+    """
+    folded = {label.casefold(): index for index, label in enumerate(labels)}
+    lessons, held_out = [], []
+    for number, row in enumerate(_rows(path), start=1):
+        text, label = row.get("text"), row.get("label")
+        if not isinstance(text, str) or not text or str(label).casefold() not in folded:
+            raise ConfigurationError(
+                f"{path}: row {number}: needs a text and a label of {', '.join(labels)}, "
+                f"not {label!r}"
+            )
+        index = folded[str(label).casefold()]
+        digest = sha256(f"replay:{text_key(text)}".encode()).digest()
+        if int.from_bytes(digest[:8]) / 2**64 < _FILE_HELD_OUT:
+            held_out.append(Judged(text, index))
+        else:
+            shares = tuple(float(i == index) for i in range(len(labels)))
+            lessons.append(Lesson(text, shares))
+    if not lessons:
+        raise ConfigurationError(f"{path}: nothing to replay")
+    return OldDomain(path.name, lessons, held_out)
+
+
+def without(old: OldDomain, judging: set[str], taught: set[str]) -> OldDomain:
+    """No text of `judging` is replayed, and none of `taught` is measured on; both are text keys."""
+    return OldDomain(
+        old.name,
+        [lesson for lesson in old.lessons if text_key(lesson.text) not in judging],
+        [judged for judged in old.held_out if text_key(judged.text) not in taught],
+    )
+
+
+def sample(lessons: Sequence[Lesson], count: int, seed: int) -> list[Lesson]:
+    """So many of them, the same for the same seed."""
+    chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
+    return chosen.sample(list(lessons), min(count, len(lessons)))
+
+
+def _known(label: str) -> datasets.Label:
+    for known in datasets.LABELS:
+        if known == label:
+            return known
+    raise ConfigurationError(f"the rated texts have no label {label!r}")
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix.lower() == ".csv":
+                return [dict(row) for row in csv.DictReader(file)]
+            rows = [json.loads(line) for line in file if line.strip()]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if not all(isinstance(row, dict) for row in rows):
+        raise ConfigurationError(f"{path}: every line must be a JSON object")
+    return rows

@@ -1,0 +1,131 @@
+"""Which decisions of which people made these weights, how, and what were they worth then?
+
+Written once, beside the weights, as `receipt.json`; nothing changes it.
+"""
+
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shared.errors import ConfigurationError
+
+RECEIPT = "receipt.json"
+_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
+_CHUNK_BYTES = 1 << 20
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+
+
+class Source(_Part):
+    """An item and the event of the decision about it."""
+
+    item_id: str
+    event_id: UUID
+
+
+class Replay(_Part):
+    """Earlier data that was trained on, too; the hash is over its texts and shares, in order."""
+
+    source: str
+    texts: int
+    sha256: str
+
+
+class Parent(_Part):
+    """The version that was trained on."""
+
+    version: str
+    model_version: str
+
+
+class Figures(_Part):
+    """A model on one set of texts, with 95 % intervals where there are two numbers more."""
+
+    items: int
+    accuracy: tuple[float, float, float]
+    ece: tuple[float, float, float]
+    share_below: tuple[float, float, float]
+    f1: dict[str, tuple[float, float, float]]
+
+
+class Receipt(_Part):
+    """All there is to know about a version. `figures` are by set of texts (`held_out`, `old`) and
+    model (`parent`, `candidate`)."""
+
+    workflow: str
+    version: str
+    model_version: str
+    folder: str = Field(description="of the weights, relative to the workflow's")
+    created_at: datetime
+    parent: Parent
+    labels: tuple[str, ...]
+    seed: int
+    recipe: dict[str, float]
+    threshold: float
+    temperature: float
+    trained_on: tuple[Source, ...]
+    calibrated_on: tuple[Source, ...]
+    held_out: int
+    left_out: dict[str, int]
+    replay: Replay | None
+    old_domain: str | None
+    figures: dict[str, dict[str, Figures]]
+    packages: dict[str, str]
+    files: dict[str, str] = Field(description="sha256 by file, relative to `folder`")
+
+
+def read_receipt(folder: Path) -> Receipt:
+    """The receipt of the version in `folder`.
+
+    Raises:
+        ConfigurationError: there is none, or it is not one.
+    """
+    path = folder / RECEIPT
+    try:
+        return Receipt.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} is no receipt: {error}") from None
+
+
+def packages() -> dict[str, str]:
+    """What trained it: the same packages, seed and data give the same weights on one machine."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def files(folder: Path) -> dict[str, str]:
+    """The sha256 of every file in `folder`, by name."""
+    return {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def changed_files(folder: Path, promised: Mapping[str, str]) -> list[str]:
+    """The promised files that are missing or are others now."""
+    return [
+        name
+        for name, digest in promised.items()
+        if not (folder / name).is_file() or _sha256(folder / name) != digest
+    ]
+
+
+def digest_of(rows: Iterable[tuple[str, tuple[float, ...]]]) -> str:
+    """The sha256 of texts with their shares."""
+    whole = sha256()
+    for text, shares in rows:
+        line = f"{text}\0{','.join(f'{share:.6f}' for share in shares)}\n"
+        whole.update(line.encode("utf-8", "surrogatepass"))
+    return whole.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    whole = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            whole.update(chunk)
+    return whole.hexdigest()

@@ -1,0 +1,299 @@
+"""How does what people decided become a better version of a model?
+
+Fine-tuned from the version in use on reviewed items and replayed earlier data, calibrated on
+decisions that it was not trained on, measured on others that nothing ever is, and registered with a
+receipt. It is put in use by nobody but `hitl model promote`.
+"""
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from services.feedback import receipt as receipts
+from services.feedback.evaluate import Evaluation, evaluate
+from services.feedback.gates import Scored
+from services.feedback.labels import Parts, Reviewed, text_key
+from services.feedback.old_domain import Judged, Lesson, OldDomain, sample, without
+from services.feedback.quality import Floats, fit_temperature
+from services.feedback.receipt import Figures, Parent, Receipt, Replay, Source
+from services.feedback.registry import Registry
+from services.feedback.training import OnProgress, Recipe, optimise
+from services.feedback.tuning import calibrated, open_tunable
+from services.feedback.version_card import render
+from shared.clock import Clock
+from shared.errors import ConfigurationError
+
+# A fifth of the first training's learning rate: the model is warm. Tried on Amazon reviews: see
+# docs/retraining.md.
+RECIPE = Recipe(learning_rate=2e-4, head_learning_rate=2e-4, epochs=3, max_tokens=128)
+NEWEST = 4_000  # decisions that are trained on; of the older ones a sample
+OLDER = 1_000
+FEWEST_CALIBRATION = 20
+_LEAST_REPLAYED = 500
+_SCORED_TOGETHER = 256
+
+
+class Answer(Protocol):
+    """A model's answer for one text: see `services.inference.classifier.Prediction`."""
+
+    @property
+    def distribution(self) -> tuple[float, ...]: ...
+
+
+class Model(Protocol):
+    """A loaded model: see `services.inference.classifier.Classifier`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def temperature(self) -> float: ...
+
+    def classify(self, texts: Sequence[str]) -> Sequence[Answer]: ...
+
+
+Load = Callable[[Path], Model]
+"""Loads a folder as the inference worker does: what is measured is what will be served."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train: on which version, in which folder, with which choices."""
+
+    parent: str
+    parent_folder: Path
+    threshold: float
+    seed: int
+    min_labels: int
+    by: str
+    recipe: Recipe = RECIPE
+
+
+def retrain(
+    registry: Registry,
+    order: Order,
+    parts: Parts,
+    old: OldDomain | None,
+    load: Load,
+    clock: Clock,
+    progress: OnProgress,
+) -> Receipt:
+    """Train, calibrate, measure and register one version. What an earlier call with the same
+    `order.seed` left unfinished in `registry.unfinished` is gone on from, if it is there.
+
+    Raises:
+        ConfigurationError: too few decisions, or decisions for one label only.
+    """
+    check(parts, order.min_labels)
+    progress(0.0, "loading the model")
+    parent = load(order.parent_folder)
+    tunable = open_tunable(order.parent_folder, order.recipe)
+    taken = _newest(parts.train, order.seed)
+    lessons = [_lesson(item, tunable.labels) for item in taken]
+    replayed: list[Lesson] = []
+    if old is not None:
+        judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
+        old = without(old, judging, {text_key(lesson.text) for lesson in lessons})
+        replayed = sample(old.lessons, max(_LEAST_REPLAYED, len(lessons)), order.seed)
+    torch.manual_seed(order.seed)
+    taught = [*lessons, *replayed]
+    with registry.staging() as staged:
+        optimise(
+            tunable.network,
+            tunable.tokens([lesson.text for lesson in taught]),
+            torch.tensor([lesson.shares for lesson in taught]),
+            order.recipe,
+            random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
+            lambda part, what: progress(0.05 + 0.75 * part, what),
+            pad_id=tunable.pad_id,
+            checkpoint=_checkpoint(registry),
+        )
+        version = registry.next_version()
+        # A checkpoint's version is a hash over every JSON file beside it: the receipt lies apart.
+        adapter = (order.parent_folder / "adapter_config.json").is_file()
+        place = Path(version) if adapter else Path(version, f"{version}-checkpoint")
+        weights = staged / place
+        weights.mkdir(parents=True)
+        tunable.save(weights)
+        progress(0.8, "fitting the temperature")
+        temperature = _temperature(order.parent_folder, weights, parts.calibration, parent, load)
+        calibrated(order.parent_folder, weights, temperature)
+        candidate = load(weights)
+        progress(0.85, "measuring on held-out decisions")
+        scored = {"held_out": judge(parent, candidate, decided(parts.held_out, candidate.labels))}
+        if old is not None and old.held_out:
+            progress(0.9, "measuring on the old domain")
+            scored["old"] = judge(parent, candidate, old.held_out)
+        figures = {
+            name: _figures(each, candidate.labels, order.threshold)
+            for name, each in scored.items()
+            if len(each.truth)
+        }
+        told = Receipt(
+            workflow=registry.workflow,
+            version=version,
+            model_version=candidate.model_version,
+            folder=place.as_posix(),
+            created_at=clock(),
+            parent=Parent(version=order.parent, model_version=parent.model_version),
+            labels=candidate.labels,
+            seed=order.seed,
+            recipe=asdict(order.recipe),
+            threshold=order.threshold,
+            temperature=temperature,
+            trained_on=tuple(Source(item_id=i.item_id, event_id=i.event_id) for i in taken),
+            calibrated_on=tuple(
+                Source(item_id=i.item_id, event_id=i.event_id) for i in parts.calibration
+            ),
+            held_out=len(parts.held_out),
+            left_out={"unknown_label": parts.unknown_label, "repeated_text": parts.repeated},
+            replay=Replay(source=old.name, texts=len(replayed), sha256=receipts.digest_of(replayed))
+            if old is not None
+            else None,
+            old_domain=old.name if "old" in scored and old is not None else None,
+            figures=figures,
+            packages=receipts.packages(),
+            files=receipts.files(weights),
+        )
+        (staged / version / "README.md").write_text(render(told), encoding="utf-8")
+        registry.register(staged / version, told, order.by)
+    forget_unfinished(registry)
+    progress(1.0, "done")
+    return told
+
+
+def check(parts: Parts, min_labels: int) -> None:
+    """Whether there is enough to learn from.
+
+    Raises:
+        ConfigurationError: there is not, and what is missing.
+    """
+    if not parts.train and not parts.held_out:
+        raise ConfigurationError(
+            "nothing has been reviewed yet: a model is retrained on what people decided"
+        )
+    if len(parts.train) < min_labels:
+        raise ConfigurationError(
+            f"{len(parts.train)} decisions to train on (and {len(parts.held_out)} held out, "
+            f"{len(parts.calibration)} for calibration); {min_labels} are needed: review more, or "
+            f"ask for fewer with --min-labels"
+        )
+    given = sorted({item.label for item in parts.train})
+    if len(given) < 2:
+        raise ConfigurationError(
+            f"all {len(parts.train)} decisions are {given[0]!r}: from one label alone a model "
+            f"would learn to answer nothing else"
+        )
+
+
+def judge(current: Model, candidate: Model, texts: Sequence[Judged]) -> Scored:
+    """Both models on the same texts, their labels in the order of the candidate's."""
+    found = [
+        probabilities(model, [each.text for each in texts], candidate.labels)
+        for model in (current, candidate)
+    ]
+    truth = np.array([each.label for each in texts], dtype=np.int64)
+    return Scored(found[0], found[1], truth)
+
+
+def decided(items: Sequence[Reviewed], labels: Sequence[str]) -> list[Judged]:
+    """What people decided, as the index of a label."""
+    folded = [label.casefold() for label in labels]
+    return [Judged(item.text, folded.index(item.label.casefold())) for item in items]
+
+
+def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> Floats:
+    """float [n, labels], the columns in the order of `labels`."""
+    folded = [label.casefold() for label in model.labels]
+    order = [folded.index(label.casefold()) for label in labels]
+    found = np.zeros((len(texts), len(labels)))
+    for start in range(0, len(texts), _SCORED_TOGETHER):
+        answers = model.classify(texts[start : start + _SCORED_TOGETHER])
+        for at, answer in enumerate(answers, start):
+            found[at] = [answer.distribution[i] for i in order]
+    return found
+
+
+def start_unfinished(registry: Registry, plan: dict[str, object]) -> None:
+    """Forget what was interrupted before, and note what is being trained now."""
+    forget_unfinished(registry)
+    registry.unfinished.mkdir(parents=True)
+    (registry.unfinished / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+
+
+def read_unfinished(registry: Registry) -> dict[str, object]:
+    """What was being trained when it was interrupted.
+
+    Raises:
+        ConfigurationError: nothing was.
+    """
+    path = registry.unfinished / "plan.json"
+    try:
+        plan: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            f"no interrupted training of {registry.workflow} to resume"
+        ) from None
+    return plan
+
+
+def forget_unfinished(registry: Registry) -> None:
+    """Nothing to resume any more."""
+    shutil.rmtree(registry.unfinished, ignore_errors=True)
+
+
+def _checkpoint(registry: Registry) -> Path | None:
+    folder = registry.unfinished
+    return folder / "epoch.pt" if folder.is_dir() else None
+
+
+def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:
+    """All of them, or the newest with a sample of the older."""
+    older = list(items[NEWEST:])
+    chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
+    return [*items[:NEWEST], *chosen.sample(older, min(OLDER, len(older)))]
+
+
+def _lesson(item: Reviewed, labels: Sequence[str]) -> Lesson:
+    folded = item.label.casefold()
+    return Lesson(item.text, tuple(float(label.casefold() == folded) for label in labels))
+
+
+def _temperature(
+    parent_folder: Path, weights: Path, items: Sequence[Reviewed], parent: Model, load: Load
+) -> float:
+    """Fitted on decisions that nothing was trained on; the parent's where there are too few."""
+    if len(items) < FEWEST_CALIBRATION:
+        return parent.temperature
+    calibrated(parent_folder, weights, 1.0)
+    model = load(weights)
+    raw = probabilities(model, [item.text for item in items], model.labels)
+    truth = np.array([each.label for each in decided(items, model.labels)], dtype=np.int64)
+    return fit_temperature(np.log(np.maximum(raw, 1e-300)), truth, prior=parent.temperature)
+
+
+def _figures(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Figures]:
+    return {
+        name: _plain(evaluate(one, scored.truth, labels, threshold))
+        for name, one in (("parent", scored.current), ("candidate", scored.candidate))
+    }
+
+
+def _plain(found: Evaluation) -> Figures:
+    return Figures(
+        items=found.items,
+        accuracy=tuple(found.accuracy),
+        ece=tuple(found.ece),
+        share_below=tuple(found.share_below),
+        f1={label.label: tuple(label.f1) for label in found.labels},
+    )
