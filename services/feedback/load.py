@@ -26,7 +26,7 @@ _DUE = text(
 _DONE = text(
     """
     SELECT count(*) FROM review_decision JOIN review_task ON review_task.id = task_id
-    WHERE workflow = :workflow AND decided_at > :since AND effective
+    WHERE workflow = :workflow AND review_decision.decided_at > :since AND effective
       AND undone_at IS NULL AND action IN ('accept', 'correct')
     """
 )
