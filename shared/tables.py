@@ -70,6 +70,16 @@ class EventRow(Base):
     __table_args__ = (
         Index("event_item", "workflow", "item_id"),
         Index("event_occurred_at", "occurred_at", postgresql_using="brin"),
+        Index(
+            "event_panel",
+            "workflow",
+            "occurred_at",
+            postgresql_where=text(
+                "type IN ('item.review_requested', 'item.reviewed')"
+                " AND coalesce(data #>> '{routing,sampling,on_panel}',"
+                " data #>> '{decision,sampling,on_panel}') = 'true'"
+            ),
+        ),
     )
 
     seq: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
