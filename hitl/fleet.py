@@ -15,6 +15,7 @@ from hitl.processes import Child
 SERVICES = {
     "inference": ("HITL_INFERENCE_PORT", 9101),
     "router": ("HITL_ROUTER_PORT", 9102),
+    "feedback": ("HITL_FEEDBACK_PORT", 9105),
     "review_ui": ("HITL_REVIEW_PORT", 7860),
     "logger": ("HITL_LOGGER_PORT", 9104),
 }

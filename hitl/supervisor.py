@@ -84,7 +84,7 @@ class Supervisor:
         migrate(servers.database_url)
         ensure_first_reviewer(servers.database_url, self.home.reviewer_password)
         self._share_addresses()
-        for name in ("review_ui", "logger", "router"):
+        for name in ("review_ui", "logger", "router", "feedback"):
             self.fleet.start(name)
         self._tell()
         if servers.rabbitmq:

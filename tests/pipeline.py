@@ -1,4 +1,4 @@
-"""How does a test run the whole pipeline? Four processes on a vhost and database of its own."""
+"""How does a test run the whole pipeline? Five processes on a vhost and database of its own."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from shared.database import connect
 from tests.outside import until
 
 ROOT = Path(__file__).parent.parent
-SERVICES = ("inference", "router", "review_ui", "logger")
+SERVICES = ("inference", "router", "feedback", "review_ui", "logger")
 READY_SECONDS = 90.0  # the model loads in a few seconds; the machine may be busy
 PASSWORD = "a long password for tests"
 
@@ -116,8 +116,14 @@ class Pipeline:
 
 
 @contextmanager
-def running(amqp_url: str, database_url: str, folder: Path, **settings: str) -> Iterator[Pipeline]:
-    """All four services, ready; stopped in order at the end, and each must end well."""
+def running(
+    amqp_url: str,
+    database_url: str,
+    folder: Path,
+    services: Sequence[str] = SERVICES,
+    **settings: str,
+) -> Iterator[Pipeline]:
+    """All services, or those named, ready; stopped in order at the end, and each must end well."""
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HITL_")},
@@ -126,6 +132,7 @@ def running(amqp_url: str, database_url: str, folder: Path, **settings: str) -> 
         "HITL_HOME": str(folder),
         "HITL_INFERENCE_PORT": str(ports["inference"]),
         "HITL_ROUTER_PORT": str(ports["router"]),
+        "HITL_FEEDBACK_PORT": str(ports["feedback"]),
         "HITL_REVIEW_PORT": str(ports["review_ui"]),
         "HITL_LOGGER_PORT": str(ports["logger"]),
         "HITL_SESSION_SECRET": "a-secret-for-tests-only",
@@ -135,9 +142,9 @@ def running(amqp_url: str, database_url: str, folder: Path, **settings: str) -> 
     }
     pipeline = Pipeline(amqp_url, database_url, ports, folder, environment)
     try:
-        for service in SERVICES:
+        for service in services:
             pipeline.start(service)
-        pipeline.wait_ready(*SERVICES)
+        pipeline.wait_ready(*services)
         yield pipeline
         codes = pipeline.stop(*tuple(pipeline.processes))
         assert set(codes.values()) == {0}, f"every service ends well on SIGTERM: {codes}"

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
 SECOND_START_SECONDS = 20.0
-SERVICES = {"inference", "router", "review_ui", "logger"}
+SERVICES = {"inference", "router", "feedback", "review_ui", "logger"}
 
 
 @dataclass
@@ -297,7 +297,7 @@ def test_down_leaves_no_process_and_no_port_behind(stack: Stack) -> None:
     assert len(stack.processes()) > len(SERVICES)
     # If I stop it, I expect a line for each step, in the order of the flow
     done = stack.run("down")
-    steps = ("inference", "router", "review_ui", "logger", "PostgreSQL", "RabbitMQ")
+    steps = ("inference", "router", "feedback", "review_ui", "logger", "PostgreSQL", "RabbitMQ")
     places = [done.stdout.index(f"Stopping {step}") for step in steps]
     assert places == sorted(places)
     # and nothing left of it

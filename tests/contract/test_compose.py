@@ -34,6 +34,7 @@ EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
 IMAGES = {
     "router": ({"router"}, ["services.router.__main__"]),
     "logger": ({"logger"}, ["services.logger.__main__"]),
+    "feedback": ({"feedback"}, ["services.feedback.__main__"]),
     "review_ui": ({"review"}, ["services.review_ui.__main__"]),
     "inference": ({"inference"}, ["services.inference.__main__"]),
     "tools": (
@@ -153,6 +154,7 @@ def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any
     assert seen["inference"] == {"broker"}
     assert seen["router"] == {"broker", "router"}
     assert seen["logger"] == {"broker", "database"}
+    assert seen["feedback"] == {"broker", "database"}
     assert seen["review_ui"] == {"broker", "database", "review"}
     assert writers == {"secrets", "migrate"}
 

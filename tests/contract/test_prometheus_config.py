@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
+from deploy.grafana.source.__main__ import BOARDS, written
 from hitl.fleet import SERVICES
 from shared import metrics
 from shared.settings import Settings
@@ -26,6 +27,7 @@ RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule
 
 OF_A_SCRAPE = {"job", "instance", "le"}
 OF_RABBITMQ = {"queue", "vhost", "node"}
+OF_POSTGRES = {"datname"}
 SUFFIXES = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
 
 
@@ -49,7 +51,19 @@ def panels() -> list[dict[str, Any]]:
 def panel_expressions() -> list[str]:
     """Every query of every panel, with Grafana's variable filled in."""
     queries = [target["expr"] for panel in panels() for target in panel["targets"]]
-    return [query.replace("$__rate_interval", "1m") for query in queries]
+    marks = [
+        mark["expr"]
+        for path in DASHBOARDS
+        for mark in json.loads(path.read_text())["annotations"].get("list", [])
+    ]
+    return sorted({filled_in(query) for query in [*queries, *marks]})
+
+
+def filled_in(query: str) -> str:
+    """The query as Grafana sends it when nothing is chosen."""
+    for variable in ("$workflow", "$model_version"):
+        query = query.replace(variable, ".*")
+    return query.replace("$__rate_interval", "1m")
 
 
 def all_expressions() -> list[str]:
@@ -101,7 +115,13 @@ tests:
     input_series:
       - {series: 'up{job="inference"}', values: '1x10'}
       - {series: 'up{job="router"}', values: '0x10'}
+      - {series: 'up{job="feedback"}', values: '1x10'}
       - {series: 'up{job="review_ui"}', values: '1x10'}
+      - {series: 'hitl_certification_state{workflow="reviews",state="alarm"}', values: '0 0 1x8'}
+      - {series: 'hitl_certification_state{workflow="mails",state="alarm"}', values: '0x10'}
+      - {series: 'hitl_review_tasks_late{workflow="reviews"}', values: '0 0 7x40'}
+      - {series: 'hitl_certifier_leads{instance="a"}', values: '1x3 0x40'}
+      - {series: 'hitl_certifier_leads{instance="b"}', values: '0x3 1x40'}
       - {series: 'up{job="rabbitmq"}', values: '1x10'}
       - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router.dlq"}', values: '0 0 2x8'}
       - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router"}', values: '0+200x40'}
@@ -118,6 +138,27 @@ tests:
                 Nothing that this service does is being done. See its log and its /readyz.
           - exp_labels: {severity: critical, job: logger}
             exp_annotations: {summary: No logger answers, description: *nothing}
+      - alertname: CertificateWithdrawn
+        eval_time: 2m
+        exp_alerts:
+          - exp_labels: {severity: critical, workflow: reviews}
+            exp_annotations:
+              summary: The machine of reviews may no longer decide alone
+              description:
+                Everything goes to people until enough fresh audits certify it again. The log of
+                feedback says why; `hitl calibrate` shows what the audits found.
+      - {alertname: NobodyCertifies, eval_time: 8m, exp_alerts: []}
+      - {alertname: DueTimesAtRisk, eval_time: 11m, exp_alerts: []}
+      - alertname: DueTimesAtRisk
+        eval_time: 13m
+        exp_alerts:
+          - exp_labels: {severity: warning, workflow: reviews}
+            exp_annotations:
+              summary: 7 open tasks of reviews will miss their due time
+              description: >-
+                At the pace of the last hour people cannot do them in time. The threshold is
+                loosened to the certified one where there is room, and never beyond:
+                more people are needed.
       - {alertname: BrokerConnectionLost, eval_time: 5m, exp_alerts: []}
       - {alertname: DeadLetters, eval_time: 4m, exp_alerts: []}
       - alertname: DeadLetters
@@ -158,6 +199,8 @@ def test_every_metric_of_ours_exists_with_its_labels(expression: str) -> None:
     allowed = set[str]().union(OF_A_SCRAPE, *(known[name] for name in names))
     if names_in(expression, "rabbitmq_"):
         allowed |= OF_RABBITMQ
+    if names_in(expression, "pg_"):
+        allowed |= OF_POSTGRES
     assert labels <= allowed
 
 
@@ -179,6 +222,15 @@ def test_every_metric_of_rabbitmq_exists(rabbitmq: RabbitMQ) -> None:
     assert asked <= shown
 
 
+def test_the_dashboards_are_those_of_the_source() -> None:
+    # Given the dashboards as code / I expect the files to be what it writes, and no other file.
+    assert {path.stem for path in DASHBOARDS} == BOARDS.keys()
+    for path in DASHBOARDS:
+        assert path.read_text() == written(BOARDS[path.stem]), (
+            f"{path.name} is not what the source says: run `python -m deploy.grafana.source`"
+        )
+
+
 def test_grafana_finds_its_datasource_in_every_panel() -> None:
     # Given the uid of the provisioned datasource / I expect that every query names it.
     (source,) = yaml.safe_load(DATASOURCE.read_text())["datasources"]
@@ -191,22 +243,24 @@ def test_grafana_finds_its_datasource_in_every_panel() -> None:
 def test_every_panel_explains_itself() -> None:
     # I expect a title, a description and a unit each, ids of their own, and no overlap.
     assert len(panels()) >= 10
-    taken: set[tuple[int, int]] = set()
-    for panel in panels():
-        assert panel["title"]
-        assert len(panel["description"]) > 20, panel["title"]
-        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        at = panel["gridPos"]
-        cells = {
-            (x, y)
-            for x in range(at["x"], at["x"] + at["w"])
-            for y in range(at["y"], at["y"] + at["h"])
-        }
-        assert not cells & taken, panel["title"]
-        assert at["x"] + at["w"] <= 24
-        taken |= cells
     for path in DASHBOARDS:
-        ids = [panel["id"] for panel in json.loads(path.read_text())["panels"]]
+        drawn = json.loads(path.read_text())["panels"]
+        taken: set[tuple[int, int]] = set()
+        for panel in drawn:
+            assert panel["title"]
+            if panel["type"] != "row":
+                assert len(panel["description"]) > 20, panel["title"]
+                assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
+            at = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(at["x"], at["x"] + at["w"])
+                for y in range(at["y"], at["y"] + at["h"])
+            }
+            assert not cells & taken, panel["title"]
+            assert at["x"] + at["w"] <= 24
+            taken |= cells
+        ids = [panel["id"] for panel in drawn]
         assert len(ids) == len(set(ids))
 
 
