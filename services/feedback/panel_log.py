@@ -35,7 +35,7 @@ _COLUMNS = """
     data #>> '{review,ai_label_shown}' AS shown,
     data #>> '{review,round}' AS round
 """
-_ALL = text(
+ALL = text(
     f"""
     SELECT {_COLUMNS} FROM event
     WHERE workflow = :workflow AND occurred_at >= :since AND {ON_PANEL}
@@ -116,7 +116,7 @@ class PanelLog:
         self._answers.clear()
         self._digests.clear()
         self._since = since
-        self._take(connection.execute(_ALL, {"workflow": self._workflow, "since": since}))
+        self._take(connection.execute(ALL, {"workflow": self._workflow, "since": since}))
 
     def _read_new(self, connection: Connection) -> bool:
         """Whether it could be read by the blocks since the last look."""
