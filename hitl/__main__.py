@@ -23,6 +23,8 @@ COMMANDS = {
     "export": "hitl.export",
     "disagreements": "hitl.disagreements",
     "train-embedded": "hitl.learn",
+    "retrain": "hitl.retrain",
+    "model": "hitl.models",
     "audit": "hitl.audit",
     "settings": "hitl.configuration",
     "asyncapi": "hitl.asyncapi",

@@ -5,7 +5,6 @@ decisions that it was not trained on, measured on others that nothing ever is, a
 receipt. It is put in use by nobody but `hitl model promote`.
 """
 
-import json
 import random
 import shutil
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 
 from services.feedback import receipt as receipts
 from services.feedback.evaluate import Evaluation, evaluate
@@ -77,6 +77,29 @@ class Order:
     min_labels: int
     by: str
     recipe: Recipe = RECIPE
+
+
+class Plan(BaseModel):
+    """What an interrupted training was about: which version on which items, and the seed."""
+
+    parent: str
+    seed: int
+    replay: str | None
+    items: frozenset[str]
+
+    @classmethod
+    def of(cls, parent: str, seed: int, replay: Path | None, parts: Parts) -> "Plan":
+        """The plan for these parts."""
+        given = None if replay is None else str(replay.absolute())
+        ids = frozenset(i.item_id for i in (*parts.train, *parts.calibration))
+        return cls(parent=parent, seed=seed, replay=given, items=ids)
+
+    def restrict(self, parts: Parts) -> Parts:
+        """Without what was decided since; what was erased since stays away."""
+        return parts._replace(
+            train=[i for i in parts.train if i.item_id in self.items],
+            calibration=[i for i in parts.calibration if i.item_id in self.items],
+        )
 
 
 def retrain(
@@ -224,27 +247,25 @@ def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> 
     return found
 
 
-def start_unfinished(registry: Registry, plan: dict[str, object]) -> None:
+def start_unfinished(registry: Registry, plan: Plan) -> None:
     """Forget what was interrupted before, and note what is being trained now."""
     forget_unfinished(registry)
     registry.unfinished.mkdir(parents=True)
-    (registry.unfinished / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    (registry.unfinished / "plan.json").write_text(plan.model_dump_json(), encoding="utf-8")
 
 
-def read_unfinished(registry: Registry) -> dict[str, object]:
+def read_unfinished(registry: Registry) -> Plan:
     """What was being trained when it was interrupted.
 
     Raises:
         ConfigurationError: nothing was.
     """
-    path = registry.unfinished / "plan.json"
     try:
-        plan: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+        return Plan.model_validate_json((registry.unfinished / "plan.json").read_bytes())
     except (OSError, ValueError):
         raise ConfigurationError(
             f"no interrupted training of {registry.workflow} to resume"
         ) from None
-    return plan
 
 
 def forget_unfinished(registry: Registry) -> None:

@@ -1,0 +1,113 @@
+"""Which model does a workflow run now, which versions are there, and how is one of them loaded?
+
+What `hitl retrain` and `hitl model` share. torch is imported only where a model is needed.
+"""
+
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from sqlalchemy import Engine
+
+from hitl.connection import database_url
+from hitl.home import Home
+from services.feedback.registry import Registry
+from shared.database import connect, database_errors
+from shared.errors import HitlError
+from shared.model_registry import BASE_VERSION
+from shared.settings import Settings
+from shared.workflows import Workflow, read_workflow_file, workflow_paths
+
+if TYPE_CHECKING:
+    from services.inference.classifier import Classifier
+
+DEFAULT_THRESHOLD = 0.85
+
+
+@dataclass(frozen=True)
+class Place:
+    """A workflow, its registry, and what its policy file says of the threshold."""
+
+    workflow: Workflow
+    registry: Registry
+    threshold: float
+    data: Path
+
+    def folder(self, version: str) -> Path:
+        """Where a version's weights lie; a hub model is downloaded.
+
+        Raises:
+            ConfigurationError: there is no such version, or the model cannot be had.
+        """
+        if version != BASE_VERSION:
+            return self.registry.folder / self.registry.receipt(version).folder
+        from services.inference import embedded, pretrained
+
+        model = self.workflow.model
+        if model == "embedded":
+            return embedded.SHIPPED_ADAPTER
+        return Path(model) if Path(model).is_dir() else pretrained.download(model)
+
+    def load(self, version: str) -> "Classifier":
+        """A version as the worker loads it."""
+        if version == BASE_VERSION:
+            return load_model(self.workflow.model, self.workflow.labels)
+        return load_model(str(self.folder(version)), self.workflow.labels)
+
+
+def load_model(model: str, labels: tuple[str, ...]) -> "Classifier":
+    """As the worker does, on one thread."""
+    from services.inference.classifier import load
+
+    return load(model, labels=labels or None)
+
+
+def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Place:
+    """Where everything of a workflow is.
+
+    Raises:
+        ConfigurationError: there is no such workflow, or the settings are wrong.
+    """
+    settings = Settings.from_environment(environment)
+    home = Home.from_environment(environment)
+    path = workflow_paths(settings.workflows_dir, [workflow])[workflow]
+    content = read_workflow_file(path)
+    threshold = content.policy.get("threshold", DEFAULT_THRESHOLD)
+    return Place(
+        workflow=content.workflow,
+        registry=Registry(settings.models_dir or home.path / "models", workflow),
+        threshold=float(threshold) if isinstance(threshold, int | float) else DEFAULT_THRESHOLD,
+        data=home.data,
+    )
+
+
+@contextmanager
+def database() -> Iterator[Engine]:
+    """The log's database."""
+    engine = connect(database_url(os.environ), pool_size=2, application="hitl-models")
+    try:
+        with database_errors():
+            yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """What goes wrong becomes one line and exit code 1."""
+    try:
+        yield
+    except HitlError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def whoever() -> str:
+    """Who types, for the record."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -1,0 +1,126 @@
+"""How does a workflow's model learn from what people decided? `hitl retrain`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine
+
+from hitl.loaded import Place, database, load_model, place_of, plainly, whoever
+from services.feedback.locks import only_one
+from shared.clock import utc_now
+from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from services.feedback.old_domain import OldDomain
+    from services.feedback.receipt import Receipt
+    from services.feedback.training import OnProgress
+
+app = typer.Typer()
+
+
+@app.command("retrain")
+def retrain(
+    workflow: Annotated[str, typer.Option(help="Whose model learns.")] = "sentiment",
+    min_labels: Annotated[
+        int, typer.Option(min=2, help="Fewer decisions to train on than that: nothing is done.")
+    ] = 100,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help=".jsonl or .csv with text and label: what must not be forgotten."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same decisions and seed: the same weights.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
+    ] = False,
+) -> None:
+    """Train a new version on what people decided. It decides nothing before it is promoted."""
+    with plainly():
+        place = place_of(workflow)
+        with database() as engine, only_one(place.registry.folder, engine, workflow):
+            receipt = _train(place, engine, min_labels, replay, seed, resume)
+    card = place.registry.folder / receipt.version / "README.md"
+    print(card.read_text(encoding="utf-8"))
+    print(f"Next: hitl model compare {receipt.parent.version} {receipt.version}, then "
+          f"hitl model promote {receipt.version}")  # fmt: skip
+
+
+def _train(
+    place: Place, engine: Engine, min_labels: int, replay: Path | None, seed: int, resume: bool
+) -> "Receipt":
+    # Imported here: where the command is only listed there may be no torch.
+    import torch
+
+    from services.feedback import retrain as training
+    from services.feedback.labels import divide, reviewed
+
+    torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
+    registry = place.registry
+    version = registry.current_version()
+    if resume:
+        plan = training.read_unfinished(registry)
+        version, seed = plan.parent, plan.seed
+        replay = None if plan.replay is None else Path(plan.replay)
+    elif registry.unfinished.is_dir():
+        typer.echo("an interrupted training is forgotten; --resume would go on with it", err=True)
+    with _bar() as progress:
+        progress(0.0, "reading what people decided")
+        labels = place.load(version).labels
+        parts = divide(reviewed(engine, place.workflow.name), labels, registry.taught(version))
+        training.check(parts, min_labels)
+        if resume:
+            parts = plan.restrict(parts)
+        else:
+            training.start_unfinished(registry, training.Plan.of(version, seed, replay, parts))
+        return training.retrain(
+            registry,
+            training.Order(
+                parent=version,
+                parent_folder=place.folder(version),
+                threshold=place.threshold,
+                seed=seed,
+                min_labels=min_labels,
+                by=whoever(),
+            ),
+            parts,
+            old_domain(place, replay, labels),
+            lambda folder: load_model(str(folder), place.workflow.labels),
+            utc_now,
+            progress,
+        )
+
+
+def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
+    """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
+    from services.feedback.datasets import LABELS
+    from services.feedback.old_domain import from_file, movies
+
+    if replay is not None:
+        return from_file(replay, labels)
+    if place.workflow.model == "embedded" and set(LABELS) == {label.casefold() for label in labels}:
+        try:
+            return movies(place.data, labels)
+        except ConfigurationError:
+            return None  # never fetched, as in a container: the card says that nothing was replayed
+    return None
+
+
+@contextmanager
+def _bar() -> Iterator["OnProgress"]:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def show(part: float, what: str) -> None:
+            bar.update(task, completed=part, description=what)
+
+        yield show
