@@ -89,6 +89,8 @@ class PanelLog:
         self._asked: dict[str, PanelItem] = {}
         self._answers: dict[str, dict[int, Answer]] = {}
         self._digests: dict[str, bytes | None] = {}
+        self._resolved: dict[str, PanelItem] = {}
+        self._sla: timedelta | None = None
 
     def read(self, model_version: str, since: datetime, sla: timedelta) -> Reading:
         """The panel items of this model that were routed at `since` or later.
@@ -107,7 +109,13 @@ class PanelLog:
             ]
             self._read_texts(connection, [item.item_id for item in items])
             logged_until = connection.scalar(_LOGGED_UNTIL)
-        return Reading([self._resolved(item, sla) for item in items], logged_until)
+        if sla != self._sla:
+            self._resolved.clear()
+            self._sla = sla
+        for item in items:
+            if item.item_id not in self._resolved:
+                self._resolved[item.item_id] = self._resolve(item, sla)
+        return Reading([self._resolved[item.item_id] for item in items], logged_until)
 
     def _read_all(self, connection: Connection, since: datetime) -> None:
         # The height first: what is committed meanwhile is read twice and not missed.
@@ -115,6 +123,7 @@ class PanelLog:
         self._asked.clear()
         self._answers.clear()
         self._digests.clear()
+        self._resolved.clear()
         self._since = since
         self._take(connection.execute(ALL, {"workflow": self._workflow, "since": since}))
 
@@ -132,6 +141,7 @@ class PanelLog:
 
     def _take(self, rows: Any) -> None:
         for row in rows:
+            self._resolved.pop(row.item_id, None)
             if row.type == "item.review_requested":
                 self._asked[row.item_id] = PanelItem(
                     item_id=row.item_id,
@@ -162,6 +172,7 @@ class PanelLog:
             del self._asked[key]
             self._answers.pop(key, None)
             self._digests.pop(key, None)
+            self._resolved.pop(key, None)
         self._since = since
 
     def _read_texts(self, connection: Connection, ids: Sequence[str]) -> None:
@@ -172,7 +183,7 @@ class PanelLog:
             found = {item_id: bytes(digest) for item_id, digest in rows}
             self._digests |= {item_id: found.get(item_id) for item_id in some}
 
-    def _resolved(self, item: PanelItem, sla: timedelta) -> PanelItem:
+    def _resolve(self, item: PanelItem, sla: timedelta) -> PanelItem:
         answers = list(self._answers.get(item.item_id, {}).values())
         answer = resolution(answers, item.routed_at, sla)
         return replace(
