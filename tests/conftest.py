@@ -124,6 +124,22 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     rabbitmq.api.delete(f"/vhosts/{vhost}").raise_for_status()
 
 
+@pytest.fixture
+def node() -> Iterator[PrivateRabbitMQ]:
+    """A broker of the test's own, to be hurt."""
+    with tempfile.TemporaryDirectory(prefix="hitl-node-", ignore_cleanup_errors=True) as folder:
+        server = PrivateRabbitMQ(Path(folder) / "rabbitmq", Path(folder) / "log", fast=True)
+        try:
+            server.start()
+        except ServerError as error:
+            cannot_run(str(error))
+        try:
+            server.wait_ready()
+            yield server
+        finally:
+            server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres(server_home: Path) -> Iterator[Postgres]:
     """A private Postgres cluster for the whole session."""

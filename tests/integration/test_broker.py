@@ -3,22 +3,20 @@
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.private_rabbitmq import PrivateRabbitMQ
 from shared.broker import Broker, declare_all
 from shared.consumer import Consumer
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.topology import topology
-from tests.conftest import RabbitMQ, cannot_run
+from tests.conftest import RabbitMQ
 from tests.outside import outsider, until
 
 TOPOLOGY = topology(["sentiment"], (1,))
@@ -38,22 +36,6 @@ def broker(amqp_url: str) -> Iterator[Broker]:
     assert one.wait_ready(20)
     yield one
     one.close()
-
-
-@pytest.fixture
-def node() -> Iterator[PrivateRabbitMQ]:
-    """A broker of the test's own, to be hurt."""
-    with tempfile.TemporaryDirectory(prefix="hitl-node-", ignore_cleanup_errors=True) as folder:
-        server = PrivateRabbitMQ(Path(folder) / "rabbitmq", Path(folder) / "log", fast=True)
-        try:
-            server.start()
-        except ServerError as error:
-            cannot_run(str(error))
-        try:
-            server.wait_ready()
-            yield server
-        finally:
-            server.stop()
 
 
 def rabbitmqctl(node: PrivateRabbitMQ, *command: str) -> None:
