@@ -194,7 +194,8 @@ def measure(say: Console, given: argparse.Namespace) -> Report:
             log = routed(running.database_url, phases)
             certificates = _rows(running, _CERTIFICATES)
             epochs = _rows(running, _EPOCHS)
-    return _report(phases, log, certificates, epochs, raters.reviews)
+    picture = None if given.quick else DOCS / "images" / "certified-run.svg"
+    return _report(phases, log, certificates, epochs, raters.reviews, picture)
 
 
 _ROUTED = "SELECT count(*) FROM event WHERE type IN ('item.accepted', 'item.review_requested')"
@@ -236,6 +237,7 @@ def _report(
     certificates: Sequence[tuple[Any, ...]],
     epochs: Sequence[tuple[Any, ...]],
     reviews: int,
+    picture: Path | None,
 ) -> Report:
     certified_at = _first(log, lambda each: each.threshold is not None)
     if certified_at is None:
@@ -273,7 +275,8 @@ def _report(
         )
         for name, part in stretches
     ]  # fmt: skip
-    draw(log, shift, last, DOCS / "images" / "certified-run.svg")
+    if picture is not None:
+        draw(log, shift, last, picture)
     steps = [
         f"certified after {certified_at:,} items, at {log[certified_at].threshold:.3f}",
         "no alarm" if alarm_at is None else f"alarm {alarm_at:,} items after the change",
