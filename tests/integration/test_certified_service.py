@@ -1,0 +1,289 @@
+"""Does the whole loop close: certified, drifted, alarmed, all to people, certified again?
+
+Real processes: router, logger and certifier; the model and the people are threads of the test.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from hitl.ports import free_ports
+from shared.broker import Broker
+from shared.conversation import follow_stream
+from shared.envelope import encode
+from shared.events import (
+    Decision,
+    Item,
+    ItemAccepted,
+    ItemReviewed,
+    ItemReviewRequested,
+    ItemScored,
+    Prediction,
+    Review,
+)
+from shared.live_policy import LivePolicy
+from shared.topology import policy_stream, topology
+from tests.outside import outsider, until
+from tests.pipeline import ROOT, running
+
+OTHER = {"negative": "positive", "positive": "negative"}
+FILE = """
+[workflow]
+name = "sentiment"
+labels = ["negative", "positive"]
+[policy]
+mode = "certified"
+threshold = 0.5
+[policy.panel]
+rate = 0.25
+[policy.certificate]
+alpha = 0.05
+"""
+ITEMS_A_SECOND = 60
+
+
+@contextmanager
+def listening(amqp_url: str) -> Iterator[list[tuple[float, LivePolicy]]]:
+    """What is published on the stream, with the time of its arrival."""
+    heard: list[tuple[float, LivePolicy]] = []
+
+    def hear(body: bytes) -> None:
+        heard.append((time.monotonic(), LivePolicy.model_validate_json(body)))
+
+    conversation = follow_stream(policy_stream(), hear, "test")
+    thread = threading.Thread(target=conversation.run, args=(amqp_url,))
+    thread.start()
+    try:
+        yield heard
+    finally:
+        conversation.stop()
+        thread.join(10)
+
+
+class Stream:
+    """Scores items all the time, `error` of them wrongly, and answers what comes to people."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self.error = 0.0
+        self.accepted: list[tuple[float, bool, str | None]] = []  # when, wrong, certificate
+        self.reviewed = 0
+        self._amqp_url = amqp_url
+        self._truth: dict[str, str] = {}
+        self._stopping = threading.Event()
+        self._broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], (1,)))
+        self._threads = [threading.Thread(target=target) for target in (self._score, self._answer)]
+
+    def __enter__(self) -> "Stream":
+        self._broker.start()
+        assert self._broker.wait_ready(20)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(30)
+        self._broker.close()
+
+    def _score(self) -> None:
+        source = random.Random(3)
+        number = 0
+        while not self._stopping.wait(0.5):
+            batch = []
+            for _ in range(ITEMS_A_SECOND // 2):
+                number += 1
+                label = source.choice(tuple(OTHER))
+                confidence = source.uniform(0.5, 1.0)
+                wrong = source.random() < self.error
+                self._truth[f"i{number}"] = OTHER[label] if wrong else label
+                now = datetime.now(UTC)
+                event = ItemScored(
+                    workflow="sentiment",
+                    occurred_at=now,
+                    item=Item(id=f"i{number}", text=f"text {number}", received_at=now),
+                    prediction=Prediction(
+                        label=label,
+                        confidence=confidence,
+                        distribution={label: confidence, OTHER[label]: 1 - confidence},
+                        model_version="m1",
+                    ),
+                )
+                batch.append(encode(event, source="test", traceparent=""))
+            self._broker.publish(batch, 30)
+
+    def _answer(self) -> None:
+        with outsider(self._amqp_url) as client:
+            while not self._stopping.wait(0.2):
+                answers = []
+                for message in client.drain("hitl.sentiment.review"):
+                    asked = ItemReviewRequested.model_validate_json(message.body)
+                    self.reviewed += 1
+                    answers.append(encode(self._label(asked), source="test", traceparent=""))
+                self._broker.publish(answers, 30)
+                for message in client.drain("hitl.sentiment.accepted"):
+                    if message.routing_key.startswith(ItemAccepted.type):
+                        taken = ItemAccepted.model_validate_json(message.body)
+                        wrong = taken.decision.label != self._truth[taken.item_id]
+                        certificate = taken.decision.certificate_version
+                        self.accepted.append((time.monotonic(), wrong, certificate))
+
+    def _label(self, asked: ItemReviewRequested) -> ItemReviewed:
+        now = datetime.now(UTC)
+        label = self._truth[asked.item_id]
+        return ItemReviewed(
+            workflow=asked.workflow,
+            occurred_at=now,
+            item=asked.item,
+            prediction=asked.prediction,
+            decision=Decision(
+                label=label,
+                decided_by="human",
+                confidence=None,
+                model_version=asked.prediction.model_version,
+                policy_version=asked.routing.policy_version,
+                reasons=asked.routing.reasons,
+                decided_at=now,
+                certificate_version=asked.routing.certificate_version,
+                sampling=asked.routing.sampling,
+                ai_label=asked.prediction.label,
+                reviewer="grace",
+                action="accepted" if label == asked.prediction.label else "corrected",
+            ),
+            review=Review(
+                task_id=uuid4(), revision=1, assigned_at=now, seconds=1.0, ai_label_shown=False
+            ),
+        )
+
+
+@pytest.mark.timeout(400)
+def test_the_loop_closes_on_real_servers(
+    amqp_url: str, database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sentiment.toml").write_text(FILE)
+    services = ("logger", "feedback", "router")
+    with (
+        running(
+            amqp_url, database_url, tmp_path, services, HITL_WORKFLOWS_DIR=str(tmp_path)
+        ) as pipeline,
+        listening(amqp_url) as heard,
+        Stream(amqp_url) as stream,
+    ):
+
+        def state() -> str:
+            return heard[-1][1].workflows["sentiment"].state if heard else ""
+
+        # Given a machine that is always right / I expect everything at people, then a certificate
+        until(lambda: state() == "certified", seconds=90, what="a certificate")
+        first = heard[-1][1].workflows["sentiment"]
+        until(lambda: len(stream.accepted) > 100, seconds=30, what="decisions of the machine")
+        assert {certificate for _, _, certificate in stream.accepted} == {first.certificate_version}
+        # If half of its answers are suddenly wrong
+        stream.error, shifted = 0.5, time.monotonic()
+        # I expect the alarm, and routers that accept nothing two seconds later
+        until(lambda: state() == "alarm", seconds=90, what="the alarm")
+        alarmed = heard[-1][0]
+        time.sleep(4)
+        last = max(when for when, _, _ in stream.accepted)
+        late = [when for when, _, _ in stream.accepted if when > alarmed + 2.5]
+        assert late == []
+        wrong = sum(wrong for when, wrong, _ in stream.accepted if when > shifted)
+        # If it is right again / I expect a new certificate, by fresh audits alone
+        stream.error = 0.0
+        mended = time.monotonic()
+        until(lambda: state() == "certified", seconds=120, what="another certificate")
+        second = heard[-1][1].workflows["sentiment"]
+        assert second.epoch != first.epoch
+        assert second.certificate_version != first.certificate_version
+        # and each route in the log under the certificate of its time
+        logged = Counter(
+            pipeline.rows(
+                "SELECT data #>> '{decision,certificate_version}' FROM event"
+                " WHERE type = 'item.accepted'"
+            )
+        )
+        assert set(logged) <= {(first.certificate_version,), (second.certificate_version,)}
+        page = pipeline.page("feedback", "/metrics")[1]
+        assert 'hitl_certification_state{state="certified",workflow="sentiment"} 1.0' in page
+        with capsys.disabled():
+            print(
+                f"\nalarm {alarmed - shifted:.1f} s after the shift, last accept"
+                f" {last - alarmed:+.1f} s from it, {wrong} wrong accepts in between;"
+                f" certified again after {time.monotonic() - mended:.1f} s"
+            )
+
+
+def leads(port: int) -> bool:
+    """Whether the certifier on this port says that it leads."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+            return b"\nhitl_certifier_leads 1.0" in page.read()
+    except OSError:
+        return False
+
+
+@contextmanager
+def certifier(
+    amqp_url: str, database_url: str, folder: Path, port: int
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A running certifier."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AMQP_URL": amqp_url,
+        "DATABASE_URL": database_url,
+        "HITL_WORKFLOWS_DIR": str(folder),
+        "HITL_FEEDBACK_PORT": str(port),
+    }
+    with (folder / f"{port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.feedback"], cwd=ROOT, env=environment, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_of_two_certifiers_one_leads_and_the_other_takes_over(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sentiment.toml").write_text(FILE)
+    ports = free_ports(2)
+    with (
+        certifier(amqp_url, database_url, tmp_path, ports[0]) as first,
+        listening(amqp_url) as heard,
+    ):
+        until(lambda: leads(ports[0]) and bool(heard), what="the first to lead and to publish")
+        with certifier(amqp_url, database_url, tmp_path, ports[1]) as second:
+            until(
+                lambda: b'"started"' in (tmp_path / f"{ports[1]}.log").read_bytes(),
+                what="the second",
+            )
+            time.sleep(3)
+            assert not leads(ports[1])
+            # If the one that leads is killed / I expect the other to publish within seconds
+            first.send_signal(signal.SIGKILL)
+            killed = time.monotonic()
+            until(lambda: heard[-1][0] > killed, seconds=5, what="the second to publish")
+            assert leads(ports[1])
+            versions = [policy.version for _, policy in heard]
+            assert versions == sorted(versions)
+            # If it is stopped, I expect a good end, and the lead to be free at once
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(20) == 0
+    with certifier(amqp_url, database_url, tmp_path, ports[0]):
+        until(lambda: leads(ports[0]), what="another to lead")
