@@ -79,7 +79,8 @@ def wilson(successes: int, trials: int) -> Measured:
     share, weight = successes / trials, _Z**2 / trials
     middle = (share + weight / 2) / (1 + weight)
     half = _Z / (1 + weight) * sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return Measured(share, max(0.0, middle - half), min(1.0, middle + half))
+    # Rounding must not put the share itself outside.
+    return Measured(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
 
 
 def worse_by_chance(before: Bools, after: Bools) -> float:

@@ -81,6 +81,8 @@ def measure(probabilities: Floats, truth: Ints, threshold: float) -> Quality:
 
 def calibration_error(confidence: Floats, correct: NDArray[np.bool_]) -> float:
     """The expected calibration error of `confidence` [n] against who was right [n]."""
+    if not len(confidence):
+        return float("nan")
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, weights=confidence - correct, minlength=_BINS)
     return float(np.abs(gaps).sum() / len(confidence))

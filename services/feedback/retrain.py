@@ -186,9 +186,10 @@ def retrain(
             old_domain=old.name if "old" in scored and old is not None else None,
             figures=figures,
             packages=receipts.packages(),
-            files=receipts.files(weights),
+            files={},
         )
         (staged / version / "README.md").write_text(render(told), encoding="utf-8")
+        told = told.model_copy(update={"files": receipts.files(weights)})
         registry.register(staged / version, told, order.by)
     forget_unfinished(registry)
     progress(1.0, "done")

@@ -1,0 +1,313 @@
+"""Do decisions become a version, with a receipt, and is a bad order refused in words? On Postgres.
+
+The trainings are small: some hundred short texts.
+"""
+
+import json
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from sqlalchemy import Engine, text
+from transformers import BertConfig, BertForSequenceClassification
+from typer.testing import CliRunner, Result
+
+from hitl import models as model_command
+from hitl import retrain as retrain_command
+from services.feedback.labels import Parts, divide, is_held_out, reviewed
+from services.feedback.locks import only_one
+from services.feedback.receipt import Receipt, read_receipt
+from services.feedback.registry import Registry
+from services.feedback.retrain import Order, Plan, retrain, start_unfinished
+from services.feedback.training import Recipe
+from services.inference import embedded
+from services.inference.classifier import load
+from services.logger.handler import Logger
+from shared.clock import utc_now
+from tests.integration.test_classifier import LABELS, SIZE, write
+from tests.journeys import Journey, delivered
+
+TINY = Recipe(learning_rate=1e-3, head_learning_rate=1e-3, epochs=2, batch=16, max_tokens=32)
+GOOD = ("joyful", "moving", "bright", "clever", "warm", "funny")
+BAD = ("dull", "endless", "cold", "stupid", "cheap", "sad")
+
+
+class Told(Journey):
+    """An item and the label that a person gave it."""
+
+    def __init__(self, item_id: str, content: str, label: str) -> None:
+        super().__init__(item_id, text=content)
+        self.label = label
+
+
+def decisions(count: int, *, labels: Sequence[str] = ("negative", "positive")) -> list[Told]:
+    """Items of both kinds, each of another text, with the label that a person gave."""
+    chance = random.Random(count)
+    found = []
+    for number in range(count):
+        label = labels[number % len(labels)]
+        words = chance.sample(GOOD if label == "positive" else BAD, 3)
+        found.append(Told(f"item-{number}", f"scene {number} is {', '.join(words)}", label))
+    return found
+
+
+def log(engine: Engine, journeys: Sequence[Told]) -> None:
+    """What the logger writes when people have decided all of these."""
+    logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    events = [
+        event
+        for journey in journeys
+        for event in (journey.scored(), journey.reviewed(journey.label))
+    ]
+    assert list(logger.handle([delivered(event) for event in events])) == [()] * len(events)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """HITL_HOME, with a file to replay."""
+    rows = [
+        {"text": f"{word} acting, scene {n}", "label": label}
+        for label, words in (("positive", GOOD), ("negative", BAD))
+        for word in words
+        for n in range(5)
+    ]
+    (tmp_path / "old.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def url_of(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)
+
+
+def hitl(engine: Engine, home: Path, app: Any, *words: str) -> Result:
+    environment = {"DATABASE_URL": url_of(engine), "HITL_HOME": str(home), "COLUMNS": "200"}
+    return CliRunner().invoke(app, words, env=environment)
+
+
+def parts_of(engine: Engine) -> Parts:
+    return divide(reviewed(engine, "sentiment"), ("negative", "positive"), ())
+
+
+def trained(engine: Engine, registry: Registry, parts: Parts | None = None) -> Receipt:
+    """One small version."""
+    return retrain(
+        registry,
+        Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY),
+        parts or parts_of(engine),
+        None,
+        lambda folder: load(str(folder)),
+        utc_now,
+        lambda _part, _what: None,
+    )
+
+
+def test_from_decisions_to_a_promoted_version_and_back(engine: Engine, home: Path) -> None:
+    # Given 300 decisions, of which one text was erased since
+    log(engine, decisions(300))
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE item SET text = '[erased]', erased_at = now() WHERE id = 'item-0'")
+        )
+    # If I retrain
+    ran = hitl(engine, home, retrain_command.app, "--replay", str(home / "old.jsonl"))
+    assert ran.exit_code == 0, ran.output
+    # I expect a version with a card and a receipt,
+    folder = home / "models" / "sentiment" / "v1"
+    receipt = read_receipt(folder)
+    assert "## What it is worth" in (folder / "README.md").read_text()
+    assert receipt.model_version == load(str(folder)).model_version
+    assert receipt.parent.version == "base"
+    # that names each decision that trained it, none of them held out, erased or for calibration,
+    learned = {source.item_id for source in receipt.trained_on}
+    assert len(learned) > 150
+    assert not any(is_held_out(item_id) for item_id in learned)
+    assert "item-0" not in learned
+    assert not learned & {source.item_id for source in receipt.calibrated_on}
+    with engine.connect() as connection:
+        known = set(
+            connection.execute(
+                text("SELECT item_id, event_id FROM event WHERE type = 'item.reviewed'")
+            ).all()
+        )
+    assert {(source.item_id, source.event_id) for source in receipt.trained_on} <= known
+    # and what it was worth, with the parent's figures beside it.
+    assert receipt.held_out == receipt.figures["held_out"]["candidate"].items >= 50
+    low, high = receipt.figures["held_out"]["candidate"].accuracy[1:]
+    assert low < receipt.figures["held_out"]["candidate"].accuracy[0] <= high
+    assert receipt.replay is not None
+    assert receipt.replay.source == "old.jsonl"
+    # It decides nothing before it is promoted; then it does, and the record says so,
+    listed = json.loads(hitl(engine, home, model_command.app, "list", "--json").stdout)
+    assert [(row["version"], row["role"]) for row in listed] == [("base", "live"), ("v1", "")]
+    promoted = hitl(engine, home, model_command.app, "promote", "v1")
+    assert promoted.exit_code == 0, promoted.output
+    registry = Registry(home / "models", "sentiment")
+    current = registry.current()
+    assert current is not None
+    assert (current.version, current.model_version) == ("v1", receipt.model_version)
+    shown = hitl(engine, home, model_command.app, "show", "v1").stdout
+    assert "promoted by" in shown
+    # and one command goes back.
+    assert hitl(engine, home, model_command.app, "rollback").exit_code == 0
+    assert registry.current_version() == "base"
+    again = hitl(engine, home, model_command.app, "rollback")
+    assert again.exit_code == 1
+    assert "the model it began with" in again.stderr
+
+
+def test_a_version_that_is_worse_is_not_promoted_unless_somebody_says_why(
+    engine: Engine, home: Path
+) -> None:
+    # Given a version that was taught the opposite, by decisions that were corrected later
+    journeys = decisions(300)
+    log(engine, journeys)
+    parts = parts_of(engine)
+    other = {"negative": "positive", "positive": "negative"}
+    wrong = [item._replace(label=other[item.label]) for item in parts.train]
+    registry = Registry(home / "models", "sentiment")
+    trained(engine, registry, parts._replace(train=wrong))
+    # If I promote it, I expect the gate to say what is wrong
+    refused = hitl(engine, home, model_command.app, "promote", "v1")
+    assert refused.exit_code == 1
+    assert "FAIL  no worse" in refused.stdout
+    assert registry.current_version() == "base"
+    # unless I overrule it: then who and why is on record, with what the gate had said
+    forced = hitl(engine, home, model_command.app, "promote", "v1", "--force", "a drill")
+    assert forced.exit_code == 0, forced.output
+    change = registry.history()[-1]
+    assert change.action == "promoted"
+    assert change.by
+    assert change.forced is not None
+    assert "a drill" in change.forced
+    assert "no worse" in change.forced
+
+
+def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
+    def said(*words: str, app: Any = retrain_command.app) -> str:
+        ran = hitl(engine, home, app, *words)
+        assert ran.exit_code == 1, ran.output
+        return ran.stderr
+
+    assert "nothing has been reviewed yet" in said()
+    log(engine, decisions(40, labels=("positive",)))
+    assert "100 are needed" in said()
+    assert "from one label alone" in said("--min-labels", "10")
+    assert "no file for workflow nothing" in said("--workflow", "nothing")
+    assert "no interrupted training" in said("--resume")
+    for command in (("show", "v9"), ("promote", "v9"), ("compare", "base", "v9"), ("shadow", "v9")):
+        assert "no model version 'v9'; there is base" in said(*command, app=model_command.app)
+    (home / "wrong.csv").write_text("text,label\na film,lovely\n")
+    log(engine, decisions(60))
+    refused = said("--min-labels", "10", "--replay", str(home / "wrong.csv"))
+    assert "row 1: needs a text and a label of negative, positive" in refused
+
+
+def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> None:
+    log(engine, decisions(40))
+    # Given a training that runs here, another is refused
+    with only_one(home / "models" / "sentiment", engine, "sentiment"):
+        here = hitl(engine, home, retrain_command.app)
+        assert here.exit_code == 1
+        assert "runs already (process" in here.stderr
+    # and so is one beside a training on another machine, whose folder is another one.
+    with only_one(tmp_path / "elsewhere", engine, "sentiment"):
+        there = hitl(engine, home, retrain_command.app)
+        assert there.exit_code == 1
+        assert "runs already, on another machine" in there.stderr
+    # Another workflow may be trained meanwhile, and when they have ended, so may this one.
+    with only_one(tmp_path / "elsewhere", engine, "topics"):
+        after = hitl(engine, home, retrain_command.app)
+        assert "are needed" in after.stderr
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    log(engine, decisions(80))
+    parts = parts_of(engine)
+    whole = trained(engine, Registry(tmp_path / "whole", "sentiment"))
+    # Given a training that ends in its second epoch
+    registry = Registry(tmp_path / "models", "sentiment")
+    start_unfinished(registry, Plan.of("base", 7, None, parts))
+    steps: list[float] = []
+
+    def killed(part: float, _what: str) -> None:
+        steps.append(part)
+        if part > 0.6:
+            raise Killed
+
+    order = Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY)
+
+    def go(progress: Any) -> Receipt:
+        return retrain(
+            registry, order, parts, None, lambda f: load(str(f)), utc_now, progress
+        )  # fmt: skip
+
+    with pytest.raises(Killed):
+        go(killed)
+    assert registry.versions() == []
+    # If it goes on
+    resumed: list[float] = []
+    receipt = go(lambda part, _what: resumed.append(part))
+    # I expect it not to begin anew, and the weights of a training that was never interrupted
+    assert min(part for part in resumed if part > 0.05) > 0.4
+    assert receipt.model_version == whole.model_version
+    assert not registry.unfinished.exists()
+
+
+def test_any_transformers_classifier_can_be_trained_on(engine: Engine, tmp_path: Path) -> None:
+    # Given a checkpoint of another kind, with three labels
+    log(engine, decisions(60))
+    source = tmp_path / "tiny"
+    write(source, BertForSequenceClassification(BertConfig(**SIZE, **LABELS)))
+    registry = Registry(tmp_path / "models", "sentiment")
+    labels = load(str(source)).labels
+    parts = divide(reviewed(engine, "sentiment"), labels, ())
+    # If I train on it
+    receipt = retrain(
+        registry,
+        Order("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
+        parts,
+        None,
+        lambda folder: load(str(folder)),
+        utc_now,
+        lambda _part, _what: None,
+    )
+    # I expect a checkpoint that the worker loads as the version that the receipt names
+    model = load(str(registry.folder / receipt.folder))
+    assert model.model_version == receipt.model_version
+    assert model.labels == labels
+    assert model.temperature == pytest.approx(receipt.temperature)
+
+
+def test_what_is_held_out_stays_so_and_judges_nothing_it_was_taught(engine: Engine) -> None:
+    # Given decisions among which a held-out text comes again under another id
+    journeys = decisions(100)
+    held = next(j for j in journeys if is_held_out(j.item.id))
+    free = next(f"again-{n}" for n in range(100) if not is_held_out(f"again-{n}"))
+    twin = Told(free, held.item.text.upper() + " ", "positive")
+    log(engine, [*journeys, twin])
+    parts = parts_of(engine)
+    # I expect it not to be trained on, and counted
+    assert free not in {i.item_id for i in (*parts.train, *parts.calibration)}
+    assert parts.repeated == 1
+    assert held.item.id in {i.item_id for i in parts.held_out}
+    # and where it had been trained on before, its twin to judge nothing.
+    again = divide(reviewed(engine, "sentiment"), ("negative", "positive"), {free})
+    assert held.item.id not in {i.item_id for i in again.held_out}
+
+
+@pytest.fixture(autouse=True)
+def threads_are_as_before() -> Iterator[None]:
+    before = torch.get_num_threads(), threading.active_count()
+    yield
+    torch.set_num_threads(before[0])

@@ -1,0 +1,48 @@
+"""How does a test get a version of the embedded model without training one?"""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from services.feedback.receipt import Parent, Receipt, files, packages
+from services.feedback.registry import Registry
+from services.inference import embedded
+from services.inference.classifier import load
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def add_version(models_dir: Path, temperature: float) -> Receipt:
+    """The shipped adapter with another temperature, as a version of its own."""
+    registry = Registry(models_dir, "sentiment")
+    version = registry.next_version()
+    with registry.staging() as staged:
+        folder = staged / version
+        shutil.copytree(embedded.SHIPPED_ADAPTER, folder)
+        path = folder / "calibration.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": temperature}))
+        receipt = Receipt(
+            workflow="sentiment",
+            version=version,
+            model_version=load(str(folder)).model_version,
+            folder=version,
+            created_at=NOW,
+            parent=Parent(version="base", model_version="embedded@0"),
+            labels=("negative", "positive"),
+            seed=1,
+            recipe={},
+            threshold=0.85,
+            temperature=temperature,
+            trained_on=(),
+            calibrated_on=(),
+            held_out=0,
+            left_out={},
+            replay=None,
+            old_domain=None,
+            figures={},
+            packages=packages(),
+            files=files(folder),
+        )
+        registry.register(folder, receipt, "a test")
+    return receipt
