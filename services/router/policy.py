@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from services.router.rules import KnownLabel, Rule, Section, Share
+from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
 from shared.events import Item, Prediction, RouteReason, Sampling
 from shared.live_policy import LiveRoute
@@ -43,10 +43,10 @@ class Panel(Section):
 class CertificateTerms(Section):
     """What the certifier is asked to guarantee, with what evidence."""
 
-    alpha: Share = Field(0.02, gt=0, le=0.5, description="tolerated error among accepted items")
-    delta: Share = Field(0.10, gt=0, lt=1, description="tolerated risk of a wrong certificate")
-    max_age_days: float = Field(30.0, gt=0, le=3_650, description="then evidence starts afresh")
-    sla_hours: float = Field(72.0, gt=0, le=8_760, description="an audit later than that is wrong")
+    alpha: Number = Field(0.02, gt=0, le=0.5, description="tolerated error among accepted items")
+    delta: Number = Field(0.10, gt=0, lt=1, description="tolerated risk of a wrong certificate")
+    max_age_days: Number = Field(30.0, gt=0, le=3_650, description="then evidence starts afresh")
+    sla_hours: Number = Field(72.0, gt=0, le=8_760, description="an audit later than that is wrong")
 
 
 class Policy(Section):
