@@ -21,6 +21,7 @@ COMMANDS = {
     "prepare": "hitl.prepare",
     "workflow": "hitl.workflows",
     "export": "hitl.export",
+    "calibrate": "hitl.calibrate",
     "disagreements": "hitl.disagreements",
     "train-embedded": "hitl.learn",
     "retrain": "hitl.retrain",
