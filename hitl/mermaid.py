@@ -12,6 +12,7 @@ from shared.topology import (
     EVENTS,
     ITEMS,
     LOG_QUEUE,
+    POLICY_STREAM,
     ROUTER_QUEUE,
     UNROUTABLE,
     accepted_queue,
@@ -57,6 +58,9 @@ def _lines(workflow: Workflow, policy: Policy) -> Iterator[str]:
     yield "end"
     yield f"accept -->|item.accepted| {_id(EVENTS)}"
     yield f"review -->|item.review_requested| {_id(EVENTS)}"
+    yield f"feedback[{_quoted('feedback: certifies thresholds')}] --> {_queue(POLICY_STREAM)}"
+    yield f"{_queue(POLICY_STREAM)}[({_quoted(POLICY_STREAM)})] -.->|live policy| router"
+    yield "logger -.->|audits| feedback"
 
 
 def _decisions(policy: Policy) -> Iterator[str]:
@@ -71,7 +75,10 @@ def _decisions(policy: Policy) -> Iterator[str]:
 
 
 def _questions(policy: Policy) -> Iterator[tuple[str, str]]:
-    if policy.panel.rate > 0:
+    if policy.mode == "certified":
+        yield "no certificate for this model and policy?", "review"
+        yield "drawn for the audit panel? (blind)", "review"
+    elif policy.panel.rate > 0:
         yield f"drawn for the audit panel? ({policy.panel.rate:.4g} of all, blind)", "review"
     unsafe = [f"label is {label}" for label in policy.always_review]
     unsafe += ["label is unknown"]
@@ -82,6 +89,8 @@ def _questions(policy: Policy) -> Iterator[tuple[str, str]]:
 
 
 def _threshold(policy: Policy) -> str:
+    if policy.mode == "certified":
+        return f"confidence at least the certified threshold? (wished: {policy.threshold:.4g})"
     asks = [f"confidence at least {policy.threshold:.4g}"]
     asks += [f"{label}: {share:.4g}" for label, share in policy.label_thresholds.items()]
     return f"{'; '.join(asks)}?"

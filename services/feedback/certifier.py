@@ -171,7 +171,9 @@ class WorkflowCertifier:
             epoch = epochs.begin(
                 session, self._workflow, epoch.model_version, policy.population, now
             )
-        newest = scores.recent(session, self._workflow, SWITCH_ITEMS)
+        newest = scores.recent(
+            session, self._workflow, SWITCH_ITEMS, look_through=scores.FEW if epoch else scores.MOST
+        )
         model = newest_model(newest, epoch.model_version if epoch else None)
         if model is None or (epoch is not None and epoch.model_version == model):
             return epoch

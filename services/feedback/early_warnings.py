@@ -60,6 +60,7 @@ class EarlyWarnings:
             model_version=epoch.model_version,
             since=now - DAY,
             after=epoch.first_scores_seq,
+            look_through=scores.MANY,
         )
         before = np.array(epoch.first_scores)
         lately = np.array([score.score for score in today])

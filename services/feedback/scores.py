@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-_WINDOWS = (20_000, 100_000, 500_000)  # events looked through; the next only if too few are found
+FEW, MANY, MOST = 20_000, 100_000, 500_000  # events looked through; more only if too few are found
 _HEAD = text("SELECT coalesce(max(seq), 0) FROM event")
 _RECENT = text(
     """
@@ -38,12 +38,15 @@ def recent(
     model_version: str | None = None,
     since: datetime = _EVER,
     after: int = 0,
+    look_through: int = MOST,
 ) -> list[Score]:
-    """Up to `most` scores, newest first, of events above `after` that occurred at `since` or later.
-    What lies more than half a million events back is not looked for."""
+    """Up to `most` scores, newest first, of events above `after` that occurred at `since` or later,
+    among the newest `look_through` events of all workflows."""
     head = int(session.scalar(_HEAD) or 0)
     found: list[Score] = []
-    for window in _WINDOWS:
+    for window in (FEW, MANY, MOST):
+        if window > look_through:
+            break
         first = max(head - window, after)
         asked = {"after": first, "workflow": workflow, "since": since, "model": model_version}
         found = [Score(*row) for row in session.execute(_RECENT, {**asked, "most": most})]
