@@ -76,6 +76,9 @@ def _train(
             parts = plan.restrict(parts)
         else:
             training.start_unfinished(registry, training.Plan.of(version, seed, replay, parts))
+        old = old_domain(place, replay, labels)
+        if old is None:
+            typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)
         return training.retrain(
             registry,
             training.Order(
@@ -87,7 +90,7 @@ def _train(
                 by=whoever(),
             ),
             parts,
-            old_domain(place, replay, labels),
+            old,
             lambda folder: load_model(str(folder), place.workflow.labels),
             utc_now,
             progress,

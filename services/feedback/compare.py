@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import Engine, text
 
 from services.feedback.drift import psi
-from services.feedback.evaluate import Evaluation, Measured, evaluate, wilson
+from services.feedback.evaluate import Evaluation, Measured, evaluate, share
 from services.feedback.gates import Gate, Scored, gates
 from services.feedback.labels import divide, reviewed
 from services.feedback.old_domain import OldDomain
@@ -137,17 +137,17 @@ def shadowed(
     after = np.array([row.confidence for row in rows])
     return Shadowed(
         items=len(rows),
-        agreement=wilson(sum(row.label == row.live_label for row in rows), len(rows)),
+        agreement=share(sum(row.label == row.live_label for row in rows), len(rows)),
         reviewed=len(reviewed_rows),
-        live_right=wilson(
+        live_right=share(
             sum(row.live_label == row.human for row in reviewed_rows), len(reviewed_rows)
         ),
-        candidate_right=wilson(
+        candidate_right=share(
             sum(row.label == row.human for row in reviewed_rows), len(reviewed_rows)
         ),
         psi=psi(before, after),
-        live_accepted=wilson(int((before >= threshold).sum()), len(rows)),
-        candidate_accepted=wilson(int((after >= threshold).sum()), len(rows)),
+        live_accepted=share(int((before >= threshold).sum()), len(rows)),
+        candidate_accepted=share(int((after >= threshold).sum()), len(rows)),
     )
 
 

@@ -5,15 +5,15 @@ and the calibration error, both seeded, so that the same scores give the same re
 """
 
 from collections.abc import Sequence
-from math import comb, sqrt
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.feedback.quality import Floats, Ints, calibration_error
+from shared.intervals import wilson
 
-_Z = 1.959964
 _RESAMPLES = 1_000
 _SEED = 2014
 
@@ -60,27 +60,22 @@ def evaluate(
     rows = _resampled(len(truth))
     return Evaluation(
         items=len(truth),
-        accuracy=wilson(int(correct.sum()), len(correct)),
+        accuracy=share(int(correct.sum()), len(correct)),
         labels=tuple(_label(name, index, answer, truth, rows) for index, name in enumerate(labels)),
         ece=_between(
             calibration_error(confidence, correct),
             [calibration_error(confidence[row], correct[row]) for row in rows],
         ),
         threshold=threshold,
-        share_below=wilson(int((~above).sum()), len(above)),
-        accuracy_above=wilson(int(correct[above].sum()), int(above.sum())),
+        share_below=share(int((~above).sum()), len(above)),
+        accuracy_above=share(int(correct[above].sum()), int(above.sum())),
     )
 
 
-def wilson(successes: int, trials: int) -> Measured:
+def share(successes: int, trials: int) -> Measured:
     """A share with its score interval (Wilson 1927)."""
-    if not trials:
-        return Measured(float("nan"), float("nan"), float("nan"))
-    share, weight = successes / trials, _Z**2 / trials
-    middle = (share + weight / 2) / (1 + weight)
-    half = _Z / (1 + weight) * sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    # Rounding must not put the share itself outside.
-    return Measured(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
+    found = wilson(successes, trials)
+    return Measured(float("nan"), float("nan"), float("nan")) if found is None else Measured(*found)
 
 
 def worse_by_chance(before: Bools, after: Bools) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from services.feedback.evaluate import ece_of_the_honest, evaluate, wilson, worse_by_chance
+from services.feedback.evaluate import ece_of_the_honest, evaluate, share, worse_by_chance
 from services.feedback.gates import MIN_HELD_OUT, Scored, gates, refusal
 from services.feedback.quality import Floats, fit_temperature
 
@@ -20,10 +20,10 @@ def scores(right: np.ndarray, confidence: float = 0.9) -> Floats:
 def test_wilsons_interval_is_the_textbooks() -> None:
     for successes, trials in ((0, 10), (7, 10), (97, 100), (500, 500)):
         expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-        found = wilson(successes, trials)
+        found = share(successes, trials)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-6)
         assert found.low <= found.value <= found.high
-    assert np.isnan(wilson(0, 0).value)
+    assert np.isnan(share(0, 0).value)
 
 
 def test_a_paired_comparison_is_mcnemars_exact_test() -> None:

@@ -1,0 +1,53 @@
+"""Do the schedules in deploy/ run a command that exists, at the same time of day, as documented?"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typer.main import get_command
+
+from hitl.retrain import app
+from shared.settings import Settings, key
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+OPTIONS = {name for parameter in get_command(app).params for name in getattr(parameter, "opts", [])}
+
+
+def options(command: str) -> list[str]:
+    return re.findall(r"--[a-z-]+", command.partition("retrain ")[2])
+
+
+def test_the_systemd_unit_runs_the_command_for_the_instances_workflow() -> None:
+    unit = (DEPLOY / "systemd" / "hitl-retrain@.service").read_text()
+    [command] = re.findall(r"^ExecStart=(.+)$", unit, flags=re.MULTILINE)
+    assert command.endswith("bin/hitl retrain --workflow %i")
+    assert set(options(command)) <= OPTIONS
+    timer = (DEPLOY / "systemd" / "hitl-retrain@.timer").read_text()
+    assert "OnCalendar=*-*-* 02:30:00" in timer
+
+
+def test_the_cron_line_has_its_fields_and_runs_the_command() -> None:
+    lines = (DEPLOY / "cron" / "hitl-retrain").read_text().splitlines()
+    [line] = [line for line in lines if line and not line.startswith("#") and "=" not in line[:8]]
+    minute, hour, *days, user, _command = line.split(maxsplit=6)
+    assert (minute, hour, days, user) == ("30", "2", ["*", "*", "*"], "hitl")
+    assert "bin/hitl retrain --workflow sentiment" in line
+    assert set(options(line)) <= OPTIONS
+
+
+def test_the_cron_job_trains_alone_and_without_rights() -> None:
+    job: dict[str, Any] = yaml.safe_load(
+        (DEPLOY / "kubernetes" / "retrain-cronjob.yaml").read_text()
+    )
+    assert (job["kind"], job["spec"]["schedule"]) == ("CronJob", "30 2 * * *")
+    assert job["spec"]["concurrencyPolicy"] == "Forbid"
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["command"][-3:] == ["retrain", "--workflow", "sentiment"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    known = {key(field) for field in Settings.model_fields}
+    named = {variable["name"] for variable in container["env"]}
+    assert {"DATABASE_URL", "HITL_MODELS_DIR"} <= named <= known
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert "/var/lib/hitl/models" in mounts
