@@ -26,7 +26,9 @@ from services.inference.handler import Candidate, InferenceHandler, Served
 from services.inference.shadow import ShadowScorer, drawn
 from shared.broker import declare_all
 from shared.clock import utc_now
+from shared.errors import Permanent, Retryable
 from shared.lifecycle import Lifecycle
+from shared.messages import Delivery
 from shared.settings import Settings
 from shared.topology import inference_queue, topology
 from shared.worker import Worker
@@ -180,14 +182,16 @@ class Rule:
 
     labels = ("negative", "positive")
 
-    def __init__(self, version: str, share: float = 0.8) -> None:
+    def __init__(self, version: str, share: float = 0.8, seconds: float = 0.0) -> None:
         self.model_version = version
         self.share = share
+        self.seconds = seconds
         self.fails = False
         self.calls: list[float] = []
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         self.calls.append(time.monotonic())
+        time.sleep(self.seconds)
         if self.fails:
             raise IndexError("index out of range in self")
         return [Prediction((1 - self.share, self.share), False, 1, 3) for _ in texts]
@@ -239,13 +243,13 @@ def program(amqp_url: str) -> Iterator[Outsider]:
 def test_a_candidate_scores_its_share_after_the_live_model_has_answered(
     amqp_url: str, program: Outsider
 ) -> None:
-    live, candidate = Rule("live@1"), Rule("candidate@1", share=0.3)
+    live, candidate = Rule("live@1", seconds=0.03), Rule("candidate@1", share=0.3)
     ids = [f"item-{number}" for number in range(200)]
     chosen = {item_id for item_id in ids if drawn(item_id, 0.25)}
     assert 25 < len(chosen) < 75
+    for item_id in ids:
+        program.publish(json.dumps({"id": item_id, "text": "a film"}))
     with shadowed(amqp_url, live, Candidate(candidate, 0.25)) as worker:
-        for item_id in ids:
-            program.publish(json.dumps({"id": item_id, "text": "a film"}))
         answers = program.take(SCORED, len(ids))
         assert not any("candidate" in message.body.decode() for message in answers)
         events = [json.loads(m.body) for m in program.take(SHADOWED, len(chosen))]
@@ -258,7 +262,32 @@ def test_a_candidate_scores_its_share_after_the_live_model_has_answered(
         assert (event["live_label"], event["live_confidence"]) == ("positive", 0.8)
         assert event["live_model_version"] == "live@1"
         assert "a film" not in json.dumps(event)
-    assert min(candidate.calls) > min(live.calls)
+    # and not while there were items to decide: at most in the gap of the worker's slow start.
+    assert sum(call < max(live.calls) for call in candidate.calls) <= 2
+
+
+def test_an_answer_names_the_model_that_gave_it() -> None:
+    # Given a model that is replaced while it scores
+    old, new = Rule("old@1", share=0.8), Rule("new@1", share=0.3)
+    queue = inference_queue("sentiment")
+    served = Served("sentiment", old)
+
+    class Replaced(Rule):
+        def classify(self, texts: Sequence[str]) -> list[Prediction]:
+            served.classifier = new
+            return old.classify(texts)
+
+    served.classifier = Replaced("old@1")
+    handler = InferenceHandler({queue: served}, max_body_bytes=1_000, clock=utc_now)
+    body = b'{"id": "a", "text": "a film"}'
+    item = Delivery(queue, "hitl.items", "sentiment", body, {}, tag=1)
+    # I expect the batch to end with the model that it began with, and the next to have the new one
+    for version, confidence in (("old@1", 0.8), ("new@1", 0.7)):
+        [result] = handler.handle([item])
+        assert not isinstance(result, Permanent | Retryable)
+        prediction = json.loads(result[0].body)["prediction"]
+        assert prediction["model_version"] == version
+        assert prediction["confidence"] == pytest.approx(confidence)
 
 
 def test_a_candidate_that_fails_is_nobodys_problem(amqp_url: str, program: Outsider) -> None:
