@@ -22,11 +22,13 @@ from shared.events import (
     ItemScored,
     ItemShadowScored,
 )
+from shared.live_policy import MESSAGE_TYPE, LivePolicy
 from shared.submissions import Submission
 from shared.topology import (
     EVENTS,
     ITEMS,
     LOG_QUEUE,
+    POLICY_STREAM,
     ROUTER_QUEUE,
     accepted_queue,
     review_queue,
@@ -89,6 +91,7 @@ def document() -> dict[str, Any]:
                 )
                 for event in PUBLISHED
             },
+            "live_policy": _live_policy_channel(),
         },
         "operations": {
             "submitItem": _operation("receive", "items", Submission.__name__),
@@ -96,11 +99,19 @@ def document() -> dict[str, Any]:
                 f"publish{event.__name__}": _operation("send", _name(event), event.__name__)
                 for event in PUBLISHED
             },
+            "publishLivePolicy": _operation("send", "live_policy", LivePolicy.__name__),
         },
         "components": {
             "messages": {
                 Submission.__name__: _submission(),
                 **{event.__name__: _event(event) for event in PUBLISHED},
+                LivePolicy.__name__: {
+                    "name": MESSAGE_TYPE,
+                    "title": "What the certifier says of every workflow",
+                    "summary": "The newest has the highest version; older ones are to be ignored.",
+                    "contentType": "application/json",
+                    "payload": _schema(LivePolicy),
+                },
             },
             "schemas": _schemas(),
         },
@@ -122,6 +133,29 @@ def _channel(address: str, exchange: str, message: str, description: str) -> dic
             "amqp": {
                 "is": "routingKey",
                 "exchange": {"name": exchange, "type": kind, "durable": True, "autoDelete": False},
+                "bindingVersion": "0.3.0",
+            }
+        },
+    }
+
+
+def _live_policy_channel() -> dict[str, Any]:
+    return {
+        "address": POLICY_STREAM,
+        "description": (
+            "Read by every router from the stream, with the consumer argument `x-stream-offset` "
+            "`last`; published at every change and every ten seconds."
+        ),
+        "messages": {LivePolicy.__name__: {"$ref": f"#/components/messages/{LivePolicy.__name__}"}},
+        "bindings": {
+            "amqp": {
+                "is": "queue",
+                "queue": {
+                    "name": POLICY_STREAM,
+                    "durable": True,
+                    "exclusive": False,
+                    "autoDelete": False,
+                },
                 "bindingVersion": "0.3.0",
             }
         },
@@ -191,7 +225,8 @@ def _schema(model: type[BaseModel]) -> dict[str, str]:
 
 def _schemas() -> dict[str, Any]:
     """As written by us for the events, as read by us for what producers send."""
-    written: list[tuple[type[BaseModel], Any]] = [(event, "serialization") for event in PUBLISHED]
+    models: tuple[type[BaseModel], ...] = (*PUBLISHED, LivePolicy)
+    written: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in models]
     _, found = models_json_schema(
         [(Submission, "validation"), *written], ref_template="#/components/schemas/{model}"
     )

@@ -114,7 +114,7 @@ def test_another_model_needs_a_certificate_of_its_own(world: World) -> None:
     # Given a certificate of one model / If another one scores
     before = world.certify()
     world.model = "m2"
-    chosen = world.stream(50)
+    chosen = world.stream(70)
     # I expect its items to go to people at once, blind, before the certifier has even looked
     assert {(c.route, c.reasons[0].code, c.sampling.q) for c in chosen} == {
         ("review", "not_certified", 1.0)
