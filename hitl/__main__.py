@@ -22,6 +22,7 @@ COMMANDS = {
     "workflow": "hitl.workflows",
     "export": "hitl.export",
     "calibrate": "hitl.calibrate",
+    "replay": "hitl.replay",
     "disagreements": "hitl.disagreements",
     "train-embedded": "hitl.learn",
     "retrain": "hitl.retrain",
