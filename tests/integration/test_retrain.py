@@ -28,8 +28,10 @@ from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
 from shared.clock import utc_now
+from shared.events import ItemShadowScored, Prediction
 from tests.integration.test_classifier import LABELS, SIZE, write
 from tests.journeys import Journey, delivered
+from tests.versions import NOW, add_version
 
 TINY = Recipe(learning_rate=1e-3, head_learning_rate=1e-3, epochs=2, batch=16, max_tokens=32)
 GOOD = ("joyful", "moving", "bright", "clever", "warm", "funny")
@@ -311,3 +313,55 @@ def threads_are_as_before() -> Iterator[None]:
     before = torch.get_num_threads(), threading.active_count()
     yield
     torch.set_num_threads(before[0])
+
+
+def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
+    engine: Engine, home: Path
+) -> None:
+    # Given a version in the shadow of the live model, 40 items that both scored, and people's word
+    journeys = decisions(150)
+    log(engine, journeys)
+    version = add_version(home / "models", 2.0)
+    base = load("embedded").model_version
+    shadowed = hitl(engine, home, model_command.app, "shadow", "v1", "--share", "0.2")
+    assert "scores 20% of the items" in shadowed.stdout
+    listed = json.loads(hitl(engine, home, model_command.app, "list", "--json").stdout)
+    assert [row["role"] for row in listed] == ["live", "shadow 20%"]
+    events = [
+        ItemShadowScored(
+            workflow="sentiment",
+            occurred_at=NOW,
+            shadow_item_id=journey.item.id,
+            prediction=Prediction(
+                label=journey.label if number % 10 else "positive",
+                confidence=0.6 + 0.009 * number,
+                distribution={"negative": 0.5, "positive": 0.5},
+                model_version=version.model_version,
+            ),
+            live_label="positive",
+            live_confidence=0.95,
+            live_model_version=base,
+        )
+        for number, journey in enumerate(journeys[:40])
+    ]
+    logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    assert list(logger.handle([delivered(event) for event in events])) == [()] * 40
+    # If I compare them
+    found = json.loads(
+        hitl(engine, home, model_command.app, "compare", "base", "v1", "--json").stdout
+    )
+    # I expect what both were worth on the held-out decisions and whether it might be promoted
+    assert found["held_out"][0]["items"] == found["held_out"][1]["items"] > 20
+    assert {gate["name"] for gate in found["gates"]} >= {"enough labels"}
+    # and on the live items: agreement, who was right by people, and what would be accepted.
+    live = found["live"]
+    assert (live["items"], live["reviewed"]) == (40, 40)
+    assert live["live_right"] == 0.5
+    assert live["candidate_right"] == pytest.approx(36 / 40)
+    assert live["agreement"] == pytest.approx(24 / 40)
+    assert live["live_accepted"] == 1.0
+    assert live["candidate_accepted"] == pytest.approx(12 / 40)
+    assert live["psi"] > 1
+    words = hitl(engine, home, model_command.app, "compare", "base", "v1").stdout
+    assert "live: 40 items scored by both" in words
+    assert "no candidate" in hitl(engine, home, model_command.app, "shadow", "--stop").stdout
