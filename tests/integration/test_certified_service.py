@@ -13,11 +13,13 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 from uuid import uuid4
 
+import psycopg2
 import pytest
 
 from hitl.ports import free_ports
@@ -36,6 +38,7 @@ from shared.events import (
 )
 from shared.live_policy import LivePolicy
 from shared.topology import policy_stream, topology
+from tests.conftest import RabbitMQ
 from tests.outside import outsider, until
 from tests.pipeline import ROOT, running
 
@@ -287,3 +290,40 @@ def test_of_two_certifiers_one_leads_and_the_other_takes_over(
             assert second.wait(20) == 0
     with certifier(amqp_url, database_url, tmp_path, ports[0]):
         until(lambda: leads(ports[0]), what="another to lead")
+
+
+def test_a_certifier_whose_connections_are_cut_leads_and_publishes_again(
+    amqp_url: str, database_url: str, tmp_path: Path, rabbitmq: RabbitMQ
+) -> None:
+    (tmp_path / "sentiment.toml").write_text(FILE)
+    (port,) = free_ports(1)
+    with (
+        certifier(amqp_url, database_url, tmp_path, port) as process,
+        listening(amqp_url) as heard,
+        closing(psycopg2.connect(database_url)) as database,
+    ):
+        until(lambda: bool(heard), what="the first word")
+        # If Postgres ends its sessions, and with them the lock
+        database.autocommit = True
+        with database.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE application_name = 'hitl-feedback'"
+            )
+            assert cursor.fetchall()[0][0] > 0
+        cut = time.monotonic()
+        # I expect it to lead again and to say so within seconds
+        until(lambda: heard[-1][0] > cut, seconds=8, what="another word")
+        # If RabbitMQ ends its connection / I expect it back as well
+        log = tmp_path / f"{port}.log"
+        for connection in rabbitmq.api.get("/connections").json():
+            properties = connection.get("client_properties", {})
+            if properties.get("connection_name") == "hitl-feedback":
+                rabbitmq.api.delete(f"/connections/{quote(connection['name'])}")
+        until(lambda: log.read_text().count("connected to RabbitMQ") == 2, what="a connection")
+        cut = time.monotonic()
+        until(lambda: heard[-1][0] > cut, seconds=20, what="a word after the broker was back")
+        assert leads(port)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert "Traceback" not in log.read_text()
