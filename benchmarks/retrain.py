@@ -3,7 +3,8 @@
 The embedded model, trained on movie snippets, meets Amazon snippets. The policy sends to people
 what it is not sure of, and a random panel; the data's own raters answer: of each item one, drawn at
 random among those who took a side, with the rating recorded in 2014. After every 100 reviews a
-version is trained as `hitl retrain` does it, and promoted if it passes the gates.
+version is trained as `hitl retrain` does it, once enough decisions are held out, and promoted if
+it passes the gates.
 """
 
 import os
@@ -25,8 +26,8 @@ from benchmarks.retrain_plot import draw
 from hitl.home import Home
 from services.feedback import datasets
 from services.feedback.datasets import Snippet
-from services.feedback.gates import gates, refusal
-from services.feedback.labels import Reviewed, divide
+from services.feedback.gates import MIN_HELD_OUT, gates, refusal
+from services.feedback.labels import Reviewed, divide, weight
 from services.feedback.old_domain import Judged, movies
 from services.feedback.registry import Registry
 from services.feedback.retrain import Order, decided, judge, probabilities, retrain
@@ -105,6 +106,9 @@ def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> 
             decisions += _reviewed(model, arriving, chance, done, BATCH)
             version = registry.current_version()
             parts = divide(reversed(decisions), model.labels, registry.taught(version))
+            if len(parts.held_out) < MIN_HELD_OUT:  # nothing could be promoted yet
+                done.points.append(_point(len(decisions), version, model, found))
+                continue
             began = time.perf_counter()
             receipt = retrain(
                 registry,
@@ -129,7 +133,10 @@ def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> 
             else:
                 done.refused.append(f"{len(decisions)}: {why}")
             done.points.append(_point(len(decisions), registry.current_version(), model, found))
-            say.print(f"seed {seed}: {done.points[-1]}, {done.seconds[-1]:.0f} s {why or ''}")
+            parted = f"T {receipt.temperature:.2f}"
+            say.print(
+                f"seed {seed}: {done.points[-1]}, {done.seconds[-1]:.0f} s, {parted} {why or ''}"
+            )
     return done
 
 
@@ -163,6 +170,7 @@ def _reviewed(
                 policy_version=None,
                 event_id=derive_id("item.reviewed", "sentiment", snippet.id, "1"),
                 on_panel=panel,
+                weight=weight(confidence, THRESHOLD, panel, PANEL_RATE),
             )
         )
     done.raters_right.append(right / wanted)

@@ -87,13 +87,16 @@ def worse_by_chance(before: Bools, after: Bools) -> float:
     return float(sum(comb(trials, k) for k in range(lost, trials + 1)) / 2**trials)
 
 
-def ece_of_the_honest(confidence: Floats, level: float = 0.95) -> float:
+def ece_of_the_honest(
+    confidence: Floats, weights: Floats | None = None, level: float = 0.95
+) -> float:
     """The calibration error that scores of these confidences stay under with probability `level`
     when they mean what they say: few texts show an error where there is none (Broecker and Smith
     2007, "Increasing the Reliability of Reliability Diagrams")."""
     chance = np.random.default_rng(_SEED)
     drawn = chance.random((_RESAMPLES, len(confidence))) < confidence
-    return float(np.quantile([calibration_error(confidence, row) for row in drawn], level))
+    found = [calibration_error(confidence, row, weights) for row in drawn]
+    return float(np.quantile(found, level))
 
 
 def _label(name: str, index: int, answer: Ints, truth: Ints, rows: Sequence[Ints]) -> LabelScore:

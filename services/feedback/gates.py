@@ -19,11 +19,13 @@ MOST_FORGOTTEN = 0.02  # of the accuracy on the old domain
 
 
 class Scored(NamedTuple):
-    """Two models on the same texts: probabilities [n, labels] and the right label indices [n]."""
+    """Two models on the same texts: probabilities [n, labels], the right label indices [n], and for
+    how many items each text stands."""
 
     current: Floats
     candidate: Floats
     truth: Ints
+    weights: Floats
 
     def right(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
         """Who was right on each text: the current model, the candidate."""
@@ -74,8 +76,9 @@ def _no_worse(held_out: Scored) -> Gate:
 
 def _calibrated(held_out: Scored) -> Gate:
     confidence = held_out.candidate.max(axis=1)
-    found = calibration_error(confidence, held_out.candidate.argmax(axis=1) == held_out.truth)
-    most = max(MOST_ECE, ece_of_the_honest(confidence))
+    right = held_out.candidate.argmax(axis=1) == held_out.truth
+    found = calibration_error(confidence, right, held_out.weights)
+    most = max(MOST_ECE, ece_of_the_honest(confidence, held_out.weights))
     words = f"calibration error {found:.3f}; up to {most:.3f} may be noise of {len(confidence)}"
     return Gate("calibrated", found <= most, words)
 

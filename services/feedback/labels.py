@@ -25,7 +25,9 @@ _ROWS = 500
 _REVIEWED = text("""
     SELECT i.id, i.text, i.final_label, i.ai_label, i.confidence, i.reviewer, i.reviewed_at,
            i.model_version, i.policy_version, e.event_id,
-           coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel
+           coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel,
+           (e.data #>> '{decision,sampling,q}')::float8 AS panel_rate,
+           (e.data #>> '{decision,threshold}')::float8 AS threshold
     FROM item i
     CROSS JOIN LATERAL (
         SELECT event_id, data FROM event
@@ -52,6 +54,7 @@ class Reviewed(NamedTuple):
     policy_version: str | None
     event_id: UUID
     on_panel: bool
+    weight: float = 1.0  # for how many items it stands
 
 
 class Parts(NamedTuple):
@@ -93,7 +96,19 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
                 policy_version=row.policy_version,
                 event_id=row.event_id,
                 on_panel=row.on_panel,
+                weight=weight(row.confidence, row.threshold, row.on_panel, row.panel_rate),
             )
+
+
+def weight(
+    confidence: float | None, threshold: float | None, on_panel: bool, panel_rate: float | None
+) -> float:
+    """One over the probability that a person decided the item. What is under the threshold always
+    goes to people; what is above, only where the panel was drawn."""
+    confident = confidence is not None and threshold is not None and confidence >= threshold
+    if not (confident and on_panel and panel_rate):
+        return 1.0
+    return 1 / panel_rate
 
 
 def is_held_out(item_id: str) -> bool:

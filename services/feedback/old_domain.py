@@ -28,15 +28,15 @@ class Lesson(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A text and the index of its right label."""
+    """A text, the index of its right label, and for how many items it stands."""
 
     text: str
     label: int
+    weight: float = 1.0
 
 
 class OldDomain(NamedTuple):
-    """What is replayed and what is only measured on; `all_texts` are keys of what an earlier
-    training may have seen."""
+    """What is replayed and what is only measured on."""
 
     name: str
     lessons: list[Lesson]

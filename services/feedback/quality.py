@@ -38,21 +38,26 @@ def softmax(logits: Floats, temperature: float = 1.0) -> Floats:
     return shares
 
 
-def fit_temperature(logits: Floats, truth: Ints, prior: float | None = None) -> float:
+def fit_temperature(
+    logits: Floats, truth: Ints, prior: float | None = None, weights: Floats | None = None
+) -> float:
     """The temperature that makes `truth` [n] most likely; one per model.
 
     The loss has one minimum in log T, so a golden-section search finds it. Fit on items that the
     model was not trained on. With `prior`, a temperature that is likely beforehand (normal in log T
-    with a deviation of 0.3), few items move it little.
+    with a deviation of 0.3), few items move it little. `weights` [n] say for how many items each
+    stands; they count for as many as their effective size (Kish 1965).
     """
+    share = np.full(len(truth), 1 / len(truth)) if weights is None else weights / weights.sum()
+    effective = 1 / float((share**2).sum())
 
     def loss(log_temperature: float) -> float:
         likely = softmax(logits, float(np.exp(log_temperature)))[np.arange(len(truth)), truth]
-        lost = float(-np.log(np.maximum(likely, 1e-300)).mean())
+        lost = float(-(share * np.log(np.maximum(likely, 1e-300))).sum())
         if prior is None:
             return lost
         surprise = (log_temperature - float(np.log(prior))) / _PRIOR_DEVIATION
-        return lost + surprise**2 / 2 / len(truth)
+        return lost + surprise**2 / 2 / effective
 
     low, high = _LOG_TEMPERATURES
     while high - low > 1e-4:
@@ -79,13 +84,17 @@ def measure(probabilities: Floats, truth: Ints, threshold: float) -> Quality:
     )
 
 
-def calibration_error(confidence: Floats, correct: NDArray[np.bool_]) -> float:
-    """The expected calibration error of `confidence` [n] against who was right [n]."""
+def calibration_error(
+    confidence: Floats, correct: NDArray[np.bool_], weights: Floats | None = None
+) -> float:
+    """The expected calibration error of `confidence` [n] against who was right [n]; `weights` [n]
+    say for how many items each stands."""
     if not len(confidence):
         return float("nan")
+    weight = np.ones(len(confidence)) if weights is None else weights
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = np.bincount(bins, weights=confidence - correct, minlength=_BINS)
-    return float(np.abs(gaps).sum() / len(confidence))
+    gaps = np.bincount(bins, weights=weight * (confidence - correct), minlength=_BINS)
+    return float(np.abs(gaps).sum() / weight.sum())
 
 
 def _share(flags: NDArray[np.bool_]) -> float:

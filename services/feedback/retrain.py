@@ -227,13 +227,13 @@ def judge(current: Model, candidate: Model, texts: Sequence[Judged]) -> Scored:
         for model in (current, candidate)
     ]
     truth = np.array([each.label for each in texts], dtype=np.int64)
-    return Scored(found[0], found[1], truth)
+    return Scored(found[0], found[1], truth, np.array([each.weight for each in texts]))
 
 
 def decided(items: Sequence[Reviewed], labels: Sequence[str]) -> list[Judged]:
     """What people decided, as the index of a label."""
     folded = [label.casefold() for label in labels]
-    return [Judged(item.text, folded.index(item.label.casefold())) for item in items]
+    return [Judged(i.text, folded.index(i.label.casefold()), i.weight) for i in items]
 
 
 def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> Floats:
@@ -301,7 +301,8 @@ def _temperature(
     model = load(weights)
     raw = probabilities(model, [item.text for item in items], model.labels)
     truth = np.array([each.label for each in decided(items, model.labels)], dtype=np.int64)
-    return fit_temperature(np.log(np.maximum(raw, 1e-300)), truth, prior=parent.temperature)
+    stands_for = np.array([item.weight for item in items])
+    return fit_temperature(np.log(np.maximum(raw, 1e-300)), truth, parent.temperature, stands_for)
 
 
 def _figures(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Figures]:

@@ -28,7 +28,7 @@ from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
 from shared.clock import utc_now
-from shared.events import ItemShadowScored, Prediction
+from shared.events import ItemShadowScored, Prediction, Sampling
 from tests.integration.test_classifier import LABELS, SIZE, write
 from tests.journeys import Journey, delivered
 from tests.versions import NOW, add_version
@@ -365,3 +365,16 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     words = hitl(engine, home, model_command.app, "compare", "base", "v1").stdout
     assert "live: 40 items scored by both" in words
     assert "no candidate" in hitl(engine, home, model_command.app, "shadow", "--stop").stdout
+
+
+def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> None:
+    # Given a decision about an item that the machine would have accepted, drawn for the panel
+    event = Told("audited", "a fine film", "positive").reviewed("positive")
+    sampling = Sampling(u=0.01, q=0.05, salt_version="s1", on_panel=True)
+    decision = event.decision.model_copy(update={"threshold": 0.7, "sampling": sampling})
+    logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    assert list(logger.handle([delivered(event.model_copy(update={"decision": decision}))])) == [()]
+    [found] = reviewed(engine, "sentiment")
+    assert found.on_panel
+    assert found.weight == pytest.approx(20)
+    assert (found.reviewer, found.label, found.ai_label) == ("reviewer 1", "positive", "positive")

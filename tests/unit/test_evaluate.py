@@ -6,7 +6,8 @@ from scipy.stats import binomtest, norm
 
 from services.feedback.evaluate import ece_of_the_honest, evaluate, share, worse_by_chance
 from services.feedback.gates import MIN_HELD_OUT, Scored, gates, refusal
-from services.feedback.quality import Floats, fit_temperature
+from services.feedback.labels import weight
+from services.feedback.quality import Floats, calibration_error, fit_temperature
 
 CHANCE = np.random.default_rng(7)
 
@@ -65,7 +66,7 @@ def test_few_texts_show_a_calibration_error_where_there_is_none() -> None:
 
 def held_out(before: np.ndarray, after: np.ndarray, confidence: float = 0.9) -> Scored:
     truth = np.zeros(len(before), dtype=np.int64)
-    return Scored(scores(before), scores(after, confidence), truth)
+    return Scored(scores(before), scores(after, confidence), truth, np.ones(len(before)))
 
 
 def shut(found: Scored, old: Scored | None = None) -> list[str]:
@@ -121,3 +122,22 @@ def test_few_items_move_the_temperature_little_and_many_decide_it() -> None:
     assert fit_temperature(*many, prior=1.0) == pytest.approx(3.0, rel=0.1)
     few = (many[0][:10], many[1][:10])
     assert 0.7 < fit_temperature(*few, prior=1.0) < fit_temperature(*many)
+
+
+def test_what_only_the_panel_sent_stands_for_what_was_accepted_unseen() -> None:
+    assert weight(0.95, 0.85, True, 0.05) == pytest.approx(20)
+    assert weight(0.70, 0.85, True, 0.05) == 1.0, "a person decided it anyway"
+    assert weight(0.95, 0.85, False, 0.05) == 1.0, "a rule sent it"
+    assert weight(0.95, 0.85, True, 1.0) == 1.0, "everything went to people"
+    assert weight(None, None, True, None) == 1.0
+    # Given a model that is honest, reviewed where it is unsure and, of the rest, one in twenty
+    shares = np.clip(CHANCE.beta(5, 2, 60_000), 0.5, 0.999)
+    right = CHANCE.random(60_000) < shares - 0.15 * (shares < 0.85)  # and boasts where it is unsure
+    drawn = (shares < 0.85) | (CHANCE.random(60_000) < 0.05)
+    stands_for = np.where(shares < 0.85, 1.0, 20.0)[drawn]
+    # I expect the calibration error of all items from the reviewed ones, if they are weighed
+    everywhere = calibration_error(shares, right)
+    assert calibration_error(shares[drawn], right[drawn], stands_for) == pytest.approx(
+        everywhere, abs=0.01
+    )
+    assert calibration_error(shares[drawn], right[drawn]) > everywhere + 0.02
