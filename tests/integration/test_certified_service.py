@@ -292,7 +292,7 @@ def test_of_two_certifiers_one_leads_and_the_other_takes_over(
         until(lambda: leads(ports[0]), what="another to lead")
 
 
-def test_a_certifier_whose_connections_are_cut_leads_and_publishes_again(
+def test_a_certifier_says_changes_at_once_and_comes_back_when_it_was_cut_off(
     amqp_url: str, database_url: str, tmp_path: Path, rabbitmq: RabbitMQ
 ) -> None:
     (tmp_path / "sentiment.toml").write_text(FILE)
@@ -303,6 +303,13 @@ def test_a_certifier_whose_connections_are_cut_leads_and_publishes_again(
         closing(psycopg2.connect(database_url)) as database,
     ):
         until(lambda: bool(heard), what="the first word")
+        # If a policy changes just after a heartbeat / I expect it said without waiting for the next
+        count = len(heard)
+        until(lambda: len(heard) > count, what="a heartbeat")
+        (tmp_path / "sentiment.toml").write_text(FILE.replace("alpha = 0.05", "alpha = 0.04"))
+        until(
+            lambda: heard[-1][1].workflows["sentiment"].alpha == 0.04, seconds=6, what="the change"
+        )
         # If Postgres ends its sessions, and with them the lock
         database.autocommit = True
         with database.cursor() as cursor:
