@@ -56,13 +56,14 @@ def _train(
     import torch
 
     from services.feedback import retrain as training
+    from services.feedback import unfinished
     from services.feedback.labels import divide, reviewed
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
     registry = place.registry
     version = registry.current_version()
     if resume:
-        plan = training.read_unfinished(registry)
+        plan = unfinished.read_unfinished(registry)
         version, seed = plan.parent, plan.seed
         replay = None if plan.replay is None else Path(plan.replay)
     elif registry.unfinished.is_dir():
@@ -75,7 +76,7 @@ def _train(
         if resume:
             parts = plan.restrict(parts)
         else:
-            training.start_unfinished(registry, training.Plan.of(version, seed, replay, parts))
+            unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
         old = old_domain(place, replay, labels)
         if old is None:
             typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)

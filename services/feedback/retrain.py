@@ -6,7 +6,6 @@ receipt. It is put in use by nobody but `hitl model promote`.
 """
 
 import random
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from pydantic import BaseModel
 
 from services.feedback import receipt as receipts
 from services.feedback.evaluate import Evaluation, evaluate
@@ -26,6 +24,7 @@ from services.feedback.receipt import Figures, Parent, Receipt, Replay, Source
 from services.feedback.registry import Registry
 from services.feedback.training import OnProgress, Recipe, optimise
 from services.feedback.tuning import calibrated, open_tunable
+from services.feedback.unfinished import checkpoint_of, forget_unfinished
 from services.feedback.version_card import render
 from shared.clock import Clock
 from shared.errors import ConfigurationError
@@ -79,29 +78,6 @@ class Order:
     recipe: Recipe = RECIPE
 
 
-class Plan(BaseModel):
-    """What an interrupted training was about: which version on which items, and the seed."""
-
-    parent: str
-    seed: int
-    replay: str | None
-    items: frozenset[str]
-
-    @classmethod
-    def of(cls, parent: str, seed: int, replay: Path | None, parts: Parts) -> "Plan":
-        """The plan for these parts."""
-        given = None if replay is None else str(replay.absolute())
-        ids = frozenset(i.item_id for i in (*parts.train, *parts.calibration))
-        return cls(parent=parent, seed=seed, replay=given, items=ids)
-
-    def restrict(self, parts: Parts) -> Parts:
-        """Without what was decided since; what was erased since stays away."""
-        return parts._replace(
-            train=[i for i in parts.train if i.item_id in self.items],
-            calibration=[i for i in parts.calibration if i.item_id in self.items],
-        )
-
-
 def retrain(
     registry: Registry,
     order: Order,
@@ -139,7 +115,7 @@ def retrain(
             random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
             lambda part, what: progress(0.05 + 0.75 * part, what),
             pad_id=tunable.pad_id,
-            checkpoint=_checkpoint(registry),
+            checkpoint=checkpoint_of(registry),
         )
         version = registry.next_version()
         # A checkpoint's version is a hash over every JSON file beside it: the receipt lies apart.
@@ -246,37 +222,6 @@ def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> 
         for at, answer in enumerate(answers, start):
             found[at] = [answer.distribution[i] for i in order]
     return found
-
-
-def start_unfinished(registry: Registry, plan: Plan) -> None:
-    """Forget what was interrupted before, and note what is being trained now."""
-    forget_unfinished(registry)
-    registry.unfinished.mkdir(parents=True)
-    (registry.unfinished / "plan.json").write_text(plan.model_dump_json(), encoding="utf-8")
-
-
-def read_unfinished(registry: Registry) -> Plan:
-    """What was being trained when it was interrupted.
-
-    Raises:
-        ConfigurationError: nothing was.
-    """
-    try:
-        return Plan.model_validate_json((registry.unfinished / "plan.json").read_bytes())
-    except (OSError, ValueError):
-        raise ConfigurationError(
-            f"no interrupted training of {registry.workflow} to resume"
-        ) from None
-
-
-def forget_unfinished(registry: Registry) -> None:
-    """Nothing to resume any more."""
-    shutil.rmtree(registry.unfinished, ignore_errors=True)
-
-
-def _checkpoint(registry: Registry) -> Path | None:
-    folder = registry.unfinished
-    return folder / "epoch.pt" if folder.is_dir() else None
 
 
 def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:

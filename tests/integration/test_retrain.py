@@ -22,8 +22,9 @@ from services.feedback.labels import Parts, divide, is_held_out, reviewed
 from services.feedback.locks import only_one
 from services.feedback.receipt import Receipt, read_receipt
 from services.feedback.registry import Registry
-from services.feedback.retrain import Order, Plan, retrain, start_unfinished
+from services.feedback.retrain import Order, retrain
 from services.feedback.training import Recipe
+from services.feedback.unfinished import Plan, start_unfinished
 from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
@@ -378,3 +379,21 @@ def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> Non
     assert found.on_panel
     assert found.weight == pytest.approx(20)
     assert (found.reviewer, found.label, found.ai_label) == ("reviewer 1", "positive", "positive")
+
+
+def test_resuming_takes_what_the_training_began_with(engine: Engine, home: Path) -> None:
+    # Given a training of 60 decisions that was interrupted, and 60 more decisions since
+    log(engine, decisions(60))
+    parts = parts_of(engine)
+    registry = Registry(home / "models", "sentiment")
+    start_unfinished(registry, Plan.of("base", 11, home / "old.jsonl", parts))
+    log(engine, [Told(f"new-{n}", f"a {GOOD[n % 6]} scene {n}", "positive") for n in range(60)])
+    # If I resume it, I expect its seed, its replay and its decisions
+    ran = hitl(engine, home, retrain_command.app, "--resume", "--min-labels", "10")
+    assert ran.exit_code == 0, ran.output
+    receipt = registry.receipt("v1")
+    assert receipt.seed == 11
+    assert receipt.replay is not None
+    assert receipt.replay.source == "old.jsonl"
+    assert {s.item_id for s in receipt.trained_on} == {i.item_id for i in parts.train}
+    assert not registry.unfinished.exists()

@@ -1,0 +1,65 @@
+"""How does a training that was interrupted go on with the very items that it began with?"""
+
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from services.feedback.labels import Parts
+from services.feedback.registry import Registry
+from shared.errors import ConfigurationError
+
+
+class Plan(BaseModel):
+    """What an interrupted training was about: which version on which items, and the seed."""
+
+    parent: str
+    seed: int
+    replay: str | None
+    items: frozenset[str]
+
+    @classmethod
+    def of(cls, parent: str, seed: int, replay: Path | None, parts: Parts) -> "Plan":
+        """The plan for these parts."""
+        given = None if replay is None else str(replay.absolute())
+        ids = frozenset(i.item_id for i in (*parts.train, *parts.calibration))
+        return cls(parent=parent, seed=seed, replay=given, items=ids)
+
+    def restrict(self, parts: Parts) -> Parts:
+        """Without what was decided since; what was erased since stays away."""
+        return parts._replace(
+            train=[i for i in parts.train if i.item_id in self.items],
+            calibration=[i for i in parts.calibration if i.item_id in self.items],
+        )
+
+
+def start_unfinished(registry: Registry, plan: Plan) -> None:
+    """Forget what was interrupted before, and note what is being trained now."""
+    forget_unfinished(registry)
+    registry.unfinished.mkdir(parents=True)
+    (registry.unfinished / "plan.json").write_text(plan.model_dump_json(), encoding="utf-8")
+
+
+def read_unfinished(registry: Registry) -> Plan:
+    """What was being trained when it was interrupted.
+
+    Raises:
+        ConfigurationError: nothing was.
+    """
+    try:
+        return Plan.model_validate_json((registry.unfinished / "plan.json").read_bytes())
+    except (OSError, ValueError):
+        raise ConfigurationError(
+            f"no interrupted training of {registry.workflow} to resume"
+        ) from None
+
+
+def forget_unfinished(registry: Registry) -> None:
+    """Nothing to resume any more."""
+    shutil.rmtree(registry.unfinished, ignore_errors=True)
+
+
+def checkpoint_of(registry: Registry) -> Path | None:
+    """Where the training writes its state; None for one that nobody would resume."""
+    folder = registry.unfinished
+    return folder / "epoch.pt" if folder.is_dir() else None
