@@ -151,7 +151,7 @@ def _print_reviews(console: Console, found: Calibration) -> None:
     if reviews.now is None:
         return
     console.print(
-        f"reviews per 1 000 items: {reviews.now:.0f} now, {reviews.all_human:.0f} without"
+        f"reviews per 1 000 items: {reviews.now:.0f} now, {reviews.all_human:.0f} with no machine"
     )
     if reviews.certified is not None and found.mode == "fixed":
         more = reviews.certified - reviews.now

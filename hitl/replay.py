@@ -29,7 +29,7 @@ _MOST_DAYS = 14  # shown to people
 
 @app.command("replay")
 def show(
-    policy: Annotated[Path, typer.Option(help="A workflow file with the other [policy].")],
+    policy: Annotated[Path, typer.Option(help="A workflow file with another policy section.")],
     workflow: Annotated[
         str | None, typer.Option(help="Whose items; else those of the file's name.")
     ] = None,

@@ -1,8 +1,10 @@
 """Does `hitl calibrate` say what the audits prove, and nothing more?"""
 
 import json
+import random
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -156,6 +158,23 @@ def test_labels_that_are_all_right_fit_no_temperature(world: World) -> None:
     found = report(world)
     assert found.temperature.value is None
     assert "were right" in found.temperature.why
+
+
+class OneSided(random.Random):
+    """Chooses the first of anything."""
+
+    def choice(self, seq: Any) -> Any:
+        return seq[0]
+
+
+def test_one_class_only_is_said(world: World) -> None:
+    # Given a machine that gives every item the same label
+    world.random = OneSided(7)
+    audited(world)
+    found = report(world)
+    # I expect what is certified, and that nothing is known about the other label.
+    assert found.certified.threshold is not None
+    assert any("gave all audited items the label 'negative'" in note for note in found.notes)
 
 
 def test_a_panel_rate_of_zero_is_said(engine: Engine) -> None:
