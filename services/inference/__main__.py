@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from services.inference.classifier import Classifier, load
 from services.inference.handler import InferenceHandler, Served
 from services.inference.highlighter import Highlighter
+from services.inference.proving import Proof
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
@@ -33,6 +34,8 @@ def main() -> None:
                     labels=workflow.labels or None,
                     threads=settings.model_threads,
                     token_budget=settings.token_budget,
+                    precision=settings.precision,
+                    proof=Proof(settings.precision_texts, settings.home / "precision"),
                 )
         served = {
             inference_queue(name): Served(name, models[workflow.model, workflow.labels])
