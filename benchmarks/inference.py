@@ -25,12 +25,15 @@ from safetensors.torch import load_file
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedModel
 
 from benchmarks.harness import ROOT, Spread, quantile, ratio, ratios, short
+from benchmarks.peers.install import infinity_python
 from benchmarks.report import Bars, Report, Table, options, publish
 from hitl.home import Home
 from services.feedback import datasets
 from services.inference import embedded
 from services.inference.classifier import load
-from services.inference.packed import Linear, Packed
+from services.inference.packed import Linear, Packed, bf16_is_fast
+from services.inference.precision import Evidence
+from services.inference.proving import Proof
 from shared.minilm import base_folder, base_weights
 from shared.pretrained import base_network
 
@@ -39,11 +42,15 @@ TEXTS, QUICK_TEXTS = 256, 64
 LOADS = (0.5, 0.8)
 FLOORS = {"vs_naive": 1.8, "distilbert_vs_naive": 1.2}
 _LONG_SHARE = 0.046
+CONCURRENT, INFINITY_BATCH = 64, 4  # the best of 4, 8 and 32 for it: larger ones pad more
 _HOW = {
     "ours": "**packed**, a process per core, one thread each",
     "naive": "`pipeline(text)`, torch's default threads",
     "naive_per_core": "`pipeline(text)`, a process per core, one thread each",
     "batches": "`pipeline(texts, batch_size=32)`, default threads",
+    "bf16": "**packed, bfloat16**, a process per core, one thread each",
+    "alone": "packed, one process, one thread",
+    "infinity": "infinity, one process, one thread, 64 requests at once",
 }
 
 
@@ -91,6 +98,9 @@ def checkpoints(folder: Path) -> dict[str, Path]:
 
 
 def _saved(network: PreTrainedModel, folder: Path) -> Path:
+    names = ("negative", "positive")  # without them infinity takes it for a reranker
+    network.config.id2label = dict(enumerate(names))
+    network.config.label2id = {name: number for number, name in enumerate(names)}
     network.save_pretrained(folder)
     for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
         path = base_folder() / name
@@ -108,12 +118,11 @@ def _saved(network: PreTrainedModel, folder: Path) -> Path:
 class Scorer:
     """Processes that score the same texts at once, and are told when."""
 
-    def __init__(self, how: str, model: str, threads: int, count: int, texts: Path) -> None:
-        command = [sys.executable, "-P", "-m", "benchmarks.peers.scoring"]
+    def __init__(self, command: Sequence[str], count: int = 1) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TOKENIZERS_PARALLELISM": "false"}
         self._processes = [
             subprocess.Popen(
-                [*command, how, model, str(threads), str(texts)],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -125,7 +134,7 @@ class Scorer:
         for process in self._processes:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
-                raise SystemExit(f"{how} with {model} did not start")
+                raise SystemExit(f"{command} did not start")
 
     def ask(self, line: str) -> list[object]:
         """The answer of each process to the same line, sent to all at once."""
@@ -170,22 +179,34 @@ def _mapping(answer: object) -> Mapping[str, object]:
 
 
 @contextmanager
-def scorers(case: Case, folder: Path) -> Iterator[dict[str, Scorer]]:
+def scorers(case: Case, folder: Path, infinity: Path | None) -> Iterator[dict[str, Scorer]]:
     """Everybody, loaded; they take turns, and those whose turn it is not only wait."""
     cores = os.cpu_count() or 1
     path = folder / "texts.json"
     path.write_text(json.dumps(case.texts))
+
+    def scorer(how: str, model: str, threads: int, count: int) -> Scorer:
+        program = [sys.executable, "-P", "-m", "benchmarks.peers.scoring"]
+        return Scorer([*program, how, model, str(threads), str(path)], count)
+
     found = {
-        "ours": Scorer("ours", case.ours, 1, cores, path),
-        "naive": Scorer("one_by_one", case.theirs, 0, 1, path),
-        "naive_per_core": Scorer("one_by_one", case.theirs, 1, cores, path),
-        "batches": Scorer("batches", case.theirs, 0, 1, path),
+        "ours": scorer("ours", case.ours, 1, cores),
+        "naive": scorer("one_by_one", case.theirs, 0, 1),
+        "naive_per_core": scorer("one_by_one", case.theirs, 1, cores),
+        "batches": scorer("batches", case.theirs, 0, 1),
     }
+    if bf16_is_fast():
+        found["bf16"] = scorer("bf16", case.ours, 1, cores)
+    if infinity is not None:
+        found["alone"] = scorer("ours", case.ours, 1, 1)
+        program = [str(infinity), "-P", "-m", "benchmarks.peers.with_infinity"]
+        sizes = [str(CONCURRENT), str(INFINITY_BATCH)]
+        found["infinity"] = Scorer([*program, case.theirs, str(path), *sizes])
     try:
         yield found
     finally:
-        for scorer in found.values():
-            scorer.close()
+        for each in found.values():
+            each.close()
 
 
 def gemm_peak() -> float:
@@ -222,12 +243,30 @@ def flops(case: Case) -> float:
     return total / len(case.texts)
 
 
+def proven(data: Path, folder: Path) -> dict[str, float]:
+    """What the services would ask for before the embedded model answers in bfloat16: see
+    `services.inference.proving`. Texts: the movie reviews."""
+    snippets = [one for part in datasets.split_movies(data) for one in part]
+    random.Random(5).shuffle(snippets)
+    texts, kept = folder / "proof.txt", folder / "proof"
+    texts.write_text("\n".join(" ".join(one.text.split()) for one in snippets))
+    load("embedded", precision="auto", proof=Proof(texts, kept))
+    (file,) = kept.iterdir()
+    evidence = Evidence(**json.loads(file.read_text()))
+    return {
+        "bf16_proven": float(evidence.sufficient),
+        "bf16_other_labels_bound": round(evidence.other_labels_bound, 5),
+        "bf16_crossings_bound": round(evidence.crossings_bound, 5),
+    }
+
+
 def measure(say: Console, *, quick: bool) -> Report:
     """Each case in rounds of turns; then the waiting times of the embedded model."""
     rounds = QUICK_ROUNDS if quick else ROUNDS
     count = QUICK_TEXTS if quick else TEXTS
     data = Home.from_environment(os.environ).data
     datasets.fetch(data, say.print)
+    infinity = None if quick else infinity_python(say)
     result: dict[str, float] = {}
     rows: list[Sequence[str]] = []
     bars: dict[str, float] = {}
@@ -244,8 +283,10 @@ def measure(say: Console, *, quick: bool) -> Report:
         for name, bare in cases.items():
             case = bare._replace(texts=texts_of(data, count, mixed=name != "short"))
             runs: defaultdict[str, list[Run]] = defaultdict(list)
-            with scorers(case, folder) as everybody:
+            peak = 0.0
+            with scorers(case, folder, None if name == "distilbert" else infinity) as everybody:
                 for number in range(rounds):
+                    peak = max(peak, gemm_peak())
                     for how, scorer in everybody.items():
                         runs[how].append(turn(scorer, count))
                         say.print(
@@ -257,12 +298,11 @@ def measure(say: Console, *, quick: bool) -> Report:
             prefix = "" if name == "mix" else f"{name}_"
             result |= _compare(prefix, case.model, runs, rows)
             done = flops(case) * result[f"{prefix}ours_per_core_s"]
-            result[f"{prefix}vs_gemm_peak"] = round(done / gemm_peak(), 3)
+            result[f"{prefix}vs_gemm_peak"] = round(done / peak, 3)
             if name == "mix":
-                bars = {
-                    _HOW[how].replace("*", "").replace("`", ""): result[f"{how}_per_s"]
-                    for how in _HOW
-                }
+                bars = {_plain(_HOW[how]): result[f"{how}_per_s"] for how in runs}
+        if not quick and bf16_is_fast():
+            result |= proven(data, folder)
     return Report(
         name="inference",
         title="Inference",
@@ -313,7 +353,6 @@ def _compare(
 ) -> dict[str, float]:
     truth = runs["naive_per_core"][0].probabilities
     result: dict[str, float] = {}
-    ours = [run.per_second for run in runs["ours"]]
     for how, done in runs.items():
         speed = Spread.of([run.per_second for run in done])
         core = Spread.of([run.per_core_second for run in done])
@@ -327,12 +366,18 @@ def _compare(
             f"{prefix}{how}_per_core_s": round(core.median, 1),
         }
         against = ""
-        if how == "ours":
-            result |= {f"{prefix}max_difference": max(off), f"{prefix}other_labels": other}
-        else:
-            spread = ratio(ours, [run.per_second for run in done])
+        if how in ("ours", "bf16"):
+            mine = prefix if how == "ours" else f"{prefix}bf16_"
+            result |= {f"{mine}max_difference": max(off), f"{mine}other_labels": other}
+        elif how != "alone":
+            same = "alone" if how == "infinity" else "ours"  # as many processes as it has
+            theirs = [run.per_second for run in done]
+            spread = ratio([run.per_second for run in runs[same]], theirs)
             result |= ratios(f"{prefix}vs_{how}", spread)
             against = str(spread)
+            if "bf16" in runs and how != "infinity":
+                halved = ratio([run.per_second for run in runs["bf16"]], theirs)
+                result |= ratios(f"{prefix}bf16_vs_{how}", halved)
         rows.append((title, _HOW[how], str(speed), short(core.median), against, f"{max(off):.0e}"))
     return result
 

@@ -8,21 +8,24 @@ import gc
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from itertools import count
+from uuid import uuid4
 
 import psycopg2
 from psycopg2 import sql
 from rich.console import Console
 
+from benchmarks.grown import TABLES, fill
 from benchmarks.harness import Servers, Spread, processes, ratio, ratios, servers
 from benchmarks.peers import copy_logger
 from benchmarks.report import Bars, Report, Table, options, publish
-from benchmarks.traffic import PATIENCE_SECONDS, Traffic, accepted, message, traffic
-from services.logger.handler import Logger
+from benchmarks.traffic import PATIENCE_SECONDS, Traffic, accepted, message, scored, traffic
+from services.logger.handler import PORTION_ROWS, PORTIONS, SWITCH_SECONDS, Logger
 from shared.clock import utc_now
 from shared.database import connect, migrate
+from shared.events import ItemScored
 from shared.messages import Delivery, Outgoing
 from shared.topology import LOG_QUEUE
 
@@ -30,25 +33,9 @@ ROUNDS, QUICK_ROUNDS = 5, 2
 # Items a round; each is two events (scored, accepted) and a row of its own.
 FAST, QUICK_FAST = 20_000, 4_000
 ONE_BY_ONE, QUICK_ONE_BY_ONE = 1_000, 300
-BATCH = 2_000
 SIZES, QUICK_SIZES, FULL_SIZES = (1_000, 100_000), (1_000, 20_000), (1_000, 100_000, 10_000_000)
 TEMPLATE = "template_migrated"
-FLOORS = {"vs_orm": 6.0, "vs_copy": 0.15}
-
-# A row of each table as it is when an item was accepted, many times over.
-_GROW = """
-    INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
-    SELECT gen_random_uuid(), 'item.accepted', 1, 'sentiment', 'old-' || n, now(), '/hitl/router',
-           '{"decision": {"label": "positive", "confidence": 0.97}}'
-    FROM generate_series(1, %(rows)s) n;
-    INSERT INTO item (workflow, id, text, metadata, ai_label, confidence, status, progress,
-                      status_at, final_label, received_at, updated_at)
-    SELECT 'sentiment', 'old-' || n, repeat('A quiet film. ', 10), '{}', 'positive', 0.97,
-           'AI_ACCEPTED', 21, now(), 'positive', now(), now()
-    FROM generate_series(1, %(rows)s) n;
-"""
-
-Batches = Sequence[Sequence[Delivery]]
+FLOORS = {"vs_orm": 6.0, "vs_copy": 0.2}
 
 
 class Databases:
@@ -75,25 +62,31 @@ class Databases:
                 cursor.execute(statement)
 
 
-def messages(bench: Traffic, items: int) -> list[Outgoing]:
+def messages(found: Iterable[ItemScored]) -> list[Outgoing]:
     """Both events of each item, in the order in which they come."""
-    return [message(event) for found in bench.new(items) for event in (found, accepted(found))]
+    return [message(event) for one in found for event in (one, accepted(one))]
 
 
-def batches(bench: Traffic, items: int) -> Batches:
-    """The same as deliveries, as many at a time as the logger takes."""
-    deliveries = [
+def delivered(found: Iterable[ItemScored]) -> list[Delivery]:
+    """The same as the logger takes them."""
+    return [
         Delivery(
             LOG_QUEUE, each.exchange, each.routing_key, each.body, each.headers, tag,
             message_id=each.message_id,
         )
-        for tag, each in enumerate(messages(bench, items))
+        for tag, each in enumerate(messages(found))
     ]  # fmt: skip
-    return [deliveries[start : start + BATCH] for start in range(0, len(deliveries), BATCH)]
+
+
+def cut(deliveries: Sequence[Delivery], size: int) -> list[Sequence[Delivery]]:
+    """Batches of this size."""
+    return [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
 
 
 def timed(work: Callable[[], object], events: int) -> float:
-    """Events a second, with the collector as the worker sets it (shared/worker.py)."""
+    """Events a second, with the collector as the worker sets it (shared/worker.py), and the time
+    between threads as the logger does."""
+    sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
@@ -102,28 +95,29 @@ def timed(work: Callable[[], object], events: int) -> float:
     return events / (time.perf_counter() - started)
 
 
-def handled(url: str, given: Batches) -> float:
-    """The logger's handler alone, without the broker."""
+def handled(url: str, given: Sequence[Delivery]) -> float:
+    """The logger's handler alone, without the broker; batches as where much is waiting."""
     engine = connect(url)
     handler = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
 
     def work() -> None:
-        for batch in given:
+        for batch in cut(given, PORTIONS * PORTION_ROWS):
             assert not any(handler.handle(batch))
 
     try:
-        return timed(work, sum(map(len, given)))
+        return timed(work, len(given))
     finally:
         engine.dispose()
 
 
-def copied(databases: Databases, given: Batches) -> tuple[float, float]:
-    """A plain COPY of the same messages, and of its rows once more, rendered beforehand."""
-    events = sum(map(len, given))
+def copied(databases: Databases, given: Sequence[Delivery]) -> tuple[float, float]:
+    """A plain COPY of the same messages with as many a commit, and of its rows once more, rendered
+    beforehand."""
+    events, batches = len(given), cut(given, PORTION_ROWS)
     with databases.fresh() as url, closing(psycopg2.connect(url)) as connection:
-        speed = timed(lambda: copy_logger.write(connection, given), events)
+        speed = timed(lambda: copy_logger.write(connection, batches), events)
         with connection.cursor() as cursor:
-            parts = [copy_logger.rendered(cursor, table, len(given)) for table in ("event", "item")]
+            parts = [copy_logger.rendered(cursor, table, len(batches)) for table in TABLES]
         connection.rollback()
     with databases.fresh() as url, closing(psycopg2.connect(url)) as connection:
         both = list(zip(*parts, strict=True))
@@ -136,7 +130,7 @@ def from_queue(
 ) -> float:
     """Events a second of a process that empties the queue; between 10 and 95 % counts."""
     bench.empty()
-    bench.publish(messages(bench, items))
+    bench.publish(messages(bench.new(items)))
     events = 2 * items
     bench.wait_for(LOG_QUEUE, events)
     command = [sys.executable, "-P", "-m", module]
@@ -161,30 +155,20 @@ def from_queue(
 
 
 def growth(
-    databases: Databases, bench: Traffic, sizes: Sequence[int], items: int, rounds: int
+    databases: Databases, sizes: Sequence[int], items: int, rounds: int
 ) -> dict[int, list[float]]:
-    """Events a second of the handler by the rows that are there already."""
+    """Events a second of the handler by the rows that are there already. Random ids, as they are
+    worst for an index."""
     speeds: defaultdict[int, list[float]] = defaultdict(list)
-    with _grown(databases, sizes) as urls:
+    with ExitStack() as stack:
+        urls = {size: stack.enter_context(databases.fresh()) for size in sizes}
+        for size, url in urls.items():
+            fill(url, size)
         for _ in range(rounds):
             for size, url in urls.items():
-                speeds[size].append(handled(url, batches(bench, items)))
+                given = delivered(scored(str(uuid4())) for _ in range(items))
+                speeds[size].append(handled(url, given))
     return speeds
-
-
-@contextmanager
-def _grown(databases: Databases, sizes: Sequence[int]) -> Iterator[dict[int, str]]:
-    """One database for each size, all at once."""
-    if not sizes:
-        yield {}
-        return
-    with databases.fresh() as url, _grown(databases, sizes[1:]) as others:
-        with closing(psycopg2.connect(url)) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(_GROW, {"rows": sizes[0]})
-                cursor.execute("VACUUM ANALYZE event, item")
-        yield {sizes[0]: url, **others}
 
 
 def measure(say: Console, *, quick: bool, full: bool) -> Report:
@@ -203,7 +187,7 @@ def measure(say: Console, *, quick: bool, full: bool) -> Report:
             return from_queue(module, databases, running, bench, items)
 
         for number in range(rounds):
-            given = batches(bench, fast)
+            given = delivered(bench.new(fast))
             with databases.fresh() as url:
                 speeds["handler"].append(handled(url, given))
             copy, plain = copied(databases, given)
@@ -214,7 +198,7 @@ def measure(say: Console, *, quick: bool, full: bool) -> Report:
             latest = ", ".join(f"{name} {found[-1]:,.0f}" for name, found in speeds.items())
             say.print(f"round {number + 1} of {rounds}, events/s: {latest}")
         say.print(f"with {', '.join(f'{size:,}' for size in sizes)} rows …")
-        grown = growth(databases, bench, sizes, fast // 2, rounds)
+        grown = growth(databases, sizes, fast // 2, rounds)
     return _report(speeds, grown)
 
 

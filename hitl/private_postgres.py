@@ -89,6 +89,9 @@ class PrivatePostgres:
             "unix_socket_directories": "",
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # After each checkpoint a page is logged whole when it is first touched: with 1 GB, and
+            # keys that come in no order, that is most of the log once there are many rows.
+            "max_wal_size": "4GB",
         }
         if self.fast:
             settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}

@@ -6,7 +6,7 @@ Read once, at each program's start; frozen; a start with bad keys lists every on
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -66,6 +66,12 @@ class Settings(BaseModel):
 
     model_threads: int = Field(1, gt=0, description="of torch; more processes beat more threads")
     token_budget: int | None = Field(None, gt=0, description="tokens a batch; unset: by device")
+    precision: Literal["exact", "auto", "bf16"] = Field(
+        "exact", description="of scores; auto: bfloat16 if proven; bf16: an error if not proven"
+    )
+    precision_texts: Path | None = Field(
+        None, description="texts like yours, at least 598, one a line or JSON Lines: the proof"
+    )
     highlights: bool = Field(True, description="inference weighs the words of what people decide")
     log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
     lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")

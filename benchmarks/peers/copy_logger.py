@@ -1,13 +1,15 @@
 """How fast is a plain COPY of the same rows into the same indexed tables?
 
 Nobody whose messages may come twice can do this: the second time breaks the batch. It reads each
-message with the same models, and writes an item once, when it is decided.
+message with the same models, writes the same values but those of the ledger, and an item once, when
+it is decided.
 """
 
 from collections.abc import Iterable, Sequence
 from io import BytesIO
 
 from psycopg2.extensions import connection, cursor
+from pydantic_core import to_json
 
 from shared.envelope import decode
 from shared.events import PUBLISHED, ItemAccepted
@@ -42,14 +44,19 @@ def _write(connection: connection, batch: Sequence[Delivery]) -> None:
             item, prediction, decision = event.item, event.prediction, event.decision
             at = decision.decided_at
             items.append(
-                (event.workflow, item.id, item.text, "{}", prediction.label, prediction.confidence,
-                 "{}", "AI_ACCEPTED", 21, at, decision.label, prediction.model_version,
-                 decision.policy_version, "[]", trace_id, item.received_at, at, at, at)
+                (event.workflow, item.id, item.text, _json(item.metadata), prediction.label,
+                 prediction.confidence, _json(prediction.distribution), "AI_ACCEPTED", 21, at,
+                 decision.label, prediction.model_version, decision.policy_version,
+                 _json(decision.reasons), trace_id, item.received_at, at, at, at)
             )  # fmt: skip
     with connection.cursor() as cursor:
         _copy(cursor, _EVENT, events)
         _copy(cursor, _ITEM, items)
     connection.commit()
+
+
+def _json(value: object) -> str:
+    return to_json(value).decode()
 
 
 def _copy(cursor: cursor, into: str, rows: Iterable[Sequence[object]]) -> None:

@@ -1,20 +1,39 @@
 """How do the peers get here? Into `.hitl/bench`, only when something is measured against them."""
 
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 _HERE = Path(__file__).parent
-_HOME = _HERE.parent.parent / ".hitl" / "bench"
+_ROOT = _HERE.parent.parent
+_HOME = _ROOT / ".hitl" / "bench"
+_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def peers_python(say: Console) -> Path | None:
     """An environment with the pinned clients and nothing else; None where it cannot be made."""
-    wanted = (_HERE / "requirements.txt").read_text()
-    venv = _HOME / "venv"
+    return _environment(say, "venv", [["-r", str(_HERE / "requirements.txt")]])
+
+
+def infinity_python(say: Console) -> Path | None:
+    """An environment with infinity and our torch (1.4 GB); None where it cannot be made."""
+    torch = ["--no-deps", "-r", str(_ROOT / "requirements-torch.txt")]
+    if not os.environ.get("PIP_FIND_LINKS"):
+        torch += ["--index-url", os.environ.get("HITL_TORCH_INDEX", _TORCH_INDEX)]
+    return _environment(
+        say, "venv-infinity", [torch, ["-r", str(_HERE / "requirements-infinity.txt")]]
+    )
+
+
+def _environment(say: Console, name: str, steps: Sequence[Sequence[str]]) -> Path | None:
+    """`steps` are the arguments of pip, one call after the other; `-r` is their last option."""
+    wanted = "".join(Path(step[step.index("-r") + 1]).read_text() for step in steps)
+    venv = _HOME / name
     python, made = venv / "bin" / "python", venv / "made-from"
     if made.exists() and made.read_text() == wanted:
         return python
@@ -22,9 +41,10 @@ def peers_python(say: Console) -> Path | None:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
-        subprocess.run([*pip, "-r", str(_HERE / "requirements.txt")], check=True)
+        for step in steps:
+            subprocess.run([*pip, *step], check=True)
     except subprocess.CalledProcessError as error:
-        say.print(f"no Python peers: {error}")
+        say.print(f"no {name}: {error}")
         return None
     made.write_text(wanted)
     return python

@@ -11,6 +11,7 @@ from services.inference.classifier import Classifier, load
 from services.inference.handler import InferenceHandler
 from services.inference.highlighter import Highlighter
 from services.inference.model_feed import ModelFeed
+from services.inference.proving import Proof
 from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -29,8 +30,14 @@ def main() -> None:
     with service("inference", port=settings.inference_port, settings=settings) as lifecycle:
 
         def read(model: str, labels: Sequence[str] | None) -> Classifier:
-            threads, budget = settings.model_threads, settings.token_budget
-            return load(model, labels=labels, threads=threads, token_budget=budget)
+            return load(
+                model,
+                labels=labels,
+                threads=settings.model_threads,
+                token_budget=settings.token_budget,
+                precision=settings.precision,
+                proof=Proof(settings.precision_texts, settings.home / "precision"),
+            )
 
         workflows = configured_workflows(settings)
         feed = ModelFeed(settings.models, workflows, read)

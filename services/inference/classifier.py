@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from services.inference import embedded
 from services.inference.batcher import Cut, cut, plan
 from services.inference.model import Model
+from services.inference.precision import Precision
+from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
 from shared.errors import ConfigurationError, Permanent
 
 TOKEN_BUDGET_CPU = 512  # larger batches gain nothing there and delay the first answer
@@ -113,6 +115,8 @@ def load(
     labels: Sequence[str] | None = None,
     threads: int = 1,
     token_budget: int | None = None,
+    precision: Precision = "exact",
+    proof: Proof = NO_PROOF,
 ) -> Classifier:
     """Load "embedded", a folder (checkpoint, or adapter for the embedded base), or a hub id.
 
@@ -120,12 +124,24 @@ def load(
     has LABEL_0, LABEL_1, ... takes them as they come). Runs on a GPU if there is one. Sets torch's
     thread count for the whole process: two on a busy machine are ten times slower than one.
 
+    `precision`: "exact" is float32; "auto" is bfloat16 where `proof` shows that texts are routed
+    the same (see `proving`), and "bf16" is an error where it does not. The first proof for a model
+    takes as long as scoring its texts twice.
+
     Raises `ConfigurationError`, which says what to do, if the model cannot be had or does not fit.
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     budget = token_budget or (TOKEN_BUDGET_GPU if device.type == "cuda" else TOKEN_BUDGET_CPU)
-    return Classifier(_read(model, device), labels, budget)
+
+    def scores(by: Model, texts: Sequence[str]) -> NDArray[np.float64]:
+        answers = Classifier(by, labels, budget).classify(texts)
+        return np.array([answer.distribution for answer in answers])
+
+    read = _read(model, device)
+    if precision != "exact":
+        read = in_bf16_if_proven(read, proof, scores, insist=precision == "bf16")
+    return Classifier(read, labels, budget)
 
 
 def _read(model: str, device: torch.device) -> Model:

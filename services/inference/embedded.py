@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,8 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from services.inference.model import Model, Network, padded, temperature_of, version_of
-from services.inference.packed import Packed, pack
+from services.inference.model import (
+    Model,
+    Network,
+    padded,
+    padded_in_bf16,
+    temperature_of,
+    version_of,
+)
+from services.inference.packed import Packed, bf16_is_fast, pack
 from shared.errors import ConfigurationError
 from shared.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
 
@@ -44,7 +52,7 @@ def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
             raise ValueError(f"its head does not have the {len(labels)} labels")
     except (OSError, SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise ConfigurationError(f"{folder} is no adapter for {BASE}: {error!r}") from error
-    network = _network(state, device)
+    network, in_bf16 = _network(state, device)
     files = [base / name for name in _BASE_FILES] + [folder / name for name in _ADAPTER_FILES]
     return Model(
         network=network,
@@ -54,6 +62,7 @@ def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
         max_tokens=window,
         temperature=temperature_of(folder),
         version=version_of(model_id, files),
+        in_bf16=in_bf16,
     )
 
 
@@ -78,11 +87,15 @@ def merged(base: dict[str, Tensor], weights: dict[str, Tensor], scale: float) ->
     return state
 
 
-def _network(state: dict[str, Tensor], device: torch.device) -> Network:
+def _network(
+    state: dict[str, Tensor], device: torch.device
+) -> tuple[Network, Callable[[], Network] | None]:
+    """It, and how it is made in bfloat16."""
     if device.type == "cpu" and (packed := pack(base_config(), state)) is not None:
-        return packed
+        return packed, packed.in_bf16 if bf16_is_fast() else None
     from shared.pretrained import base_network  # takes seconds, and only this path needs it
 
     network = base_network(len(state["classifier.bias"]))
     network.load_state_dict(state, strict=False)
-    return padded(network, device, network.config.pad_token_id or 0)
+    pad_id = network.config.pad_token_id or 0
+    return padded(network, device, pad_id), padded_in_bf16(network, device, pad_id)

@@ -3,7 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +27,8 @@ class Model:
     `max_tokens` is the window, special tokens included. `temperature` divides the logits
     (Guo et al. 2017, "On Calibration of Modern Neural Networks"). `labels` are in the order of
     the logits. The tokenizer neither pads nor truncates. `pads` says that a batch costs its longest
-    row times its size, not the sum of its rows.
+    row times its size, not the sum of its rows. `in_bf16` makes the network in bfloat16; None
+    where that gains nothing.
     """
 
     network: Network
@@ -35,11 +38,18 @@ class Model:
     max_tokens: int
     temperature: float
     version: str
+    in_bf16: Callable[[], Network] | None = None
 
 
-def padded(network: nn.Module, device: torch.device, pad_id: int) -> Network:
-    """A transformers classifier on `device`, ready to score and never again to train."""
+def padded(
+    network: nn.Module, device: torch.device, pad_id: int, *, in_bf16: bool = False
+) -> Network:
+    """A transformers classifier on `device`, ready to score and never again to train.
+
+    `in_bf16` is for matrix products; torch keeps norms and softmax in float32, and so the weights.
+    """
     network.to(device).eval().requires_grad_(False)
+    precision = partial(torch.autocast, device.type, torch.bfloat16) if in_bf16 else nullcontext
 
     @torch.inference_mode()
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
@@ -48,10 +58,21 @@ def padded(network: nn.Module, device: torch.device, pad_id: int) -> Network:
         for row, (into, seen) in zip(rows, zip(ids, mask, strict=True), strict=True):
             into[: len(row)] = torch.tensor(row)
             seen[: len(row)] = 1
-        logits: Tensor = network(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
+        ids, mask = ids.to(device), mask.to(device)
+        with precision():
+            logits: Tensor = network(input_ids=ids, attention_mask=mask).logits
         return logits
 
     return score
+
+
+def padded_in_bf16(
+    network: nn.Module, device: torch.device, pad_id: int
+) -> Callable[[], Network] | None:
+    """How `padded` is made in bfloat16; None where that gains nothing."""
+    if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
+        return None
+    return partial(padded, network, device, pad_id, in_bf16=True)
 
 
 def version_of(model_id: str, files: Sequence[Path]) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from services.inference.handler import Candidate, Scorer, Served
+from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError
 from shared.metrics import MODEL_INFO, MODEL_REFUSED
 from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
@@ -157,7 +158,8 @@ class ModelFeed:
             raise
         except Exception as error:
             raise ConfigurationError(f"{path}: {type(error).__name__}: {error}") from error
-        if model_version is not None and scorer.model_version != model_version:
+        of_files = scorer.model_version.removesuffix(SUFFIX)  # in whatever precision it answers
+        if model_version not in (None, of_files):
             raise ConfigurationError(
                 f"{path} holds {scorer.model_version}, not {model_version}: its files have changed "
                 f"since it was registered"

@@ -8,7 +8,7 @@ repacked once for oneDNN. Measured and argued in docs/decisions/0011-packed-infe
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
@@ -18,12 +18,16 @@ from torch.nn import functional
 
 logger = logging.getLogger(__name__)
 
-_TOLERANCE = 1e-5  # of the largest logit, between repacked and plain weights: rounding is below
+# Of the largest logit, between repacked and plain weights: rounding is below.
+_TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05}
+_BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")
 _REPACKED_ROWS = 512  # the size that oneDNN chooses its layout for
 
 
 class Linear:
-    """`x @ weight.T + bias`, optionally followed by GELU; repacked for oneDNN where it helps."""
+    """`x @ weight.T + bias`, optionally followed by GELU; repacked for oneDNN where it helps.
+
+    The answer has the weight's precision, whichever `x` has."""
 
     def __init__(self, weight: Tensor, bias: Tensor, *, gelu: bool = False) -> None:
         self._weight = weight.contiguous()
@@ -39,7 +43,18 @@ class Linear:
         """Back to the public operators."""
         self._repacked = None
 
+    def in_bf16(self) -> "Linear":
+        """The same with weights of half the size."""
+        weight, bias = self._weight.bfloat16(), self._bias.bfloat16()
+        return Linear(weight, bias, gelu=self._gelu)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of weights and answers."""
+        return self._weight.dtype
+
     def __call__(self, x: Tensor) -> Tensor:
+        x = x.to(self.dtype)
         if self._repacked is not None:
             kind, algorithm = ("gelu", "none") if self._gelu else ("none", "")
             fused: Tensor = torch.ops.mkldnn._linear_pointwise(
@@ -73,6 +88,18 @@ class Layer:
     down: Linear
     output_norm: Norm
 
+    def in_bf16(self) -> "Layer":
+        """The same with its matrix products in bfloat16."""
+        return Layer(
+            queries=self.queries.in_bf16(),
+            keys_values=self.keys_values.in_bf16(),
+            output=self.output.in_bf16(),
+            attention_norm=self.attention_norm,
+            up=self.up.in_bf16(),
+            down=self.down.in_bf16(),
+            output_norm=self.output_norm,
+        )
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -105,6 +132,11 @@ class Packed:
         answer[torch.tensor(order)] = logits
         return answer
 
+    def in_bf16(self) -> "Packed":
+        """The same with the layers' weights in bfloat16. Sums, norms, attention and the head stay
+        as they are: they take little time, and half of the error would come from them."""
+        return replace(self, layers=tuple(layer.in_bf16() for layer in self.layers)).faithful()
+
     def linears(self) -> list[Linear]:
         """Every matrix product of the model."""
         inside = [
@@ -125,7 +157,7 @@ class Packed:
             for linear in self.linears():
                 linear.repack()
             error = float((self(probe) - expected).abs().max() / expected.abs().max())
-            if error <= _TOLERANCE:
+            if error <= _TOLERANCE[self.layers[0].up.dtype]:
                 return self
             problem = f"a logit differs by {error:.1e} of the largest"
         except (RuntimeError, AttributeError) as refused:
@@ -173,8 +205,14 @@ class Packed:
         return torch.cat(parts)
 
     def _by_head(self, x: Tensor, texts: int) -> Tensor:
-        """[texts * length, hidden] -> [texts, heads, length, hidden / heads]."""
-        return x.view(texts, -1, self.heads, x.shape[1] // self.heads).transpose(1, 2)
+        """[texts * length, hidden] -> float32 [texts, heads, length, hidden / heads]."""
+        return x.float().view(texts, -1, self.heads, x.shape[1] // self.heads).transpose(1, 2)
+
+
+def bf16_is_fast() -> bool:
+    """Whether this processor multiplies bfloat16 matrices faster than float32."""
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name) for name in _BF16_PROCESSORS)
 
 
 def pack(config: Mapping[str, object], state: Mapping[str, Tensor]) -> Packed | None:

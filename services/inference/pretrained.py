@@ -1,13 +1,21 @@
 """How does a transformers text classifier, by folder or by hub id, become a `Model`?"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from services.inference.model import Model, padded, temperature_of, version_of
-from services.inference.packed import pack
+from services.inference.model import (
+    Model,
+    Network,
+    padded,
+    padded_in_bf16,
+    temperature_of,
+    version_of,
+)
+from services.inference.packed import bf16_is_fast, pack
 from shared.errors import ConfigurationError
 from shared.pretrained import quiet_loading
 
@@ -68,6 +76,9 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
     if config.pad_token_id is None:  # decoder models refuse a batch without one
         config.pad_token_id = pad_id
     packed = pack(config.to_dict(), network.state_dict()) if device.type == "cpu" else None
+    in_bf16: Callable[[], Network] | None = padded_in_bf16(network, device, pad_id)
+    if packed is not None and bf16_is_fast():
+        in_bf16 = packed.in_bf16
     return Model(
         network=packed or padded(network, device, pad_id),
         tokenizer=backend,
@@ -76,6 +87,7 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
         max_tokens=_window(network, tokenizer.model_max_length),
         temperature=temperature_of(folder),
         version=version_of(model_id, _versioned(folder)),
+        in_bf16=in_bf16,
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from services.logger.handler import Logger
+from services.logger.handler import PORTIONS, SWITCH_SECONDS, Logger
 from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
@@ -20,6 +20,8 @@ MOST_PREFETCH = 65_535  # what AMQP can say
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
     workflows = tuple(configured_workflows(settings))
+    batch = PORTIONS * settings.log_batch_rows
+    sys.setswitchinterval(SWITCH_SECONDS)
     engine = connect(settings.database_url.get_secret_value(), application="hitl-logger")
     with service("logger", port=settings.logger_port, settings=settings) as lifecycle:
         lifecycle.add_check("postgres", readiness(engine))
@@ -32,12 +34,13 @@ def main() -> None:
             handler=Logger(
                 engine,
                 workflows=workflows,
+                portion_rows=settings.log_batch_rows,
                 max_body_bytes=settings.max_body_bytes,
                 clock=utc_now,
             ),
-            # One batch in the database, the next one on its way.
-            prefetch=min(max(settings.prefetch, 2 * settings.log_batch_rows), MOST_PREFETCH),
-            max_batch=settings.log_batch_rows,
+            # While a batch is in the database, half of the next one is on its way.
+            prefetch=min(max(settings.prefetch, batch * 3 // 2), MOST_PREFETCH),
+            max_batch=batch,
             linger_seconds=LINGER_SECONDS,
         ).run()
 

@@ -61,6 +61,7 @@ def append_block(cursor: DBAPICursor, added: Inserted) -> int:
     Raises:
         Overloaded: there is no block to follow; nothing is written until somebody has looked.
     """
+    root = merkle_root([leaf.hash for leaf in unpack(added.leaves)])  # before others have to wait
     cursor.execute(_HEAD)
     head = cursor.fetchone()
     if head is None:
@@ -71,7 +72,7 @@ def append_block(cursor: DBAPICursor, added: Inserted) -> int:
         count=added.count,
         first_seq=added.first_seq,
         last_seq=added.last_seq,
-        merkle_root=merkle_root([leaf.hash for leaf in unpack(added.leaves)]),
+        merkle_root=root,
         previous_hash=bytes(previous_hash),
         created_at=now,
         leaves=added.leaves,

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import psycopg2
 from sqlalchemy import Engine
@@ -9,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.logger.projection import utc
 from services.logger.rows import EventRow, read_event, read_item
-from services.logger.store import Written, write
+from services.logger.store import Batch, Written, prepare, write
 from shared.clock import Clock
 from shared.database import database_errors, is_bad_data, refusal
 from shared.envelope import encode
@@ -25,6 +27,12 @@ from shared.workflows import workflow_of
 
 logger = logging.getLogger(__name__)
 
+# How many a full batch has: each but the first is read while Postgres is at work on the one before.
+PORTIONS = 4
+# The writer comes back from Postgres a dozen times a portion, and each time waits as long as this
+# for the thread that reads, while Postgres is idle. Python's own 5 ms are for fewer switches.
+SWITCH_SECONDS = 0.000_5
+PORTION_ROWS = 2_000
 # Two thousand messages of 1 MiB must neither fill the memory nor outlast the statement timeout.
 PORTION_BYTES = 16 * 1_024 * 1_024
 
@@ -39,15 +47,18 @@ class Logger:
         workflows: Collection[str],
         max_body_bytes: int,
         clock: Clock,
+        portion_rows: int = PORTION_ROWS,
         portion_bytes: int = PORTION_BYTES,
     ) -> None:
-        """`workflows` are those that items may be sent to; a transaction takes about
-        `portion_bytes` of messages at most."""
+        """`workflows` are those that items may be sent to; a transaction takes at most
+        `portion_rows` messages of about `portion_bytes`."""
         self._engine = engine
         self._workflows = frozenset(workflows)
         self._max_body_bytes = max_body_bytes
         self._clock = clock
+        self._portion_rows = portion_rows
         self._portion_bytes = portion_bytes
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._event_rows = LOGGER_ROWS.labels("event")
         self._item_rows = LOGGER_ROWS.labels("item")
         self._accepted_age = ITEM_AGE.labels("accepted")
@@ -60,12 +71,17 @@ class Logger:
             Overloaded: Postgres is away; of the batch, all, some or nothing was written.
         """
         results: list[Result] = []
-        for portion in portions(batch, self._portion_bytes):
-            results += self._handle(portion)
+        reading = map(self._prepare, portions(batch, self._portion_rows, self._portion_bytes))
+        ahead = next(reading, None)
+        while ahead is not None:
+            written = self._writer.submit(self._write, ahead)
+            try:
+                ahead = next(reading, None)  # while Postgres is at work
+            finally:
+                results += written.result()  # whatever happens, no write is left alone
         return results
 
-    def _handle(self, portion: Sequence[Delivery]) -> list[Result]:
-        """One transaction, as long as Postgres refuses nothing."""
+    def _prepare(self, portion: Sequence[Delivery]) -> "_Portion":
         results: list[Result] = [()] * len(portion)
         rows: list[tuple[int, EventRow]] = []
         for position, delivery in enumerate(portion):
@@ -78,9 +94,14 @@ class Logger:
                 results[position] = (row,)
             elif row is not None:
                 rows.append((position, row))
-        if rows:
+        return _Portion(results, rows, prepare(row for _, row in rows))
+
+    def _write(self, portion: "_Portion") -> list[Result]:
+        """One transaction, as long as Postgres refuses nothing."""
+        results = portion.results
+        if portion.rows:
             with database_errors():
-                refused = self._write(rows)
+                refused = self._refused(portion.rows, portion.batch)
             for position, reason in refused.items():
                 results[position] = reason
         return results
@@ -113,10 +134,10 @@ class Logger:
         )
         return encode(failed, source="logger", traceparent=trace_of(delivery))
 
-    def _write(self, rows: Sequence[tuple[int, EventRow]]) -> dict[int, Permanent]:
-        """The refused ones by position; bisects until each stands alone and all others are in."""
+    def _refused(self, rows: Sequence[tuple[int, EventRow]], batch: Batch) -> dict[int, Permanent]:
+        """Why, by position; bisects until each of them stands alone and all others are in."""
         try:
-            self._count(write(self._engine, [row for _, row in rows]))
+            self._count(write(self._engine, batch))
         except (DBAPIError, psycopg2.Error) as error:
             if not is_bad_data(error):
                 raise
@@ -125,8 +146,11 @@ class Logger:
             logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(rows)})
         else:
             return {}
+        refused: dict[int, Permanent] = {}
         middle = len(rows) // 2
-        return self._write(rows[:middle]) | self._write(rows[middle:])
+        for half in (rows[:middle], rows[middle:]):
+            refused |= self._refused(half, prepare(row for _, row in half))
+        return refused
 
     def _count(self, written: Written) -> None:
         self._event_rows.inc(len(written.events))
@@ -142,13 +166,24 @@ class Logger:
                 stage.observe(max(age, 0.0))
 
 
-def portions(batch: Sequence[Delivery], most_bytes: int) -> Iterator[Sequence[Delivery]]:
-    """The batch in order, cut before a message with which the bodies would exceed `most_bytes`; a
-    message larger than that stands alone."""
+class _Portion(NamedTuple):
+    """What a transaction is made of. `results` has a place for each delivery, `rows` say whose
+    they are."""
+
+    results: list[Result]
+    rows: Sequence[tuple[int, EventRow]]
+    batch: Batch
+
+
+def portions(
+    batch: Sequence[Delivery], most_rows: int, most_bytes: int
+) -> Iterator[Sequence[Delivery]]:
+    """The batch in order, cut before a message with which there would be more than `most_rows`, or
+    the bodies would exceed `most_bytes`; a message larger than that stands alone."""
     start = size = 0
     for end, delivery in enumerate(batch):
         size += len(delivery.body)
-        if size > most_bytes and end > start:
+        if end - start == most_rows or (size > most_bytes and end > start):
             yield batch[start:end]
             start, size = end, len(delivery.body)
     if start < len(batch):

@@ -12,11 +12,17 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import NamedTuple
 
+from pydantic_core import to_json
+
 LEAF, NODE, HEADER, TEXT = b"\x00", b"\x01", b"\x02", b"\x03"
 HASH_BYTES = 32
 SALT_BYTES = 32
 ID_BYTES = 16  # a UUID
 EMPTY_ROOT = sha256(b"").digest()
+
+Metadata = str | dict[str, str] | None
+"""JSON text in any form; or what holds nothing but texts, at a third of the price; None where there
+was none (an excerpt of a message that could not be read)."""
 
 
 class Leaf(NamedTuple):
@@ -99,18 +105,16 @@ def unpack(leaves: bytes) -> list[Leaf]:
     ]
 
 
-def commitment(salt: bytes, text: str, metadata: str | None) -> bytes:
-    """What a row says of a person's text: nothing, once the salt is gone.
-
-    `metadata` is JSON text, in any form; None where there was none (an excerpt of a message that
-    could not be read).
-    """
+def commitment(salt: bytes, text: str, metadata: Metadata) -> bytes:
+    """What a row says of a person's text: nothing, once the salt is gone."""
     return sha256(TEXT + salt + content(text, metadata)).digest()
 
 
-def content(text: str, metadata: str | None) -> bytes:
+def content(text: str, metadata: Metadata) -> bytes:
     """Canonical JSON of an item's text and metadata: keys sorted by code point, no blanks, nothing
     escaped that need not be, numbers without a fraction as integers."""
+    if isinstance(metadata, dict):
+        return to_json({"metadata": dict(sorted(metadata.items())), "text": text})
     if metadata is None or metadata == "{}":
         plain = metadata or "null"
     else:

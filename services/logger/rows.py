@@ -4,9 +4,10 @@ import os
 import re
 from dataclasses import dataclass, replace
 
+from pydantic import JsonValue
 from pydantic_core import to_json
 
-from services.logger.ledger import SALT_BYTES, commitment
+from services.logger.ledger import SALT_BYTES, Metadata, commitment
 from shared.clock import Clock
 from shared.envelope import attribute, decode
 from shared.errors import Permanent
@@ -88,16 +89,22 @@ def _row(delivery: Delivery, event: Event) -> EventRow:
 def _committed(event: Event) -> tuple[bytes, bytes] | tuple[None, None]:
     """A new salt, and the commitment to the text; none where the event writes no text into a row
     of `item`, beside which the salt could live."""
+    metadata: Metadata
     if isinstance(event, ItemFailed):
         text, metadata = event.text, None
     elif isinstance(event, ItemEvent) and not isinstance(event, ItemSubmitted):
-        text = event.item.text
-        # As the item's row will hold it (services/logger/store.py).
-        given = event.item.metadata
-        metadata = to_json(given, inf_nan_mode="strings").decode() if given else "{}"
+        text, metadata = event.item.text, _metadata(event.item.metadata)
     else:
         return None, None
     if text is None:
         return None, None
     salt = os.urandom(SALT_BYTES)
     return salt, commitment(salt, text, metadata)
+
+
+def _metadata(given: dict[str, JsonValue]) -> Metadata:
+    """As the item's row will hold them (services/logger/copying.py)."""
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    if len(texts) == len(given):
+        return texts
+    return to_json(given, inf_nan_mode="strings").decode()

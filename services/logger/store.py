@@ -9,41 +9,24 @@ log. What is committed together is one block of the ledger.
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from io import BytesIO
 
-from pydantic_core import to_json
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserted
+from services.logger.copying import (
+    EVENT_COLUMNS,
+    STAGED_ITEM_COLUMNS,
+    ItemKey,
+    event_lines,
+    item_lines,
+)
 from services.logger.ledger import unpack
-from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts, fold
+from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
 from services.logger.rows import EventRow
 from shared.metrics import LEDGER_HEIGHT
 
-_EVENT_COLUMNS = (
-    "event_id",
-    "type",
-    "version",
-    "workflow",
-    "item_id",
-    "occurred_at",
-    "source",
-    "trace_id",
-    "data",
-    "text_commitment",
-)
-_ITEM_COLUMNS = (
-    "workflow",
-    "id",
-    "text",
-    "metadata",
-    "received_at",
-    *STATUS_COLUMNS,
-    *KNOWN_COLUMNS,
-)
-_STAGED_ITEM = (*_ITEM_COLUMNS, "text_salts")
 # The rank of projection.ItemFacts; "C" compares like Python.
 _OUTRANKS = " > ".join(
     f"""({row}.progress, {row}.status COLLATE "C", coalesce({row}.failure, '') COLLATE "C")"""
@@ -87,18 +70,36 @@ def _stage(table: str, columns: Sequence[str]) -> str:
     """  # noqa: S608 - the names are our own
 
 
-_PREPARE = f"{_stage('event', _EVENT_COLUMNS)}; {_stage('item', _STAGED_ITEM)}"
+_PREPARE = f"{_stage('event', EVENT_COLUMNS)}; {_stage('item', STAGED_ITEM_COLUMNS)}"
 _INSERT_EVENTS = f"""
-    WITH new AS (INSERT INTO event ({_columns(_EVENT_COLUMNS)})
-    SELECT {_columns(_EVENT_COLUMNS)} FROM staged_event ORDER BY event_id
+    WITH new AS (INSERT INTO event ({_columns(EVENT_COLUMNS)})
+    SELECT {_columns(EVENT_COLUMNS)} FROM staged_event ORDER BY event_id
     ON CONFLICT (event_id) DO NOTHING RETURNING {RETURNED_LEAF})
     {INSERTED}
 """  # noqa: S608 - as above
 _UPSERT_ITEMS = f"""
-    INSERT INTO item ({_columns(_STAGED_ITEM)}, updated_at)
-    SELECT {_columns(_STAGED_ITEM)}, now() FROM staged_item ORDER BY workflow, id
+    INSERT INTO item ({_columns(STAGED_ITEM_COLUMNS)}, updated_at)
+    SELECT {_columns(STAGED_ITEM_COLUMNS)}, now() FROM staged_item ORDER BY workflow, id
     ON CONFLICT (workflow, id) DO UPDATE SET {_columns(_MERGED)}
 """  # noqa: S608 - as above
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Rows of `item` as COPY takes them."""
+
+    count: int
+    lines: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A transaction to be, made while Postgres is at work on the one before: each event once, and
+    what they say of their items if all of them are new."""
+
+    rows: Sequence[EventRow]
+    lines: bytes
+    items: Items
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,63 +110,54 @@ class Written:
     items: int
 
 
-def write(engine: Engine, rows: Sequence[EventRow]) -> Written:
+def prepare(rows: Iterable[EventRow]) -> Batch:
+    """All of the work on a batch that needs no database."""
+    by_id: dict[str, EventRow] = {}
+    for row in rows:
+        by_id.setdefault(row.event_id, row)
+    once = list(by_id.values())
+    return Batch(once, event_lines(once), _items(once))
+
+
+def write(engine: Engine, batch: Batch) -> Written:
     """Commits the rows that are new, and their items.
 
     Raises:
         psycopg2.Error, sqlalchemy.exc.DBAPIError: nothing was written.
     """
-    by_id: dict[str, EventRow] = {}
-    for row in rows:
-        by_id.setdefault(row.event_id, row)
+    new, items, height = batch.rows, batch.items, None
     connection = engine.raw_connection()
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute(_PREPARE)
-            _copy(cursor, "staged_event", _EVENT_COLUMNS, map(_event_values, by_id.values()))
+            _copy(cursor, "staged_event", EVENT_COLUMNS, batch.lines)
             cursor.execute(_INSERT_EVENTS)
             added = inserted(cursor)
-            ids = {leaf.event_id for leaf in unpack(added.leaves)}
-            new = [row for event_id, row in by_id.items() if _bytes(event_id) in ids]
-            items = fold((row.event, row.trace_id) for row in new)
-            if items:
-                salts = _salts(new)
-                values = (_item_values(item, salts) for item in items)
-                _copy(cursor, "staged_item", _STAGED_ITEM, values)
+            if added.count < len(new):
+                ids = {leaf.event_id for leaf in unpack(added.leaves)}
+                new = [row for row in new if _bytes(row.event_id) in ids]
+                items = _items(new)
+            if items.count:
+                _copy(cursor, "staged_item", STAGED_ITEM_COLUMNS, items.lines)
                 cursor.execute(_UPSERT_ITEMS)
-            height = append_block(cursor, added) if new else None
+            if new:
+                height = append_block(cursor, added)
         connection.commit()
         if height is not None:
             LEDGER_HEIGHT.set(height)
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
-    return Written(new, len(items))
+    return Written(new, items.count)
 
 
-def _event_values(row: EventRow) -> tuple[object, ...]:
-    event = row.event
-    return (
-        row.event_id,
-        event.type,
-        event.version,
-        event.workflow,
-        event.item_id,
-        event.occurred_at,
-        row.source,
-        row.trace_id,
-        row.data,
-        _hex(row.commitment),
-    )
+def _items(rows: Sequence[EventRow]) -> Items:
+    items = fold((row.event, row.trace_id) for row in rows)
+    return Items(len(items), item_lines(items, _salts(rows)))
 
 
-def _item_values(item: ItemFacts, salts: dict[tuple[str, str], bytes]) -> tuple[object, ...]:
-    values = [getattr(item, column) for column in _ITEM_COLUMNS]
-    return (*values, _hex(salts.get((item.workflow, item.id))))
-
-
-def _salts(rows: Iterable[EventRow]) -> dict[tuple[str, str], bytes]:
+def _salts(rows: Iterable[EventRow]) -> dict[ItemKey, bytes]:
     """By item, the id and the salt of each of its events that commits to a text."""
-    found: dict[tuple[str, str], bytes] = {}
+    found: dict[ItemKey, bytes] = {}
     for row in rows:
         if row.salt is not None:
             key = (row.event.workflow, row.event.item_id)
@@ -177,32 +169,6 @@ def _bytes(event_id: str) -> bytes:
     return bytes.fromhex(event_id.replace("-", ""))
 
 
-def _hex(value: bytes | None) -> str | None:
-    return None if value is None else f"\\x{value.hex()}"
-
-
-def _copy(
-    cursor: DBAPICursor, table: str, columns: Sequence[str], rows: Iterable[tuple[object, ...]]
-) -> None:
-    lines = ("\t".join(map(_field, row)) for row in rows)
-    body = BytesIO("".join(f"{line}\n" for line in lines).encode())
-    cursor.copy_expert(f"COPY {table} ({_columns(columns)}) FROM STDIN", body, size=1 << 20)
-
-
-def _field(value: object) -> str:
-    """A value in COPY's text format
-    (https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2)."""
-    if value is None:
-        return r"\N"
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, dict | list):
-        # A foreign program's NaN becomes text: JSON has none.
-        text = to_json(value, inf_nan_mode="strings").decode()
-    else:
-        return value.isoformat() if isinstance(value, datetime) else str(value)
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    if text.isprintable():  # neither line feed nor carriage return nor tab: nothing more to escape
-        return text
-    return text.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
+def _copy(cursor: DBAPICursor, table: str, columns: Sequence[str], lines: bytes) -> None:
+    statement = f"COPY {table} ({_columns(columns)}) FROM STDIN"
+    cursor.copy_expert(statement, BytesIO(lines), size=1 << 20)

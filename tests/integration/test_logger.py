@@ -22,6 +22,7 @@ from sqlalchemy import Engine, text
 from hitl.ports import free_ports
 from services.logger.handler import Logger
 from services.logger.projection import ItemFacts, fold
+from services.logger.rows import read_event
 from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import Overloaded, Permanent
@@ -318,15 +319,26 @@ def test_awkward_texts_come_back_as_they_were(engine: Engine, log: Logger) -> No
     ]
     events = []
     for number, value in enumerate(awkward):
-        scored = Journey(str(number)).scored()
-        item = Item(id=str(number), text=value, metadata={value[:99]: [value]}, received_at=START)
+        few = value[:99]
+        prediction = PREDICTION.model_copy(
+            update={"label": few, "distribution": {few: 1.0}, "model_version": few}
+        )
+        item = Item(id=f"{number}{few}", text=value, metadata={few: [value]}, received_at=START)
+        scored = Journey(str(number)).scored(prediction)
         events.append(scored.model_copy(update={"item": item}))
     wrote(log, *map(delivered, events))
     # I expect to read the very same.
     found = items(engine)
     for number, value in enumerate(awkward):
-        assert found[str(number)].text == value
-        assert found[str(number)].metadata == {value[:99]: [value]}
+        few = value[:99]
+        row = found[f"{number}{few}"]
+        assert (row.text, row.metadata) == (value, {few: [value]})
+        assert (row.ai_label, row.distribution, row.model_version) == (few, {few: 1.0}, few)
+    # The same of what is a text only, as most metadata are.
+    texts = {value[:99]: value for value in awkward}
+    item = Item(id="all", text="a fine film", metadata=texts, received_at=START)
+    wrote(log, delivered(Journey("all").scored().model_copy(update={"item": item})))
+    assert items(engine)["all"].metadata == texts
 
 
 @pytest.mark.parametrize(
@@ -379,6 +391,70 @@ def test_a_batch_of_large_messages_is_written_in_portions(engine: Engine) -> Non
     # and transactions of no more than that, the large one alone.
     query = "SELECT count(*) FROM event GROUP BY xmin ORDER BY min(seq)"
     assert [row["count"] for row in rows(engine, query)] == [3, 2, 1, 1, 1]
+
+
+def test_what_is_new_within_a_batch_alone_changes_its_item(engine: Engine, log: Logger) -> None:
+    # Given an item that two loggers have brought to its end, and a person then had erased
+    a, b = Journey("a"), Journey("b")
+    wrote(log, *map(delivered, (a.scored(), a.accepted())))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE item SET text = 'changed', text_salts = NULL"))
+    # If one of its events comes again, together with what is new
+    wrote(log, *map(delivered, (a.scored(), b.scored(), a.accepted(), b.accepted())))
+    # I expect the old item to stay as it is, the new one to be there, and a leaf for the new alone.
+    assert items(engine)["a"].text == "changed"
+    assert rows(engine, "SELECT text_salts FROM item WHERE id = 'a'") == [{"text_salts": None}]
+    assert items(engine)["b"].status == "AI_ACCEPTED"
+    blocks = "SELECT count, length(leaves) / 48 AS leaves FROM ledger_block ORDER BY height"
+    assert rows(engine, blocks)[1:] == [{"count": 2, "leaves": 2}] * 2
+
+
+def test_a_large_batch_is_committed_in_portions_and_answered_in_order(engine: Engine) -> None:
+    # Given ten events, of which Postgres refuses the fifth, and the eighth cannot be read
+    batch = [delivered(Journey(str(number)).scored()) for number in range(10)]
+    noise = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=10_000))
+    failed = Journey("x").failed("hitl.router")
+    batch[4] = delivered(failed.model_copy(update={"failed_item_id": noise}))
+    batch[7] = replace(batch[7], body=b"no json")
+    # If a logger that commits three at a time gets them in one batch
+    log = Logger(
+        engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now, portion_rows=3
+    )
+    results = log.handle(batch)
+    # I expect each result in its place, and a transaction for each portion or what is left of it.
+    reasons = {n: r.reason for n, r in enumerate(results) if isinstance(r, Permanent)}
+    assert (len(results), reasons) == (10, {4: "rejected_by_database", 7: "not_json"})
+    assert set(items(engine)) == set("0123456789") - {"4", "7"}
+    query = "SELECT count(*) FROM event GROUP BY xmin ORDER BY min(seq)"
+    assert [row["count"] for row in rows(engine, query)] == [3, 1, 1, 2, 1]
+
+
+def test_no_write_goes_on_when_a_batch_was_given_up(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a logger that fails at reading the second portion while it writes the first
+    log = Logger(
+        engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now, portion_rows=1
+    )
+
+    def broken(delivery: Delivery) -> object:
+        if delivery.tag == 2:
+            raise RuntimeError("a bug")
+        return read_event(delivery)
+
+    monkeypatch.setattr("services.logger.handler.read_event", broken)
+    batch = [replace(delivered(Journey(str(n)).scored()), tag=n) for n in (1, 2)]
+    # If I hand both over while somebody holds up the commit
+    with ThreadPoolExecutor(1) as pool, engine.connect() as holder:
+        holder.execute(text("LOCK event IN EXCLUSIVE MODE"))
+        outcome = pool.submit(log.handle, batch)
+        # I expect no answer before the first is committed: the worker would try it again meanwhile.
+        with pytest.raises(TimeoutError):
+            outcome.result(1)
+        holder.rollback()
+        with pytest.raises(RuntimeError, match="a bug"):
+            outcome.result(20)
+    assert set(items(engine)) == {"1"}
 
 
 def test_what_was_written_is_counted_and_the_items_age_measured(log: Logger) -> None:

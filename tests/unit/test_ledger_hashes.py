@@ -113,6 +113,14 @@ def test_a_text_is_committed_to_alike_however_its_json_is_written(
     assert json.loads(content(text, written))["text"] == text
 
 
+@given(st.text(), st.dictionaries(st.text(), st.text(), max_size=4))
+def test_metadata_of_texts_are_committed_to_as_their_json_is(
+    text: str, metadata: dict[str, str]
+) -> None:
+    # The logger hashes what came, the verifier what Postgres holds.
+    assert content(text, metadata) == content(text, json.dumps(metadata, ensure_ascii=True))
+
+
 def test_the_checker_names_the_first_of_many() -> None:
     # Given two blocks of two events
     texts = [json.dumps({"n": number}) for number in range(4)]

@@ -1,0 +1,131 @@
+"""Which precision may a model answer in here, and what shows it?
+
+bfloat16 answers only where it has been compared with float32 on texts like those that will come.
+Argued in docs/decisions/0013-bfloat16-by-proof.md.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from services.inference.model import Model, version_of
+from services.inference.precision import FEWEST_TEXTS, Evidence, compare
+from shared.errors import ConfigurationError, Permanent
+
+logger = logging.getLogger(__name__)
+
+SUFFIX = "+bf16"  # of a version: other scores are another model's, and certificates name a version
+_MOST_TEXTS = 4_000  # a minute for the embedded model, once
+_AGAIN = 64  # texts that are compared at every start
+
+# the distributions of some texts by some model, float [texts, labels]
+Scores = Callable[[Model, Sequence[str]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`texts` is a file of texts like those that will come: one a line, or JSON Lines with `text`.
+    What they have shown is kept in the folder `kept`, if there is one, for the next start."""
+
+    texts: Path | None = None
+    kept: Path | None = None
+
+
+NO_PROOF = Proof()
+
+
+def in_bf16_if_proven(model: Model, proof: Proof, scores: Scores, *, insist: bool) -> Model:
+    """`model` in bfloat16, with a version of its own; or as it is, and a log line says why.
+
+    Raises `ConfigurationError`: the texts cannot be read; or it would not be bfloat16 and you
+    `insist`.
+    """
+    problem, other = _prove(model, proof, scores)
+    if other is not None:
+        return other
+    if insist:
+        raise ConfigurationError(f"{model.version} is not to be used in bfloat16: {problem}")
+    logger.warning("float32 it stays", extra={"model": model.version, "problem": problem})
+    return model
+
+
+def _prove(model: Model, proof: Proof, scores: Scores) -> tuple[str, Model | None]:
+    if model.in_bf16 is None:
+        return "neither this processor nor this architecture gains by it", None
+    if proof.texts is None:
+        return "HITL_PRECISION_TEXTS names no texts to show that it is good enough", None
+    texts = _read(proof.texts)
+    if len(texts) < FEWEST_TEXTS:
+        return f"{proof.texts} has {len(texts)} texts, and {FEWEST_TEXTS} is the least", None
+    other = replace(model, network=model.in_bf16(), in_bf16=None, version=model.version + SUFFIX)
+
+    def evidence(some: Sequence[str]) -> Evidence:
+        return compare(scores(model, some), scores(other, some))
+
+    kept = proof.kept / f"{_circumstances(model, proof.texts)}.json" if proof.kept else None
+    try:
+        found = _recall(kept)
+        if found is not None:
+            again = evidence(texts[:_AGAIN]).largest_difference
+            if again > 2 * found.largest_difference:
+                return f"a probability is off by {again:.2f}, which {kept} does not know", None
+        else:
+            found = evidence(texts)
+            _keep(kept, found)
+    except Permanent as error:
+        return str(error), None
+    if not found.sufficient:
+        return str(found), None
+    logger.info("bfloat16 it is", extra={"model": other.version, "evidence": str(found)})
+    return "", other
+
+
+def _read(path: Path) -> list[str]:
+    """Distinct texts, the first of them: the same again shows nothing."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = [
+            str(json.loads(line)["text"]) if line.startswith("{") else line.strip()
+            for line in lines
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigurationError(f"{path} holds no texts: {error!r}") from error
+    return list(dict.fromkeys(texts))[:_MOST_TEXTS]
+
+
+def _circumstances(model: Model, texts: Path) -> str:
+    """A name for all that evidence depends on: model, texts, this code, torch and processor."""
+    files = [texts, *Path(__file__).parent.glob("*.py")]
+    processor = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else json.dumps(dict(torch.cpu.get_capabilities()), sort_keys=True)
+    )
+    what = f"{version_of(model.version, files)}\n{torch.__version__}\n{processor}"
+    return hashlib.sha256(what.encode()).hexdigest()[:16]
+
+
+def _recall(path: Path | None) -> Evidence | None:
+    if path is None:
+        return None
+    try:
+        return Evidence(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None  # none yet, or not a whole one
+
+
+def _keep(path: Path | None, found: Evidence) -> None:
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found._asdict()))
+    except OSError as error:
+        logger.warning("the evidence is not kept: %s", error)
