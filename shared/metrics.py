@@ -84,6 +84,9 @@ ACCEPTED_ERROR_UPPER_BOUND = Gauge(
 
 # People.
 REVIEW_TASKS = Gauge("hitl_review_tasks", "Review tasks by status.", ["workflow", "status"])
+TASKS_OVERDUE = Gauge(
+    "hitl_review_tasks_overdue", "Open tasks whose due time has passed.", ["workflow"]
+)
 REVIEW_DURATION = Histogram(
     "hitl_review_duration_seconds",
     "From the assignment of a task to its decision.",

@@ -107,6 +107,10 @@ class Worker:
                 partial(self._consumer.in_progress, queue)
             )
         self._ok = {queue: MESSAGES_CONSUMED.labels(queue, "ok") for queue in queues}
+        for queue in queues:  # at 0 from the start: a rate does not see a counter's first value
+            RETRIES.labels(queue)
+            for outcome in ("retried", "dead_lettered"):
+                MESSAGES_CONSUMED.labels(queue, outcome)
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
         lifecycle.add_check("dead_letters", self._breaker.problem)

@@ -11,7 +11,7 @@ from shared.broker import Broker
 from shared.clock import Clock
 from shared.database import database_errors
 from shared.errors import Overloaded
-from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED, REVIEW_TASKS
+from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED, REVIEW_TASKS, TASKS_OVERDUE
 from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
 from shared.tables import TASK_STATUSES
 
@@ -100,16 +100,19 @@ class Relay:
         self._problem = problem
 
     def _count_tasks(self) -> None:
-        now = self._clock().timestamp()
-        if now - self._counted_at < COUNT_EVERY_SECONDS:
+        now = self._clock()
+        if now.timestamp() - self._counted_at < COUNT_EVERY_SECONDS:
             return
-        self._counted_at = now
+        self._counted_at = now.timestamp()
         count = text(
-            "SELECT workflow, status, count(*) FROM review_task WHERE seeded_for IS NULL"
-            " GROUP BY 1, 2"
+            "SELECT workflow, status, count(*), count(*) FILTER (WHERE due_at < :now)"
+            " FROM review_task WHERE seeded_for IS NULL GROUP BY 1, 2"
         )
         with self._engine.connect() as connection:
-            found = {(row[0], row[1]): row[2] for row in connection.execute(count)}
+            rows = connection.execute(count, {"now": now}).all()
+        found = {(row[0], row[1]): row[2] for row in rows}
+        overdue = {row[0]: row[3] for row in rows if row[1] == "open"}
         for workflow in {workflow for workflow, _ in found}:
             for status in TASK_STATUSES:
                 REVIEW_TASKS.labels(workflow, status).set(found.get((workflow, status), 0))
+            TASKS_OVERDUE.labels(workflow).set(overdue.get(workflow, 0))

@@ -40,7 +40,9 @@ def main() -> None:
             topology=topology(list(workflows), settings.retry_delays_seconds),
             lifecycle=lifecycle,
             queues=[ROUTER_QUEUE],
-            handler=Router(feed.policy, salt=salt, clock=utc_now, live_of=live.route),
+            handler=Router(
+                feed.policy, salt=salt, clock=utc_now, live_of=live.route, workflows=workflows
+            ),
             prefetch=settings.prefetch,
             max_batch=MAX_BATCH,
         ).run()

@@ -1,7 +1,7 @@
 """What becomes of a scored item's message: which event leaves, and is it the same one next time?"""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from pydantic_core import from_json
@@ -18,6 +18,16 @@ from shared.tracing import trace_of
 
 Routed = ItemAccepted | ItemReviewRequested
 REMEMBERED_ITEMS = 100_000  # about 1 kB each
+# Counted from 0 on: a rate does not see a counter's first value.
+COMMON_ROUTES = (
+    ("accept", "confident"),
+    ("accept", "rule"),
+    ("review", "below_threshold"),
+    ("review", "not_certified"),
+    ("review", "panel"),
+    ("review", "always_review"),
+    ("review", "rule"),
+)
 
 
 class Router:
@@ -31,9 +41,14 @@ class Router:
         clock: Clock,
         live_of: Callable[[str], LiveRoute | None] = lambda _workflow: None,
         remembered_items: int = REMEMBERED_ITEMS,
+        workflows: Iterable[str] = (),
     ) -> None:
         """`policy_of` names the policy of a workflow, None for one that is not served; `live_of`
-        what the certifier says of it, None where nothing was heard."""
+        what the certifier says of it, None where nothing was heard; `workflows` are those whose
+        metrics are shown from the start."""
+        for workflow in workflows:
+            for chosen, reason in COMMON_ROUTES:
+                ROUTES.labels(workflow, chosen, reason)
         self._policy_of = policy_of
         self._live_of = live_of
         self._salt = salt
