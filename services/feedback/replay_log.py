@@ -16,14 +16,20 @@ _HISTORY = text(
     """
     SELECT routed.item_id, routed.type, routed.occurred_at,
            routed.data -> 'prediction' AS prediction,
-           coalesce(routed.data -> 'routing', routed.data -> 'decision') AS decided,
+           coalesce(routed.data #> '{routing,sampling}',
+                    routed.data #> '{decision,sampling}') AS sampling,
+           jsonb_path_query_array(routed.data, '$.*.reasons[*].code') AS codes,
+           routed.data #>> '{routing,would_accept}' AS would_accept,
            item.text, item.metadata, item.received_at,
            item.erased_at IS NOT NULL OR item.text IS NULL AS erased,
-           answer.data AS answer
+           answer.label, answer.shown, answer.round, answer.seconds
     FROM event routed
     LEFT JOIN item ON item.workflow = routed.workflow AND item.id = routed.item_id
     LEFT JOIN LATERAL (
-        SELECT data FROM event
+        SELECT data #>> '{decision,label}' AS label, data #>> '{review,round}' AS round,
+               (data #>> '{review,ai_label_shown}')::boolean AS shown,
+               (data #>> '{review,seconds}')::float8 AS seconds
+        FROM event
         WHERE routed.type = 'item.review_requested' AND type = 'item.reviewed'
           AND workflow = routed.workflow AND item_id = routed.item_id
         ORDER BY (data #>> '{review,revision}')::int DESC LIMIT 1
@@ -34,7 +40,6 @@ _HISTORY = text(
     ORDER BY routed.occurred_at, routed.seq
     """
 )
-_ONLY_THE_PANEL = {"panel"}
 
 
 def history(engine: Engine, workflow: str, since: datetime, until: datetime) -> Iterator[PastItem]:
@@ -59,13 +64,9 @@ def history(engine: Engine, workflow: str, since: datetime, until: datetime) -> 
 
 
 def _past(row: Any) -> PastItem:
-    decided: dict[str, Any] = row.decided
-    sampling = decided.get("sampling") or {}
-    codes = {reason["code"] for reason in decided["reasons"]}
+    sampling: dict[str, Any] = row.sampling or {}
     accepted = row.type == "item.accepted"
-    by_panel = not accepted and codes == _ONLY_THE_PANEL
-    answer: dict[str, Any] = row.answer or {}
-    review = answer.get("review") or {}
+    by_panel = not accepted and row.codes == ["panel"]
     return PastItem(
         item=Item(
             id=row.item_id,
@@ -77,11 +78,11 @@ def _past(row: Any) -> PastItem:
         routed_at=row.occurred_at,
         accepted=accepted,
         by_panel=by_panel,
-        sure="confident" in codes if accepted else bool(decided.get("would_accept")),
+        sure="confident" in row.codes if accepted else row.would_accept == "true",
         probability=float(sampling.get("q", 0.0)) if accepted or by_panel else 1.0,
         u=sampling.get("u"),
         erased=row.erased,
-        label=answer["decision"]["label"] if answer else None,
-        shown=bool(review.get("ai_label_shown")) and review.get("round") != "adjudication",
-        seconds=review.get("seconds"),
+        label=row.label,
+        shown=bool(row.shown) and row.round != "adjudication",
+        seconds=row.seconds,
     )
