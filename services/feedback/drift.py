@@ -16,6 +16,7 @@ Bools = NDArray[np.bool_]
 
 LIMIT = 10_000.0  # at most N / LIMIT false alarms are expected within N audits
 WORSE = (1.5, 2.0, 3.0, 5.0, 8.0)  # times alpha: how bad it may have become
+_WORST = 0.9
 PSI_LIMIT = 0.1
 PSI_ITEMS = 500  # with fewer on either side, PSI exceeds its limit by chance
 JUMP_P = 1e-6  # looked at often, so far beyond chance
@@ -36,11 +37,11 @@ def detect(errors: Sequence[bool] | Bools, alpha: float, limit: float = LIMIT) -
     While at most `alpha` of them are wrong, P(an alarm within N audits) <= N / limit.
 
     Raises:
-        ValueError: alpha is not between 0 and 0.5.
+        ValueError: alpha is not between 0 and 0.9: no rate that the detector knows is worse.
     """
-    if not 0.0 < alpha <= 0.5:
-        raise ValueError(f"alpha is {alpha}; it must be above 0 and at most 0.5")
-    worse = np.minimum(np.asarray(WORSE) * alpha, 0.9)
+    if not 0.0 < alpha < _WORST:
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and {_WORST}")
+    worse = np.minimum(np.asarray(WORSE) * alpha, _WORST)
     gain, fade = worse / alpha, (1.0 - worse) / (1.0 - alpha)
     wrong = np.asarray(errors, dtype=np.bool_)
     state = np.zeros(len(worse))
