@@ -21,6 +21,12 @@ from tests.conftest import RabbitMQ, cannot_run
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+ALERTMANAGER = DEPLOY / "prometheus" / "alertmanager.yml"
+RUNBOOK = DEPLOY.parent / "docs" / "runbook.md"
+CASES: dict[str, list[dict[str, Any]]] = yaml.load(
+    Path(__file__).with_name("alert_cases.yml").read_text(),
+    Loader=yaml.BaseLoader,  # noqa: S506  # the safest of all: text only
+)
 DATASOURCE = DEPLOY / "grafana" / "provisioning" / "datasources" / "prometheus.yml"
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
@@ -103,87 +109,95 @@ def test_every_service_is_scraped_on_its_own_port() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert rule["annotations"].keys() == {"summary", "description"}
+    assert rule["annotations"].keys() == {"runbook_url", "summary", "description"}
     assert rule["for"]
 
 
-ALERT_TESTS = r"""
+def test_every_alert_has_its_place_in_the_runbook() -> None:
+    # Given the headings of the runbook / I expect one for each alert, no other, and each alert to
+    # point at its own.
+    headings = re.findall(r"^### (\S+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(rule["alert"] for rule in RULES)
+    for rule in RULES:
+        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+def test_every_entry_of_the_runbook_says_why_what_first_and_when_it_is_over() -> None:
+    for entry in re.split(r"^### ", RUNBOOK.read_text(), flags=re.MULTILINE)[1:]:
+        for part in ("**Why.**", "**First.**", "**Over**"):
+            assert part in entry, entry.splitlines()[0]
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    assert CASES.keys() == {rule["alert"] for rule in RULES}
+    for alert, cases in CASES.items():
+        assert {bool(case["fires"]) for case in cases} == {True, False}, alert
+
+
+@pytest.mark.parametrize(("unit", "evaluated"), [("m", "1m"), ("h", "10m")])
+def test_alerts_fire_when_they_should_and_only_then(
+    tmp_path: Path, unit: str, evaluated: str
+) -> None:
+    # Given the course of some metrics, over minutes or over hours / I expect at that time just
+    # these alerts of that name.
+    severity = {rule["alert"]: rule["labels"]["severity"] for rule in RULES}
+    groups = [
+        {
+            "name": f"{alert}: {case['case']}",
+            "interval": case.get("interval", "1m"),
+            "input_series": [
+                {"series": name, "values": values} for name, values in case["series"].items()
+            ],
+            "promql_expr_test": [
+                {
+                    "expr": f'ALERTS{{alertname="{alert}", alertstate="firing"}}',
+                    "eval_time": case["at"],
+                    "exp_samples": [
+                        {"labels": firing(alert, severity[alert], labels), "value": 1}
+                        for labels in case["fires"]
+                    ],
+                }
+            ],
+        }
+        for alert, cases in CASES.items()
+        for case in cases
+        if case["at"].endswith(unit)
+    ]
+    tests = tmp_path / "tests.yml"
+    content = {"rule_files": [str(ALERTS)], "evaluation_interval": evaluated, "tests": groups}
+    tests.write_text(yaml.safe_dump(content))
+    promtool("test", "rules", tests)
+
+
+def firing(alert: str, severity: str, labels: dict[str, str]) -> str:
+    """The series that Prometheus keeps of an alert while it fires."""
+    known = {"alertname": alert, "alertstate": "firing", "severity": severity, **labels}
+    return f"ALERTS{{{', '.join(f'{name}={json.dumps(value)}' for name, value in known.items())}}}"
+
+
+TEXT_TEST = r"""
 rule_files: [ALERTS]
 evaluation_interval: 1m
 tests:
   - interval: 1m
     input_series:
-      - {series: 'up{job="inference"}', values: '1x10'}
-      - {series: 'up{job="router"}', values: '0x10'}
-      - {series: 'up{job="feedback"}', values: '1x10'}
-      - {series: 'up{job="review_ui"}', values: '1x10'}
-      - {series: 'hitl_certification_state{workflow="reviews",state="alarm"}', values: '0 0 1x8'}
-      - {series: 'hitl_certification_state{workflow="mails",state="alarm"}', values: '0x10'}
-      - {series: 'hitl_review_tasks_late{workflow="reviews"}', values: '0 0 7x40'}
-      - {series: 'hitl_certifier_leads{instance="a"}', values: '1x3 0x40'}
-      - {series: 'hitl_certifier_leads{instance="b"}', values: '0x3 1x40'}
-      - {series: 'up{job="rabbitmq"}', values: '1x10'}
-      - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router.dlq"}', values: '0 0 2x8'}
       - {series: 'rabbitmq_queue_messages_ready{queue="hitl.router"}', values: '0+200x40'}
-      - {series: 'rabbitmq_queue_messages_ready{queue="hitl.log"}', values: '5000-10x40'}
-      - {series: 'hitl_broker_connection_up{name="router"}', values: '1x40'}
     alert_rule_test:
-      - alertname: ServiceMissing
-        eval_time: 5m
-        exp_alerts:
-          - exp_labels: {severity: critical, job: router}
-            exp_annotations:
-              summary: No router answers
-              description: &nothing
-                Nothing that this service does is being done. See its log and its /readyz.
-          - exp_labels: {severity: critical, job: logger}
-            exp_annotations: {summary: No logger answers, description: *nothing}
-      - alertname: CertificateWithdrawn
-        eval_time: 2m
-        exp_alerts:
-          - exp_labels: {severity: critical, workflow: reviews}
-            exp_annotations:
-              summary: The machine of reviews may no longer decide alone
-              description:
-                Everything goes to people until enough fresh audits certify it again. The log of
-                feedback says why; `hitl calibrate` shows what the audits found.
-      - {alertname: NobodyCertifies, eval_time: 8m, exp_alerts: []}
-      - {alertname: DueTimesAtRisk, eval_time: 11m, exp_alerts: []}
-      - alertname: DueTimesAtRisk
-        eval_time: 13m
-        exp_alerts:
-          - exp_labels: {severity: warning, workflow: reviews}
-            exp_annotations:
-              summary: 7 open tasks of reviews will miss their due time
-              description: >-
-                At the pace of the last hour people cannot do them in time. The threshold is
-                loosened to the certified one where there is room, and never beyond:
-                more people are needed.
-      - {alertname: BrokerConnectionLost, eval_time: 5m, exp_alerts: []}
-      - {alertname: DeadLetters, eval_time: 4m, exp_alerts: []}
-      - alertname: DeadLetters
-        eval_time: 8m
-        exp_alerts:
-          - exp_labels: {severity: warning, queue: hitl.router.dlq}
-            exp_annotations:
-              summary: 2 dead letters in hitl.router.dlq
-              description:
-                Each says why in its header x-hitl-reason. A person must repair or drop them.
       - alertname: QueueGrows
         eval_time: 30m
         exp_alerts:
           - exp_labels: {severity: warning, queue: hitl.router}
             exp_annotations:
+              runbook_url: docs/runbook.md#queuegrows
               summary: "hitl.router grows: 6000 messages wait"
               description: More comes in than its consumers take. Start another one of them.
 """
 
 
-def test_alerts_fire_when_they_should_and_name_the_culprit(tmp_path: Path) -> None:
-    # Given a router that does not answer, a logger that is gone, two dead letters, a queue that
-    # grows and one that shrinks / I expect an alert for each but the last, and no other.
+def test_an_alert_names_the_culprit(tmp_path: Path) -> None:
+    # Given a queue that grows / I expect its name and its length in what a person reads.
     tests = tmp_path / "tests.yml"
-    tests.write_text(ALERT_TESTS.replace("ALERTS", json.dumps(str(ALERTS))))
+    tests.write_text(TEXT_TEST.replace("ALERTS", json.dumps(str(ALERTS))))
     promtool("test", "rules", tests)
 
 
