@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 from hitl.fleet import SERVICES
@@ -27,7 +28,7 @@ from tests.conftest import cannot_run
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
-SERVERS = ("rabbitmq", "postgres", "prometheus", "grafana")
+SERVERS = ("rabbitmq", "postgres", "prometheus", "alertmanager", "grafana")
 EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
 
 # Target of the Dockerfile → (the extras that it installs, the modules that it runs).
@@ -156,6 +157,7 @@ def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any
     assert seen["logger"] == {"broker", "database"}
     assert seen["feedback"] == {"broker", "database"}
     assert seen["review_ui"] == {"broker", "database", "review"}
+    assert seen["postgres-exporter"] == {"database"}
     assert writers == {"secrets", "migrate"}
 
 
@@ -171,6 +173,24 @@ def test_the_containers_read_files_that_exist(services: dict[str, Any]) -> None:
         for volume in service.get("volumes", []):
             if volume["type"] == "bind":
                 assert Path(volume["source"]).exists(), (name, volume["source"])
+
+
+def test_prometheus_asks_containers_that_exist(services: dict[str, Any]) -> None:
+    # Given the addresses in Prometheus' configuration / I expect a service of each name.
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    jobs = [*config["scrape_configs"], *config["alerting"]["alertmanagers"]]
+    static = [
+        target
+        for job in jobs
+        for each in job.get("static_configs", [])
+        for target in each["targets"]
+    ]
+    dynamic = [
+        name for job in jobs for each in job.get("dns_sd_configs", []) for name in each["names"]
+    ]
+    named = {target.partition(":")[0] for target in static} | set(dynamic)
+    assert {"postgres-exporter", "alertmanager", "rabbitmq", *SERVICES} <= named
+    assert named - {"127.0.0.1"} <= services.keys()
 
 
 def stages() -> dict[str, str]:

@@ -97,6 +97,20 @@ def test_prometheus_takes_the_configuration_and_the_alerts() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", ALERTS)
 
 
+def test_alertmanager_takes_its_configuration_and_every_alert_that_it_names_exists() -> None:
+    # Given which alerts silence which / I expect that amtool accepts it, and no name of the past.
+    if shutil.which("amtool") is None:
+        cannot_run("amtool is not installed (Debian: apt-get install prometheus-alertmanager)")
+    checked = subprocess.run(
+        ["amtool", "check-config", ALERTMANAGER], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    named = re.findall(r'alertname=~?"([\w|]+)"', ALERTMANAGER.read_text())
+    assert {name for listed in named for name in listed.split("|")} <= {
+        rule["alert"] for rule in RULES
+    }
+
+
 def test_every_service_is_scraped_on_its_own_port() -> None:
     # Given the ports of the services / I expect each scraped by its name, however many there are.
     jobs = {job["job_name"]: job for job in yaml.safe_load(CONFIG.read_text())["scrape_configs"]}
