@@ -15,8 +15,16 @@ from services.feedback import epochs, scores
 from services.feedback.certify import Certified, certify, grid_of
 from services.feedback.drift import Detection, detect
 from services.feedback.early_warnings import EarlyWarnings
+from services.feedback.judgement import (
+    SWITCH_ITEMS,
+    at_the_file,
+    in_doubt,
+    newest_model,
+    panel_rate,
+    watched_errors,
+)
 from services.feedback.load import Load, Valve, measure, operating_threshold
-from services.feedback.panel import LOG_PATIENCE, Matured, mature
+from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import PanelLog
 from services.feedback.shown import Seen
 from services.router.policy import Policy
@@ -27,9 +35,6 @@ from shared.tables import CertificationEpoch
 logger = logging.getLogger(__name__)
 
 GRID_SCORES = (200, 10_000)  # unlabelled scores that a grid is made of: at least, at most
-SWITCH_ITEMS = 100  # so many in a row by another model: the model was changed
-PANEL_RATE = 0.05  # where the file names none
-WARNED_RATE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +100,9 @@ class WorkflowCertifier:
         sla = timedelta(hours=terms.sla_hours)
         reading = self._log.read(epoch.model_version, epoch.frozen_at, sla)
         matured = mature(reading.items, now, sla, reading.logged_until)
-        evidence = Evidence(
-            matured=matured,
-            found=certify(matured.scores, matured.errors, grid, terms.alpha, terms.delta),
-            detection=detect(matured.accepted_errors, terms.alpha),
-        )
+        found = certify(matured.scores, matured.errors, grid, terms.alpha, terms.delta)
+        errors = watched_errors(matured, policy, found.threshold)
+        evidence = Evidence(matured, found, detect(errors, terms.alpha))
         self._seen.show_evidence(matured, evidence.detection, now)
         if evidence.detection.alarm_at is not None:
             why = (
@@ -124,7 +127,8 @@ class WorkflowCertifier:
         warned = self._early.warned(session, epoch, at, now)
         self._seen.show_psi(self._early.psi)
         if found.threshold is None:
-            return self._to_people(session, policy, epoch, found.why, now, matured, warned=warned)
+            why = found.why + at_the_file(policy, matured)
+            return self._to_people(session, policy, epoch, why, now, matured, warned=warned)
         issued = epochs.issue(session, epoch, found, matured, (terms.alpha, terms.delta), now)
         if now - issued.first_at > timedelta(days=terms.max_age_days):
             why = f"the certificate is older than {terms.max_age_days:g} days"
@@ -133,7 +137,7 @@ class WorkflowCertifier:
         doubt = in_doubt(matured, now, timedelta(hours=terms.sla_hours))
         certified = policy.mode == "certified" and doubt is None
         threshold = policy.threshold if policy.mode == "fixed" else None
-        reason = doubt or found.why
+        reason = (doubt or found.why) + at_the_file(policy, matured)
         if certified:
             loosened = self._valve.loosened(load, now)
             self._seen.show_loosened(loosened)
@@ -174,7 +178,9 @@ class WorkflowCertifier:
         newest = scores.recent(
             session, self._workflow, SWITCH_ITEMS, look_through=scores.FEW if epoch else scores.MOST
         )
-        model = newest_model(newest, epoch.model_version if epoch else None)
+        model = newest_model(
+            [score.model_version for score in newest], epoch.model_version if epoch else None
+        )
         if model is None or (epoch is not None and epoch.model_version == model):
             return epoch
         if epoch is not None:
@@ -247,34 +253,3 @@ class WorkflowCertifier:
             "model_version": epoch.model_version,
             **more,
         }
-
-
-def newest_model(newest: list[scores.Score], current: str | None) -> str | None:
-    """The model to certify: `current` while it has scored any of the newest items, of which there
-    must be enough to say that it has not; else the one that scored most of them. None for none."""
-    versions = [score.model_version for score in newest]
-    if current is not None and (current in versions or len(versions) < SWITCH_ITEMS):
-        return current
-    return max(set(versions), key=versions.count, default=None)
-
-
-def in_doubt(matured: Matured, now: datetime, sla: timedelta) -> str | None:
-    """Why a certificate may not be used now, though nothing speaks against it: its audits have
-    stopped. It comes back with them. None while all is well."""
-    hours = sla.total_seconds() / 3_600
-    if matured.watermark is None or now - matured.watermark > sla + LOG_PATIENCE:
-        return f"the labels of more than {hours:g} hours are missing (watermark)"
-    if not matured.items or now - matured.items[-1].routed_at > sla + LOG_PATIENCE:
-        return f"no audit was done of anything that was routed in the last {hours:g} hours"
-    return None
-
-
-def panel_rate(policy: Policy, *, certified: bool, warned: bool) -> float:
-    """q from now on: all where everything goes to people, more for a week after a warning; in mode
-    `fixed` what the file says, which may be nothing."""
-    if policy.mode == "certified" and not certified:
-        return 1.0
-    rate = policy.panel.rate
-    if policy.mode == "certified":
-        rate = rate or PANEL_RATE
-    return max(rate, WARNED_RATE) if warned and rate > 0 else rate

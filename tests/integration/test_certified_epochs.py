@@ -229,6 +229,32 @@ def test_a_fixed_policy_is_reported_on_and_never_steered(world: World) -> None:
     world.stream(400)
     live = world.look()
     # I expect the certificate reported, and the file's threshold in force
+    assert "of what the file's threshold accepts 0 of" in live.reason
     assert (live.state, live.threshold) == ("reporting", 0.7)
     assert live.certified_threshold is not None
     assert live.certificate_version is not None
+
+
+def test_a_fixed_threshold_that_is_too_loose_is_said_and_what_was_learnt_is_kept(
+    world: World,
+) -> None:
+    # Given a fixed threshold far below where the machine becomes good
+    fixed = {"threshold": 0.5, "panel": {"rate": 1.0}, "certificate": {"alpha": 0.05}}
+    world.policy = world.policy.from_mapping(fixed, ("negative", "positive"))
+    world.stream(250)
+    world.look()
+    for _ in range(3):
+        world.stream(100, error=0.4, low=0.5, high=0.7)
+        world.stream(200, low=0.8)
+        live = world.look()
+    # I expect the same epoch all along, a stricter certified threshold, and the error in words
+    assert len(rows(world, "SELECT 1 FROM certification_epoch")) == 1
+    assert live.state == "reporting"
+    assert live.certified_threshold is not None and live.certified_threshold > 0.6
+    assert "of what the file's threshold accepts 1" in live.reason
+    # If it is made mode certified, I expect that threshold in force at once, and no alarm
+    world.policy = world.policy.from_mapping(
+        {**fixed, "mode": "certified"}, ("negative", "positive")
+    )
+    before, live = live, world.look()
+    assert (live.state, live.threshold) == ("certified", before.certified_threshold)
