@@ -5,11 +5,12 @@ the same version: one lock in the folder, one in the database, for schedulers on
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from shared.database import database_errors
 from shared.errors import ConfigurationError
@@ -50,7 +51,8 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
             try:
                 yield
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+                with suppress(DBAPIError):  # a connection that ended has given its locks back
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
 
 def _key(workflow: str) -> int:

@@ -176,6 +176,8 @@ class ModelFeed:
     def _take_over(self, state: _State, scorer: Scorer) -> None:
         before = state.served.classifier
         state.served.classifier = scorer
+        in_use = [each.served.classifier for each in self._states.values()]
+        self._own = {key: own for key, own in self._own.items() if own in in_use}
         name = state.workflow.name
         if before.model_version != scorer.model_version:
             MODEL_INFO.labels(name, scorer.model_version, "live").set(1)
