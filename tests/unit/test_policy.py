@@ -165,6 +165,7 @@ def test_every_item_gets_a_route_with_reasons_and_the_same_one_again(
     else:
         assert "confident" not in codes(chosen)
         assert (codes(chosen)[0] == "panel") is chosen.sampling.on_panel is chosen.blind
+    assert chosen.threshold is not None
     assert chosen.would_accept is (score.confidence >= chosen.threshold)
     assert chosen.policy_version == rule.version
 
