@@ -20,22 +20,23 @@ from services.feedback.curves import (
     temperature_of,
 )
 from services.feedback.panel import Matured, mature
-from services.feedback.panel_log import PanelLog
+from services.feedback.panel_log import ON_PANEL, PanelLog
 from services.router.policy import Policy
 from shared.database import database_errors
 from shared.errors import ConfigurationError
 
 GRID_SCORES = (200, 10_000)
 _DEFAULT_DAYS = 30.0
+_EVER_DAYS = 3_650.0
 _CERTIFIED_PANEL = 0.05  # of the workflows whose file names no rate
 _MODELS = text(
-    """
-    SELECT data #>> '{prediction,model_version}' AS model, count(*) AS items
+    f"""
+    SELECT data #>> '{{prediction,model_version}}' AS model, count(*) AS items
     FROM event
-    WHERE workflow = :workflow AND type = 'item.review_requested' AND occurred_at >= :since
-      AND data #>> '{routing,sampling,on_panel}' = 'true'
+    WHERE workflow = :workflow AND occurred_at >= :since AND {ON_PANEL}
+      AND type = 'item.review_requested'
     GROUP BY 1 ORDER BY max(occurred_at) DESC
-    """
+    """  # noqa: S608 - put together from constants
 )
 _SCORES_SINCE = text(
     """
@@ -179,13 +180,17 @@ def _model(session: Session, workflow: str, wanted: Wanted, now: datetime) -> st
         if epoch is not None:
             return epoch.model_version
         newest = scores.recent(session, workflow, 1)
-        if not newest:
-            raise NothingToJudge(f"no item of {workflow!r} has been scored yet")
-        return newest[0].model_version
-    since = now - timedelta(days=wanted.days or 3_650)
-    found = session.execute(_MODELS, {"workflow": workflow, "since": since}).all()
-    if wanted.model not in {row.model for row in found}:
-        known = ", ".join(f"{row.model} ({row.items})" for row in found) or "none"
+        if newest:
+            return newest[0].model_version
+    since = now - timedelta(days=wanted.days or _EVER_DAYS)
+    audited = session.execute(_MODELS, {"workflow": workflow, "since": since}).all()
+    if wanted.model is None:
+        if not audited:
+            raise NothingToJudge(f"no item of {workflow!r} has been scored lately")
+        newest_audited: str = audited[0].model
+        return newest_audited
+    if wanted.model not in {row.model for row in audited}:
+        known = ", ".join(f"{row.model} ({row.items})" for row in audited) or "none"
         raise ConfigurationError(
             f"no audited item of {workflow!r} was scored by {wanted.model!r}; "
             f"on the panel there are items of: {known}"

@@ -108,7 +108,7 @@ def test_no_label_yet_is_said_and_certifies_nothing(world: World) -> None:
 
 
 def test_nothing_scored_and_too_little_scored_are_said(world: World) -> None:
-    with pytest.raises(NothingToJudge, match="no item of 'sentiment' has been scored"):
+    with pytest.raises(NothingToJudge, match="no item of 'sentiment' has been scored lately"):
         report(world)
     world.stream(100)
     with pytest.raises(NothingToJudge, match="100 items of 'sentiment' were scored by m1"):

@@ -268,6 +268,17 @@ def test_an_answer_that_is_logged_before_its_question_is_kept(stream: Stream) ->
     assert stream.mature(10, log=log).errors.tolist() == [True]
 
 
+def test_another_sla_is_another_reading(stream: Stream) -> None:
+    # Given an answer after 30 hours, and a reader that has read it under 72
+    stream.write(*stream.asked("a", 0), stream.said("a", "positive", 30))
+    log = PanelLog(stream.engine, "sentiment")
+    assert log.read("m1", START, SLA).items[0].label == "positive"
+    stream.write(stream.said("a", "negative", 40, revision=2, shown=True, settled=True))
+    assert log.read("m1", START, SLA).items[0].label == "negative"
+    # If the file now asks for an answer within 35, I expect the one that came in time.
+    assert log.read("m1", START, timedelta(hours=35)).items[0].label == "positive"
+
+
 def test_a_replayed_event_changes_nothing(stream: Stream) -> None:
     events = [*stream.asked("a", 0), stream.said("a", "negative", 1)]
     stream.write(*events)

@@ -53,7 +53,7 @@ def test_a_model_twice_as_good_as_asked_is_certified_after_few_labels(
 ) -> None:
     # Given streams whose error rate is half of alpha
     random = np.random.default_rng(1)
-    most = int(400 / alpha)
+    most = int(100 / alpha)
     needed = []
     for _ in range(400 * more):
         wrong = np.cumsum(random.random(most) < alpha / 2)
