@@ -1,12 +1,14 @@
 """Does the certifier read from the log what the panel's people said, and miss nothing?"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Session
 
 from hitl.audit_erase import Erasure, erase
@@ -16,6 +18,7 @@ from services.logger.handler import Logger
 from services.router.handler import routed_event
 from services.router.policy import Policy, Route, route
 from shared.clock import utc_now
+from shared.database import connect
 from shared.events import Event, Item, ItemScored, Prediction
 from tests.certified import delivery, reviewed
 from tests.outside import until
@@ -222,8 +225,23 @@ def test_a_reader_hears_of_what_is_new_and_says_what_a_fresh_one_says(stream: St
     assert len(log.read("m1", START, SLA).items) == 6
 
 
+@pytest.fixture
+def patient(database_url: str) -> Iterator[Engine]:
+    """Connections that wait for a lock for as long as the test takes on a busy machine."""
+    engine = connect(database_url, pool_size=1)
+
+    @listens_for(engine, "connect")
+    def wait_longer(connection: Any, _: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '120s'; SET statement_timeout = '120s'")
+        connection.commit()
+
+    yield engine
+    engine.dispose()
+
+
 def test_an_event_that_is_committed_after_later_ones_is_not_missed(
-    stream: Stream, engine: Engine
+    stream: Stream, engine: Engine, patient: Engine
 ) -> None:
     # Given two loggers, the first of which has its numbers and cannot commit yet: the row of its
     # item is locked
@@ -233,7 +251,7 @@ def test_an_event_that_is_committed_after_later_ones_is_not_missed(
     log.read("m1", START, SLA)
     with engine.connect() as holder:
         holder.execute(text("SELECT 1 FROM item WHERE id = 'slow' FOR UPDATE"))
-        late = threading.Thread(target=stream.write, args=(slow[1],))
+        late = threading.Thread(target=Stream(patient).write, args=(slow[1],))
         late.start()
         until(lambda: blocked(engine), what="that the slow logger waits")
         # If the second one commits, and the certifier looks
