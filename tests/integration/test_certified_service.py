@@ -56,6 +56,7 @@ rate = 0.25
 alpha = 0.05
 """
 ITEMS_A_SECOND = 60
+LEASE_SECONDS = 20
 
 
 @contextmanager
@@ -178,9 +179,10 @@ def test_the_loop_closes_on_real_servers(
 ) -> None:
     (tmp_path / "sentiment.toml").write_text(FILE)
     services = ("logger", "feedback", "router")
+    lease = {"HITL_CERTIFICATE_LEASE_SECONDS": str(LEASE_SECONDS)}
     with (
         running(
-            amqp_url, database_url, tmp_path, services, HITL_WORKFLOWS_DIR=str(tmp_path)
+            amqp_url, database_url, tmp_path, services, HITL_WORKFLOWS_DIR=str(tmp_path), **lease
         ) as pipeline,
         listening(amqp_url) as heard,
         Stream(amqp_url) as stream,
@@ -208,6 +210,7 @@ def test_the_loop_closes_on_real_servers(
         stream.error = 0.0
         mended = time.monotonic()
         until(lambda: state() == "certified", seconds=120, what="another certificate")
+        again = time.monotonic()
         second = heard[-1][1].workflows["sentiment"]
         assert second.epoch != first.epoch
         assert second.certificate_version != first.certificate_version
@@ -221,11 +224,29 @@ def test_the_loop_closes_on_real_servers(
         assert set(logged) <= {(first.certificate_version,), (second.certificate_version,)}
         page = pipeline.page("feedback", "/metrics")[1]
         assert 'hitl_certification_state{state="certified",workflow="sentiment"} 1.0' in page
+        until(
+            lambda: stream.accepted[-1][2] == second.certificate_version,
+            what="decisions under the second certificate",
+        )
+        # If the certifier dies, and nobody takes over / I expect the machine to decide on for the
+        # length of its lease, and then nothing more
+        dead = pipeline.processes.pop("feedback")
+        dead.kill()
+        dead.wait()
+        killed = time.monotonic()
+        time.sleep(LEASE_SECONDS + 3)
+        last_of_all = stream.accepted[-1][0]
+        assert last_of_all - killed < LEASE_SECONDS + 2
+        reviewed = stream.reviewed
+        time.sleep(3)
+        assert stream.accepted[-1][0] == last_of_all
+        assert stream.reviewed > reviewed
         with capsys.disabled():
             print(
                 f"\nalarm {alarmed - shifted:.1f} s after the shift, last accept"
                 f" {last - alarmed:+.1f} s from it, {wrong} wrong accepts in between;"
-                f" certified again after {time.monotonic() - mended:.1f} s"
+                f" certified again after {again - mended:.1f} s;"
+                f" last accept {last_of_all - killed:.1f} s after the certifier's death"
             )
 
 
