@@ -110,4 +110,8 @@ def plainly() -> Iterator[None]:
 
 def whoever() -> str:
     """Who types, for the record."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        name = f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
