@@ -144,6 +144,22 @@ def test_a_panel_without_a_secret_salt_is_refused(tmp_path: Path) -> None:
     assert PolicyFeed(tmp_path, {"sentiment": WORKFLOW}).policy("sentiment") is not None
 
 
+def test_a_certificate_without_a_secret_salt_is_refused_and_the_last_policy_stays(
+    tmp_path: Path,
+) -> None:
+    # Given a router without a salt / If its file asks for a certificate, which needs a panel
+    write(tmp_path, "threshold = 0.5")
+    with watching(tmp_path, salted=False) as feed:
+        assert not feed.certifies()
+        write(tmp_path, 'threshold = 0.5\nmode = "certified"')
+        # I expect it refused
+        assert within(HOT_RELOAD_SECONDS, lambda: refused() == 1)
+        assert not feed.certifies()
+    with pytest.raises(ConfigurationError, match="HITL_PANEL_SALT"):
+        PolicyFeed(tmp_path, {"sentiment": WORKFLOW}, salted=False)
+    assert PolicyFeed(tmp_path, {"sentiment": WORKFLOW}).certifies()
+
+
 # -- the whole process -------------------------------------------------------------------------
 
 
