@@ -105,8 +105,8 @@ def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
 
 def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
     """What one event says; None for `item.submitted`: no status says that nothing has happened yet,
-    and every later event brings the text again. None also for `item.explained` and `item.shadow_scored`:
-    they move nothing.
+    and every later event brings the text again. None also for `item.explained` and
+    `item.shadow_scored`: they move nothing.
     """
     match event:
         case ItemSubmitted() | ItemExplained() | ItemShadowScored():
