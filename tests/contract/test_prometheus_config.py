@@ -22,6 +22,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 ALERTMANAGER = DEPLOY / "prometheus" / "alertmanager.yml"
+LEDGER = DEPLOY / "cron" / "verify-ledger"
 RUNBOOK = DEPLOY.parent / "docs" / "runbook.md"
 CASES: dict[str, list[dict[str, Any]]] = yaml.load(
     Path(__file__).with_name("alert_cases.yml").read_text(),
@@ -77,7 +78,8 @@ def all_expressions() -> list[str]:
 
 
 def own_metrics() -> dict[str, set[str]]:
-    """Name as it is scraped → its labels, of every metric in shared/metrics.py."""
+    """Name as it is scraped → its labels, of every metric in shared/metrics.py, and of the nightly
+    verification of the ledger."""
     found: dict[str, set[str]] = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
@@ -85,7 +87,7 @@ def own_metrics() -> dict[str, set[str]]:
             name = described.name + ("_total" if described.type == "counter" else "")
             for suffix in SUFFIXES[described.type]:
                 found[name + suffix] = set(metric._labelnames)
-    return found
+    return found | {name: set() for name in re.findall(r"# TYPE (\w+) gauge", LEDGER.read_text())}
 
 
 def names_in(expression: str, prefix: str) -> set[str]:
@@ -134,6 +136,18 @@ def test_every_alert_has_its_place_in_the_runbook() -> None:
     assert sorted(headings) == sorted(rule["alert"] for rule in RULES)
     for rule in RULES:
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+
+
+def test_every_alert_that_the_documents_name_exists() -> None:
+    # Given the pages that name alerts / I expect none that was renamed or removed since.
+    known = {rule["alert"] for rule in RULES}
+    for page in (RUNBOOK, RUNBOOK.with_name("failure-modes.md")):
+        for listed in re.findall(
+            r"\balerts? ((?:`\w+`(?:, | and |, at last )?)+)", page.read_text()
+        ):
+            assert set(re.findall(r"`(\w+)`", listed)) <= known, f"{page.name}: {listed}"
+    inside = set(re.findall(r"\b[A-Z][a-z]+(?:[A-Z]\w+)+", RUNBOOK.read_text()))
+    assert inside - {"RabbitMQ"} <= known
 
 
 def test_every_entry_of_the_runbook_says_why_what_first_and_when_it_is_over() -> None:
