@@ -39,8 +39,21 @@ IMAGES = {
     "review_ui": ({"review"}, ["services.review_ui.__main__"]),
     "inference": ({"inference"}, ["services.inference.__main__"]),
     "tools": (
-        {"cli", "router", "review"},
-        ["hitl.demo", "hitl.items", "hitl.prepare", "hitl.reviewers", "hitl.workflows"],
+        {"cli", "router", "review", "feedback"},
+        # what an operator needs; `up`, `retrain` and `train-embedded` are not for this image
+        [
+            "hitl.audit",
+            "hitl.calibrate",
+            "hitl.dead_letters",
+            "hitl.demo",
+            "hitl.disagreements",
+            "hitl.export",
+            "hitl.items",
+            "hitl.prepare",
+            "hitl.replay",
+            "hitl.reviewers",
+            "hitl.workflows",
+        ],
     ),
 }
 
