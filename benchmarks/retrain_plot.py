@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib
 
 _GREY = "#808080"  # readable on white and on near-black
-_LINES = (
-    ("amazon", "accuracy on Amazon (new)", "#2f7ed8", "-"),
-    ("movies", "accuracy on movies (old)", "#3a9d5d", "-"),
-    ("to_people", "Amazon sent to people", "#d9822b", "--"),
+# Of each panel: what the axis says, its range, and its lines by key: name, colour, label's place.
+_PANELS: tuple[tuple[str, tuple[int, int], dict[str, tuple[str, str, int]]], ...] = (
+    (
+        "accuracy, %",
+        (72, 88),
+        {
+            "movies": ("movies, as trained on before", "#3a9d5d", 8),
+            "amazon": ("Amazon, new", "#2f7ed8", -8),
+        },
+    ),
+    ("sent to people, %", (0, 50), {"to_people": ("Amazon", "#d9822b", 0)}),
 )
 
 
@@ -20,32 +28,32 @@ def draw(runs: Sequence[Sequence[Mapping[str, Any]]], path: Path) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "hitl"  # the same figures, the same file
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7.6, 4.2))
+    figure, panels = pyplot.subplots(
+        2, 1, figsize=(7.6, 4.8), sharex=True, height_ratios=(3, 2), layout="constrained"
+    )
     reviews = [point["reviews"] for point in runs[0]]
-    for key, label, color, style in _LINES:
-        for one in runs:
-            axes.plot(
-                reviews, [100 * p[key] for p in one], style, color=color, alpha=0.35, linewidth=0.9
-            )
-        middle = [
-            sorted(100 * one[at][key] for one in runs)[len(runs) // 2] for at in range(len(reviews))
-        ]
-        axes.plot(reviews, middle, style, color=color, linewidth=2.4, marker="o", markersize=5)
-        axes.annotate(
-            f"{label}\n{middle[0]:.1f} → {middle[-1]:.1f} %",
-            (reviews[-1], middle[-1]),
-            xytext=(10, 0), textcoords="offset points", va="center", color=color, fontsize=10,
-        )  # fmt: skip
-    axes.set_xlabel("decisions of people", color=_GREY)
-    axes.set_ylabel("per cent", color=_GREY)
-    axes.set_xticks(reviews)
-    axes.set_ylim(20, 100)
-    axes.grid(axis="y", color=_GREY, alpha=0.25, linewidth=0.6)
-    axes.tick_params(colors=_GREY)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(_GREY)
-    figure.tight_layout()
+    for axes, (title, limits, lines) in zip(panels, _PANELS, strict=True):
+        for key, (name, color, lift) in lines.items():
+            steps = [[100 * point[key] for point in one] for one in runs]
+            for one in steps:
+                axes.plot(reviews, one, color=color, alpha=0.4, linewidth=1)
+            middle = [median(at) for at in zip(*steps, strict=True)]
+            axes.plot(reviews, middle, color=color, linewidth=2.4, marker="o", markersize=5)
+            axes.annotate(
+                f"{name}\n{middle[0]:.1f} → {middle[-1]:.1f}",
+                (reviews[-1], middle[-1]),
+                xytext=(10, lift), textcoords="offset points", va="center", color=color,
+                annotation_clip=False,
+            )  # fmt: skip
+        axes.set_ylabel(title, color=_GREY)
+        axes.set_ylim(*limits)
+        axes.set_xticks(reviews)
+        axes.grid(axis="y", color=_GREY, alpha=0.25, linewidth=0.6)
+        axes.tick_params(colors=_GREY)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(_GREY)
+    panels[-1].set_xlabel("decisions of people", color=_GREY)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, transparent=True, metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(path, transparent=True, metadata={"Date": None})
     pyplot.close(figure)

@@ -13,7 +13,9 @@ from services.inference.classifier import load
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def add_version(models_dir: Path, temperature: float) -> Receipt:
+def add_version(
+    models_dir: Path, temperature: float, labels: tuple[str, ...] = ("negative", "positive")
+) -> Receipt:
     """The shipped adapter with another temperature, as a version of its own."""
     registry = Registry(models_dir, "sentiment")
     version = registry.next_version()
@@ -21,7 +23,8 @@ def add_version(models_dir: Path, temperature: float) -> Receipt:
         folder = staged / version
         shutil.copytree(embedded.SHIPPED_ADAPTER, folder)
         path = folder / "calibration.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "temperature": temperature}))
+        told = {"labels": labels, "temperature": temperature}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
         receipt = Receipt(
             workflow="sentiment",
             version=version,
@@ -29,7 +32,7 @@ def add_version(models_dir: Path, temperature: float) -> Receipt:
             folder=version,
             created_at=NOW,
             parent=Parent(version="base", model_version="embedded@0"),
-            labels=("negative", "positive"),
+            labels=labels,
             seed=1,
             recipe={},
             threshold=0.85,

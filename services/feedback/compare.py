@@ -17,6 +17,7 @@ from shared.database import database_errors
 
 _NEWEST = 10_000  # shadow scores that are looked at
 
+# A worker adds to a version in which precision it answers.
 _SHADOW = text("""
     SELECT e.data #>> '{prediction,label}' AS label,
            (e.data #>> '{prediction,confidence}')::float8 AS confidence,
@@ -26,8 +27,8 @@ _SHADOW = text("""
                 THEN i.final_label END AS human
     FROM event e LEFT JOIN item i ON i.workflow = e.workflow AND i.id = e.item_id
     WHERE e.workflow = :workflow AND e.type = 'item.shadow_scored'
-      AND e.data #>> '{prediction,model_version}' = :candidate
-      AND e.data ->> 'live_model_version' = :live
+      AND starts_with(e.data #>> '{prediction,model_version}', :candidate)
+      AND starts_with(e.data ->> 'live_model_version', :live)
     ORDER BY e.seq DESC LIMIT :newest
 """)
 

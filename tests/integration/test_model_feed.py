@@ -81,11 +81,6 @@ def half_written(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5_000])
 
 
-def other_labels(folder: Path) -> None:
-    path = folder / "calibration.json"
-    path.write_text(path.read_text().replace("negative", "ham").replace("positive", "spam"))
-
-
 def another_temperature(folder: Path) -> None:
     path = folder / "calibration.json"
     path.write_text(path.read_text().replace("3.0", "0.5"))
@@ -95,7 +90,7 @@ def gone(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-BREAKAGES = [without_weights, half_written, other_labels, another_temperature, gone]
+BREAKAGES = [without_weights, half_written, another_temperature, gone]
 
 
 @pytest.mark.parametrize("breaks", BREAKAGES, ids=lambda one: one.__name__)
@@ -130,6 +125,21 @@ def test_a_broken_version_is_refused_and_the_last_good_one_stays(
     feed.look()
     assert live(feed) == second.model_version
     assert refused() == 0
+
+
+def test_a_version_with_other_labels_is_refused_whether_or_not_the_workflow_names_its_own(
+    tmp_path: Path,
+) -> None:
+    for labels in (("negative", "positive"), ()):
+        folder = tmp_path / str(len(labels))
+        workflow = Workflow(name="sentiment", labels=labels)
+        feed = ModelFeed(folder, {"sentiment": workflow}, read)
+        base = live(feed)
+        add_version(folder, 2.0, labels=("ham", "spam"))
+        Registry(folder, "sentiment").promote("v1", by="a test", at=NOW)
+        feed.look()
+        assert live(feed) == base
+        assert refused() == 1
 
 
 def test_a_file_that_cannot_be_understood_or_has_gone_changes_nothing(tmp_path: Path) -> None:

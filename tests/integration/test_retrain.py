@@ -337,7 +337,7 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
                 label=journey.label if number % 10 else "positive",
                 confidence=0.6 + 0.009 * number,
                 distribution={"negative": 0.5, "positive": 0.5},
-                model_version=version.model_version,
+                model_version=f"{version.model_version}+bf16",
             ),
             live_label="positive",
             live_confidence=0.95,
