@@ -114,6 +114,7 @@ def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> 
             receipt = retrain(
                 registry,
                 Order(version, folder, THRESHOLD, seed, FIRST, by="benchmark"),
+                model,
                 parts,
                 movies(data_dir, model.labels),
                 lambda path: load(str(path)),

@@ -70,7 +70,8 @@ def _train(
         typer.echo("an interrupted training is forgotten; --resume would go on with it", err=True)
     with _bar() as progress:
         progress(0.0, "reading what people decided")
-        labels = place.load(version).labels
+        parent = place.load(version)
+        labels = parent.labels
         parts = divide(reviewed(engine, place.workflow.name), labels, registry.taught(version))
         training.check(parts, min_labels)
         if resume:
@@ -90,6 +91,7 @@ def _train(
                 min_labels=min_labels,
                 by=whoever(),
             ),
+            parent,
             parts,
             old,
             lambda folder: load_model(str(folder), place.workflow.labels),

@@ -81,21 +81,21 @@ class Order:
 def retrain(
     registry: Registry,
     order: Order,
+    parent: Model,
     parts: Parts,
     old: OldDomain | None,
     load: Load,
     clock: Clock,
     progress: OnProgress,
 ) -> Receipt:
-    """Train, calibrate, measure and register one version. What an earlier call with the same
-    `order.seed` left unfinished in `registry.unfinished` is gone on from, if it is there.
+    """Train `parent` further, calibrate, measure and register one version. What an earlier call
+    with the same `order.seed` left in `registry.unfinished` is gone on from, if it is there.
 
     Raises:
         ConfigurationError: too few decisions, or decisions for one label only.
     """
     check(parts, order.min_labels)
     progress(0.0, "loading the model")
-    parent = load(order.parent_folder)
     tunable = open_tunable(order.parent_folder, order.recipe)
     taken = _newest(parts.train, order.seed)
     lessons = [_lesson(item, tunable.labels) for item in taken]

@@ -41,7 +41,8 @@ decided. Labels: {", ".join(receipt.labels)}. In events: `{receipt.model_version
 In brackets 95 % intervals: Wilson's for shares, bootstrap for the calibration error (ECE, 15 bins)
 and F1. The held-out decisions are those of a fifth of all items, by a hash of the item's id; no
 version is ever trained on them. They are what the policy sent to people, mostly what the model was
-not sure of: harder than the average item.
+not sure of: harder than the average item. The gate on calibration weighs them by how seldom an item
+like them is reviewed; this table does not.
 
 | label | F1 on held-out decisions |
 |---|---|

@@ -100,6 +100,7 @@ def trained(engine: Engine, registry: Registry, parts: Parts | None = None) -> R
     return retrain(
         registry,
         Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY),
+        load("embedded"),
         parts or parts_of(engine),
         None,
         lambda folder: load(str(folder)),
@@ -124,6 +125,7 @@ def test_from_decisions_to_a_promoted_version_and_back(engine: Engine, home: Pat
     assert "## What it is worth" in (folder / "README.md").read_text()
     assert receipt.model_version == load(str(folder)).model_version
     assert receipt.parent.version == "base"
+    assert receipt.parent.model_version == load("embedded").model_version
     # that names each decision that trained it, none of them held out, erased or for calibration,
     learned = {source.item_id for source in receipt.trained_on}
     assert len(learned) > 150
@@ -249,11 +251,12 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
             raise Killed
 
     order = Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY)
+    base = load("embedded")
 
     def go(progress: Any) -> Receipt:
         return retrain(
-            registry, order, parts, None, lambda f: load(str(f)), utc_now, progress
-        )  # fmt: skip
+            registry, order, base, parts, None, lambda f: load(str(f)), utc_now, progress
+        )
 
     with pytest.raises(Killed):
         go(killed)
@@ -279,6 +282,7 @@ def test_any_transformers_classifier_can_be_trained_on(engine: Engine, tmp_path:
     receipt = retrain(
         registry,
         Order("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
+        load(str(source)),
         parts,
         None,
         lambda folder: load(str(folder)),
