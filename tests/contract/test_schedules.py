@@ -2,13 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-import yaml
 from typer.main import get_command
 
 from hitl.retrain import app
-from shared.settings import Settings, key
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPTIONS = {name for parameter in get_command(app).params for name in getattr(parameter, "opts", [])}
@@ -34,20 +31,3 @@ def test_the_cron_line_has_its_fields_and_runs_the_command() -> None:
     assert (minute, hour, days, user) == ("30", "2", ["*", "*", "*"], "hitl")
     assert "bin/hitl retrain --workflow sentiment" in line
     assert set(options(line)) <= OPTIONS
-
-
-def test_the_cron_job_trains_alone_and_without_rights() -> None:
-    job: dict[str, Any] = yaml.safe_load(
-        (DEPLOY / "kubernetes" / "retrain-cronjob.yaml").read_text()
-    )
-    assert (job["kind"], job["spec"]["schedule"]) == ("CronJob", "30 2 * * *")
-    assert job["spec"]["concurrencyPolicy"] == "Forbid"
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    [container] = pod["containers"]
-    assert container["command"][-3:] == ["retrain", "--workflow", "sentiment"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    known = {key(field) for field in Settings.model_fields}
-    named = {variable["name"] for variable in container["env"]}
-    assert {"DATABASE_URL", "HITL_MODELS_DIR"} <= named <= known
-    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert "/var/lib/hitl/models" in mounts
