@@ -5,12 +5,12 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -19,7 +19,12 @@ from shared.errors import ConfigurationError
 from shared.metrics import BUILD_INFO
 from shared.settings import Settings
 
+if TYPE_CHECKING:
+    from shared.spans import Spans
+
 logger = logging.getLogger(__name__)
+# The standard variables; while neither is set, nothing of OpenTelemetry is imported.
+COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 Probe = Callable[[], str | None]
 
 
@@ -28,6 +33,7 @@ class Lifecycle:
 
     def __init__(self) -> None:
         self.stopping = threading.Event()
+        self.spans: Spans | None = None
         self._checks: dict[str, Probe] = {}
 
     def add_check(self, name: str, probe: Probe) -> None:
@@ -70,6 +76,7 @@ def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Life
     log.configure(name, settings.log_level)
     BUILD_INFO.labels(name, package_version()).set(1)
     lifecycle = Lifecycle()
+    lifecycle.spans = spans_of(name, os.environ)
 
     def stop(number: int, _frame: FrameType | None) -> None:
         # Only the flag: a handler that locks or writes could deadlock the thread it interrupts.
@@ -87,7 +94,28 @@ def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Life
             server.server_close()
         for number, handler in previous.items():
             signal.signal(number, handler)
+        if lifecycle.spans is not None:
+            lifecycle.spans.close()
         logger.info("stopped")
+
+
+def spans_of(name: str, environment: Mapping[str, str]) -> "Spans | None":
+    """Where a collector is named, what sends it this service's spans.
+
+    Raises:
+        ConfigurationError: the packages for it are not installed.
+    """
+    if not any(environment.get(variable) for variable in COLLECTORS):
+        return None
+    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return None
+    try:
+        from shared.spans import Spans
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{' or '.join(COLLECTORS)} is set, but {error.name} is missing: install the extra otel"
+        ) from error
+    return Spans(name)
 
 
 def package_version() -> str:

@@ -19,8 +19,13 @@ _HEADERS = ("traceparent", "cloudEvents_traceparent", "cloudEvents:traceparent")
 
 def trace_of(delivery: Delivery) -> str:
     """The delivery's traceparent where it is valid, else the start of a new trace."""
+    return given_trace(delivery) or new_trace()
+
+
+def given_trace(delivery: Delivery) -> str | None:
+    """The delivery's traceparent; None where it has no valid one."""
     given = delivery.header(*_HEADERS)
-    return given if given is not None and trace_id(given) is not None else new_trace()
+    return given if given is not None and trace_id(given) is not None else None
 
 
 def new_trace() -> str:

@@ -82,7 +82,7 @@ class Worker:
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
-        self._handler = handler
+        self._handler = handler if lifecycle.spans is None else lifecycle.spans.around(handler)
         self._max_batch = max_batch
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds

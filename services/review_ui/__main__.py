@@ -33,11 +33,13 @@ def main() -> bool:
         lifecycle.add_check("postgres", readiness(engine))
         broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape)
         desk = make_desk(settings, flows, engine, utc_now,
-                         lambda path: respond(lifecycle, path), broker.publish)  # fmt: skip
+                         lambda path: respond(lifecycle, path), broker.publish,
+                         lifecycle.spans)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500)  # fmt: skip
-        relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step)
+        relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step,
+                      *([] if lifecycle.spans is None else [lifecycle.spans.sent]))  # fmt: skip
         lifecycle.add_check("relay", relay.problem)
         webhooks = make_sender(settings, engine, utc_now)
         lifecycle.add_check("webhooks", webhooks.problem)

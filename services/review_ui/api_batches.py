@@ -108,6 +108,7 @@ def routes(desk: Desk) -> APIRouter:
             )
         for each in fresh:
             REVIEWS.labels(each.task.workflow, each.row.action).inc()
+            desk.trace(each.task, each.row)
         return BatchResult(accepted=len(taken.done), missed=taken.missed)
 
     @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=_CONFLICTS)

@@ -170,6 +170,8 @@ def routes(desk: Desk) -> APIRouter:
         if isinstance(outcome, StaleLease):
             raise ApiError(409, "stale_lease", outcome.text)
         _measure(outcome)
+        if not outcome.replayed:
+            desk.trace(outcome.task, outcome.row)
         return Outcome(
             key=given.key,
             task_id=task_id,

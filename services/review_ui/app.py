@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -31,6 +32,9 @@ from shared.settings import Settings
 from shared.tables import ACTIONS
 from shared.workflows import Workflow
 
+if TYPE_CHECKING:
+    from shared.spans import Spans
+
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
 _MISSING = ("no_such_task", "no_such_decision")
@@ -52,6 +56,7 @@ def make_desk(
     clock: Clock,
     respond: Respond,
     publish: Publish,
+    spans: "Spans | None" = None,
 ) -> Desk:
     """What the requests share, from the settings."""
     for workflow in workflows:  # at 0 from the start: a rate does not see a counter's first value
@@ -73,6 +78,7 @@ def make_desk(
         undo_seconds=settings.undo_seconds,
         max_body_bytes=settings.max_body_bytes,
         webhook_private=settings.webhook_private,
+        spans=spans,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -17,8 +18,11 @@ from services.review_ui.tokens import Token
 from services.review_ui.views import TaskView, view
 from shared.clock import Clock
 from shared.database import database_errors
-from shared.tables import ReviewTask
+from shared.tables import ReviewDecision, ReviewTask
 from shared.workflows import Workflow
+
+if TYPE_CHECKING:
+    from shared.spans import Spans
 
 Respond = Callable[[str], tuple[int, str, bytes]]
 
@@ -41,6 +45,14 @@ class Desk:
     undo_seconds: float
     max_body_bytes: int
     webhook_private: bool = False
+    spans: "Spans | None" = None
+
+    def trace(self, task: ReviewTask, row: ReviewDecision) -> None:
+        """Shows a decision to the collector of traces, where there is one."""
+        if self.spans is not None:
+            end = int(row.decided_at.timestamp() * 1e9)
+            start = end if row.assigned_at is None else int(row.assigned_at.timestamp() * 1e9)
+            self.spans.reviewed(task.traceparent, task.workflow, (min(start, end), end))
 
     @property
     def labels(self) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -11,6 +11,7 @@ from shared.broker import Broker
 from shared.clock import Clock
 from shared.database import database_errors
 from shared.errors import Overloaded
+from shared.messages import Outgoing
 from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED, REVIEW_TASKS, TASKS_OVERDUE
 from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
 from shared.tables import TASK_STATUSES
@@ -33,7 +34,10 @@ class Relay:
         broker: Broker,
         clock: Clock,
         at_idle: Callable[[], object] | None = None,
+        sent: Callable[[Sequence[Outgoing]], object] = lambda _messages: None,
     ) -> None:
+        """`sent` hears of what was published."""
+        self._sent = sent
         self._engine = engine
         self._broker = broker
         self._clock = clock
@@ -84,9 +88,12 @@ class Relay:
         problem = self._broker.problem()
         if problem is not None:
             raise Overloaded(problem)
-        published = publish_due(
-            self._engine, lambda messages: self._broker.publish(messages, PUBLISH_SECONDS), now
-        )
+
+        def publish(messages: Sequence[Outgoing]) -> None:
+            self._broker.publish(messages, PUBLISH_SECONDS)
+            self._sent(messages)
+
+        published = publish_due(self._engine, publish, now)
         if published:
             OUTBOX_OLDEST_UNPUBLISHED.set(oldest_due_seconds(self._engine, now))
         return published
