@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hitl.connection import database_url
@@ -141,7 +142,7 @@ def _print(found: Calibration) -> None:
             f"{temperature.why}"
         )
     for note in found.notes:
-        console.print(f"[yellow]note:[/] {note}.")
+        console.print(f"[yellow]note:[/] {escape(note)}.")
     if found.audits:
         _print_curve(console, found)
 

@@ -56,7 +56,7 @@ def show(
 
 
 def _print(found: Disagreements) -> None:
-    console = Console()
+    console = Console(markup=False)
     console.print(
         f"{found.items} items decided by people, {found.corrected} corrected{_percent(found.rate)}."
     )

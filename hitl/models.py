@@ -62,7 +62,7 @@ def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
     for row in rows:
         keys = ("version", "role", "model", "from", "decisions", "accuracy", "created_at")
         table.add_row(*("" if row.get(key) is None else str(row.get(key)) for key in keys))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def compare(
     table = Table("", one, other, title=f"{workflow}: {one} and {other}")
     for row in found.rows():
         table.add_row(*row)
-    Console().print(table)
+    Console(markup=False).print(table)
     for line in found.shadow_lines():
         print(line)
     _print(verdicts)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 
 from hitl.connection import database_url
 from services.feedback.replay import ErrorEstimate, Replayed, replay
@@ -123,7 +124,7 @@ def _print(found: Replayed, workflow: str) -> None:
         if queue.busy >= 1.0:
             console.print(f"  the queue grows without end; it takes {queue.enough} reviewers")
     for note in found.notes:
-        console.print(f"[yellow]note:[/] {note}.")
+        console.print(f"[yellow]note:[/] {escape(note)}.")
 
 
 def _error(error: ErrorEstimate) -> str:

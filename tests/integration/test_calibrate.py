@@ -221,6 +221,17 @@ def test_the_command_prints_and_draws(
     assert as_json["curve"][0]["threshold"] > as_json["curve"][-1]["threshold"]
 
 
+def test_the_command_prints_a_note_with_brackets_as_it_is(
+    engine: Engine, command: tuple[CliRunner, Path]
+) -> None:
+    # Given a file without an audit panel
+    file = command[1]
+    file.write_text(file.read_text().replace("rate = 0.5", "rate = 0.0"))
+    audited(World(engine, FIXED | {"panel": {"rate": 0.0}}), count=300)
+    # I expect that the note names the section of the file that would help
+    assert "[policy.panel] rate is 0" in run(command).output
+
+
 def test_the_command_says_that_there_is_nothing_and_refuses_nonsense(
     engine: Engine, command: tuple[CliRunner, Path]
 ) -> None:

@@ -157,6 +157,21 @@ def test_the_report_says_where_people_disagree(filled: Engine, tmp_path: Path) -
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_metadata_with_brackets_is_printed_as_it_is(engine: Engine) -> None:
+    # Given corrected items whose metadata would be markup for a terminal
+    log = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    items = [Journey(name) for name in "abcde"]
+    for each in items:
+        each.item = each.item.model_copy(update={"metadata": {"team": "[/red]"}})
+    log.handle([delivered(each.scored()) for each in items])
+    log.handle([delivered(each.review_requested()) for each in items])
+    log.handle([delivered(each.reviewed("negative")) for each in items])
+    # I expect the table, with the value as it was sent
+    said = run(engine, disagreements=True)
+    assert said.exit_code == 0, said.exception
+    assert "[/red]" in said.stdout
+
+
 def test_a_workflow_without_decisions_says_so(filled: Engine) -> None:
     said = run(filled, "--workflow", "other", disagreements=True)
     assert said.exit_code == 0 and "No person has decided an item of 'other'" in said.stdout
