@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from services.feedback.panel import SCORE_REASONS, Answer, PanelItem, resolution
 from shared.database import database_errors
 
-# As in the index `event_panel` (migration 0011).
+# As in the index `event_panel` (migration 0010).
 ON_PANEL = """
     type IN ('item.review_requested', 'item.reviewed')
     AND coalesce(data #>> '{routing,sampling,on_panel}',

@@ -394,7 +394,7 @@ def test_a_transaction_that_fails_leaves_no_block(engine: Engine) -> None:
 def test_what_is_older_than_the_ledger_is_counted(engine: Engine) -> None:
     # Given events from before the ledger
     with engine.connect() as connection:
-        command.downgrade(migration_config(connection), "-1")
+        command.downgrade(migration_config(connection), "0007")
         connection.execute(
             text(
                 "INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at,"

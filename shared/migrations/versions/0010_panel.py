@@ -4,7 +4,7 @@ which are few: what the machine alone decided is not among them."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
+revision = "0010"
 down_revision = "0009"
 
 
