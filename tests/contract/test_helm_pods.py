@@ -93,7 +93,7 @@ def test_pods_can_do_little(sets: dict[str, list[Object]], name: str) -> None:
         mounts = container["volumeMounts"]
         writable = {mount["mountPath"] for mount in mounts if not mount.get("readOnly")}
         models = {"/var/lib/hitl/models"} if component in {"retrain", "toolbox"} else set()
-        cache = {"/var/cache/hitl"} if component == "inference" else set()
+        cache = {"/var/cache/hitl"} if component == "inference" else models and {"/var/cache/hitl"}
         assert {"/tmp"} <= writable <= {"/tmp"} | models | cache, component  # noqa: S108
         assert {mount["name"] for mount in mounts} == {volume["name"] for volume in pod["volumes"]}
 
@@ -140,7 +140,7 @@ def arguments(objects: list[Object], kind: str, component: str) -> list[str]:
     found = of_kind(objects, kind)[component]
     [(_, template)] = pods([found])
     [container] = template["spec"]["containers"]
-    said: list[str] = container.get("args") or container["command"][4:]
+    said: list[str] = container["args"]
     return said
 
 
