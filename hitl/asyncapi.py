@@ -35,7 +35,7 @@ from shared.topology import (
     topology,
 )
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 # What each event is for, in the words of whoever waits for it.
 READERS: dict[type[Event], str] = {

@@ -30,7 +30,11 @@ from shared.clock import utc_now
 from shared.database import connect, database_errors
 from shared.errors import HitlError
 
-app = typer.Typer(no_args_is_help=True, help="The ledger of decisions: check, export, anchor.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The ledger of decisions: check, export, anchor.",
+)
 
 FINDINGS_SHOWN = 20
 FILES = "JSON Lines; packed where it ends in .gz."

@@ -21,7 +21,7 @@ from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
 from shared.workflows import read_workflow_file
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("calibrate")
@@ -124,7 +124,8 @@ def _print(found: Calibration) -> None:
     )
     console.print(
         f"{found.audits} audits count, {found.errors} of them wrong ({found.overdue} overdue); "
-        f"{found.waiting} wait for a label, {found.held} labels for earlier ones; left out: "
+        f"{found.waiting} wait for a label ({found.disputes} of them for a lead, who settles "
+        f"disputes), {found.held} labels wait for earlier ones; left out: "
         f"{found.duplicates} copies, {found.erased} erased"
     )
     if certified.threshold is not None:

@@ -5,7 +5,7 @@ from pydantic_core import PydanticUndefined
 
 from shared.settings import AROUND, Settings, key
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _HEAD = """# Configuration
 

@@ -30,7 +30,9 @@ from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
 from shared.retry import redriven_headers
 
-app = typer.Typer(no_args_is_help=True, help="What was set aside: look, put back, remove.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="What was set aside: look, put back, remove."
+)
 
 MOST_REDRIVES = 3  # then only with --force: what failed four times will fail again
 InQueue = Annotated[

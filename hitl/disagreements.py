@@ -18,7 +18,7 @@ from services.feedback.reviewed import reviewed
 from shared.database import connect
 from shared.errors import HitlError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("disagreements")

@@ -19,7 +19,7 @@ from shared.database import connect
 from shared.errors import HitlError
 from shared.rows import Format
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from shared.producing import item_message
 from shared.settings import Settings
 from shared.workflows import workflow_paths
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 WINDOW_ITEMS = 500  # published and confirmed together
 CONNECT_SECONDS = 10.0

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from hitl.home import Home
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("train-embedded")

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from services.feedback.compare import Comparison
     from services.feedback.gates import Gate
 
-app = typer.Typer(no_args_is_help=True, help="Versions of a workflow's model.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Versions of a workflow's model."
+)
 
 Of = Annotated[str, typer.Option("--workflow", help="Whose model.")]
 Version = Annotated[str, typer.Argument(help="v1, v2, …; base: the workflow's own model.")]

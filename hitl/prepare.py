@@ -22,7 +22,7 @@ from shared.workflows import configured_workflows
 
 FIRST_REVIEWER = "reviewer"
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
 from shared.workflows import WorkflowFile
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_DAYS = 14  # shown to people
 
@@ -82,7 +82,9 @@ def read_candidate(path: Path) -> WorkflowFile:
     """
     try:
         return WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     except ValidationError as error:
         problems = "; ".join(
@@ -104,15 +106,16 @@ def _print(found: Replayed, workflow: str) -> None:
     )
     console.print(
         f"decided by the machine: {found.automation or 0:.1%}, "
-        f"then {found.automation_then or 0:.1%}"
+        f"as it was: {found.automation_then or 0:.1%}"
     )
     console.print(f"wrong among what it accepts: {_error(found.error)}")
     console.print(f"  as it was: {_error(found.error_then)}")
     console.print(
-        f"reviews: {found.reviews}, then {found.reviews_then}; {found.reviews_a_day or 0:.0f} a day"
+        f"reviews: {found.reviews}, as it was {found.reviews_then}; "
+        f"{found.reviews_a_day or 0:.0f} a day"
     )
     for day, (then, now) in list(found.by_day.items())[-_MOST_DAYS:]:
-        console.print(f"  {day}  {now:>7}  then {then:>7}")
+        console.print(f"  {day}  {now:>7}  as it was {then:>7}")
     queue = found.queue
     if queue is not None:
         console.print(

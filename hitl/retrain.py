@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from services.feedback.receipt import Receipt
     from services.feedback.training import OnProgress
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("retrain")

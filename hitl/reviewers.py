@@ -12,7 +12,9 @@ from hitl.transaction import transaction
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
 
-app = typer.Typer(no_args_is_help=True, help="The accounts of the review page.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The accounts of the review page."
+)
 SHORT_PASSWORD = 8  # fewer characters are accepted with a warning (NIST SP 800-63B, 3.1.1.2)
 
 

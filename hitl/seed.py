@@ -12,7 +12,7 @@ from shared.clock import utc_now
 from shared.settings import Settings
 from shared.workflows import Workflow, read_workflow_file, workflow_paths
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

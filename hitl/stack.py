@@ -25,7 +25,7 @@ FOLLOW_SECONDS = 0.1
 # Every process may take its whole time, one after the other; RabbitMQ and Postgres as well.
 DOWN_SECONDS = STOP_SECONDS * (len(SERVICES) + 4)
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Follower:

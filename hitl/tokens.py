@@ -12,7 +12,9 @@ from services.review_ui import tokens
 from services.review_ui.tokens import SCOPES, Token
 from shared.clock import utc_now
 
-app = typer.Typer(no_args_is_help=True, help="Bearer tokens for programs that call the API.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Bearer tokens for programs that call the API."
+)
 
 Name = Annotated[str, typer.Argument(help="What to call it: the program that will hold it.")]
 

@@ -13,7 +13,7 @@ from shared.errors import ConfigurationError
 from shared.settings import Settings
 from shared.workflows import read_workflow_file, workflow_paths
 
-app = typer.Typer(no_args_is_help=True, help="Check and draw the workflows.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check and draw the workflows.")
 
 
 @app.command()

@@ -89,6 +89,7 @@ class Calibration:
     errors: int
     overdue: int
     waiting: int
+    disputes: int
     held: int
     duplicates: int
     erased: int
@@ -97,6 +98,16 @@ class Calibration:
     curve: list[RiskPoint]
     reliability: list[ReliabilityBin]
     notes: list[str]
+
+
+# Only a lead can settle them, and every later label waits for them.
+_DISPUTES = text(
+    """
+    SELECT count(*) FROM review_task
+    WHERE workflow = :workflow AND blind AND status <> 'decided' AND round = 'adjudication'
+      AND seeded_for IS NULL
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,7 @@ def calibrate(
         matured = mature(reading.items, now, sla, reading.logged_until)
         certified = certify(matured.scores, matured.errors, test.grid, alpha, delta)
         temperature = _temperature(session, workflow, matured)
+        disputes = session.scalar(_DISPUTES, {"workflow": workflow})
     return Calibration(
         workflow=workflow,
         mode=policy.mode,
@@ -163,6 +175,7 @@ def calibrate(
         errors=int(matured.errors.sum()),
         overdue=matured.overdue,
         waiting=matured.waiting,
+        disputes=int(disputes or 0),
         held=matured.held,
         duplicates=matured.duplicates,
         erased=matured.erased,

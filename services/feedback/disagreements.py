@@ -16,6 +16,7 @@ from shared.intervals import Interval, wilson
 MOST_VALUES = 20  # a metadata key with more different ones is no source but an id
 MOST_GROUPS = 15
 LEAST_ITEMS = 5  # of a word or a source, to be worth a line
+BEYOND_CHANCE = 1.96  # standard errors
 PRIOR = 500.0  # pseudo-words; Monroe et al.: of the order of the words of a small group
 _LENGTHS = ((10, "up to 10 words"), (25, "11 to 25"), (60, "26 to 60"), (math.inf, "over 60"))
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
@@ -176,7 +177,7 @@ def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
         z = (odds[0] - odds[1]) / math.sqrt(variance)
         found.append(Word(word, items, tally.corrected[word], z))
     found.sort(key=lambda each: (-each.z, each.word))
-    return [each for each in found[:MOST_GROUPS] if each.z > 0]
+    return [each for each in found[:MOST_GROUPS] if each.z > BEYOND_CHANCE]
 
 
 def _tenth(confidence: float) -> str:
