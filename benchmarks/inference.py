@@ -280,6 +280,8 @@ def measure(say: Console, *, quick: bool) -> Report:
                 "DistilBERT size, mix", str(saved["distilbert"]), str(saved["distilbert"]), []
             ),
         }
+        if quick:
+            del cases["short"]
         for name, bare in cases.items():
             case = bare._replace(texts=texts_of(data, count, mixed=name != "short"))
             runs: defaultdict[str, list[Run]] = defaultdict(list)
