@@ -343,7 +343,8 @@ def draw(log: Sequence[Routed], shift: int, kept: float, path: Path) -> None:
     }
     for name, (taken, color) in lines.items():
         above.plot(middle, [100 * _share(part, taken) for part in parts], color=color, label=name)
-        below.plot(middle, [_per_thousand(part, taken) for part in parts], color=color)
+        wrong = [_per_thousand(part, taken) for part in parts]
+        below.plot(middle, wrong, color=color, label=name)
     above.set_ylabel("decided by the machine, %")
     below.set_ylabel("wrong per 1 000 items")
     below.set_xlabel("items")
@@ -352,7 +353,7 @@ def draw(log: Sequence[Routed], shift: int, kept: float, path: Path) -> None:
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
     above.text(shift, above.get_ylim()[1], " tweets from here on", va="top", color="#7a7a7a")
-    above.legend(frameon=False, loc="upper left")
+    below.legend(frameon=False, loc="upper left")  # where the lines are low
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
 
