@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def stack(running: Servers) -> Iterator[str]:
     commands = [[sys.executable, "-P", "-m", f"services.{name}"] for name in SERVICES]
     with processes(commands, running, **settings):
         for port in ports.values():
-            _until(lambda port=port: _ready(port), "a service is not ready")  # type: ignore[misc]
+            _until(partial(_ready, port), "a service is not ready")
         yield f"http://127.0.0.1:{ports['review_ui']}"
 
 

@@ -6,14 +6,12 @@ aside, and whatever goes wrong with one text leaves it without highlights.
 """
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
 
-import torch
-
+from services.inference.background import beside
 from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
@@ -30,7 +28,6 @@ from shared.tracing import trace_of
 
 logger = logging.getLogger(__name__)
 
-NICE = 19
 PREFETCH = 4
 PORTION_CHARACTERS = 800  # the texts of one call of the model: it takes about 40 ms on one core
 _POLL_SECONDS = 0.05
@@ -68,21 +65,11 @@ class Highlighter:
             ),
         )
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
+    def beside(self) -> AbstractContextManager[None]:
         """Works on a thread of its own for the length of the block."""
-        thread = threading.Thread(target=self._run, name="highlights", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            thread.join(5.0)
+        return beside("highlights", self._run, self._stopping)
 
     def _run(self) -> None:
-        # On Linux a priority belongs to a thread, whatever the call is named (setpriority(2)).
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        torch.set_num_threads(1)
         self._broker.start()
         try:
             while not self._stopping.is_set():

@@ -6,16 +6,14 @@ effort: nothing is retried, and whatever goes wrong leaves the item without a sh
 """
 
 import logging
-import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import NamedTuple
 
-import torch
-
+from services.inference.background import beside
 from services.inference.handler import Candidate, prediction_of
 from shared.broker import Broker
 from shared.clock import Clock
@@ -28,8 +26,7 @@ from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-NICE = 19
-WAITING = 1_000  # items; then the oldest is dropped
+WAITING = 1_000  # items; what comes then is dropped
 MOST_CHARACTERS = 20_000  # a longer text is not for a shadow
 PORTION_ITEMS = 8
 _POLL_SECONDS = 0.05
@@ -63,21 +60,11 @@ class ShadowScorer:
             return
         self._offered.append(Offered(candidate, event, traceparent))
 
-    @contextmanager
-    def beside(self) -> Iterator[None]:
+    def beside(self) -> AbstractContextManager[None]:
         """Works on a thread of its own for the length of the block."""
-        thread = threading.Thread(target=self._run, name="shadow", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            thread.join(5.0)
+        return beside("shadow", self._run, self._stopping)
 
     def _run(self) -> None:
-        # On Linux a priority belongs to a thread, whatever the call is named (setpriority(2)).
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        torch.set_num_threads(1)
         connected = False
         try:
             while not self._stopping.is_set():
