@@ -26,7 +26,7 @@ SLOW, QUICK_SLOW = 12_000, 3_000
 ONE_BY_ONE, QUICK_ONE_BY_ONE = 4_000, 500
 AIMS = {"vs_c": 0.8, "vs_faststream": 5.0, "vs_aio_pika": 5.0, "vs_celery": 15.0}
 # What a quick run on a busy machine must reach: far below the aims, far above a mistake.
-FLOORS = {"vs_c": 0.3, "vs_faststream": 2.5, "vs_aio_pika": 1.5, "vs_celery": 4.0}
+FLOORS = {"vs_c": 0.35, "vs_faststream": 2.5, "vs_aio_pika": 2.0, "vs_celery": 7.0}
 
 
 class Program(NamedTuple):
