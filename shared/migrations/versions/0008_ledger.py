@@ -24,6 +24,12 @@ def upgrade() -> None:
         sa.Column("text_salts", sa.LargeBinary(), comment="event id and salt of each commitment"),
     )
     op.add_column("item", sa.Column("erased_at", TIMESTAMP(timezone=True)))
+    # Nothing, but where this version was here before: what was erased then stays erased.
+    op.execute("""
+        UPDATE item SET erased_at = event.occurred_at FROM event
+        WHERE event.type = 'item.erased'
+          AND event.workflow = item.workflow AND event.item_id = item.id
+    """)
     op.add_column("ledger_block", sa.Column("count", sa.BigInteger(), nullable=False))
     op.add_column(
         "ledger_block",

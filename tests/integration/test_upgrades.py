@@ -1,0 +1,152 @@
+"""Does a database that was worked with survive every step of the schema, up and down?"""
+
+import json
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from typer.testing import CliRunner
+
+from hitl.audit import app as audit
+from shared.database import migration_config
+from tests.filled import fill, log, tables
+from tests.integration.test_migrations import differences
+from tests.journeys import Journey
+
+Row = dict[str, object]
+Tables = dict[str, list[Row]]
+# What a step down may take with it, because the older version has no place for it; and what a step
+# changes on purpose. Each says for which rows, and in which columns (none: the whole row).
+NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]]]] = {
+    "0003": {
+        "review_task": (lambda row: row.get("seeded_for") is not None, ()),
+        "review_decision": (lambda row: row.get("seeded") is True, ()),
+    },
+    "0006": {"review_task": (lambda row: row["blind"] is True, ("uncertainty",))},
+    "0008": {"ledger_block": (lambda row: True, ())},
+}
+
+
+def revisions(connection: Connection) -> list[str]:
+    """Oldest first."""
+    script = ScriptDirectory.from_config(migration_config(connection))
+    return [step.revision for step in script.walk_revisions()][::-1]
+
+
+def step(connection: Connection, revision: str, *, down: bool = False) -> None:
+    (command.downgrade if down else command.upgrade)(migration_config(connection), revision)
+    connection.commit()
+
+
+def everything(connection: Connection) -> Tables:
+    """All rows of all tables, as Postgres' own JSON."""
+    names = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    ).scalars()
+    found = {
+        name: list(connection.execute(text(f"SELECT to_jsonb(t) FROM {name} t")).scalars())
+        for name in names
+        if name != "alembic_version"
+    }
+    connection.commit()
+    return found
+
+
+def assert_kept(before: Tables, after: Tables, crossed: str) -> None:
+    """Both sides of the step `crossed` have the same rows in the tables and columns of both."""
+    for table in sorted(before.keys() & after.keys()):
+        lost, columns = NOT_KEPT.get(crossed, {}).get(table, (lambda row: False, ()))
+        if not (before[table] and after[table]):
+            assert all(map(lost, before[table] + after[table])), f"{table} across {crossed}"
+            continue
+        both = sorted(before[table][0].keys() & after[table][0].keys())
+        sides = [
+            sorted(
+                json.dumps([row[name] for name in both if not (lost(row) and name in columns)])
+                for row in rows
+                if columns or not lost(row)
+            )
+            for rows in (before[table], after[table])
+        ]
+        assert sides[0] == sides[1], f"{table} across {crossed}"
+
+
+@pytest.fixture
+def filled(engine: Engine) -> Engine:
+    fill(engine)
+    assert [name for name, rows in tables(engine).items() if rows == 0] == []
+    return engine
+
+
+def test_what_two_versions_know_survives_every_step_down_and_up_again(filled: Engine) -> None:
+    with filled.connect() as connection:
+        # Given a database of today with rows in every table,
+        steps = revisions(connection)
+        newest = here = everything(connection)
+        # if I go down step by step, and at each step up to where I was and down again,
+        for older, newer in reversed(list(pairwise(steps))):
+            step(connection, older, down=True)
+            below = everything(connection)
+            # I expect all rows that both versions have a place for, with their values;
+            assert_kept(here, below, newer)
+            step(connection, newer)
+            assert_kept(below, everything(connection), newer)
+            step(connection, older, down=True)
+            assert below.keys() == everything(connection).keys()
+            here = below
+        # and if I then bring the oldest database, with its rows, to today's version step by step,
+        for newer in steps[1:]:
+            step(connection, newer)
+            above = everything(connection)
+            assert_kept(here, above, newer)
+            here = above
+        # today's schema, to the letter, with the record as it was.
+        assert differences(connection) == []
+    for table in ("event", "reviewer", "outbox", "certificate"):
+        shared = set(here[table][0]) - {"text_commitment"}
+        old, new = ([{n: row[n] for n in shared} for row in side[table]] for side in (newest, here))
+        assert sorted(old, key=str) == sorted(new, key=str)
+
+
+def test_todays_programs_go_on_where_an_old_database_was_brought_up(filled: Engine) -> None:
+    # Given a database of the first version with its rows, brought up in one go
+    with filled.connect() as connection:
+        step(connection, revisions(connection)[0], down=True)
+        before = everything(connection)
+        step(connection, "head")
+        for table, rows in before.items():
+            assert table == "ledger_block" or len(everything(connection)[table]) == len(rows)
+    # If today's logger takes up an item of then and a new one
+    old, new = Journey("people"), Journey("new")
+    log(filled, old.scored(), old.reviewed("negative", revision=3), new.scored(), new.accepted())
+    # I expect both rows right: what was known is known,
+    with filled.connect() as connection:
+        rows = text("SELECT id, status FROM workflow_log WHERE id IN ('people', 'new')")
+        status = {row.id: row.status for row in connection.execute(rows)}
+    assert status == {"people": "HUMAN_CORRECTED", "new": "AI_ACCEPTED"}
+    # and the ledger whole: it says how many events are older than it is.
+    url = filled.url.render_as_string(hide_password=False)
+    said = CliRunner().invoke(audit, ["verify"], env={"DATABASE_URL": url, "COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    assert f"{len(before['event'])} events are older than the ledger" in said.stdout
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(filled: Engine) -> None:
+    # Given an older database in which somebody made a table of the newer version's name
+    with filled.connect() as connection:
+        older = revisions(connection)[1]
+        step(connection, older, down=True)
+        connection.execute(text("CREATE TABLE certification_epoch (mine int)"))
+        connection.commit()
+        before = everything(connection)
+        # If it is brought up
+        with pytest.raises(Exception, match="already exists"):
+            step(connection, "head")
+        connection.rollback()
+        # I expect it to be what it was, at the version it was.
+        assert everything(connection) == before
+        version = connection.execute(text("SELECT version_num FROM alembic_version"))
+        assert version.scalar_one() == older
