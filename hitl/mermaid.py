@@ -13,6 +13,7 @@ from shared.topology import (
     ITEMS,
     LOG_QUEUE,
     POLICY_STREAM,
+    QUEUES,
     ROUTER_QUEUE,
     UNROUTABLE,
     accepted_queue,
@@ -40,12 +41,16 @@ def _lines(workflow: Workflow, policy: Policy) -> Iterator[str]:
     }
     yield f"producers([producers]) -->|{_quoted(name)}| {_id(ITEMS)}"
     for exchange in drawn.exchanges:
+        if exchange.name == QUEUES:  # dead letters and retries would hide the way of an item
+            continue
         # An exchange may have the name of its queue.
         yield f"{_id(exchange.name)}{{{{{_quoted(exchange.name)}}}}}"
         if "alternate-exchange" in exchange.arguments:
             other = _id(str(exchange.arguments["alternate-exchange"]))
             yield f'{_id(exchange.name)} -.->|"no such workflow"| {other}'
     for bound in drawn.bindings:
+        if bound.exchange == QUEUES:
+            continue
         key = _quoted(bound.routing_key or "everything")
         yield f"{_id(bound.exchange)} -->|{key}| {_queue(bound.queue)}"
     for queue, (reader, words) in readers.items():

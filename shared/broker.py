@@ -23,7 +23,7 @@ from tenacity.nap import sleep_using_event
 
 from shared.confirms import Group, Publication
 from shared.consumer import Consumer
-from shared.declare import declare, declare_streams
+from shared.declare import Declarations
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
@@ -61,7 +61,7 @@ class Broker:
     ) -> None:
         self._parameters = connection_parameters(amqp_url, name)
         self._name = name
-        self._topology = topology
+        self._declarations = Declarations(topology) if topology is not None else None
         self._consumer = consumer
         self._closing = threading.Event()
         self._ready = threading.Event()
@@ -206,12 +206,11 @@ class Broker:
             connection.close()
             return
         self._generation += 1
-        if self._topology is None:
-            self._open_channel(connection)
-            return
         proceed = partial(self._open_channel, connection)
-        streams = partial(declare_streams, streams=self._topology.streams, then=proceed)
-        connection.channel(on_open_callback=streams)
+        if self._declarations is None:
+            proceed()
+        else:
+            self._declarations.begin(connection, proceed, self._give_up)
 
     def _open_channel(self, connection: pika.SelectConnection) -> None:
         connection.channel(on_open_callback=self._on_channel_open)
@@ -219,12 +218,6 @@ class Broker:
     def _on_channel_open(self, channel: Channel) -> None:
         # Without this callback a channel that the broker closes looks alive for minutes.
         channel.add_on_close_callback(self._on_channel_closed)
-        if self._topology is None:
-            self._confirm(channel)
-        else:
-            declare(channel, self._topology, then=partial(self._confirm, channel))
-
-    def _confirm(self, channel: Channel) -> None:
         confirming = partial(self._on_confirming, channel)
         channel.confirm_delivery(self._publisher.on_confirm, callback=confirming)
 
@@ -273,8 +266,11 @@ class Broker:
             if channel.connection.is_open:
                 channel.connection.channel(on_open_callback=self._on_replacement)
             return
-        self._cause = f"channel closed by the broker: {reason}"
-        logger.warning("channel closed by the broker", extra={"problem": str(reason)})
+        self._give_up(f"channel closed by the broker: {reason}")
+
+    def _give_up(self, why: str) -> None:
+        self._cause = why
+        logger.warning("this connection is of no use", extra={"problem": why})
         self._close_connection()
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:

@@ -5,7 +5,7 @@ lost. For the command line and for those who follow a stream; workers have `shar
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
 from shared.broker import connection_parameters
+from shared.declare import find_stream
 from shared.errors import Overloaded
 from shared.topology import Queue
 
@@ -113,11 +114,11 @@ def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str)
     """A conversation that hands over every message of a stream queue, from its newest chunk on, in
     order (https://www.rabbitmq.com/docs/streams#consuming). What `on_message` raises ends it.
 
-    The stream is declared first, so that one that was deleted is there again; one that cannot be
-    declared ends the conversation with `Overloaded`.
+    A stream that was deleted is declared again, where this user may; one that is missing or does
+    not recover ends the conversation with `Overloaded`.
     """
 
-    def consume(channel: Channel, _ok: object) -> None:
+    def consume(channel: Channel) -> None:
         channel.basic_qos(prefetch_count=100)  # streams refuse a consumer without one
         channel.add_on_cancel_callback(lambda _frame: channel.close())  # the stream was deleted
         channel.basic_consume(stream.name, deliver, arguments={"x-stream-offset": "last"})
@@ -130,11 +131,8 @@ def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str)
             return
         channel.basic_ack(method.delivery_tag)  # for more credit; nothing leaves a stream
 
-    def declare(channel: Channel) -> None:
-        arguments: Mapping[str, object] = stream.arguments
-        channel.queue_declare(
-            stream.name, durable=True, arguments=dict(arguments), callback=partial(consume, channel)
-        )
+    def find(channel: Channel) -> None:
+        find_stream(channel.connection, stream, partial(consume, channel))
 
-    conversation = Conversation(name, declare)
+    conversation = Conversation(name, find)
     return conversation

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from shared.events import Fact, Probability, WorkflowName
 from shared.messages import Outgoing
-from shared.topology import POLICY_STREAM
+from shared.topology import POLICY_STREAM, QUEUES
 
 LiveState = Literal[
     "uncertified",  # nothing is certified yet: everything goes to people
@@ -64,9 +64,9 @@ class LivePolicy(Fact):
 
 
 def encode_policy(policy: LivePolicy) -> Outgoing:
-    """The message for the stream, sent through the default exchange."""
+    """The message for the stream, sent to it by its name."""
     return Outgoing(
-        exchange="",
+        exchange=QUEUES,
         routing_key=POLICY_STREAM,
         body=policy.model_dump_json().encode(),
         message_id=f"policy-{policy.version}",

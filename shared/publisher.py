@@ -18,6 +18,7 @@ from pika.channel import Channel
 
 from shared.confirms import Confirms, Publication
 from shared.metrics import MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
+from shared.topology import QUEUES
 
 logger = logging.getLogger(__name__)
 
@@ -174,5 +175,6 @@ class Publisher:
 
 
 def _destination(publication: Publication) -> str:
-    """The metric label: an exchange, or the queue that the default exchange leads to."""
-    return publication.message.exchange or publication.message.routing_key
+    """The metric label: an exchange, or the queue that was meant by its name."""
+    message = publication.message
+    return message.routing_key if message.exchange in ("", QUEUES) else message.exchange

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.errors import Permanent, Retryable
+from shared.errors import NotYet, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
-from shared.topology import dead_letter_queue, retry_queue
+from shared.topology import QUEUES, dead_letter_queue, retry_queue
 
 ATTEMPT = "x-attempt"
 # Where a message was first published: on its way back it comes through the default exchange.
@@ -38,7 +38,9 @@ class RetryPolicy:
         """
         attempt = attempts(delivery)
         if attempt > len(self.delays_seconds):
-            return Permanent("retries_exhausted", f"failed {attempt} times, at last: {error}")
+            if not (isinstance(error, NotYet) and self.delays_seconds):
+                return Permanent("retries_exhausted", f"failed {attempt} times, at last: {error}")
+            attempt = len(self.delays_seconds)  # the longest delay, for as long as it takes
         delay = self.delays_seconds[attempt - 1]
         return _copy(
             delivery,
@@ -97,7 +99,7 @@ def _copy(
 ) -> Outgoing:
     kept = {key: value for key, value in delivery.headers.items() if key not in _DROPPED}
     return Outgoing(
-        exchange="",
+        exchange=QUEUES,
         routing_key=queue,
         body=delivery.body,
         message_id=delivery.message_id or "",

@@ -13,6 +13,9 @@ from typing import Literal
 ITEMS = "hitl.items"
 EVENTS = "hitl.events"
 UNROUTABLE = "hitl.unroutable"
+# Straight to a queue, by its name, as through the default exchange. But who may write to that may
+# write to every queue there is; here a service's rights end at its own (docs/security.md).
+QUEUES = "hitl.queues"
 ROUTER_QUEUE = "hitl.router"
 LOG_QUEUE = "hitl.log"
 POLICY_STREAM = "hitl.policy"
@@ -86,6 +89,7 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
         # the alternate exchange would never see them. Bound there as well, the log misses nothing.
         Binding(LOG_QUEUE, UNROUTABLE, ""),
         Binding(UNROUTABLE, UNROUTABLE, ""),
+        Binding(POLICY_STREAM, QUEUES, POLICY_STREAM),
     ]
     for workflow in workflows:
         consumed += [inference_queue(workflow), review_queue(workflow), accepted_queue(workflow)]
@@ -101,17 +105,18 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
     queues = [Queue(UNROUTABLE, _KEPT)]
     queues += [Queue(highlights_queue(workflow), _BEST_EFFORT) for workflow in workflows]
     for name in consumed:
-        queues += [
-            Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}),
-            Queue(dead_letter_queue(name), _KEPT),
-        ]
+        queues.append(Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}))
+        aside = [Queue(dead_letter_queue(name), _KEPT)]
         if not name.endswith(".accepted"):  # consumed by others: we never retry there
-            queues += [_retry(name, delay) for delay in retry_delays_seconds]
+            aside += [_retry(name, delay) for delay in retry_delays_seconds]
+        queues += aside
+        bindings += [Binding(queue.name, QUEUES, queue.name) for queue in aside]
     return Topology(
         exchanges=(
             Exchange(UNROUTABLE, "fanout", {}),
             Exchange(ITEMS, "topic", {"alternate-exchange": UNROUTABLE}),
             Exchange(EVENTS, "topic", {}),
+            Exchange(QUEUES, "topic", {}),
         ),
         queues=tuple(queues),
         bindings=tuple(bindings),

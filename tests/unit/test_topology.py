@@ -10,6 +10,7 @@ from shared.topology import (
     ITEMS,
     LOG_QUEUE,
     POLICY_STREAM,
+    QUEUES,
     ROUTER_QUEUE,
     UNROUTABLE,
     Topology,
@@ -138,6 +139,16 @@ def test_the_queue_of_others_has_dead_letters_but_no_retries_of_ours(drawn: Topo
     assert not any(name.startswith(f"{accepted_queue('topics')}.retry") for name in names)
 
 
+def test_what_is_set_aside_goes_to_its_queue_by_name(drawn: Topology) -> None:
+    # Given every queue that a service writes to by its name: dead letters, retries and the stream
+    # of policies / I expect each to get what is sent to its name, and no other queue to have one.
+    aside = {queue.name for queue in drawn.queues if ".retry." in queue.name}
+    aside |= {queue.name for queue in drawn.queues if queue.name.endswith(".dlq")}
+    for name in {*aside, POLICY_STREAM}:
+        assert reached(drawn, QUEUES, name) == {name}
+    assert {b.queue for b in drawn.bindings if b.exchange == QUEUES} == {*aside, POLICY_STREAM}
+
+
 def test_a_dead_letter_may_be_looked_at_for_ever(drawn: Topology) -> None:
     """RabbitMQ 4 drops what was delivered 20 times, unless the queue says otherwise."""
     for queue in drawn.queues:
@@ -150,6 +161,7 @@ def test_the_names_are_those_of_the_contract(drawn: Topology) -> None:
         "hitl.items": "topic",
         "hitl.events": "topic",
         "hitl.unroutable": "fanout",
+        "hitl.queues": "topic",
     }
     names = [queue.name for queue in drawn.queues]
     assert len(names) == len(set(names))
