@@ -5,7 +5,7 @@ Own cookie, node name, epmd and ports, all on 127.0.0.1 (RabbitMQ: "Configuratio
 """
 
 import base64
-import hashlib
+import hmac
 import http.client
 import json
 import os
@@ -15,26 +15,15 @@ import socket
 import time
 from pathlib import Path
 
+from hitl.broker_users import OWNER, USERS, VHOST, definitions
 from hitl.ports import free_ports, is_free
 from hitl.processes import Child, write_private
 
-USER = VHOST = "hitl"
 START_TRIES = 3
 READY_SECONDS = 60.0
 # A clean stop with the management plugin holds a fixed wait of 5 s.
 STOP_SECONDS = 25.0
 PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
-
-# Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
-# left out: a stream has no deliveries to limit. So are dead letters: the lower limit counts, and
-# whoever looks at one would use it up. The worker's own guard is stricter.
-TUNABLES = {
-    "name": "hitl-tunables",
-    "pattern": r"^hitl\.(?!policy$|unroutable$|.*\.dlq$)",
-    "apply-to": "queues",
-    "priority": 0,
-    "definition": {"delivery-limit": 20},
-}
 
 
 class ServerError(RuntimeError):
@@ -48,12 +37,6 @@ def find_server() -> Path | None:
         return real
     on_path = shutil.which("rabbitmq-server")
     return Path(on_path) if on_path else None
-
-
-def password_hash(password: str) -> str:
-    """RabbitMQ's salted SHA-256 (its "Passwords" page: base64 of salt and digest)."""
-    salt = os.urandom(4)
-    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 
 class PrivateRabbitMQ:
@@ -72,13 +55,23 @@ class PrivateRabbitMQ:
 
     @property
     def amqp_url(self) -> str:
-        """Where clients connect, with the password."""
-        return f"amqp://{USER}:{self.password}@127.0.0.1:{self.ports['amqp']}/{VHOST}"
+        """Where the owner connects, with the password."""
+        return self.url_of(OWNER)
+
+    def url_of(self, user: str) -> str:
+        """Where one of `hitl.broker_users` connects, with the password."""
+        return f"amqp://{user}:{self.password_of(user)}@127.0.0.1:{self.ports['amqp']}/{VHOST}"
+
+    def password_of(self, user: str) -> str:
+        """The owner's is random; the others are made of it, and say nothing about it."""
+        if user == OWNER:
+            return self.password
+        return hmac.new(self.password.encode(), user.encode(), "sha256").hexdigest()
 
     @property
     def api_url(self) -> str:
         """The management API, with the password."""
-        return f"http://{USER}:{self.password}@127.0.0.1:{self.ports['api']}/api"
+        return f"http://{OWNER}:{self.password}@127.0.0.1:{self.ports['api']}/api"
 
     @property
     def metrics_url(self) -> str:
@@ -151,7 +144,7 @@ class PrivateRabbitMQ:
     def _api_answers(self) -> bool:
         api = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=1)
         try:
-            token = base64.b64encode(f"{USER}:{self.password}".encode()).decode()
+            token = base64.b64encode(f"{OWNER}:{self.password}".encode()).decode()
             api.request("GET", "/api/whoami", headers={"Authorization": f"Basic {token}"})
             return api.getresponse().status == http.client.OK
         finally:
@@ -188,7 +181,10 @@ class PrivateRabbitMQ:
             " {rabbitmq_management_agent, [{sample_retention_policies,\n"
             "   [{global, [{60, 1}]}, {basic, [{60, 1}]}, {detailed, [{60, 1}]}]}]}].\n"
         )
-        write_private(config / "definitions.json", json.dumps(self._definitions()))
+        write_private(
+            config / "definitions.json",
+            json.dumps(definitions({user: self.password_of(user) for user in USERS})),
+        )
         (config / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.ports['amqp']}\n"
             "management.tcp.ip = 127.0.0.1\n"
@@ -222,22 +218,4 @@ class PrivateRabbitMQ:
             "RABBITMQ_NODENAME": name.read_text(),
             "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.home / "plugins"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
-        }
-
-    def _definitions(self) -> dict[str, object]:
-        """One virtual host, one user; without a `guest`, as RabbitMQ makes none beside these."""
-        return {
-            "users": [
-                {
-                    "name": USER,
-                    "password_hash": password_hash(self.password),
-                    "hashing_algorithm": "rabbit_password_hashing_sha256",
-                    "tags": "administrator",
-                }
-            ],
-            "vhosts": [{"name": VHOST}],
-            "permissions": [
-                {"user": USER, "vhost": VHOST, "configure": ".*", "write": ".*", "read": ".*"}
-            ],
-            "policies": [{"vhost": VHOST, **TUNABLES}],
         }

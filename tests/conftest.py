@@ -19,8 +19,9 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy import Engine
 
+from hitl.broker_users import OWNER, TUNABLES
 from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import TUNABLES, USER, PrivateRabbitMQ, ServerError
+from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from shared.database import connect, migrate
 
 TEMPLATE = "template_migrated"
@@ -116,7 +117,7 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
     tunables = {key: value for key, value in TUNABLES.items() if key != "name"}
     for path, body in (
         (f"/vhosts/{vhost}", {}),
-        (f"/permissions/{vhost}/{USER}", rights),
+        (f"/permissions/{vhost}/{OWNER}", rights),
         (f"/policies/{vhost}/{TUNABLES['name']}", tunables),
     ):
         rabbitmq.api.put(path, json=body).raise_for_status()

@@ -21,7 +21,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from hitl.fleet import SERVICES
-from hitl.private_rabbitmq import TUNABLES, USER, VHOST
+from hitl.broker_users import OWNER, TUNABLES, USERS, VHOST
 from shared.settings import Settings
 from tests.conftest import cannot_run
 
@@ -371,7 +371,7 @@ def test_the_broker_gets_the_user_and_the_policy_that_bin_up_gives_it(tmp_path: 
     (user,) = definitions["users"]
     hashed = base64.b64decode(user["password_hash"])
     digest = hashlib.sha256(hashed[:4] + made["broker/password"].encode()).digest()
-    assert (user["name"], hashed[4:]) == (USER, digest)
+    assert (user["name"], hashed[4:]) == (OWNER, digest)
 
 
 def test_secrets_become_variables_unless_these_are_set_already(tmp_path: Path) -> None:
