@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from hitl.connection import database_url
 from hitl.home import Home
+from services.feedback.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry import Registry
 from shared.database import connect, database_errors
 from shared.errors import HitlError
@@ -32,12 +33,13 @@ DEFAULT_THRESHOLD = 0.85
 
 @dataclass(frozen=True)
 class Place:
-    """A workflow, its registry, and what its policy file says of the threshold."""
+    """A workflow, its registry, what its policy file says of the threshold, and where MLflow is."""
 
     workflow: Workflow
     registry: Registry
     threshold: float
     data: Path
+    mlflow_uri: str
 
     def folder(self, version: str) -> Path:
         """Where a version's weights lie; a hub model is downloaded.
@@ -84,6 +86,7 @@ def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Plac
         registry=Registry(settings.models_dir or home.path / "models", workflow),
         threshold=float(threshold) if isinstance(threshold, int | float) else DEFAULT_THRESHOLD,
         data=home.data,
+        mlflow_uri=settings.mlflow_uri,
     )
 
 
@@ -106,6 +109,15 @@ def plainly() -> Iterator[None]:
     except HitlError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
+
+
+def copied(place: Place) -> None:
+    """MLflow, where there is one, follows the folder; what it misses is said and fails nothing."""
+    if place.mlflow_uri:
+        try:
+            copy_to_mlflow(place.mlflow_uri, place.registry)
+        except NotCopied as error:
+            typer.echo(str(error), err=True)
 
 
 def whoever() -> str:

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.loaded import Place, database, place_of, plainly, whoever
+from hitl.loaded import Place, copied, database, place_of, plainly, whoever
+from services.feedback.mlflow_copy import copy_to_mlflow
 from services.feedback.registry import Change
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -137,14 +138,17 @@ def promote(
             forced = f"{force} (against: {why_not})"
         registry.promote(version, by=whoever(), at=utc_now(), forced=forced)
     print(f"{version} decides now. Back: hitl model rollback --workflow {workflow}")
+    copied(place)
 
 
 @app.command()
 def rollback(workflow: Of = "sentiment") -> None:
     """Let the version before the one in use decide again."""
     with plainly():
-        current = place_of(workflow).registry.rollback(by=whoever(), at=utc_now())
+        place = place_of(workflow)
+        current = place.registry.rollback(by=whoever(), at=utc_now())
     print(f"{current.version} decides again.")
+    copied(place)
 
 
 @app.command()
@@ -158,8 +162,21 @@ def shadow(
     with plainly():
         if stop == (version is not None):
             raise ConfigurationError("name a version, or say --stop")
-        place_of(workflow).registry.shadow(version, share, by=whoever(), at=utc_now())
+        place = place_of(workflow)
+        place.registry.shadow(version, share, by=whoever(), at=utc_now())
     print("no candidate any more" if stop else f"{version} scores {share:.0%} of the items, too")
+    copied(place)
+
+
+@app.command()
+def push(workflow: Of = "sentiment") -> None:
+    """Send to MLflow what it has missed; retrain, promote, rollback and shadow do it themselves."""
+    with plainly():
+        place = place_of(workflow)
+        if not place.mlflow_uri:
+            raise ConfigurationError("HITL_MLFLOW_URI is not set: there is no MLflow to send to")
+        sent = copy_to_mlflow(place.mlflow_uri, place.registry)
+    print(f"registered in MLflow: {', '.join(sent) or 'nothing new'}; its aliases are as here")
 
 
 def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gate]]":

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
-from hitl.loaded import Place, database, load_model, place_of, plainly, whoever
+from hitl.loaded import Place, copied, database, load_model, place_of, plainly, whoever
 from services.feedback.locks import only_one
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -47,6 +47,7 @@ def retrain(
     print(card.read_text(encoding="utf-8"))
     print(f"Next: hitl model compare {receipt.parent.version} {receipt.version}, then "
           f"hitl model promote {receipt.version}")  # fmt: skip
+    copied(place)
 
 
 def _train(

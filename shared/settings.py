@@ -41,6 +41,9 @@ class Settings(BaseModel):
     models_dir: Path | None = Field(
         None, description="retrained models; unset: `models` in HITL_HOME"
     )
+    mlflow_uri: str = Field(
+        "", description="MLflow gets a copy of every model version; unset: none does"
+    )
     workflows: Names = Field((), description="names to serve, by commas; unset: all in the folder")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of our logs"
@@ -161,6 +164,7 @@ AROUND = {
     "HITL_RABBITMQ_PORT": "where `docker compose` publishes RabbitMQ's management page",
     "HITL_SUPERVISED": "set by `bin/up` for the processes that it watches",
     "HITL_TEST_DATA": "folder where the tests keep the human-rated texts",
+    "HITL_TEST_MLFLOW": "program `mlflow` whose server the tests try, too",
     "HITL_TORCH_INDEX": "where `bin/setup` finds the CPU build of torch",
 }
 """Keys of the launcher, the demo and the tests, and what they are for: not read by the services."""

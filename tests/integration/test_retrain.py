@@ -109,8 +109,12 @@ def trained(engine: Engine, registry: Registry, parts: Parts | None = None) -> R
     )
 
 
-def test_from_decisions_to_a_promoted_version_and_back(engine: Engine, home: Path) -> None:
-    # Given 300 decisions, of which one text was erased since
+def test_from_decisions_to_a_promoted_version_and_back(
+    engine: Engine, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an MLflow that does not answer, and 300 decisions, of which one text was erased since
+    monkeypatch.setenv("HITL_MLFLOW_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     log(engine, decisions(300))
     with engine.begin() as connection:
         connection.execute(
@@ -119,7 +123,8 @@ def test_from_decisions_to_a_promoted_version_and_back(engine: Engine, home: Pat
     # If I retrain
     ran = hitl(engine, home, retrain_command.app, "--replay", str(home / "old.jsonl"))
     assert ran.exit_code == 0, ran.output
-    # I expect a version with a card and a receipt,
+    # I expect to be told what MLflow lacks, and a version with a card and a receipt,
+    assert "hitl model push" in ran.stderr
     folder = home / "models" / "sentiment" / "v1"
     receipt = read_receipt(folder)
     assert "## What it is worth" in (folder / "README.md").read_text()
