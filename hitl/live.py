@@ -75,13 +75,18 @@ def plain_line(status: Status, rate: Rate) -> str:
     return f"{time.strftime('%H:%M:%S')} {numbers} | {service_words(status)}"
 
 
-def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
+def flow(status: Status, rate: Rate | None = None) -> Table:
     """The numbers as a table, for a terminal."""
     numbers = figures(status, rate)
     table = Table(expand=False)
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*numbers.values())
+    return table
+
+
+def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
+    """The same, with who is ready, and where to review."""
     services = Text()
     for service in status["services"]:
         services.append("● ", style="green" if service["ready"] else "red")
@@ -89,4 +94,4 @@ def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
         if service["restarts"]:
             services.append(f" ({service['restarts']} restarts)", style="yellow")
         services.append("   ")
-    return Group(table, services, Text(login_words(home, status)))
+    return Group(flow(status, rate), services, Text(login_words(home, status)))

@@ -14,9 +14,10 @@ from rich.live import Live
 
 from hitl.fleet import SERVICES, STOP_SECONDS
 from hitl.home import REPOSITORY, Home
-from hitl.live import Rate, login_words, picture, plain_line
+from hitl.live import Rate, flow, login_words, picture, plain_line
 from hitl.processes import Record
 from hitl.status import all_ready, collect
+from shared.errors import ConfigurationError
 
 READY_SECONDS = 180.0
 LIVE_SECONDS = 1.0
@@ -115,16 +116,29 @@ def down() -> None:
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Show who is ready and where the items are; exit code 0 when all is ready."""
+    """Show who is ready and where the items are; exit code 0 when all is ready.
+
+    Where the services run elsewhere, in containers say: when the broker answers.
+    """
     home = Home.from_environment(os.environ)
-    found = collect(home, os.environ)
+    try:
+        found = collect(home, os.environ)
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    # Services in containers answer to whoever runs those; here one knows the servers.
+    elsewhere = home.read_state() is None and bool(found["queues"])
     if as_json:
         print(json.dumps(found, indent=2))
+    elif elsewhere:
+        Console().print(flow(found))
+        print("The services were not started from here: their platform says whether they are ready")
+        print("(docker compose ps, kubectl get pods).")
     elif not found["services"]:
         print(f"No stack is running in {home.path}; start one with bin/up.")
     else:
         Console().print(picture(home, found))
-    raise typer.Exit(0 if all_ready(found) else 1)
+    raise typer.Exit(0 if elsewhere or all_ready(found) else 1)
 
 
 def start_supervisor(home: Home, *, detach: bool, demo: bool) -> subprocess.Popen[bytes]:

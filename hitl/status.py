@@ -12,6 +12,9 @@ import psycopg2
 
 from hitl.fleet import SERVICES, is_ready
 from hitl.home import Home, StackState
+from shared.settings import Settings
+from shared.topology import topology
+from shared.workflows import configured_workflows
 
 TIMEOUT_SECONDS = 3
 Depths = dict[str, "Depth"]
@@ -53,9 +56,10 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
     database_url = environment.get("DATABASE_URL") or state.database_url
     api_url = environment.get("HITL_RABBITMQ_API_URL") or state.api_url
     services = state.services if running else []
+    queues = state.queues or (configured_queues(environment) if amqp_url else [])
     with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
         ready = [pool.submit(is_ready, service.port) for service in services]
-        depths = pool.submit(queue_depths, amqp_url, api_url, state.queues)
+        depths = pool.submit(queue_depths, amqp_url, api_url, queues)
         items = pool.submit(item_counts, database_url)
         return Status(
             amqp_url=amqp_url,
@@ -76,6 +80,13 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
             queues=depths.result(),
             items=items.result(),
         )
+
+
+def configured_queues(environment: Mapping[str, str]) -> list[str]:
+    """Which queues there should be, where no stack was started from here: in containers, say."""
+    settings = Settings.from_environment(environment)
+    shape = topology(tuple(configured_workflows(settings)), settings.retry_delays_seconds)
+    return [queue.name for queue in (*shape.queues, *shape.streams)]
 
 
 def all_ready(status: Status) -> bool:
