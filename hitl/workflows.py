@@ -1,4 +1,4 @@
-"""Is a workflow valid, and what does it do with an item? `hitl workflow check` and `diagram`."""
+"""Which workflows are there, are they valid, what do they do? `hitl workflow new|list|check|…`."""
 
 import os
 import sys
@@ -6,14 +6,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
+from hitl.connection import amqp_url
 from hitl.mermaid import diagram as draw
+from hitl.workflow_new import EMBEDDED, GUIDELINE, checked_labels, checked_name, render
 from services.router.policy_feed import read_policy
-from shared.errors import ConfigurationError
+from shared.broker import declare_all
+from shared.errors import ConfigurationError, HitlError
 from shared.settings import Settings
+from shared.topology import topology
 from shared.workflows import read_workflow_file, workflow_paths
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check and draw the workflows.")
+DECLARE_SECONDS = 10.0
+NEXT = """Next:
+  send items      exchange hitl.items, routing key {name}; or `hitl publish --workflow {name} …`
+  choose who      `hitl reviewer add NAME --workflow {name}`; who has no --workflow sees them all
+  take decisions  from the queue hitl.{name}.accepted
+  see it          `hitl workflow list`, the workflow {name} on the review page and the dashboards"""
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make, list, check and draw the workflows."
+)
 
 
 @app.command()
@@ -40,6 +55,73 @@ def check(
             print(f"{path}: valid; policy {policy.version}, {rules}")
     if bad:
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="a to z, 0 to 9, - and _; also the routing key.")],
+    labels: Annotated[str, typer.Option(help="By commas; unset: as the model names them.")] = "",
+    model: Annotated[str, typer.Option(help="A folder, a hub id, or embedded.")] = EMBEDDED,
+    guideline: Annotated[str, typer.Option(help="What reviewers are told.")] = GUIDELINE,
+) -> None:
+    """Write the file of a new workflow, commented, and declare its queues.
+
+    Running services take it up within seconds; none is restarted.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+        path = settings.workflows_dir / f"{checked_name(name)}.toml"
+        if path.exists():
+            raise ConfigurationError(f"{path} is there already; `hitl workflow check {name}`")
+        if Path(model).is_dir():
+            model = str(Path(model).resolve())
+        wanted = [label.strip() for label in labels.split(",") if label.strip()]
+        text = render(name, checked_labels(model, wanted), model, guideline)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+        print(f"Wrote {path}.")
+        print(_declare(name, settings))
+    except (ConfigurationError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    if settings.workflows and name not in settings.workflows:
+        print(f"HITL_WORKFLOWS does not name it: add {name} there and restart the services.")
+    print(NEXT.format(name=name))
+
+
+def _declare(name: str, settings: Settings) -> str:
+    """Its queues on the broker that is known here, and what became of it."""
+    try:
+        declare_all(
+            amqp_url(),
+            topology((name,), settings.retry_delays_seconds),
+            timeout_seconds=DECLARE_SECONDS,
+        )
+    except HitlError as error:
+        return f"Its queues are declared by the services, or `hitl prepare` (here: {error})."
+    return f"Declared its queues: hitl.{name}.inference and those after it."
+
+
+@app.command("list")
+def list_workflows() -> None:
+    """Show every workflow, the invalid ones too."""
+    table = Table("Name", "Labels", "Model", "Decides by", "State")
+    try:
+        chosen = paths([])
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    for path in chosen:
+        try:
+            flow, policy = read_workflow_file(path).workflow, read_policy(path)
+        except ConfigurationError as error:
+            table.add_row(path.stem, "", "", "", str(error))
+        else:
+            labels = ", ".join(flow.labels) or "the model's"
+            table.add_row(
+                path.stem, labels, flow.model, f"{policy.mode} {policy.threshold:g}", "valid"
+            )
+    Console().print(table)
 
 
 @app.command()

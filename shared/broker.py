@@ -130,6 +130,22 @@ class Broker:
         if self._consumer is not None:
             self._call(self._consumer.resume)
 
+    def add(
+        self, topology: Topology, queues: Sequence[str] = (), timeout_seconds: float = 10.0
+    ) -> None:
+        """Declares `topology` in the place of the one so far and takes from these queues as well;
+        what is under way goes on. Safe to repeat.
+
+        Raises:
+            Overloaded: not within the time; what the broker refuses ends up here as well.
+        """
+        done = threading.Event()
+        problems: list[str] = []
+        self._call(partial(self._add, topology, queues, done.set, problems.append))
+        if not done.wait(timeout_seconds):
+            why = self.problem() or "; ".join(problems) or "not taken up in time"
+            raise Overloaded(f"RabbitMQ: {why}")
+
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Closes the connection; the I/O thread ends last. What is not acked goes back."""
         self._closing.set()
@@ -320,6 +336,23 @@ class Broker:
         if self._ready.is_set() or self._closing.is_set():
             while self._calls:
                 self._calls.popleft()()
+
+    def _add(
+        self,
+        topology: Topology,
+        queues: Sequence[str],
+        done: Callable[[], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        declarations = Declarations(topology)
+
+        def declared() -> None:
+            self._declarations = declarations
+            if self._consumer is None or self._consumer.add(queues):
+                done()
+
+        if self._connection is not None and self._connection.is_open:
+            declarations.begin(self._connection, declared, failed)
 
     def _settle_all(self, consumer: Consumer, settled: Sequence[Settled]) -> None:
         now = time.monotonic()

@@ -116,6 +116,20 @@ class Consumer:
             else:
                 self._subscribe_all()
 
+    def add(self, queues: Sequence[str]) -> bool:
+        """Takes from these queues as well, one message at a time first; False: not while paused."""
+        if self._paused:
+            return False
+        new = [queue for queue in queues if queue not in self._queues]
+        self._queues += tuple(new)
+        if self._channel is None:  # the next one takes them along
+            return True
+        self._channel.basic_qos(prefetch_count=1 if self._slow_start else self._prefetch)
+        for queue in new:
+            self._subscriptions[queue] = _Subscription(queue, probing=self._slow_start)
+            self._subscribe(self._channel, self._subscriptions[queue])
+        return True
+
     def _cancel_in_silence(self, generation: int, *, looks: int, silent: int, heard: int) -> None:
         """A message that is between its queue and our channel when we cancel is sent back by the
         broker, with a delivery counted against it. We no longer ack, so soon none is."""

@@ -1,6 +1,6 @@
 """How can work fail?
 
-A handler raises one of the three below; anything else counts as `Retryable` until the
+A handler raises one of those below; anything else counts as `Retryable` until the
 attempts are used up and is then dead-lettered with the reason `retries_exhausted`.
 """
 
@@ -29,6 +29,11 @@ class HitlError(Exception):
 
 class Retryable(HitlError):
     """This message failed now and may succeed later: delay it, then try again."""
+
+
+class NotYet(Retryable):
+    """Nothing is wrong with this message, but what it needs is not there yet: delay it, however
+    often, until somebody has mended it."""
 
 
 class Permanent(HitlError):

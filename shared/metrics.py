@@ -114,7 +114,7 @@ LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", [
 LEDGER_HEIGHT = Gauge("hitl_ledger_height", "Height of the newest block that this logger wrote.")
 
 POLICY_REFUSED = Gauge(
-    "hitl_policy_refused", "1 while a workflow's policy file is invalid and not used.", ["workflow"]
+    "hitl_policy_refused", "1 while what a workflow's file says cannot be used.", ["workflow"]
 )
 LIVE_POLICY_REFUSED = Gauge(
     "hitl_live_policy_refused", "1 while the newest message of the certifier could not be read."
@@ -172,6 +172,16 @@ SCORE_PSI = Gauge(
 TASKS_LATE = Gauge(
     "hitl_review_tasks_late",
     "Open tasks that cannot be done by their due time at the pace of the last hour.",
+    ["workflow"],
+)
+FOR_LEADS = Gauge(
+    "hitl_review_tasks_for_leads",
+    "Tasks that people disagree about or flagged: a lead must decide.",
+    ["workflow"],
+)
+FOR_LEADS_OLDEST = Gauge(
+    "hitl_review_for_leads_oldest_seconds",
+    "How long the first of them has waited; 0 when none does.",
     ["workflow"],
 )
 LOOSENED = Gauge(

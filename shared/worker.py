@@ -14,6 +14,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from prometheus_client import Counter
+
 from shared.breaker import Breaker
 from shared.broker import Broker, Settled
 from shared.clock import Clock, utc_now
@@ -102,15 +104,8 @@ class Worker:
             topology=topology,
             consumer=self._consumer,
         )
-        for queue in queues:  # asked at each scrape, so that it is true of an idle worker, too
-            MESSAGES_IN_PROGRESS.labels(queue).set_function(
-                partial(self._consumer.in_progress, queue)
-            )
-        self._ok = {queue: MESSAGES_CONSUMED.labels(queue, "ok") for queue in queues}
-        for queue in queues:  # at 0 from the start: a rate does not see a counter's first value
-            RETRIES.labels(queue)
-            for outcome in ("retried", "dead_lettered"):
-                MESSAGES_CONSUMED.labels(queue, outcome)
+        self._ok: dict[str, Counter] = {}
+        self._count(queues)
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
         lifecycle.add_check("dead_letters", self._breaker.problem)
@@ -130,6 +125,28 @@ class Worker:
             self._drain()
         finally:
             self._broker.close()
+
+    def add(self, topology: Topology, queues: Sequence[str] = ()) -> None:
+        """Declares `topology` and takes from these queues as well; the handler must know them.
+
+        Raises:
+            Overloaded: RabbitMQ is away; to be called again.
+        """
+        self._count([queue for queue in queues if queue not in self._queues])
+        self._queues = tuple(dict.fromkeys((*self._queues, *queues)))
+        self._broker.add(topology, queues)
+
+    def _count(self, queues: Sequence[str]) -> None:
+        """Shows these queues' metrics from 0 on: a rate does not see a counter's first value."""
+        for queue in queues:
+            self._ok[queue] = MESSAGES_CONSUMED.labels(queue, "ok")
+            # Asked at each scrape, so that it is true of an idle worker, too.
+            MESSAGES_IN_PROGRESS.labels(queue).set_function(
+                partial(self._consumer.in_progress, queue)
+            )
+            RETRIES.labels(queue)
+            for outcome in ("retried", "dead_lettered"):
+                MESSAGES_CONSUMED.labels(queue, outcome)
 
     def busy(self) -> bool:
         """Whether it holds any delivery; a snapshot from any thread."""

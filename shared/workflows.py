@@ -127,14 +127,24 @@ class SettledFiles:
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         """`paths` by name, as they are now."""
-        self._paths = paths
+        self._paths = dict(paths)
         self._seen = {name: _content(path) for name, path in paths.items()}
         self._in_use = dict(self._seen)
+
+    def add(self, name: str, path: Path, *, new: bool = False) -> None:
+        """One more file, as it is now; a `new` one is named once it has stood still."""
+        self._seen[name] = _content(path)
+        self._in_use[name] = None if new else self._seen[name]
+        self._paths[name] = path
+
+    def still(self, name: str) -> bool:
+        """Whether it is, as far as is known, what was read last."""
+        return self._seen[name] == self._in_use[name]
 
     def changed(self) -> list[str]:
         """One look: the names whose new content is to be read now; each change is named once."""
         names = []
-        for name, path in self._paths.items():
+        for name, path in list(self._paths.items()):
             content = _content(path)
             settled = content == self._seen[name]
             self._seen[name] = content
@@ -151,9 +161,14 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
+def is_workflow_name(name: str) -> bool:
+    """Whether a workflow may have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
 def workflow_of(queue: str, routing_key: str) -> str:
     """Whose message this is: the queue `hitl.<workflow>.<stage>` says it, else the end of the
     routing key; "unknown" where neither names a possible workflow."""
     parts = queue.split(".")
     name = parts[1] if len(parts) == 3 else routing_key.rpartition(".")[2]
-    return name if _NAME.fullmatch(name) else "unknown"
+    return name if is_workflow_name(name) else "unknown"

@@ -11,23 +11,31 @@ from shared.errors import ConfigurationError
 from shared.lifecycle import service
 from shared.settings import Settings
 from shared.topology import topology
-from shared.workflows import workflow_paths
+from shared.workflow_feed import WorkflowFeed
+from shared.workflows import Workflow
 
 
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
-    paths = workflow_paths(settings.workflows_dir, settings.workflows)
-    policies = Policies(paths)
+    policies = Policies(settings.workflows_dir)
+    files = WorkflowFeed(settings, policies.add)
     engine = connect(settings.database_url.get_secret_value(), application="hitl-feedback")
     with service("feedback", port=settings.feedback_port, settings=settings) as lifecycle:
         broker = Broker(
             settings.amqp_url.get_secret_value(),
             name="feedback",
-            topology=topology(tuple(paths), settings.retry_delays_seconds),
+            topology=topology(list(files.workflows), settings.retry_delays_seconds),
         )
         lifecycle.add_check("postgres", readiness(engine))
         lifecycle.add_check("rabbitmq", broker.problem)
         broker.start()
+
+        def begin(workflow: Workflow) -> None:
+            names = [*files.workflows, workflow.name]
+            broker.add(topology(names, settings.retry_delays_seconds))
+            policies.add(workflow)
+
+        files.follow(begin, lifecycle.stopping)
         try:
             Feedback(
                 engine,

@@ -6,7 +6,6 @@ A workflow that could not be looked at keeps its last route, which runs out; all
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from shared.database import database_errors
 from shared.errors import ConfigurationError, Overloaded
 from shared.live_policy import LivePolicy, LiveRoute, encode_policy
 from shared.metrics import CERTIFIER_LEADS, POLICY_REFUSED
-from shared.workflows import SettledFiles, read_workflow_file
+from shared.workflows import SettledFiles, Workflow, read_workflow_file
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +33,37 @@ _HEIGHT = text("SELECT coalesce(max(height), 0) FROM ledger_block")
 class Policies:
     """The policy of each workflow as its file says it; an invalid file changes nothing."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        """Reads every file.
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files = SettledFiles({})
+        self.of: dict[str, Policy] = {}
+
+    def add(self, workflow: Workflow) -> None:
+        """One more workflow, by its file; may be called from another thread.
 
         Raises:
-            ConfigurationError: lists the problems of every invalid file.
+            ConfigurationError: lists the problems of its policy.
         """
-        self._paths = paths
-        self._files = SettledFiles(paths)
-        self.of: dict[str, Policy] = {}
-        problems = []
-        for name, path in paths.items():
-            try:
-                self.of[name] = Policy.of_file(read_workflow_file(path))
-            except ConfigurationError as error:
-                problems.append(f"{path}: {error}")
-            POLICY_REFUSED.labels(name).set(0)
-        if problems:
-            raise ConfigurationError("\n".join(problems))
+        path = self._path(workflow.name)
+        self._files.add(workflow.name, path)
+        try:
+            self.of[workflow.name] = Policy.of_file(read_workflow_file(path))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from None
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.toml"
 
     def look(self) -> bool:
         """One look at every file; whether a policy was changed."""
         changed = False
         for name in self._files.changed():
+            if name not in self.of:  # it was refused when it was added
+                continue
             # The labels are those of the start, as for the router.
             labels = tuple(self.of[name].labels)
             try:
-                self.of[name] = Policy.of_file(read_workflow_file(self._paths[name]), labels)
+                self.of[name] = Policy.of_file(read_workflow_file(self._path(name)), labels)
             except ConfigurationError as error:
                 POLICY_REFUSED.labels(name).set(1)
                 logger.error(
@@ -144,14 +147,19 @@ class Feedback:
             self._told = news
 
     def _look(self, now: datetime) -> None:
-        for name, certifier in self._certifiers.items():
+        for name, policy in tuple(self._policies.of.items()):
             try:
-                self._routes[name] = certifier.look(self._policies.of[name], now)
+                self._routes[name] = self._certifier(name).look(policy, now)
             except Overloaded:
                 raise
             except Exception:
                 # Its last route runs out; the others must not.
                 logger.exception("looking at a workflow failed", extra={"workflow": name})
+
+    def _certifier(self, name: str) -> WorkflowCertifier:
+        if name not in self._certifiers:  # at the start of leading, or the workflow is new
+            self._certifiers[name] = WorkflowCertifier(self._engine, name, self._lease)
+        return self._certifiers[name]
 
     def _publish(self) -> None:
         # Asked again: a look may have taken long, and somebody else may lead by now.
@@ -169,9 +177,9 @@ class Feedback:
 
     def _lead(self) -> None:
         logger.info("this certifier leads")
-        self._certifiers = {
-            name: WorkflowCertifier(self._engine, name, self._lease) for name in self._policies.of
-        }
+        self._certifiers = {}
+        for name in tuple(self._policies.of):
+            self._certifier(name)
         self._routes, self._told, self._height = {}, {}, -1
         self._looked_at = self._published_at = self._resumes_at = 0.0
 

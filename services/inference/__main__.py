@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from services.inference.classifier import Classifier, load
-from services.inference.handler import InferenceHandler
+from services.inference.handler import InferenceHandler, Served
 from services.inference.highlighter import Highlighter
 from services.inference.model_feed import ModelFeed
 from services.inference.proving import Proof
@@ -19,7 +19,8 @@ from shared.lifecycle import service
 from shared.settings import Settings
 from shared.topology import highlights_queue, inference_queue, topology
 from shared.worker import Worker
-from shared.workflows import configured_workflows
+from shared.workflow_feed import WorkflowFeed
+from shared.workflows import Workflow
 
 BATCH_SHARE = 2  # of the prefetch: the next batch waits here while this one is being scored
 
@@ -39,10 +40,14 @@ def main() -> None:
                 proof=Proof(settings.precision_texts, settings.home / "precision"),
             )
 
-        workflows = configured_workflows(settings)
-        feed = ModelFeed(settings.models, workflows, read)
-        shape = topology(tuple(workflows), settings.retry_delays_seconds)
-        served = {inference_queue(name): each for name, each in feed.served.items()}
+        models = ModelFeed(settings.models, {}, read)
+        served: dict[str, Served] = {}  # by queue; the handler sees what is added
+
+        def load_model(workflow: Workflow) -> None:
+            served[inference_queue(workflow.name)] = models.add(workflow)
+
+        files = WorkflowFeed(settings, load_model)
+        shape = topology(list(files.workflows), settings.retry_delays_seconds)
 
         def busy() -> bool:
             return worker.busy() or lifecycle.stopping.is_set()
@@ -67,10 +72,21 @@ def main() -> None:
             busy=busy,
             clock=utc_now,
         )
+
+        def begin(workflow: Workflow) -> None:
+            load_model(workflow)
+            queue = inference_queue(workflow.name)
+            names = [*files.workflows, workflow.name]
+            whole = topology(names, settings.retry_delays_seconds)
+            worker.add(whole, [queue])
+            if settings.highlights:
+                highlighter.add(highlights_queue(workflow.name), served[queue], whole)
+
         threading.Thread(
-            target=feed.watch, args=(lifecycle.stopping,), name="models", daemon=True
+            target=models.watch, args=(lifecycle.stopping,), name="models", daemon=True
         ).start()
         with highlighter.beside() if settings.highlights else nullcontext(), shadow.beside():
+            files.follow(begin, lifecycle.stopping)
             worker.run()
 
 

@@ -50,7 +50,7 @@ class Highlighter:
         clock: Clock,
     ) -> None:
         """`served` is by queue; while `busy` says so, nothing is weighed."""
-        self._served = served
+        self._served = dict(served)
         self._busy = busy
         self._clock = clock
         self._delivery_limit = settings.delivery_limit
@@ -64,6 +64,15 @@ class Highlighter:
                 tuple(served), prefetch=PREFETCH, take=self._inbox.put, slow_start=False
             ),
         )
+
+    def add(self, queue: str, served: Served, topology: Topology) -> None:
+        """Takes from one more queue.
+
+        Raises:
+            Overloaded: RabbitMQ is away; to be called again.
+        """
+        self._served[queue] = served
+        self._broker.add(topology, [queue])
 
     def beside(self) -> AbstractContextManager[None]:
         """Works on a thread of its own for the length of the block."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from services.inference.handler import Candidate, Scorer, Served
 from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError
-from shared.metrics import MODEL_INFO, MODEL_REFUSED
+from shared.metrics import CONFIDENCE, MODEL_INFO, MODEL_REFUSED, PREDICTIONS
 from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
 from shared.workflows import Workflow
 
@@ -58,17 +58,32 @@ class ModelFeed:
         self._models_dir = models_dir
         self._load = load
         self._now = now
+        self._turn = threading.Lock()  # one change after the other
         self._own: dict[tuple[str, tuple[str, ...]], Scorer] = {}
         self._states = {name: self._start(workflow) for name, workflow in workflows.items()}
         self.served = {name: state.served for name, state in self._states.items()}
         for state in self._states.values():
             self._follow_shadow(state, state.seen)
 
+    def add(self, workflow: Workflow) -> Served:
+        """One more workflow, its model loaded; the others are scored meanwhile. Safe to repeat.
+
+        Raises:
+            ConfigurationError: its model cannot be had.
+        """
+        with self._turn:
+            state = self._states.get(workflow.name) or self._start(workflow)
+            self._states[workflow.name] = state
+            self.served[workflow.name] = state.served
+            self._follow_shadow(state, state.seen)
+        return state.served
+
     def watch(self, stopping: threading.Event) -> None:
         """Looks until `stopping`; run it in a thread of its own."""
         while not stopping.wait(POLL_SECONDS):
             try:
-                self.look()
+                with self._turn:
+                    self.look()
             except Exception:
                 # Whatever it was, the scoring goes on, and so must the watch.
                 logger.exception("looking at the models failed")
@@ -124,7 +139,7 @@ class ModelFeed:
         live: tuple[str | None, str | None],
         problem: Exception | None = None,
     ) -> _State:
-        MODEL_INFO.labels(workflow.name, scorer.model_version, "live").set(1)
+        _count(workflow.name, scorer)
         state = _State(workflow, Served(workflow.name, scorer), content, live)
         if problem is not None:
             self._refuse(state, "live", problem)
@@ -180,7 +195,7 @@ class ModelFeed:
         self._own = {key: own for key, own in self._own.items() if own in in_use}
         name = state.workflow.name
         if before.model_version != scorer.model_version:
-            MODEL_INFO.labels(name, scorer.model_version, "live").set(1)
+            _count(name, scorer)
             MODEL_INFO.remove(name, before.model_version, "live")
         logger.info(
             "model in use",
@@ -238,6 +253,14 @@ class ModelFeed:
             return (self._models_dir / workflow / CURRENT).read_bytes()
         except OSError:
             return None
+
+
+def _count(workflow: str, scorer: Scorer) -> None:
+    """Says which model is live and shows its answers from 0 on."""
+    MODEL_INFO.labels(workflow, scorer.model_version, "live").set(1)
+    CONFIDENCE.labels(workflow)
+    for label in scorer.labels:
+        PREDICTIONS.labels(workflow, label, scorer.model_version)
 
 
 def _before(current: Current) -> Current:

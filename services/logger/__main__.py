@@ -11,7 +11,8 @@ from shared.lifecycle import service
 from shared.settings import Settings
 from shared.topology import LOG_QUEUE, topology
 from shared.worker import Worker
-from shared.workflows import configured_workflows
+from shared.workflow_feed import WorkflowFeed
+from shared.workflows import Workflow
 
 LINGER_SECONDS = 0.05  # a fuller batch costs less a row; nobody waits for the log
 MOST_PREFETCH = 65_535  # what AMQP can say
@@ -19,21 +20,21 @@ MOST_PREFETCH = 65_535  # what AMQP can say
 
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
-    workflows = tuple(configured_workflows(settings))
+    files = WorkflowFeed(settings, lambda _workflow: None)
     batch = PORTIONS * settings.log_batch_rows
     sys.setswitchinterval(SWITCH_SECONDS)
     engine = connect(settings.database_url.get_secret_value(), application="hitl-logger")
     with service("logger", port=settings.logger_port, settings=settings) as lifecycle:
         lifecycle.add_check("postgres", readiness(engine))
-        Worker(
+        worker = Worker(
             service="logger",
             settings=settings,
-            topology=topology(workflows, settings.retry_delays_seconds),
+            topology=topology(list(files.workflows), settings.retry_delays_seconds),
             lifecycle=lifecycle,
             queues=[LOG_QUEUE],
             handler=Logger(
                 engine,
-                workflows=workflows,
+                workflows=files,
                 portion_rows=settings.log_batch_rows,
                 max_body_bytes=settings.max_body_bytes,
                 clock=utc_now,
@@ -42,7 +43,14 @@ def main() -> None:
             prefetch=min(max(settings.prefetch, batch * 3 // 2), MOST_PREFETCH),
             max_batch=batch,
             linger_seconds=LINGER_SECONDS,
-        ).run()
+        )
+
+        def begin(workflow: Workflow) -> None:
+            names = [*files.workflows, workflow.name]
+            worker.add(topology(names, settings.retry_delays_seconds))
+
+        files.follow(begin, lifecycle.stopping)
+        worker.run()
 
 
 if __name__ == "__main__":

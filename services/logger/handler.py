@@ -1,7 +1,7 @@
 """What becomes of a batch from `hitl.log`? Rows, committed before any message of it is acked."""
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ class Logger:
         self,
         engine: Engine,
         *,
-        workflows: Collection[str],
+        workflows: Container[str],
         max_body_bytes: int,
         clock: Clock,
         portion_rows: int = PORTION_ROWS,
@@ -53,7 +53,7 @@ class Logger:
         """`workflows` are those that items may be sent to; a transaction takes at most
         `portion_rows` messages of about `portion_bytes`."""
         self._engine = engine
-        self._workflows = frozenset(workflows)
+        self._workflows = workflows
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._portion_rows = portion_rows
@@ -122,14 +122,13 @@ class Logger:
         key = delivery.routing_key
         workflow = "unknown" if "." in key else workflow_of(UNROUTABLE, key)
         row = read_item(delivery, workflow, max_body_bytes=self._max_body_bytes, clock=self._clock)
-        known = ", ".join(sorted(self._workflows))
         failed = ItemFailed(
             workflow=workflow,
             occurred_at=self._clock(),
             failed_item_id=guess_id(delivery) if row is None else row.event.item_id,
             queue=UNROUTABLE,
             reason="unknown_workflow",
-            detail=f"routing key {key[:100]!r} is no workflow; there is {known}",
+            detail=f"routing key {key[:100]!r} is no workflow here: see `hitl workflow list`",
             text=excerpt(delivery),
         )
         return encode(failed, source="logger", traceparent=trace_of(delivery))

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from services.review_ui.app import make_app, make_desk
+from services.review_ui.app import count, make_app, make_desk
 from services.review_ui.intake import Intake
 from services.review_ui.pruning import make_pruning
 from services.review_ui.relay import Relay
@@ -17,13 +17,15 @@ from shared.lifecycle import respond, service
 from shared.settings import Settings
 from shared.topology import review_queue, topology
 from shared.worker import Worker
-from shared.workflows import configured_workflows
+from shared.workflow_feed import WorkflowFeed
+from shared.workflows import Workflow
 
 
 def main() -> bool:
     keys = ("amqp_url", "database_url", "session_secret")
     settings = Settings.from_environment(os.environ).require(*keys)
-    flows = configured_workflows(settings)
+    files = WorkflowFeed(settings, lambda _workflow: None)
+    flows = files.workflows
     shape = topology(tuple(flows), settings.retry_delays_seconds)
     database_url = settings.database_url.get_secret_value()
     # Requests run on up to 40 threads: those that find no connection wait for their turn.
@@ -38,6 +40,14 @@ def main() -> bool:
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500)  # fmt: skip
+
+        def begin(workflow: Workflow) -> None:
+            whole = topology([*flows, workflow.name], settings.retry_delays_seconds)
+            worker.add(whole, [review_queue(workflow.name)])
+            broker.add(whole)
+            count(workflow.name)
+
+        files.follow(begin, lifecycle.stopping)
         relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step,
                       *([] if lifecycle.spans is None else [lifecycle.spans.sent]))  # fmt: skip
         lifecycle.add_check("relay", relay.problem)

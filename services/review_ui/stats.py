@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 
 from pydantic import BaseModel, Field
@@ -65,9 +65,10 @@ class Backlog:
     Counting a million rows takes a while, so the pause grows with what counting costs.
     """
 
-    def __init__(self, engine: Engine, workflows: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, workflows: Collection[str]) -> None:
+        """`workflows` may grow."""
         self._engine = engine
-        self._workflows = list(workflows)
+        self._workflows = workflows
         self._lock = threading.Lock()
         self._counted: list[QueueStats] = []
         self._fresh_until = float("-inf")
@@ -78,7 +79,8 @@ class Backlog:
             try:
                 started = time.monotonic()
                 with self._engine.connect() as connection:
-                    rows = connection.execute(_BACKLOG, {"now": now, "workflows": self._workflows})
+                    asked = {"now": now, "workflows": list(self._workflows)}
+                    rows = connection.execute(_BACKLOG, asked)
                     self._counted = [QueueStats(**row._mapping) for row in rows]
                 took = time.monotonic() - started
                 self._fresh_until = time.monotonic() + max(FRESH_SECONDS, 20 * took)

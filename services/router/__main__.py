@@ -13,7 +13,8 @@ from shared.lifecycle import service
 from shared.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
 from shared.worker import Worker
-from shared.workflows import configured_workflows
+from shared.workflow_feed import WorkflowFeed
+from shared.workflows import Workflow
 
 MAX_BATCH = 500  # confirms in flight at once; from 500 on, waiting for them no longer shows
 # Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
@@ -22,9 +23,9 @@ HEAR_SECONDS = 5.0
 
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url")
-    workflows = configured_workflows(settings)
     salt = settings.panel_salt.get_secret_value()
-    feed = PolicyFeed(settings.workflows_dir, workflows, salted=bool(salt))
+    feed = PolicyFeed(settings.workflows_dir, {}, salted=bool(salt))
+    files = WorkflowFeed(settings, feed.add)
     live = LiveFeed(settings.amqp_url.get_secret_value())
     with service("router", port=settings.router_port, settings=settings) as lifecycle:
         threading.Thread(
@@ -34,18 +35,29 @@ def main() -> None:
         listener.start()
         if feed.certifies():
             live.wait_heard(HEAR_SECONDS)
-        Worker(
+        router = Router(
+            feed.policy, salt=salt, clock=utc_now, live_of=live.route,
+            has_file=files.has_file, workflows=files.workflows,
+        )  # fmt: skip
+        worker = Worker(
             service="router",
             settings=settings,
-            topology=topology(list(workflows), settings.retry_delays_seconds),
+            topology=topology(list(files.workflows), settings.retry_delays_seconds),
             lifecycle=lifecycle,
             queues=[ROUTER_QUEUE],
-            handler=Router(
-                feed.policy, salt=salt, clock=utc_now, live_of=live.route, workflows=workflows
-            ),
+            handler=router,
             prefetch=settings.prefetch,
             max_batch=MAX_BATCH,
-        ).run()
+        )
+
+        def begin(workflow: Workflow) -> None:
+            feed.add(workflow)
+            router.count(workflow.name)
+            names = [*files.workflows, workflow.name]
+            worker.add(topology(names, settings.retry_delays_seconds))
+
+        files.follow(begin, lifecycle.stopping)
+        worker.run()
         live.stop()
         listener.join(HEAR_SECONDS)
 

@@ -9,12 +9,13 @@ from pydantic_core import from_json
 from services.router.policy import Policy, Route, Steering, route, salt_version, steer
 from shared.clock import Clock
 from shared.envelope import decode, encode
-from shared.errors import Permanent
+from shared.errors import NotYet, Permanent
 from shared.events import Decision, ItemAccepted, ItemReviewRequested, ItemScored, Routing
 from shared.live_policy import LiveRoute
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery
 from shared.metrics import ITEM_AGE, ROUTES
 from shared.tracing import trace_of
+from shared.worker import Result
 
 Routed = ItemAccepted | ItemReviewRequested
 REMEMBERED_ITEMS = 100_000  # about 1 kB each
@@ -40,24 +41,30 @@ class Router:
         salt: str,
         clock: Clock,
         live_of: Callable[[str], LiveRoute | None] = lambda _workflow: None,
+        has_file: Callable[[str], bool] = lambda _workflow: False,
         remembered_items: int = REMEMBERED_ITEMS,
         workflows: Iterable[str] = (),
     ) -> None:
         """`policy_of` names the policy of a workflow, None for one that is not served; `live_of`
-        what the certifier says of it, None where nothing was heard; `workflows` are those whose
-        metrics are shown from the start."""
+        what the certifier says of it, None where nothing was heard; `has_file` whether a policy
+        may yet come; `workflows` are those whose metrics are shown from the start."""
         for workflow in workflows:
-            for chosen, reason in COMMON_ROUTES:
-                ROUTES.labels(workflow, chosen, reason)
+            self.count(workflow)
         self._policy_of = policy_of
         self._live_of = live_of
+        self._has_file = has_file
         self._salt = salt
         self._salt_version = salt_version(salt)
         self._clock = clock
         self._memory = Memory(remembered_items)
         self._routed_age = ITEM_AGE.labels("routed")
 
-    def handle(self, batch: Sequence[Delivery]) -> list[Sequence[Outgoing] | Permanent]:
+    def count(self, workflow: str) -> None:
+        """Shows its routes from 0 on."""
+        for chosen, reason in COMMON_ROUTES:
+            ROUTES.labels(workflow, chosen, reason)
+
+    def handle(self, batch: Sequence[Delivery]) -> list[Result]:
         now = self._clock()
         taken: Counter[tuple[str, str, str]] = Counter()
         steered: dict[str, tuple[Policy, Steering]] = {}  # one answer of both for a whole batch
@@ -72,7 +79,7 @@ class Router:
         now: datetime,
         taken: Counter[tuple[str, str, str]],
         steered: dict[str, tuple[Policy, Steering]],
-    ) -> Sequence[Outgoing] | Permanent:
+    ) -> Result:
         try:
             scored = decode(delivery, ItemScored)
         except Permanent as error:
@@ -84,7 +91,7 @@ class Router:
             if both is None:
                 policy = self._policy_of(scored.workflow)
                 if policy is None:
-                    return Permanent("unknown_workflow", f"no policy for {scored.workflow!r} here")
+                    return self._without_policy(scored.workflow)
                 live = self._live_of(scored.workflow)
                 both = steered[scored.workflow] = (policy, steer(policy, live, now))
             policy, steering = both
@@ -105,6 +112,11 @@ class Router:
         if not known:
             self._memory.keep(routed, message.body)
         return (message,)
+
+    def _without_policy(self, workflow: str) -> NotYet | Permanent:
+        if self._has_file(workflow):  # new, or refused: waiting is better than a guess
+            return NotYet(f"no valid policy for {workflow!r} yet: see `hitl workflow check`")
+        return Permanent("unknown_workflow", f"no policy for {workflow!r} here")
 
 
 class Memory:

@@ -33,21 +33,33 @@ class PolicyFeed:
         Raises:
             ConfigurationError: lists the problems of every invalid file.
         """
+        self._directory = directory
         self._paths = {name: directory / f"{name}.toml" for name in workflows}
         self._labels = {name: workflow.labels for name, workflow in workflows.items()}
         self._salted = salted
         self._files = SettledFiles(self._paths)
-        policies: dict[str, Policy] = {}
+        self._policies: dict[str, Policy] = {}
         problems: list[str] = []
         for name in self._paths:
             try:
-                policies[name] = self._read(name)
+                self._policies[name] = self._read(name)
             except ConfigurationError as error:
                 problems.append(str(error))
             POLICY_REFUSED.labels(name).set(0)
         if problems:
             raise ConfigurationError("\n".join(problems))
-        self._policies: Mapping[str, Policy] = policies
+
+    def add(self, workflow: Workflow) -> None:
+        """One more workflow, by its file.
+
+        Raises:
+            ConfigurationError: lists what is wrong with its policy; nothing is routed by it.
+        """
+        name = workflow.name
+        self._paths[name] = self._directory / f"{name}.toml"
+        self._labels[name] = workflow.labels
+        self._files.add(name, self._paths[name])
+        self._policies[name] = self._read(name)
 
     def policy(self, workflow: str) -> Policy | None:
         """The policy to route by now; None for a workflow that is not served here."""
@@ -55,7 +67,7 @@ class PolicyFeed:
 
     def certifies(self) -> bool:
         """Does any workflow wait for a certificate?"""
-        return any(policy.mode == "certified" for policy in self._policies.values())
+        return any(policy.mode == "certified" for policy in tuple(self._policies.values()))
 
     def watch(self, stopping: threading.Event) -> None:
         """Looks until `stopping`; run it in a thread of its own."""
@@ -69,7 +81,8 @@ class PolicyFeed:
     def look(self) -> None:
         """One look at every file."""
         for name in self._files.changed():
-            self._take_over(name)
+            if name in self._policies:  # else it was refused when it was added
+                self._take_over(name)
 
     def _take_over(self, name: str) -> None:
         before = self._policies[name].version
@@ -83,8 +96,7 @@ class PolicyFeed:
             )
             return
         POLICY_REFUSED.labels(name).set(0)
-        # A new mapping, never a change to the one that a reader may hold.
-        self._policies = {**self._policies, name: policy}
+        self._policies[name] = policy
         logger.info(
             "policy in use",
             extra={"workflow": name, "policy_version": policy.version, "before": before},

@@ -1,0 +1,119 @@
+"""What does the file of a new workflow say, and may it be made?"""
+
+import json
+import re
+import tomllib
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from pydantic import ValidationError
+
+from services.router.policy import Policy
+from shared.errors import ConfigurationError
+from shared.workflows import WorkflowFile, is_workflow_name
+
+EMBEDDED = "embedded"
+EMBEDDED_LABELS = ("negative", "positive")
+GUIDELINE = "Say here what a reviewer must know to choose: what each label means, what is in doubt."
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_NAMELESS = re.compile(r"LABEL_\d+")  # what transformers calls labels that were given no name
+
+
+def render(
+    name: str, labels: Sequence[str], model: str, guideline: str = GUIDELINE, title: str = ""
+) -> str:
+    """The whole file, valid and with every key explained.
+
+    Raises:
+        ConfigurationError: the name, the labels or the model cannot be used like this.
+    """
+    first = labels[0] if labels else ""
+    text = Template(files("hitl").joinpath("workflow.toml").read_text("utf-8")).substitute(
+        title=title or f"The workflow {name}: which of its labels has a text?",
+        name=name,
+        labels=", ".join(map(_quoted, labels)),
+        model=f"model = {_quoted(model)} ".ljust(30),
+        guideline=guideline.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
+        key=first if _BARE_KEY.fullmatch(first) else _quoted(first),
+        label=_quoted(first),
+        condition=f"label = {_quoted(first)} ".ljust(42),
+    )
+    try:
+        Policy.of_file(WorkflowFile.model_validate(tomllib.loads(text)))
+    except (tomllib.TOMLDecodeError, ValidationError) as error:
+        raise ConfigurationError(f"the file would not be valid: {error}") from None
+    return text
+
+
+def checked_labels(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
+    """The labels to write: those wanted, which must be the model's, or else the model's own.
+
+    Raises:
+        ConfigurationError: they do not fit together, or are none.
+    """
+    repeated = sorted({label for label in wanted if wanted.count(label) > 1})
+    if repeated:
+        raise ConfigurationError(f"named more than once: {', '.join(repeated)}")
+    own = labels_of(model)
+    if own is None:  # a hub id: its labels are known once it is loaded
+        if len(wanted) < 2:
+            raise ConfigurationError(f"name the labels that {model} knows: --labels a,b,…")
+        return tuple(wanted)
+    if not wanted:
+        return own
+    nameless = len(own) == len(wanted) and all(map(_NAMELESS.fullmatch, own))
+    if not nameless and sorted(map(str.casefold, own)) != sorted(map(str.casefold, wanted)):
+        raise ConfigurationError(
+            f"the model {model} has the labels {', '.join(own)}, not {', '.join(wanted)}: choose "
+            f"those, or another --model; `hitl train-texts` makes one from labelled texts"
+        )
+    return tuple(wanted)
+
+
+def checked_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ConfigurationError: no workflow may be called so.
+    """
+    if not is_workflow_name(name) or name == "unknown":
+        raise ConfigurationError(
+            f"{name!r} cannot name a workflow: a to z, 0 to 9, - and _, a letter first, at most 63 "
+            f"characters, and not 'unknown'. It is the routing key of its items."
+        )
+    return name
+
+
+def labels_of(model: str) -> tuple[str, ...] | None:
+    """The labels of the embedded model or of one in a folder; None for a hub id.
+
+    Raises:
+        ConfigurationError: there is no such folder, or no model in it.
+    """
+    if model == EMBEDDED:
+        return EMBEDDED_LABELS
+    folder = Path(model)
+    if not folder.is_dir():
+        if model.startswith((".", "/", "~")):
+            raise ConfigurationError(f"{model}: no such folder")
+        return None
+    for file, read in (
+        ("calibration.json", lambda told: told["labels"]),
+        (
+            "config.json",
+            lambda told: [told["id2label"][str(i)] for i in range(len(told["id2label"]))],
+        ),
+    ):
+        try:
+            return tuple(map(str, read(json.loads((folder / file).read_text("utf-8")))))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    raise ConfigurationError(
+        f"{model} holds no model: neither calibration.json nor config.json names its labels"
+    )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

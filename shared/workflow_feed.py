@@ -1,0 +1,150 @@
+"""Which workflows does this process serve, when files may be added while it runs?
+
+The folder is looked at twice a second. A new file that has stood still between two looks is handed
+to the service, which begins with it: queues declared, model loaded. What cannot be used harms no
+other workflow; it is said, shown, and tried again. A file that goes, or whose [workflow] changes,
+changes nothing until the next start.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+from shared.errors import ConfigurationError, Overloaded
+from shared.metrics import POLICY_REFUSED
+from shared.settings import Settings
+from shared.workflows import (
+    SettledFiles,
+    Workflow,
+    is_workflow_name,
+    read_workflow_file,
+    workflow_paths,
+)
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+RETRY_SECONDS = 10.0  # its model may be on its way, or RabbitMQ away
+
+Begin = Callable[[Workflow], None]
+"""Raises `ConfigurationError` or `Overloaded` where the workflow cannot be served (yet)."""
+
+
+class Workflows(Mapping[str, Workflow]):
+    """Workflows by name. It only grows; whoever iterates sees them as they were then."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Workflow] = {}
+
+    def __getitem__(self, name: str) -> Workflow:
+        return self._of[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def add(self, workflow: Workflow) -> None:
+        """One more, for whoever asks from now on."""
+        self._of = {**self._of, workflow.name: workflow}
+
+
+class WorkflowFeed:
+    """The workflows of one service; `workflows` may be read from any thread."""
+
+    def __init__(
+        self, settings: Settings, begin: Begin, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begins with every workflow that is there.
+
+        Raises:
+            ConfigurationError: none of them can be served; lists every problem.
+        """
+        self.workflows = Workflows()
+        self._directory = settings.workflows_dir
+        self._only = settings.workflows
+        self._begin = begin
+        self._now = now
+        self._paths = dict(workflow_paths(self._directory, self._only))
+        self._files = SettledFiles(self._paths)
+        self._refused: dict[str, str] = {}
+        self._retry_at: dict[str, float] = {}
+        for name in self._paths:
+            self._try(name)
+        if not self.workflows:
+            raise ConfigurationError("\n".join(self._refused.values()))
+
+    def follow(self, begin: Begin, stopping: threading.Event) -> None:
+        """From now on, on a thread of its own, until `stopping`: `begin` with each new workflow."""
+        self._begin = begin
+        threading.Thread(
+            target=self._watch, args=(stopping,), name="workflows", daemon=True
+        ).start()
+
+    def _watch(self, stopping: threading.Event) -> None:
+        while not stopping.wait(POLL_SECONDS):
+            try:
+                self.look()
+            except Exception:
+                # Whatever it was, the service goes on, and so must the watch.
+                logger.exception("looking for new workflows failed")
+
+    def look(self) -> None:
+        """One look at the folder. Where the settings name the workflows, none can come."""
+        for path in () if self._only else sorted(self._directory.glob("*.toml")):
+            if path.stem not in self._paths:
+                self._paths[path.stem] = path
+                self._files.add(path.stem, path, new=True)
+        changed = self._files.changed()
+        late = [name for name, at in self._retry_at.items() if self._now() >= at]
+        due = [name for name in late if self._files.still(name)]  # else it is being written
+        for name in dict.fromkeys((*changed, *due)):
+            if not self._paths[name].exists():
+                self._gone(name)
+            elif name not in self.workflows:
+                self._try(name)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a workflow, even if this service is only about to begin with it."""
+        if name in self.workflows:
+            return True
+        return isinstance(name, str) and name not in self._refused and self.has_file(name)
+
+    def has_file(self, name: str) -> bool:
+        """Whether there is a file for it that this service may serve."""
+        possible = name in self._only if self._only else is_workflow_name(name)
+        return possible and (self._directory / f"{name}.toml").is_file()
+
+    def _try(self, name: str) -> None:
+        try:
+            workflow = read_workflow_file(self._paths[name])
+            self._begin(workflow.workflow)
+        except (ConfigurationError, Overloaded) as error:
+            self._refuse(name, str(error))
+            return
+        self._refused.pop(name, None)
+        self._retry_at.pop(name, None)
+        POLICY_REFUSED.labels(name).set(0)
+        self.workflows.add(workflow.workflow)
+        logger.info("workflow served", extra={"workflow": name})
+
+    def _refuse(self, name: str, problem: str) -> None:
+        self._retry_at[name] = self._now() + RETRY_SECONDS
+        POLICY_REFUSED.labels(name).set(1)
+        if self._refused.get(name) != problem:
+            self._refused[name] = problem
+            logger.error(
+                "workflow refused; the others go on", extra={"workflow": name, "problem": problem}
+            )
+
+    def _gone(self, name: str) -> None:
+        self._retry_at.pop(name, None)
+        if name in self.workflows:
+            logger.warning(
+                "the file of a workflow is gone; it is served until the next start",
+                extra={"workflow": name},
+            )
+        elif self._refused.pop(name, None) is not None:
+            POLICY_REFUSED.labels(name).set(0)
