@@ -25,9 +25,13 @@ COMMANDS = {
     "replay": "hitl.replay",
     "disagreements": "hitl.disagreements",
     "train-embedded": "hitl.learn",
+    "train-texts": "hitl.learn",
     "retrain": "hitl.retrain",
     "model": "hitl.models",
     "audit": "hitl.audit",
+    "backup": "hitl.backup",
+    "restore": "hitl.backup",
+    "rebuild": "hitl.rebuild",
     "settings": "hitl.configuration",
     "asyncapi": "hitl.asyncapi",
 }

@@ -1,6 +1,7 @@
 """Which broker and which database does a command talk to?
 
-AMQP_URL and DATABASE_URL where they are set, else those of the stack that runs in HITL_HOME.
+AMQP_URL and DATABASE_URL where they or their files are named, else those of the stack that runs in
+HITL_HOME.
 """
 
 import os
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 
 from hitl.home import Home
 from shared.errors import ConfigurationError
+from shared.settings import Settings
 
 
 def amqp_url(environment: Mapping[str, str] = os.environ) -> str:
@@ -28,15 +30,34 @@ def database_url(environment: Mapping[str, str] = os.environ) -> str:
     return _address("DATABASE_URL", environment)
 
 
-def _address(key: str, environment: Mapping[str, str]) -> str:
-    given = environment.get(key, "").strip()
-    if given:
-        return given
+def api_url(environment: Mapping[str, str] = os.environ) -> str:
+    """The management API of the broker, with user and password.
+
+    Raises:
+        ConfigurationError: neither set nor known from a running stack.
+    """
+    return _address("API_URL", environment, variable="HITL_RABBITMQ_API_URL")
+
+
+def given(key: str, environment: Mapping[str, str]) -> str:
+    """AMQP_URL or DATABASE_URL as the services read it, from KEY_FILE, too; empty where unset.
+
+    Raises:
+        ConfigurationError: the environment has bad settings.
+    """
+    found = getattr(Settings.from_environment(environment), key.lower())
+    return str(found.get_secret_value())
+
+
+def _address(key: str, environment: Mapping[str, str], variable: str = "") -> str:
+    address = environment.get(variable, "").strip() if variable else given(key, environment)
+    if address:
+        return address
     home = Home.from_environment(environment)
     state = home.read_state() if home.supervisor() is not None else None
-    found = "" if state is None else str(getattr(state, key.lower()))
+    found = "" if state is None else getattr(state, key.lower()) or ""
     if not found:
         raise ConfigurationError(
-            f"no stack runs here ({home.path}): start one with bin/up, or set {key}"
+            f"no stack runs here ({home.path}): start one with bin/up, or set {variable or key}"
         )
-    return found
+    return str(found)

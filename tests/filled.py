@@ -59,9 +59,10 @@ def _events(engine: Engine) -> None:
     log(engine, submitted("people"), submitted("only submitted"), *people.everything())
     log(engine, machine.scored(), machine.accepted(), Journey("scored").scored())
     log(engine, Journey("failed").failed("hitl.sentiment.inference", "schema"))
-    log(engine, erased.scored(), erased.accepted())
-    with Session(engine) as session, session.begin():
-        erase(session, Erasure("sentiment", "erased", "admin", "asked to", utc_now()))
+    log(engine, erased.scored(), erased.accepted(), Journey("erased failure").failed("hitl.router"))
+    for name in ("erased", "erased failure"):
+        with Session(engine) as session, session.begin():
+            erase(session, Erasure("sentiment", name, "admin", "asked to", utc_now()))
 
 
 def _accounts(engine: Engine) -> None:

@@ -124,8 +124,8 @@ def test_todays_programs_go_on_where_an_old_database_was_brought_up(filled: Engi
     log(filled, old.scored(), old.reviewed("negative", revision=3), new.scored(), new.accepted())
     # I expect both rows right: what was known is known,
     with filled.connect() as connection:
-        rows = text("SELECT id, status FROM workflow_log WHERE id IN ('people', 'new')")
-        status = {row.id: row.status for row in connection.execute(rows)}
+        wanted = text("SELECT id, status FROM workflow_log WHERE id IN ('people', 'new')")
+        status = {row.id: row.status for row in connection.execute(wanted)}
     assert status == {"people": "HUMAN_CORRECTED", "new": "AI_ACCEPTED"}
     # and the ledger whole: it says how many events are older than it is.
     url = filled.url.render_as_string(hide_password=False)

@@ -1,0 +1,121 @@
+"""What must survive the loss of a server, and how does it come back? `hitl backup`, `hitl restore`.
+
+pg_dump of the database and the broker's definitions (users, rights, policies, queues), in one new
+folder with checksums. How that is kept which comes after the dump: docs/backups.md.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hitl import backup_broker, backup_postgres
+from hitl.audit import problems_named
+from hitl.backup_files import verify, write_checksums
+from hitl.connection import api_url, database_url
+from hitl.home import Home
+from hitl.private_postgres import PrivatePostgres
+from hitl.private_rabbitmq import ServerError
+from shared.clock import utc_now
+from shared.errors import HitlError
+from shared.lifecycle import package_version
+
+app = typer.Typer(add_completion=False)
+
+DUMP, DEFINITIONS, ABOUT = "database.dump", "definitions.json", "backup.json"
+DatabaseOnly = Annotated[
+    bool, typer.Option("--database-only", help="Without the broker's definitions.")
+]
+
+
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
+    database_only: DatabaseOnly = False,
+) -> None:
+    """Write the database and the broker's definitions into a new folder; everything goes on."""
+    with problems_named():
+        if folder.exists():
+            raise HitlError(f"{folder} exists already: a backup goes into a new folder")
+        broker = None if database_only else api_url(os.environ)
+        unfinished = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True, mode=0o700)  # texts of people, and hashes of passwords
+        with following("dumping the database") as show:
+            held = backup_postgres.dump(database_url(os.environ), unfinished / DUMP, show)
+        if broker is not None:
+            definitions = backup_broker.definitions(broker)
+            (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))
+        about = {"made_at": utc_now().isoformat(), "release": package_version(), **held}
+        (unfinished / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        write_checksums(unfinished)
+        unfinished.rename(folder)
+    head = held["ledger_head"]
+    typer.echo(f"{folder}: {held['events']} events, ledger up to block {head['height']}")
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `hitl backup` wrote.", exists=True)],
+    database_only: DatabaseOnly = False,
+) -> None:
+    """Fill an empty database from a backup, and tell the broker its definitions.
+
+    Before the services start: docs/backups.md has the whole order.
+    """
+    with problems_named():
+        verify(folder)
+        about = json.loads((folder / ABOUT).read_text())
+        with empty_database() as (address, private), following("restoring the database") as show:
+            # A private broker is told its definitions at each start.
+            told = (folder / DEFINITIONS).exists() and not (database_only or private)
+            broker = api_url(os.environ) if told else None
+            found = backup_postgres.restore(address, folder / DUMP, show)
+        if found != about["ledger_head"]:
+            raise HitlError(f"restored, but the ledger ends at {found}, not {about['ledger_head']}")
+        if broker is not None:
+            backup_broker.tell(broker, json.loads((folder / DEFINITIONS).read_text()))
+    typer.echo(
+        f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
+        f" {found['height']}. What came later: see docs/backups.md."
+    )
+
+
+@contextmanager
+def empty_database() -> Iterator[tuple[str, bool]]:
+    """The address of the database to fill, and whether it is the private one of a stack that does
+    not run: its server is started for as long as it takes."""
+    home = Home.from_environment(os.environ)
+    if os.environ.get("DATABASE_URL", "").strip() or home.supervisor() is not None:
+        yield database_url(os.environ), False
+        return
+    server = PrivatePostgres(home.path / "postgres", home.log("postgres"))
+    try:
+        server.start()
+        server.wait_ready()
+        yield server.database_url, True
+    except ServerError as error:
+        raise HitlError(str(error)) from error
+    finally:
+        server.stop()
+
+
+@contextmanager
+def following(what: str) -> Iterator[Callable[[str], None]]:
+    """A line on stderr that says what is being done just now."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn(what),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, now="")
+        yield lambda now: bar.update(task, now=now)

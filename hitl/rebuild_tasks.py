@@ -1,0 +1,123 @@
+"""Which tasks contradict the record, and how are they put right?
+
+After a restore a task may be open though the record says that a person has decided, and an item may
+wait for a person though no task asks one. Both follow from `event` and `item`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from services.logger.projection import REVIEWED
+from services.review_ui.intake import Intake
+from shared.clock import utc_now
+from shared.envelope import encode
+from shared.events import ItemReviewRequested
+from shared.messages import Delivery
+from shared.topology import review_queue
+
+TASKS_AT_ONCE = 500
+_NO_SPAN = "0000000000000001"
+
+_BEHIND = f"""
+    behind AS (
+        SELECT task.id, item.workflow, item.id AS item_id, item.reviewed_at,
+               item.progress - {REVIEWED - 1} AS revision
+        FROM review_task task JOIN item ON item.workflow = task.workflow AND item.id = task.item_id
+        WHERE task.seeded_for IS NULL AND task.status <> 'decided'
+          AND item.progress >= {REVIEWED} AND item.progress - {REVIEWED - 1} > task.revision)
+"""  # noqa: S608 - a number of our own
+# What the reviewer pressed, as far as the event tells: reports and exports count it again.
+_DECISIONS = text(f"""
+    WITH {_BEHIND}
+    INSERT INTO review_decision (idempotency_key, task_id, reviewer, action, label, lease_token,
+        effective, revision, ai_label_shown, assigned_at, decided_at, undo_until, round)
+    SELECT event_id, behind.id, data #>> '{{decision,reviewer}}',
+           CASE data #>> '{{decision,action}}' WHEN 'accepted' THEN 'accept' ELSE 'correct' END,
+           data #>> '{{decision,label}}', 0, true, CAST(data #>> '{{review,revision}}' AS bigint),
+           CAST(data #>> '{{review,ai_label_shown}}' AS boolean),
+           CAST(data #>> '{{review,assigned_at}}' AS timestamptz),
+           CAST(data #>> '{{decision,decided_at}}' AS timestamptz),
+           CAST(data #>> '{{decision,decided_at}}' AS timestamptz),
+           coalesce(data #>> '{{review,round}}', 'first')
+    FROM behind JOIN event USING (workflow, item_id)
+    WHERE type = 'item.reviewed' AND NOT EXISTS (
+        SELECT FROM review_decision known WHERE known.task_id = behind.id AND known.effective
+          AND known.revision = CAST(data #>> '{{review,revision}}' AS bigint))
+    ON CONFLICT DO NOTHING
+""")  # noqa: S608 - as above
+_CLOSE = text(f"""
+    WITH {_BEHIND}
+    UPDATE review_task SET status = 'decided', revision = behind.revision,
+        decided_at = behind.reviewed_at, leased_by = NULL, leased_at = NULL, lease_expires_at = NULL
+    FROM behind WHERE review_task.id = behind.id
+""")  # noqa: S608 - as above
+_UNASKED = """
+    SELECT item.text, item.metadata, event.trace_id, event.data
+    FROM item JOIN event ON event.workflow = item.workflow AND event.item_id = item.id
+    WHERE item.status = 'HUMAN_REVIEW' AND event.type = 'item.review_requested'
+      AND NOT EXISTS (SELECT FROM review_task task WHERE task.workflow = item.workflow
+                      AND task.item_id = item.id AND task.seeded_for IS NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """How many were put right; `without_text` wait for a person and cannot be shown to one."""
+
+    closed: int
+    opened: int
+    without_text: int
+
+
+def rebuild_tasks(engine: Engine) -> Tasks:
+    """Closes what is decided, opens what nobody was asked.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: stopped; what was committed by then is right.
+    """
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(_DECISIONS)
+        closed = connection.execute(_CLOSE).rowcount
+    intake = Intake(engine, utc_now)
+    opened = without_text = 0
+    for rows in _unasked(engine):
+        requests = [_request(*row) for row in rows if row[0] is not None]
+        without_text += len(rows) - len(requests)
+        opened += len(requests)
+        intake.handle(requests)
+    return Tasks(closed, opened, without_text)
+
+
+def _unasked(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
+    connection = engine.raw_connection()
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(_UNASKED)
+            while rows := cursor.fetchmany(TASKS_AT_ONCE):
+                yield rows
+    finally:
+        connection.close()
+
+
+def _request(
+    content: str, metadata: dict[str, Any] | None, trace_id: str | None, data: dict[str, Any]
+) -> Delivery:
+    """The router's message, as it was but for the span that sent it."""
+    event = ItemReviewRequested.model_validate(
+        {**data, "item": {**data["item"], "text": content, "metadata": metadata or {}}}
+    )
+    traceparent = f"00-{trace_id}-{_NO_SPAN}-01" if trace_id else ""
+    message = encode(event, source="rebuild", traceparent=traceparent)
+    return Delivery(
+        queue=review_queue(event.workflow),
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        body=message.body,
+        headers=message.headers,
+        tag=0,
+    )
