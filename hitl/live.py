@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from datetime import UTC, datetime
 
 from rich.console import Group
 from rich.table import Table
@@ -46,6 +47,11 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
         "reviewed": f"{sum(items.get(name, 0) for name in REVIEWED):,}",
         "failed": f"{items.get('FAILED', 0):,}",
     }
+    if status["for_leads"]["since"] is not None:
+        waited = datetime.now(UTC) - datetime.fromisoformat(status["for_leads"]["since"])
+        minutes = max(waited.total_seconds(), 0.0) / 60
+        oldest = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+        numbers["for a lead"] = f"{status['for_leads']['waiting']:,}, oldest {oldest}"
     if rate is not None:
         numbers["items/s"] = f"{rate.per_second(known):.1f}"
     return numbers

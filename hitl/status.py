@@ -10,8 +10,10 @@ from typing import TypedDict
 
 import psycopg2
 
+from hitl.connection import given
 from hitl.fleet import SERVICES, is_ready
 from hitl.home import Home, StackState
+from services.feedback.for_leads import FOR_LEADS
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import configured_workflows
@@ -36,6 +38,13 @@ class Depth(TypedDict):
     unacked: int | None
 
 
+class ForLeads(TypedDict):
+    """Tasks that people disagree about or flagged, and since when the first waits (ISO 8601)."""
+
+    waiting: int
+    since: str | None
+
+
 class Status(TypedDict):
     """What `hitl status --json` prints: the names are a contract."""
 
@@ -46,21 +55,22 @@ class Status(TypedDict):
     services: list[ServiceStatus]
     queues: Depths
     items: dict[str, int]
+    for_leads: ForLeads
 
 
 def collect(home: Home, environment: Mapping[str, str]) -> Status:
     """Ask everybody, at the same time; who does not answer is not ready or counted as nothing."""
     running = home.supervisor() is not None
     state = home.read_state() or StackState()
-    amqp_url = environment.get("AMQP_URL") or state.amqp_url
-    database_url = environment.get("DATABASE_URL") or state.database_url
+    amqp_url = given("AMQP_URL", environment) or state.amqp_url
+    database_url = given("DATABASE_URL", environment) or state.database_url
     api_url = environment.get("HITL_RABBITMQ_API_URL") or state.api_url
     services = state.services if running else []
     queues = state.queues or (configured_queues(environment) if amqp_url else [])
     with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
         ready = [pool.submit(is_ready, service.port) for service in services]
         depths = pool.submit(queue_depths, amqp_url, api_url, queues)
-        items = pool.submit(item_counts, database_url)
+        counted = pool.submit(counts, database_url)
         return Status(
             amqp_url=amqp_url,
             database_url=database_url,
@@ -78,7 +88,8 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
                 for service, answer in zip(services, ready, strict=True)
             ],
             queues=depths.result(),
-            items=items.result(),
+            items=counted.result()[0],
+            for_leads=counted.result()[1],
         )
 
 
@@ -156,17 +167,27 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     return depths
 
 
-def item_counts(database_url: str) -> dict[str, int]:
-    """How many items have each status; empty when the database does not answer."""
+def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:
+    """How many items have each status, and what waits for a lead; empty when the database does not
+    answer."""
+    nothing: tuple[dict[str, int], ForLeads] = ({}, ForLeads(waiting=0, since=None))
     if not database_url:
-        return {}
+        return nothing
     try:
-        connection = psycopg2.connect(database_url, connect_timeout=TIMEOUT_SECONDS)
+        # The services take SQLAlchemy's form, too.
+        plain = database_url.replace("postgresql+psycopg2:", "postgresql:", 1)
+        connection = psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
-                return {str(status): int(count) for status, count in cursor.fetchall()}
+                items = {str(status): int(count) for status, count in cursor.fetchall()}
+                cursor.execute(FOR_LEADS)
+                waiting = cursor.fetchall()
         finally:
             connection.close()
     except psycopg2.Error:
-        return {}
+        return nothing
+    since = min((first for _, _, first in waiting), default=None)
+    return items, ForLeads(
+        waiting=sum(count for _, count, _ in waiting), since=since and since.isoformat()
+    )

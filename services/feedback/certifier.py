@@ -23,7 +23,7 @@ from services.feedback.judgement import (
     panel_rate,
     watched_errors,
 )
-from services.feedback.load import Load, Valve, measure, operating_threshold
+from services.feedback.load import Load, Valve, for_leads, measure, operating_threshold
 from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import PanelLog
 from services.feedback.shown import Seen
@@ -80,6 +80,7 @@ class WorkflowCertifier:
         epoch = self._current_epoch(session, policy, now)
         load = measure(session, self._workflow, now)
         self._seen.show_late(load.late(now))
+        self._seen.show_for_leads(*for_leads(session, self._workflow, now))
         if epoch is None:
             return self._to_people(session, policy, None, "no item has been scored yet", now)
         grid = epochs.grid_in(epoch)

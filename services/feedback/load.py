@@ -1,6 +1,6 @@
 """Can people do the open tasks by their due times, and may the threshold be loosened for it?
 
-Pure but for one query. Tasks are handed out by due time, so that the n-th of them is done when n
+Pure but for the queries. Tasks are handed out by due time, so that the n-th of them is done when n
 have been: that is compared with what people really did in the last hour.
 """
 
@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+
+from services.feedback.for_leads import FOR_LEADS
 
 PACE_WINDOW = timedelta(hours=1)
 SHORTEST = timedelta(minutes=10)  # once loosened, for at least so long
@@ -23,6 +25,7 @@ _DUE = text(
     ORDER BY due_at LIMIT :most
     """
 )
+_FOR_LEADS = text(FOR_LEADS)
 _DONE = text(
     """
     SELECT count(*) FROM review_decision JOIN review_task ON review_task.id = task_id
@@ -55,6 +58,14 @@ def measure(session: Session, workflow: str, now: datetime) -> Load:
     due = session.scalars(_DUE, {"workflow": workflow, "most": _MOST_TASKS}).all()
     done = session.scalar(_DONE, {"workflow": workflow, "since": now - PACE_WINDOW})
     return Load(due, int(done or 0) / PACE_WINDOW.total_seconds())
+
+
+def for_leads(session: Session, workflow: str, now: datetime) -> tuple[int, float]:
+    """How many tasks wait for a lead, and for how many seconds the first of them has."""
+    for name, waiting, since in session.execute(_FOR_LEADS):
+        if name == workflow:
+            return waiting, max((now - since).total_seconds(), 0.0)
+    return 0, 0.0
 
 
 class Valve:

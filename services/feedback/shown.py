@@ -20,6 +20,8 @@ _OF_A_WORKFLOW = (
     metrics.DRIFT_LEVEL,
     metrics.EPOCH_ERRORS,
     metrics.EPOCH_LABELS,
+    metrics.FOR_LEADS,
+    metrics.FOR_LEADS_OLDEST,
     metrics.LOOSENED,
     metrics.OPERATING_THRESHOLD,
     metrics.PANEL_RATE,
@@ -61,6 +63,11 @@ class Seen:
     def show_late(self, late: int) -> None:
         """How many tasks people will not do in time."""
         self._set(metrics.TASKS_LATE, late)
+
+    def show_for_leads(self, waiting: int, oldest: float) -> None:
+        """How many tasks wait for a lead, and how long the first has, in seconds."""
+        self._set(metrics.FOR_LEADS, waiting)
+        self._set(metrics.FOR_LEADS_OLDEST, oldest)
 
     def show_loosened(self, loosened: bool) -> None:
         """Is the threshold loosened for it?"""

@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from hitl.status import counts
+from services.feedback.load import for_leads
 from services.review_ui import quality, tasks
 from services.review_ui.decisions import Decided, Refused
 from services.review_ui.rounds import drawn
@@ -87,6 +89,28 @@ def test_a_dispute_goes_to_a_lead_who_sees_both_answers(engine: Engine) -> None:
     people.decide("lea", disputed, "positive")
     (event,) = people.published_at_last()
     assert (event.decision.label, event.review.round) == ("positive", "adjudication")
+
+
+def test_a_dispute_that_waits_for_a_lead_is_told_with_its_age(engine: Engine) -> None:
+    # Given two items, of which people disagree about one
+    people = room(engine, EVERYTHING)
+    take_in(engine, requested("i1"), requested("i2"))
+    people.answer("ada", "negative")
+    people.answer("ada", "negative")
+    url = engine.url.render_as_string(hide_password=False)
+    assert counts(url)[1] == {"waiting": 0, "since": None}
+    people.answer("bob", "positive")
+    # I expect `hitl status` to say how many wait for a lead, and since that answer,
+    (_, told) = counts(url)
+    assert told == {"waiting": 1, "since": people.clock.now.isoformat()}
+    # and the certifier to show it for this workflow only.
+    later = people.clock.now + timedelta(hours=5)
+    with Session(engine) as session:
+        assert for_leads(session, "sentiment", later) == (1, 5 * 3_600.0)
+        assert for_leads(session, "topics", later) == (0, 0.0)
+    # If a lead settles it, I expect nothing to wait
+    people.answer("lea", "positive")
+    assert counts(url)[1] == {"waiting": 0, "since": None}
 
 
 def test_who_answered_does_not_settle_unless_they_take_it_up(engine: Engine) -> None:

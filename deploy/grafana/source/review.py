@@ -7,6 +7,7 @@ _RATE = "[$__rate_interval]"
 _OPEN = f'max by (workflow) (hitl_review_tasks{{status="open", {OF}}})'
 _DONE = f'sum by (workflow) (increase(hitl_reviews_total{{action=~"accept|correct", {OF}}}[1h]))'
 _KEPT = f'sum by (workflow) (increase(hitl_reviews_total{{action="accept", {OF}}}[1h]))'
+_FOR_LEADS = f"hitl_review_tasks_for_leads{{{OF}}}"
 
 BOARD = Board(
     uid="hitl-review",
@@ -23,26 +24,32 @@ BOARD = Board(
                     "Open review tasks, those in somebody's hands included; as on the dashboard "
                     "page of the review service.",
                     (Query(f"sum({_OPEN})", "open"),),
-                    kind="stat", width=5, height=5,
+                    kind="stat", width=4, height=5,
                 ),
                 Shown(
                     "Hours to drain",
                     "Open tasks over the decisions of the last hour: when they would be done if "
                     "nothing more came. Infinite while nobody decides.",
                     (Query(f"sum({_OPEN}) / sum({_DONE})", "hours"),),
-                    unit="h", kind="stat", width=5, height=5, limits=((8, WARN), (24, BAD)),
+                    unit="h", kind="stat", width=4, height=5, limits=((8, WARN), (24, BAD)),
                 ),
                 Shown(
                     "Decisions, last hour",
                     "Labels given by people in the last hour.",
                     (Query(f"sum({_DONE})", "decisions"),),
-                    kind="stat", width=5, height=5,
+                    kind="stat", width=4, height=5,
                 ),
                 Shown(
                     "Tasks that will be late",
                     "Open tasks that cannot be done in time at the pace of the last hour.",
                     (Query(f"sum(max by (workflow) (hitl_review_tasks_late{{{OF}}}))", "late"),),
-                    kind="stat", width=5, height=5, limits=((1, BAD),), empty="none is due",
+                    kind="stat", width=4, height=5, limits=((1, BAD),), empty="none is due",
+                ),
+                Shown(
+                    "Wait for a lead",
+                    "Tasks that people disagree about or flagged.",
+                    (Query(f"sum(max by (workflow) ({_FOR_LEADS}))", "wait"),),
+                    kind="stat", width=4, height=5, limits=((1, WARN), (20, BAD)),
                 ),
                 Shown(
                     "Kept the AI's label",
