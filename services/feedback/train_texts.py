@@ -1,0 +1,125 @@
+"""How does a new workflow get a model of its own? The embedded encoder, taught by labelled texts.
+
+LoRA and a fresh head as for the shipped adapter, then one temperature; from a shell:
+`hitl train-texts`.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from services.feedback.labels import text_key
+from services.feedback.old_domain import Lesson, read_rows
+from services.feedback.quality import Quality, fit_temperature, measure, softmax
+from services.feedback.train_embedded import fit_shares, logits, read_back, write_calibration
+from services.feedback.training import OnProgress, Recipe
+from services.feedback.tuning import save_adapter
+from shared.errors import ConfigurationError
+
+THRESHOLD = 0.85  # of a new workflow's policy
+CALIBRATION_SHARE = HELD_OUT_SHARE = 0.1
+_SALT = "hitl-texts-1"
+_FEWEST = 10  # of each part: with fewer a temperature or an accuracy says nothing
+
+
+class Trained(NamedTuple):
+    """What a fresh model is worth on texts that it has never seen."""
+
+    sizes: tuple[int, int, int]  # trained on, calibrated on, held out
+    held_out: Quality
+    commonest: float  # the accuracy of always answering the commonest label
+    temperature: float
+
+
+def train(
+    lessons: Sequence[Lesson],
+    labels: Sequence[str],
+    out: Path,
+    *,
+    recipe: Recipe,
+    seed: int,
+    most: int | None,
+    progress: OnProgress,
+) -> Trained:
+    """Train on eight tenths of the texts, `most` at most, write the model to the new folder `out`
+    and measure what was written (fp16) on a tenth. Which part a text is in says its own hash.
+
+    Raises:
+        ConfigurationError: there are too few texts, or `out` is there.
+    """
+    if out.exists():
+        raise ConfigurationError(f"{out} is there already")
+    taught, calibration, held_out = split(lessons)
+    taught = taught[:most]
+    if min(map(len, (taught, calibration, held_out))) < _FEWEST:
+        raise ConfigurationError(f"{len(lessons)} texts are too few: give it 200 or more")
+    network = fit_shares(
+        [lesson.text for lesson in taught],
+        torch.tensor([lesson.shares for lesson in taught]),
+        recipe,
+        seed,
+        lambda part, what: progress(0.9 * part, what),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".adapter-") as scratch:
+        folder = Path(scratch) / "adapter"
+        save_adapter(network, folder)
+        shipped = read_back(folder, len(labels))
+        progress(0.9, "fitting the temperature")
+        known = logits(shipped, calibration, len(labels))
+        temperature = fit_temperature(known, _truth(calibration))
+        write_calibration(folder, temperature, labels)
+        progress(0.95, "measuring on held-out texts")
+        scores = softmax(logits(shipped, held_out, len(labels)), temperature)
+        truth = _truth(held_out)
+        os.replace(folder, out)
+    progress(1.0, "done")
+    return Trained(
+        sizes=(len(taught), len(calibration), len(held_out)),
+        held_out=measure(scores, truth, THRESHOLD),
+        commonest=float(np.bincount(truth).max() / len(truth)),
+        temperature=temperature,
+    )
+
+
+def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
+    """The lessons in a .jsonl or .csv file with `text` and `label`, and the labels by alphabet.
+
+    Raises:
+        ConfigurationError: a row lacks one of them, or there are not two labels.
+    """
+    rows = read_rows(path)
+    for number, row in enumerate(rows, start=1):
+        if not (isinstance(row.get("text"), str) and row["text"] and row.get("label")):
+            raise ConfigurationError(f"{path}: row {number}: needs a text and a label")
+    labels = tuple(sorted({str(row["label"]) for row in rows}))
+    if len(labels) < 2:
+        raise ConfigurationError(f"{path}: needs two labels or more, and has {len(labels)}")
+    shares = {label: tuple(float(label == each) for each in labels) for label in labels}
+    return [Lesson(str(row["text"]), shares[str(row["label"])]) for row in rows], labels
+
+
+def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson], list[Lesson]]:
+    """To train on, to calibrate on, held out: by a hash of the text, so that no text is in two
+    parts; each text once, in an order that says nothing."""
+    placed = sorted({_place(lesson.text): lesson for lesson in lessons}.items())
+    ends = (1 - CALIBRATION_SHARE - HELD_OUT_SHARE, 1 - HELD_OUT_SHARE)
+    return (
+        [lesson for place, lesson in placed if place < ends[0]],
+        [lesson for place, lesson in placed if ends[0] <= place < ends[1]],
+        [lesson for place, lesson in placed if place >= ends[1]],
+    )
+
+
+def _place(text: str) -> float:
+    return int.from_bytes(sha256(f"{_SALT}:{text_key(text)}".encode()).digest()[:8]) / 2**64
+
+
+def _truth(lessons: Sequence[Lesson]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([np.argmax(lesson.shares) for lesson in lessons], dtype=np.int64)
