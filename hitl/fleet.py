@@ -39,11 +39,12 @@ class Service:
 
 @dataclass
 class Fleet:
-    """The services of one stack. `environment` is what all of them share."""
+    """The services of one stack. `environment` is what all of them share, `own` what one has."""
 
     home: Home
     environment: dict[str, str]
     say: Callable[[str], None]
+    own: dict[str, dict[str, str]] = field(default_factory=dict)
     services: dict[str, Service] = field(default_factory=dict)
 
     def start(self, name: str) -> None:
@@ -58,7 +59,8 @@ class Fleet:
         if port != wanted:
             self.say(f"Port {wanted} is taken: {name} uses {port}.")
         self.environment[key] = str(port)
-        child = python_child(self.home, name, f"services.{name}", self.environment)
+        environment = {**self.environment, **self.own.get(name, {})}
+        child = python_child(self.home, name, f"services.{name}", environment)
         if running is None:
             running = self.services[name] = Service(ServiceState(name, port), child)
         running.child, running.state.port = child, port

@@ -1,6 +1,7 @@
 """What must be there before the services start? `hitl prepare`: the job that runs before them.
 
-The tables, the exchanges and queues, and somebody who can log in to the review page.
+The tables, who may touch them, the exchanges and queues, and somebody who can log in to the review
+page. It runs as the owner of the database and of the broker's virtual host.
 """
 
 import os
@@ -10,12 +11,13 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from hitl.database_roles import RIGHTS, set_rights
 from hitl.home import kept_secret
 from services.review_ui.accounts import Accounts, everyone
 from shared.broker import declare_all
 from shared.clock import utc_now
 from shared.database import connect, database_errors, migrate
-from shared.errors import HitlError
+from shared.errors import ConfigurationError, HitlError
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import configured_workflows
@@ -31,6 +33,10 @@ def prepare(
         Path,
         typer.Option(help="File with the first reviewer's password; made where there is none."),
     ],
+    roles: Annotated[
+        Path | None,
+        typer.Option(help="Folder with a password for each Postgres role, in a file of its name."),
+    ] = None,
 ) -> None:
     """Bring a database and a broker to where the services can start; safe to repeat."""
     try:
@@ -40,6 +46,8 @@ def prepare(
         typer.echo("Bringing the database's tables up to date …")
         with database_errors():
             migrate(database_url)
+            for role in set_rights(database_url, passwords_in(roles)):
+                typer.echo(f"{role} may do what it needs")
             if ensure_first_reviewer(database_url, reviewer_password):
                 made = f"Made the account {FIRST_REVIEWER}; its password is in {reviewer_password}"
                 typer.echo(made)
@@ -49,6 +57,25 @@ def prepare(
     except HitlError as error:
         typer.echo(f"Cannot prepare: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+def passwords_in(folder: Path | None) -> dict[str, str]:
+    """Role → password; empty without a folder: then only roles that exist already get rights.
+
+    Raises:
+        ConfigurationError: the folder cannot be read, or a file is named like no role.
+    """
+    if folder is None:
+        return {}
+    try:
+        # A secret that Kubernetes mounts has links that begin with a dot.
+        files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+        found = {file.name: file.read_text().strip() for file in files}
+    except OSError as error:
+        raise ConfigurationError(f"--roles: {error}") from None
+    if unknown := sorted(found.keys() - RIGHTS.keys()):
+        raise ConfigurationError(f"--roles: no such role: {', '.join(unknown)}")
+    return found
 
 
 def ensure_first_reviewer(database_url: str, password_file: Path) -> bool:

@@ -4,6 +4,7 @@ Passwords over TCP on 127.0.0.1, a free port, no Unix socket (its path has a lim
 Postgres refuses to run as root: then it runs as `postgres`, with data where that user can enter.
 """
 
+import hmac
 import os
 import pwd
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
+from hitl.database_roles import RIGHTS
 from hitl.ports import free_ports, is_free
 from hitl.private_rabbitmq import START_TRIES, ServerError
 from hitl.processes import Child, Record, write_private
@@ -58,8 +60,18 @@ class PrivatePostgres:
 
     @property
     def database_url(self) -> str:
-        """Where clients connect, with the password (libpq's form)."""
+        """Where the owner connects, with the password (libpq's form)."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def url_of(self, role: str) -> str:
+        """Where a role of `hitl.database_roles` connects, once it was made."""
+        return f"postgresql://{role}:{self.role_passwords[role]}@127.0.0.1:{self.port}/{DATABASE}"
+
+    @property
+    def role_passwords(self) -> dict[str, str]:
+        """Made of the owner's, which is random; they say nothing about it."""
+        key = self.password.encode()
+        return {role: hmac.new(key, role.encode(), "sha256").hexdigest() for role in RIGHTS}
 
     @property
     def pid(self) -> int | None:

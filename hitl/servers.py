@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hitl.connection import given
+from hitl.database_roles import RIGHTS
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
@@ -22,8 +24,8 @@ class Servers:
     @classmethod
     def from_environment(cls, home: Home, environment: Mapping[str, str]) -> "Servers":
         """AMQP_URL and DATABASE_URL where they are set, private servers where they are not."""
-        amqp_url = environment.get("AMQP_URL", "").strip()
-        database_url = environment.get("DATABASE_URL", "").strip()
+        amqp_url = given("AMQP_URL", environment)
+        database_url = given("DATABASE_URL", environment)
         return cls(
             home,
             amqp_url,
@@ -35,7 +37,7 @@ class Servers:
 
     @property
     def amqp_url(self) -> str:
-        """Where the services find RabbitMQ."""
+        """Where RabbitMQ's owner finds it."""
         return self.rabbitmq.amqp_url if self.rabbitmq else self.given_amqp_url
 
     @property
@@ -45,8 +47,20 @@ class Servers:
 
     @property
     def database_url(self) -> str:
-        """Where the services find Postgres."""
+        """Where the database's owner finds it."""
         return self.postgres.database_url if self.postgres else self.given_database_url
+
+    def addresses_for(self, program: str) -> dict[str, str]:
+        """What one program's environment says of them: on servers of our own it has a user of its
+        own, with its own rights; on given ones it is whom the addresses name."""
+        role = f"hitl_{program}"
+        database_url = self.given_database_url
+        if self.postgres:
+            database_url = self.postgres.url_of(role) if role in RIGHTS else ""
+        return {
+            "AMQP_URL": self.rabbitmq.url_of(program) if self.rabbitmq else self.given_amqp_url,
+            "DATABASE_URL": database_url,
+        }
 
     def private(self) -> list[tuple[str, PrivateRabbitMQ | PrivatePostgres]]:
         """The private servers by name, in the order in which they stop."""

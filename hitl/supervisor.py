@@ -11,6 +11,7 @@ import time
 from datetime import datetime
 from types import FrameType
 
+from hitl.database_roles import set_rights
 from hitl.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.home import Home, StackState
 from hitl.prepare import ensure_first_reviewer
@@ -82,6 +83,8 @@ class Supervisor:
         self._go_on()
         say("Bringing the database's tables up to date …")
         migrate(servers.database_url)
+        if servers.postgres:
+            set_rights(servers.database_url, servers.postgres.role_passwords)
         ensure_first_reviewer(servers.database_url, self.home.reviewer_password)
         self._share_addresses()
         for name in ("review_ui", "logger", "router", "feedback"):
@@ -106,7 +109,8 @@ class Supervisor:
             self._start_demo()
 
     def _start_demo(self) -> None:
-        self.demo = python_child(self.home, "demo", "hitl.demo", self.fleet.environment)
+        environment = {**self.fleet.environment, **self.servers.addresses_for("producer")}
+        self.demo = python_child(self.home, "demo", "hitl.demo", environment)
         self.demo.start()
 
     def _go_on(self) -> None:
@@ -160,9 +164,8 @@ class Supervisor:
         """Tell the services, and the other commands, where everything is."""
         servers = self.servers
         addresses = (servers.amqp_url, servers.database_url)
+        self.fleet.own = {name: servers.addresses_for(name) for name in SERVICES}
         self.fleet.environment |= {
-            "AMQP_URL": servers.amqp_url,
-            "DATABASE_URL": servers.database_url,
             "HITL_HOME": str(self.home.path),
             "HITL_SESSION_SECRET": self.home.secret("session-secret"),
             "HITL_PANEL_SALT": self.home.secret("panel-salt"),

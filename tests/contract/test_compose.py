@@ -15,6 +15,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -33,11 +34,11 @@ EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
 
 # Target of the Dockerfile → (the extras that it installs, the modules that it runs).
 IMAGES = {
-    "router": ({"router"}, ["services.router.__main__"]),
-    "logger": ({"logger"}, ["services.logger.__main__"]),
-    "feedback": ({"feedback"}, ["services.feedback.__main__"]),
-    "review_ui": ({"review"}, ["services.review_ui.__main__"]),
-    "inference": ({"inference"}, ["services.inference.__main__"]),
+    "router": ({"router", "otel"}, ["services.router.__main__", "shared.spans"]),
+    "logger": ({"logger", "otel"}, ["services.logger.__main__", "shared.spans"]),
+    "feedback": ({"feedback", "otel"}, ["services.feedback.__main__", "shared.spans"]),
+    "review_ui": ({"review", "otel"}, ["services.review_ui.__main__", "shared.spans"]),
+    "inference": ({"inference", "otel"}, ["services.inference.__main__", "shared.spans"]),
     "train": (
         {"inference", "train", "cli"},
         [
@@ -165,8 +166,8 @@ def test_our_own_containers_can_do_little(services: dict[str, Any]) -> None:
 
 
 def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any]) -> None:
-    # Given who mounts which secrets / I expect the model and the router without the database's, and
-    # nobody but the two jobs at the start able to write any.
+    # Given who mounts which secrets / I expect each program to see its own and no other's, and nobody
+    # but the two jobs at the start able to write any.
     seen: dict[str, set[str]] = {}
     writers = set()
     for name, service in services.items():
@@ -175,13 +176,26 @@ def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any
                 seen.setdefault(name, set()).add(volume["target"].rpartition("/")[2])
                 if not volume.get("read_only"):
                     writers.add(name)
-    assert seen["inference"] == {"broker"}
-    assert seen["router"] == {"broker", "router"}
-    assert seen["logger"] == {"broker", "database"}
-    assert seen["feedback"] == {"broker", "database"}
-    assert seen["review_ui"] == {"broker", "database", "review"}
-    assert seen["postgres-exporter"] == {"database"}
+    everything = seen.pop("secrets")
     assert writers == {"secrets", "migrate"}
+    assert seen == {
+        "inference": {"inference"},
+        "router": {"router"},
+        "review_ui": {"review"},
+        "logger": {"logger"},
+        "feedback": {"feedback"},
+        "train": {"train"},
+        "demo": {"producer"},
+        "migrate": {"owner", "review"},
+        "hitl": {"owner"},
+        "rabbitmq": {"broker"},
+        "postgres": {"database"},
+        "postgres-exporter": {"exporter"},
+        "grafana": {"grafana"},
+    }
+    assert everything == set().union(*seen.values())
+    made = re.findall(r"/run/hitl/(\w+)", stages()["base"])
+    assert everything <= set(made), "a volume takes its owner from the folder that it is mounted on"
 
 
 def test_the_data_lies_in_named_volumes(services: dict[str, Any]) -> None:
@@ -332,15 +346,13 @@ def closure(extras: set[str]) -> set[str]:
     return found
 
 
-def make_secrets(folder: Path) -> dict[str, str]:
+def make_secrets(folder: Path, *, tls: bool = False) -> dict[str, str]:
     """Run the first job of the stack; what every file says afterwards."""
-    for name in ("broker", "database", "review", "router"):
-        (folder / name).mkdir(exist_ok=True)
     subprocess.run(
-        [sys.executable, ROOT / "deploy/docker/make_secrets.py", folder,
-         ROOT / "deploy/rabbitmq/definitions.json"],
+        [sys.executable, ROOT / "deploy/docker/make_secrets.py", folder],
+        env={"PATH": os.defpath, "PYTHONPATH": str(ROOT), **({"TLS": "on"} if tls else {})},
         check=True,
-    )  # fmt: skip
+    )
     return {
         str(path.relative_to(folder)): path.read_text()
         for path in folder.rglob("*")
@@ -362,16 +374,43 @@ def test_a_new_stack_gets_random_passwords_and_keeps_them(tmp_path: Path) -> Non
     assert variables == {"AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT"}
 
 
-def test_the_broker_gets_the_user_and_the_policy_that_bin_up_gives_it(tmp_path: Path) -> None:
-    # Given the definitions of a new stack / I expect the password as RabbitMQ hashes it, and the
-    # tunables of the private broker.
+def test_the_broker_gets_the_users_and_the_policy_that_bin_up_gives_it(tmp_path: Path) -> None:
+    # Given the definitions of a new stack / I expect each user with its password as RabbitMQ hashes
+    # it, and the tunables of the private broker.
     made = make_secrets(tmp_path)
     definitions = json.loads(made["broker/definitions.json"])
     assert definitions["policies"] == [{"vhost": VHOST, **TUNABLES}]
-    (user,) = definitions["users"]
-    hashed = base64.b64decode(user["password_hash"])
-    digest = hashlib.sha256(hashed[:4] + made["broker/password"].encode()).digest()
-    assert (user["name"], hashed[4:]) == (OWNER, digest)
+    assert {user["name"] for user in definitions["users"]} == USERS.keys()
+    for user in definitions["users"]:
+        own = "password" if user["name"] == OWNER else f"password-{user['name']}"
+        hashed = base64.b64decode(user["password_hash"])
+        digest = hashlib.sha256(hashed[:4] + made[f"broker/{own}"].encode()).digest()
+        assert hashed[4:] == digest, user["name"]
+
+
+def test_every_program_gets_an_address_with_a_user_of_its_own(tmp_path: Path) -> None:
+    # Given a new stack, with and without TLS / I expect the two roles of each program in its own
+    # folder, and with TLS addresses that name the authority to trust.
+    plain = make_secrets(tmp_path / "plain")
+    assert {
+        name: urlsplit(text).username
+        for name, text in plain.items()
+        if name.endswith(("AMQP_URL", "DATABASE_URL"))
+    } == {
+        "owner/AMQP_URL": "hitl", "owner/DATABASE_URL": "hitl",
+        "inference/AMQP_URL": "inference", "router/AMQP_URL": "router",
+        "review/AMQP_URL": "review_ui", "review/DATABASE_URL": "hitl_review_ui",
+        "logger/AMQP_URL": "logger", "logger/DATABASE_URL": "hitl_logger",
+        "feedback/AMQP_URL": "feedback", "feedback/DATABASE_URL": "hitl_feedback",
+        "train/DATABASE_URL": "hitl_trainer", "producer/AMQP_URL": "producer",
+    }  # fmt: skip
+    secure = make_secrets(tmp_path / "secure", tls=True)
+    for name, text in secure.items():
+        if name.endswith("AMQP_URL"):
+            assert text.startswith("amqps://") and ":5671/" in text
+            assert text.endswith("?cacertfile=/run/hitl/ca/ca.pem")
+        if name.endswith("DATABASE_URL"):
+            assert text.endswith("?sslmode=verify-full&sslrootcert=/run/hitl/ca/ca.pem")
 
 
 def test_secrets_become_variables_unless_these_are_set_already(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from hitl.broker_users import TUNABLES, VHOST
 from hitl.fleet import SERVICES
 from services.router.policy import Policy
 from shared.settings import Settings, key
@@ -231,13 +232,11 @@ def test_the_examples_say_what_compose_does() -> None:
     text = PAGE.read_text()
     [block] = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     examples = {found["kind"]: found["spec"] for found in yaml.safe_load_all(block)}
-    definitions = json.loads((ROOT / "deploy/rabbitmq/definitions.json").read_text())
-    [policy] = definitions["policies"]
     shown = examples["Policy"]
-    assert (shown["name"], shown["vhost"]) == (policy["name"], policy["vhost"])
-    assert (shown["pattern"], shown["applyTo"]) == (policy["pattern"], policy["apply-to"])
-    assert shown["definition"] == policy["definition"]
-    assert [{"name": examples["Vhost"]["name"]}] == definitions["vhosts"]
+    assert (shown["name"], shown["vhost"]) == (TUNABLES["name"], VHOST)
+    assert (shown["pattern"], shown["applyTo"]) == (TUNABLES["pattern"], TUNABLES["apply-to"])
+    assert shown["definition"] == TUNABLES["definition"]
+    assert examples["Vhost"]["name"] == VHOST
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert examples["RabbitmqCluster"]["image"] == compose["rabbitmq"]["image"]
     for name, value in examples["Cluster"]["postgresql"]["parameters"].items():
