@@ -19,7 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from hitl import backup_broker, backup_postgres
 from hitl.audit import problems_named
 from hitl.backup_files import verify, write_checksums
-from hitl.connection import api_url, database_url
+from hitl.connection import api_url, database_url, given
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import ServerError
@@ -93,7 +93,7 @@ def empty_database() -> Iterator[tuple[str, bool]]:
     """The address of the database to fill, and whether it is the private one of a stack that does
     not run: its server is started for as long as it takes."""
     home = Home.from_environment(os.environ)
-    if os.environ.get("DATABASE_URL", "").strip() or home.supervisor() is not None:
+    if given("DATABASE_URL", os.environ) or home.supervisor() is not None:
         yield database_url(os.environ), False
         return
     server = PrivatePostgres(home.path / "postgres", home.log("postgres"))

@@ -70,7 +70,13 @@ def restore(database_url: str, file: Path, show: Show) -> dict[str, Any]:
                     " database, and let DATABASE_URL name it (for a private one: bin/down, then"
                     " move HITL_HOME/postgres away)"
                 )
-        command = ["--exit-on-error", "--single-transaction", "--no-owner", "--verbose"]
+        command = [
+            "--exit-on-error",
+            "--single-transaction",
+            "--no-owner",
+            "--no-privileges",
+            "--verbose",
+        ]
         target = _address(database_url)
         _run("pg_restore", [*command, f"--dbname={target}", str(file)], database_url, show)
         with database_errors(), engine.connect() as connection:

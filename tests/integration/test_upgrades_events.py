@@ -1,9 +1,7 @@
 """While a deployment is half upgraded, what do old readers make of a newer writer's events?"""
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,39 +15,12 @@ from shared.broker import declare_all
 from shared.clock import utc_now
 from shared.envelope import encode
 from shared.events import REGISTRY, Event, ItemScored
-from shared.lifecycle import Lifecycle
-from shared.settings import Settings
-from shared.topology import LOG_QUEUE, ROUTER_QUEUE, topology
-from shared.worker import Handler, Worker
+from shared.topology import LOG_QUEUE, ROUTER_QUEUE
+from shared.worker import Handler
 from tests.filled import logger_on
 from tests.journeys import TRACEPARENT, Journey
 from tests.outside import Outsider, outsider, until
-
-DRAWN = topology(["sentiment"], Settings().retry_delays_seconds)
-
-
-@contextmanager
-def working(amqp_url: str, handlers: Sequence[tuple[str, Handler]]) -> Iterator[list[Lifecycle]]:
-    """A worker for each queue, in threads."""
-    lifecycles, threads = [], []
-    settings = Settings.from_environment({"AMQP_URL": amqp_url})
-    for queue, handler in handlers:
-        lifecycle = Lifecycle()
-        worker = Worker(
-            service="test", settings=settings, topology=DRAWN, lifecycle=lifecycle,
-            queues=[queue], handler=handler, prefetch=100, max_batch=50,
-        )  # fmt: skip
-        lifecycles.append(lifecycle)
-        threads.append(threading.Thread(target=worker.run))
-        threads[-1].start()
-    try:
-        yield lifecycles
-    finally:
-        for lifecycle in lifecycles:
-            lifecycle.stopping.set()
-        for thread in threads:
-            thread.join(20)
-            assert not thread.is_alive()
+from tests.workers import DRAWN, working
 
 
 def services(engine: Engine) -> list[tuple[str, Handler]]:

@@ -1,0 +1,36 @@
+"""How does a test run services without processes? Their handlers on real workers, in threads."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from shared.lifecycle import Lifecycle
+from shared.settings import Settings
+from shared.topology import topology
+from shared.worker import Handler, Worker
+
+DRAWN = topology(["sentiment"], Settings().retry_delays_seconds)
+
+
+@contextmanager
+def working(amqp_url: str, handlers: Sequence[tuple[str, Handler]]) -> Iterator[list[Lifecycle]]:
+    """A worker for each queue and its handler."""
+    lifecycles, threads = [], []
+    settings = Settings.from_environment({"AMQP_URL": amqp_url})
+    for queue, handler in handlers:
+        lifecycle = Lifecycle()
+        worker = Worker(
+            service="test", settings=settings, topology=DRAWN, lifecycle=lifecycle,
+            queues=[queue], handler=handler, prefetch=100, max_batch=50,
+        )  # fmt: skip
+        lifecycles.append(lifecycle)
+        threads.append(threading.Thread(target=worker.run))
+        threads[-1].start()
+    try:
+        yield lifecycles
+    finally:
+        for lifecycle in lifecycles:
+            lifecycle.stopping.set()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
