@@ -1,6 +1,7 @@
 """The database is gone. What comes back, from what, and what does not? A drill, on real servers."""
 
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import psycopg2
 import pytest
 from psycopg2 import sql
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
@@ -57,12 +58,8 @@ class Site:
 
     amqp_url: str
     program: Outsider
-    postgres: PrivatePostgres
+    url: str
     sent: list[str] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return self.postgres.database_url
 
     @contextmanager
     def services(self, url: str, *queues: str) -> Iterator[Engine]:
@@ -117,16 +114,12 @@ class Site:
             open_ = "SELECT count(*) FROM item WHERE status <> 'SCORED'"
             until(lambda: rows(engine, open_)[0] >= len(self.sent), what="a row for each item")
 
-    def lose_the_database(self) -> None:
-        """The server dies, and its disk is gone."""
-        assert self.postgres.server is not None
-        self.postgres.server.stop(0)
-        shutil.rmtree(data_of(self.postgres))
 
-
-def data_of(postgres: PrivatePostgres) -> Path:
-    """Where the cluster lies."""
-    return Path((postgres.home / "location").read_text())
+def lose(postgres: PrivatePostgres) -> None:
+    """The server dies, and its disk is gone."""
+    assert postgres.pid is not None
+    os.kill(postgres.pid, signal.SIGKILL)
+    shutil.rmtree(Path((postgres.home / "location").read_text()))
 
 
 def rows(engine: Engine, query: str) -> list[Any]:
@@ -160,26 +153,41 @@ def ids(messages: Sequence[Received]) -> set[str]:
     return {json.loads(message.body)["item"]["id"] for message in messages}
 
 
-@pytest.fixture
-def cluster(server_home: Path) -> Iterator[PrivatePostgres]:
+@contextmanager
+def cluster(server_home: Path, *, fast: bool) -> Iterator[PrivatePostgres]:
     """A Postgres of the test's own, to be lost."""
     home = server_home / f"site-{secrets.token_hex(4)}"
-    server = PrivatePostgres(home, server_home / f"{home.name}.log")
+    server = PrivatePostgres(home, server_home / f"{home.name}.log", fast=fast)
     try:
         server.start()
     except ServerError as error:
         cannot_run(str(error))
-    server.wait_ready()
-    yield server
-    server.stop()
+    try:
+        server.wait_ready()
+        migrate(server.database_url)
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
-def site(cluster: PrivatePostgres, amqp_url: str) -> Iterator[Site]:
+def lost(server_home: Path) -> Iterator[PrivatePostgres]:
+    """The same, for the length of a test."""
+    with cluster(server_home, fast=True) as server:
+        yield server
+
+
+@contextmanager
+def site_on(amqp_url: str, url: str) -> Iterator[Site]:
     declare_all(amqp_url, DRAWN)
-    migrate(cluster.database_url)
     with outsider(amqp_url) as program:
-        yield Site(amqp_url, program, cluster)
+        yield Site(amqp_url, program, url)
+
+
+@pytest.fixture
+def site(amqp_url: str, database_url: str) -> Iterator[Site]:
+    with site_on(amqp_url, database_url) as site:
+        yield site
 
 
 @pytest.fixture
@@ -192,92 +200,95 @@ def new_database(postgres: Postgres) -> Iterator[str]:
 
 
 def test_last_nights_dump_and_the_queues_bring_back_all_but_what_everybody_had_acked(
-    site: Site, new_database: str, rabbitmq: RabbitMQ, tmp_path: Path
+    lost: PrivatePostgres, amqp_url: str, new_database: str, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
-    night, anchors = tmp_path / "night", tmp_path / "anchors.jsonl"
-    with site.services(site.url) as engine:
-        # Given a day's work, and then the nightly dump
-        site.publish("yesterday", 60)
-        site.settled(engine)
-        decided_yesterday = site.decide(engine, 2)
-        site.settled(engine)
-        said = well(hitl(site.url, site, tmp_path, "backup", str(night), api_url=rabbitmq.api_url))
-        assert "ledger up to block" in said
-        # After it more items come, people decide some of yesterday's, and downstream takes all;
-        taken_items = site.publish("taken", 40)
-        site.settled(engine)
-        (asked_again,) = site.decide(engine, 1)
-        site.settled(engine)
-        until(lambda: len(rows(engine, "SELECT id FROM item WHERE reviewer = 'ann'")) == 3)
-        (first_answer,) = [
-            message.message_id
-            for message in site.program.drain(ACCEPTED)
-            if json.loads(message.body)["item"]["id"] == asked_again
-        ]
-        # then more of which the decisions lie in downstream's queue,
-        waiting_items = site.publish("waiting", 40)
-        site.settled(engine)
-        before = items(engine)
-        well(hitl(site.url, site, tmp_path, "audit", "head", "--anchor", str(anchors)))
-    with site.services(site.url, INFERENCE, ROUTER_QUEUE, REVIEW) as engine:
-        # and more while the logger is away: their events wait in its queue.
-        backlog_items = site.publish("backlog", 40)
-        site.settled(engine, logged=False)
-    # If the database is lost, the dump is restored into a new one
-    site.lose_the_database()
-    said = well(hitl(new_database, site, tmp_path, "restore", str(night), "--database-only"))
-    assert "restored as of" in said
-    restored = connect(new_database)
-    assert set(items(restored)) == {f"yesterday {number}" for number in range(60)}
-    # I expect the ledger to be whole as of then, and an anchor to say where the record goes on.
-    assert "whole" in well(hitl(new_database, site, tmp_path, "audit", "verify"))
-    short = hitl(new_database, site, tmp_path, "audit", "verify", "--anchors", str(anchors))
-    assert short.exit_code == 1
-    assert "is missing, which an anchor names: the ledger ends at" in short.stderr
-    # If what the queues hold is copied to the log's queue, and the services start,
-    said = well(hitl(new_database, site, tmp_path, "rebuild", "--queues"))
-    assert f"messages of {ACCEPTED} copied" in said
-    with site.services(new_database) as engine:
-        until(lambda: site.program.ready(LOG_QUEUE) == 0, what="the log's backlog")
-        site.settled(engine, logged=False)
-        until(lambda: len(items(engine)) >= 60 + 40, what="the rows")
-        said = well(hitl(new_database, site, tmp_path, "rebuild"))
-        assert "0 were missing, 0 were different" in said
-        found = items(engine)
-        # I expect all of yesterday, decided as it was, and all whose decision nobody had taken;
-        people_waiting = {name for name in before if before[name]["status"] == "HUMAN_REVIEW"}
-        for name in (*decided_yesterday, *(set(waiting_items) - people_waiting)):
-            assert {**found[name], "scored_at": None} == {**before[name], "scored_at": None}
-        # all that waited for the logger, those for whom a person is needed with their tasks;
-        assert set(backlog_items) <= found.keys()
-        asked = set(rows(engine, "SELECT item_id FROM review_task WHERE status = 'open'"))
-        assert asked == {name for name in found if found[name]["status"] == "HUMAN_REVIEW"}
-        # and to miss only what had left every queue since the dump: decided and taken by
-        # downstream, or waiting for a person who has it nowhere but in the lost database.
-        gone = set(site.sent) - found.keys()
-        assert gone == set(taken_items) | (set(waiting_items) & people_waiting)
-        # A decision that was lost with it is asked again: under the same id, so that downstream
-        # knows it has it.
-        assert found[asked_again]["status"] == "HUMAN_REVIEW"
-        again = derive_id(ItemReviewed.type, "sentiment", asked_again, "1")
-        assert str(again) == first_answer
-        # Sent once more by who has them, the missing are decided like any other; work goes on.
-        for name in sorted(gone):
-            site.program.publish(json.dumps({"id": name, "text": f"the text of {name}"}))
-        site.settled(engine)
-        site.decide(engine, 1)
-        assert set(items(engine)) == set(site.sent)
+    with site_on(amqp_url, lost.database_url) as site:
+        night, anchors = tmp_path / "night", tmp_path / "anchors.jsonl"
+        with site.services(site.url) as engine:
+            # Given a day's work, and then the nightly dump
+            site.publish("yesterday", 60)
+            site.settled(engine)
+            decided_yesterday = site.decide(engine, 2)
+            site.settled(engine)
+            said = well(
+                hitl(site.url, site, tmp_path, "backup", str(night), api_url=rabbitmq.api_url)
+            )
+            assert "ledger up to block" in said
+            # After it more items come, people decide some of yesterday's, and downstream takes all;
+            taken_items = site.publish("taken", 40)
+            site.settled(engine)
+            (asked_again,) = site.decide(engine, 1)
+            site.settled(engine)
+            until(lambda: len(rows(engine, "SELECT id FROM item WHERE reviewer = 'ann'")) == 3)
+            (first_answer,) = [
+                message.message_id
+                for message in site.program.drain(ACCEPTED)
+                if json.loads(message.body)["item"]["id"] == asked_again
+            ]
+            # then more of which the decisions lie in downstream's queue,
+            waiting_items = site.publish("waiting", 40)
+            site.settled(engine)
+            before = items(engine)
+            well(hitl(site.url, site, tmp_path, "audit", "head", "--anchor", str(anchors)))
+        with site.services(site.url, INFERENCE, ROUTER_QUEUE, REVIEW) as engine:
+            # and more while the logger is away: their events wait in its queue.
+            backlog_items = site.publish("backlog", 40)
+            site.settled(engine, logged=False)
+        # If the database is lost, the dump is restored into a new one
+        lose(lost)
+        said = well(hitl(new_database, site, tmp_path, "restore", str(night), "--database-only"))
+        assert "restored as of" in said
+        restored = connect(new_database)
+        assert set(items(restored)) == {f"yesterday {number}" for number in range(60)}
+        # I expect the ledger to be whole as of then, and an anchor to say where the record goes on.
         assert "whole" in well(hitl(new_database, site, tmp_path, "audit", "verify"))
-    restored.dispose()
+        short = hitl(new_database, site, tmp_path, "audit", "verify", "--anchors", str(anchors))
+        assert short.exit_code == 1
+        assert "is missing, which an anchor names: the ledger ends at" in short.stderr
+        # If what the queues hold is copied to the log's queue, and the services start,
+        said = well(hitl(new_database, site, tmp_path, "rebuild", "--queues"))
+        assert f"messages of {ACCEPTED} copied" in said
+        with site.services(new_database) as engine:
+            until(lambda: site.program.ready(LOG_QUEUE) == 0, what="the log's backlog")
+            site.settled(engine, logged=False)
+            until(lambda: len(items(engine)) >= 60 + 40, what="the rows")
+            said = well(hitl(new_database, site, tmp_path, "rebuild"))
+            assert "0 were missing, 0 were different" in said
+            found = items(engine)
+            # I expect all of yesterday, decided as it was, and all whose decision nobody had taken;
+            people_waiting = {name for name in before if before[name]["status"] == "HUMAN_REVIEW"}
+            for name in (*decided_yesterday, *(set(waiting_items) - people_waiting)):
+                assert {**found[name], "scored_at": None} == {**before[name], "scored_at": None}
+            # all that waited for the logger, those for whom a person is needed with their tasks;
+            assert set(backlog_items) <= found.keys()
+            asked = set(rows(engine, "SELECT item_id FROM review_task WHERE status = 'open'"))
+            assert asked == {name for name in found if found[name]["status"] == "HUMAN_REVIEW"}
+            # and to miss only what had left every queue since the dump: decided and taken by
+            # downstream, or waiting for a person who has it nowhere but in the lost database.
+            gone = set(site.sent) - found.keys()
+            assert gone == set(taken_items) | (set(waiting_items) & people_waiting)
+            # A decision that was lost with it is asked again: under the same id, so that downstream
+            # knows it has it.
+            assert found[asked_again]["status"] == "HUMAN_REVIEW"
+            again = derive_id(ItemReviewed.type, "sentiment", asked_again, "1")
+            assert str(again) == first_answer
+            # Sent once more by who has them, the missing are decided like any other; work goes on.
+            for name in sorted(gone):
+                site.program.publish(json.dumps({"id": name, "text": f"the text of {name}"}))
+            site.settled(engine)
+            site.decide(engine, 1)
+            assert set(items(engine)) == set(site.sent)
+            assert "whole" in well(hitl(new_database, site, tmp_path, "audit", "verify"))
+        restored.dispose()
 
 
 def test_a_backup_that_is_damaged_or_a_database_in_use_is_refused(
-    site: Site, new_database: str, tmp_path: Path
+    site: Site, database_url: str, new_database: str, tmp_path: Path
 ) -> None:
     # Given a backup
     night = tmp_path / "night"
     well(hitl(site.url, site, tmp_path, "backup", str(night), "--database-only"))
-    password = site.postgres.password
+    password = make_url(database_url).password or ""
     for file in night.iterdir():
         assert password.encode() not in file.read_bytes()
     checked = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=night, capture_output=True)
@@ -348,13 +359,13 @@ def archived(site: Site, folder: Path) -> Iterator[None]:
         process.wait(10)
 
 
-def recovered(site: Site, base: Path, archive: Path, home: Path) -> PrivatePostgres:
+def recovered(lost: PrivatePostgres, base: Path, archive: Path, home: Path) -> PrivatePostgres:
     """A new cluster of the base backup and the archived log."""
     home.mkdir()
     data = home / "cluster"
     base.rename(data)
     write_private(home / "location", str(data))
-    write_private(home / "password", site.postgres.password)
+    write_private(home / "password", lost.password)
     (data / "recovery.signal").touch()
     with (data / "postgresql.auto.conf").open("a") as settings:
         settings.write("synchronous_standby_names = ''\n")
@@ -371,14 +382,18 @@ def recovered(site: Site, base: Path, archive: Path, home: Path) -> PrivatePostg
 
 
 def test_with_the_write_ahead_log_on_a_second_disk_nothing_is_lost(
-    site: Site, server_home: Path, tmp_path: Path
+    amqp_url: str, server_home: Path, tmp_path: Path
 ) -> None:
     archive = server_home / f"wal-{secrets.token_hex(4)}"
     base = server_home / f"base-{secrets.token_hex(4)}"
     anchors = tmp_path / "anchors.jsonl"
     programs = find_programs()
     assert programs is not None
-    with archived(site, archive):
+    with (
+        cluster(server_home, fast=False) as lost,
+        site_on(amqp_url, lost.database_url) as site,
+        archived(site, archive),
+    ):
         # Given last night's base backup, and work that goes on
         copy = [*as_user(server_user()), str(programs / "pg_basebackup"), f"--pgdata={base}"]
         base.mkdir(mode=0o700)
@@ -396,35 +411,35 @@ def test_with_the_write_ahead_log_on_a_second_disk_nothing_is_lost(
             well(hitl(site.url, site, tmp_path, "audit", "head", "--anchor", str(anchors)))
             # If the server and its disk are lost in the middle of it
             site.publish("under way", 150)
-            site.lose_the_database()
-    # and a new one is made of the base backup and the log
-    server = recovered(site, base, archive, server_home / f"new-{secrets.token_hex(4)}")
-    try:
-        with site.services(server.database_url) as engine:
-            # I expect every row that was there: decisions, tasks and accounts as well as events;
-            found = items(engine)
-            for name, row in before.items():
-                assert found[name] == row
-            # the ledger to go on where it was anchored;
-            well(
-                hitl(
-                    server.database_url,
-                    site,
-                    tmp_path,
-                    "audit",
-                    "verify",
-                    "--anchors",
-                    str(anchors),
+            lose(lost)
+        # and a new one is made of the base backup and the log
+        server = recovered(lost, base, archive, server_home / f"new-{secrets.token_hex(4)}")
+        try:
+            with site.services(server.database_url) as engine:
+                # I expect every row that was there, to the letter;
+                found = items(engine)
+                for name, row in before.items():
+                    assert found[name] == row
+                # the ledger to go on where it was anchored;
+                well(
+                    hitl(
+                        server.database_url,
+                        site,
+                        tmp_path,
+                        "audit",
+                        "verify",
+                        "--anchors",
+                        str(anchors),
+                    )
                 )
-            )
-            # and what was under way to arrive, as if nothing had been.
-            site.settled(engine)
-            assert set(items(engine)) == set(site.sent)
-            said = well(hitl(server.database_url, site, tmp_path, "rebuild"))
-            assert "0 were missing, 0 were different" in said
-            assert "tasks: 0 closed" in said
-            taken += site.program.drain(ACCEPTED)
-            waiting = rows(engine, "SELECT id FROM item WHERE status = 'HUMAN_REVIEW'")
-            assert ids(taken) | set(waiting) == set(site.sent)
-    finally:
-        server.stop()
+                # and what was under way to arrive, as if nothing had been.
+                site.settled(engine)
+                assert set(items(engine)) == set(site.sent)
+                said = well(hitl(server.database_url, site, tmp_path, "rebuild"))
+                assert "0 were missing, 0 were different" in said
+                assert "tasks: 0 closed" in said
+                taken += site.program.drain(ACCEPTED)
+                waiting = rows(engine, "SELECT id FROM item WHERE status = 'HUMAN_REVIEW'")
+                assert ids(taken) | set(waiting) == set(site.sent)
+        finally:
+            server.stop()
