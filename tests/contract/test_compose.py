@@ -21,8 +21,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from hitl.fleet import SERVICES
 from hitl.broker_users import OWNER, TUNABLES, USERS, VHOST
+from hitl.fleet import SERVICES
 from shared.settings import Settings
 from tests.conftest import cannot_run
 
@@ -166,7 +166,7 @@ def test_our_own_containers_can_do_little(services: dict[str, Any]) -> None:
 
 
 def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any]) -> None:
-    # Given who mounts which secrets / I expect each program to see its own and no other's, and nobody
+    # Given who mounts which secrets / I expect each program to see its own alone, and nobody
     # but the two jobs at the start able to write any.
     seen: dict[str, set[str]] = {}
     writers = set()
