@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +37,7 @@ class Pipeline:
     ports: dict[str, int]
     logs: Path
     environment: dict[str, str]
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def start(self, service: str) -> None:
@@ -44,7 +45,8 @@ class Pipeline:
         with (self.logs / f"{service}.log").open("ab") as log:
             self.processes[service] = subprocess.Popen(
                 [sys.executable, "-m", f"services.{service}"],
-                cwd=ROOT, env=self.environment, stdout=log, stderr=log,
+                cwd=ROOT, env={**self.environment, **self.own.get(service, {})},
+                stdout=log, stderr=log,
             )  # fmt: skip
 
     def ready(self, service: str) -> bool:
@@ -105,12 +107,12 @@ class Pipeline:
                 codes[service] = -9
         return codes
 
-    def add_reviewer(self, name: str) -> None:
-        """Somebody who can log in with PASSWORD."""
+    def add_reviewer(self, name: str, *workflows: str) -> None:
+        """Somebody who can log in with PASSWORD; sees all workflows where none is named."""
         engine = connect(self.database_url, pool_size=1)
         try:
             with Session(engine) as session, session.begin():
-                Accounts(utc_now).create(session, name, "reviewer", PASSWORD)
+                Accounts(utc_now).create(session, name, "reviewer", PASSWORD, workflows)
         finally:
             engine.dispose()
 
@@ -121,9 +123,11 @@ def running(
     database_url: str,
     folder: Path,
     services: Sequence[str] = SERVICES,
+    own: Mapping[str, Mapping[str, str]] | None = None,
     **settings: str,
 ) -> Iterator[Pipeline]:
-    """All services, or those named, ready; stopped in order at the end, and each must end well."""
+    """All services, or those named, ready; stopped in order at the end, and each must end well.
+    `own`: what one service alone finds in its environment."""
     ports = dict(zip(SERVICES, free_ports(len(SERVICES)), strict=True))
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith("HITL_")},
@@ -140,7 +144,7 @@ def running(
         "PYTHONUNBUFFERED": "1",
         **settings,
     }
-    pipeline = Pipeline(amqp_url, database_url, ports, folder, environment)
+    pipeline = Pipeline(amqp_url, database_url, ports, folder, environment, own or {})
     try:
         for service in services:
             pipeline.start(service)

@@ -14,9 +14,13 @@ from pathlib import Path
 import httpx
 
 from services.feedback.datasets import split_movies
+from shared.broker import declare_all
+from shared.topology import topology
+from tests.conftest import RabbitMQ
 from tests.datafixtures import data_dir
 from tests.outside import Outsider, outsider, until
 from tests.pipeline import PASSWORD, Pipeline, running
+from tests.rights import own_addresses
 
 __all__ = ["data_dir"]
 
@@ -50,9 +54,16 @@ def logged_in(pipeline: Pipeline, name: str) -> Iterator[httpx.Client]:
 
 
 def test_a_thousand_snippets_from_a_foreign_client(
-    amqp_url: str, database_url: str, tmp_path: Path, data_dir: Path
+    rabbitmq: RabbitMQ, amqp_url: str, database_url: str, tmp_path: Path, data_dir: Path
 ) -> None:
-    with running(amqp_url, database_url, tmp_path) as pipeline, outsider(amqp_url) as program:
+    # Given services that log in as users of their own, with no more rights than they need, on a
+    # broker where the owner has declared everything
+    own = own_addresses(rabbitmq, amqp_url, database_url)
+    declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
+    with (
+        running(amqp_url, database_url, tmp_path, own=own) as pipeline,
+        outsider(amqp_url) as program,
+    ):
         texts = publish_snippets(program, data_dir)
 
         # Each becomes exactly one row, and is either accepted or waits for a person.

@@ -3,14 +3,13 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from urllib.parse import urlsplit
 
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
-from hitl.broker_users import OWNER, USERS, permissions, topics
+from hitl.broker_users import OWNER, USERS
 from shared.broker import Broker, declare_all
 from shared.conversation import follow_stream
 from shared.errors import Overloaded
@@ -18,6 +17,7 @@ from shared.live_policy import LivePolicy, encode_policy
 from shared.topology import Topology, policy_stream, topology
 from tests.conftest import RabbitMQ
 from tests.outside import until
+from tests.rights import broker_users
 
 DELAYS = (5,)
 ITEM, EVENT, NAMED, DEFAULT = "hitl.items", "hitl.events", "hitl.queues", ""
@@ -74,14 +74,9 @@ Url = Callable[[str], str]
 @pytest.fixture
 def url_of(rabbitmq: RabbitMQ, amqp_url: str, drawn: Topology) -> Url:
     """The test's own virtual host for each user, with its rights there, declared by the owner."""
-    vhost = urlsplit(amqp_url).path[1:]
-    for name in USERS:
-        rabbitmq.api.put(f"/permissions/{vhost}/{name}", json=permissions(name)).raise_for_status()
-        for topic in topics(name):
-            path = f"/topic-permissions/{vhost}/{name}"
-            rabbitmq.api.put(path, json=topic).raise_for_status()
+    urls = broker_users(rabbitmq, amqp_url)
     declare_all(amqp_url, drawn)
-    return lambda user: f"{rabbitmq.server.url_of(user).rpartition('/')[0]}/{vhost}"
+    return urls.__getitem__
 
 
 @contextmanager

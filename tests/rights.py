@@ -1,0 +1,33 @@
+"""How does a test run each program as a user of its own, as compose and `bin/up` do?"""
+
+from urllib.parse import urlsplit
+
+from hitl.broker_users import USERS, permissions, topics
+from hitl.database_roles import RIGHTS, set_rights, url_of
+from tests.conftest import RabbitMQ
+
+PASSWORD = "one for all roles"
+
+
+def broker_users(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, str]:
+    """Gives every user its rights in the test's virtual host; where each connects."""
+    vhost = urlsplit(amqp_url).path[1:]
+    for name in USERS:
+        rabbitmq.api.put(f"/permissions/{vhost}/{name}", json=permissions(name)).raise_for_status()
+        for topic in topics(name):
+            path = f"/topic-permissions/{vhost}/{name}"
+            rabbitmq.api.put(path, json=topic).raise_for_status()
+    return {name: f"{rabbitmq.server.url_of(name).rpartition('/')[0]}/{vhost}" for name in USERS}
+
+
+def own_addresses(
+    rabbitmq: RabbitMQ, amqp_url: str, database_url: str
+) -> dict[str, dict[str, str]]:
+    """By program, its environment: a user of RabbitMQ and a role in Postgres, where it has them."""
+    set_rights(database_url, dict.fromkeys(RIGHTS, PASSWORD))
+    own = {name: {"AMQP_URL": url} for name, url in broker_users(rabbitmq, amqp_url).items()}
+    for name, addresses in own.items():
+        role = f"hitl_{name}"
+        known = role in RIGHTS
+        addresses["DATABASE_URL"] = url_of(database_url, role, PASSWORD) if known else ""
+    return own
