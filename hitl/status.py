@@ -152,9 +152,11 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     import pika  # slow to import, and needed only where there is no management API
     from pika.exceptions import AMQPError, ChannelClosedByBroker
 
+    from shared.broker_address import connection_parameters
+
     depths: Depths = {}
     try:
-        connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+        connection = pika.BlockingConnection(connection_parameters(amqp_url, "status"))
         for name in queues:
             try:
                 declared = connection.channel().queue_declare(name, passive=True)

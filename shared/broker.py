@@ -21,6 +21,7 @@ from pika.channel import Channel
 from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponential_jitter
 from tenacity.nap import sleep_using_event
 
+from shared.broker_address import cause_of, connection_parameters
 from shared.confirms import Group, Publication
 from shared.consumer import Consumer
 from shared.declare import Declarations
@@ -32,8 +33,6 @@ from shared.topology import Topology
 from shared.wire import connection_class
 
 logger = logging.getLogger(__name__)
-
-HEARTBEAT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +295,7 @@ class Broker:
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException | str) -> None:
         if not self._closing.is_set():
-            self._cause = self._cause or f"connection lost: {reason}"
+            self._cause = self._cause or f"connection lost: {cause_of(reason)}"
         connection.ioloop.stop()
 
     def _close_connection(self) -> None:
@@ -367,17 +366,6 @@ class Broker:
             group = Group(len(entry.outputs), done, survives=False, started=now)
             publications += [Publication(message, group) for message in entry.outputs]
         self._publisher.send(publications)
-
-
-def connection_parameters(amqp_url: str, name: str) -> pika.URLParameters:
-    """pika's parameters, with a name for operators and a heartbeat that notices a dead peer."""
-    parameters = pika.URLParameters(amqp_url)
-    if "heartbeat=" not in amqp_url:
-        parameters.heartbeat = HEARTBEAT_SECONDS
-    parameters.socket_timeout = 5.0
-    parameters.stack_timeout = 10.0
-    parameters.client_properties = {"connection_name": f"hitl-{name}"}
-    return parameters
 
 
 def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0) -> None:

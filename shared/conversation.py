@@ -13,7 +13,7 @@ import pika
 from pika.adapters.select_connection import IOLoop
 from pika.channel import Channel
 
-from shared.broker import connection_parameters
+from shared.broker_address import cause_of, connection_parameters
 from shared.declare import find_stream
 from shared.errors import Overloaded
 from shared.topology import Queue
@@ -106,7 +106,7 @@ class Conversation:
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException) -> None:
         if self._problem is not None:
-            self._problem = str(reason) or type(reason).__name__
+            self._problem = cause_of(reason)
         connection.ioloop.stop()
 
 

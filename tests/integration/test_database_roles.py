@@ -14,6 +14,7 @@ from shared.tables import Base
 from tests.conftest import Postgres
 
 PASSWORD = "one for all"
+RELOAD = sql.Composed([sql.SQL("SELECT pg_reload_conf()")])
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 # Written down once more, by hand: who may change which table. Nobody else may.
@@ -61,8 +62,8 @@ def as_role(url: str, role: str, statement: str) -> str | None:
 
 
 def test_a_role_may_change_only_the_tables_of_its_program(owner: Engine) -> None:
-    # Given every table, also those that Postgres and Alembic keep / I expect the rights of the table
-    # above, and no role that may empty one or hang a trigger on it
+    # Given every table, also that which Alembic keeps / I expect the rights that are listed above,
+    # and no role that may empty one or hang a trigger on it
     query = text(
         "SELECT has_table_privilege(:role, :table, :verb)"
         " OR (:verb = 'SELECT' AND has_any_column_privilege(:role, :table, 'SELECT'))"
@@ -153,13 +154,13 @@ def test_a_password_is_changed_without_a_word_of_it_in_the_servers_log(
     postgres: Postgres, url: str
 ) -> None:
     # Given a server that logs every statement / If a role gets another password
-    postgres.run(sql.SQL("ALTER SYSTEM SET log_statement = 'all'"))
-    postgres.run(sql.SQL("SELECT pg_reload_conf()"))
+    postgres.run(sql.Composed([sql.SQL("ALTER SYSTEM SET log_statement = 'all'")]))
+    postgres.run(RELOAD)
     try:
         set_rights(url, {"hitl_grafana": "a second one"})
     finally:
-        postgres.run(sql.SQL("ALTER SYSTEM RESET log_statement"))
-        postgres.run(sql.SQL("SELECT pg_reload_conf()"))
+        postgres.run(sql.Composed([sql.SQL("ALTER SYSTEM RESET log_statement")]))
+        postgres.run(RELOAD)
     # I expect the old one to be refused, the new one to be taken, and neither in the log
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(url_of(url, "hitl_grafana", PASSWORD))
