@@ -40,7 +40,7 @@ IMAGES = {
     "review_ui": ({"review", "otel"}, ["services.review_ui.__main__", "shared.spans"]),
     "inference": ({"inference", "otel"}, ["services.inference.__main__", "shared.spans"]),
     "train": (
-        {"inference", "train", "cli"},
+        {"train", "mlflow", "cli"},
         [
             "hitl.retrain",
             "hitl.models",
@@ -319,7 +319,13 @@ def project_requirements(extras: set[str]) -> list[Requirement]:
     lines = list(project["dependencies"])
     for extra in extras:
         lines += project["optional-dependencies"][extra]
-    return [Requirement(line) for line in lines]
+    requirements = [Requirement(line) for line in lines]
+    # An extra may consist of others: "hitl-pipeline[inference]".
+    of_ours = [each for each in requirements if each.name == project["name"]]
+    inner = extras.union(*(each.extras for each in of_ours))
+    if inner != extras:
+        return project_requirements(inner)
+    return [each for each in requirements if each.name != project["name"]]
 
 
 def closure(extras: set[str]) -> set[str]:
