@@ -1,17 +1,17 @@
 """Who starts the stack in containers, once for all tests? And what is said of it at the end?"""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from hitl.ports import free_ports
 from tests.conftest import cannot_run
 from tests.containers.engine import Engine, NoEngineError, private_engine
-from tests.containers.images import make_bases, torch_index
-from tests.containers.stack import EVERY_PROFILE, PORTS, Stack
+from tests.containers.images import PYTHON, make_bases, torch_index
+from tests.containers.stack import EVERY_PROFILE, Stack
 
-UP = ("up", "--detach", "--wait", "--wait-timeout", "600")
 summary: list[str] = []
 
 
@@ -30,34 +30,44 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def stack(engine: Engine) -> Iterator[Stack]:
-    """Everything built, and everything up that `docker compose up` starts; gone at the end."""
-    stack = Stack(engine, dict(zip(PORTS, free_ports(len(PORTS)), strict=True)))
-    with torch_index() as named:
-        stack.environment |= named
-        stack.timed("build", *EVERY_PROFILE, "build")
-    stack.compose(*EVERY_PROFILE, "down", "--volumes")  # what a run that was ended has left
+def built(engine: Engine) -> Engine:
+    """The engine with all images of docker-compose.yml; their sizes are said at the end."""
+    stack = Stack(engine)
+    with timed("build"), torch_index() as named:
+        stack.compose(*EVERY_PROFILE, "build", environment=named)
+    for image in sorted({each["image"] for each in stack.services().values()}):
+        if image.startswith("hitl-pipeline/"):
+            summary.append(f"{image}: {megabytes(engine, image)} MB")
+        else:
+            summary.append(f"{image}: a stand-in from Debian's packages")
+    summary.append(f"… of each, the base with Python: {megabytes(engine, PYTHON)} MB")
+    summary.append("Grafana itself was not run: a web server of a few lines stood in for it")
+    return engine
+
+
+@contextmanager
+def running(stack: Stack, words: str) -> Iterator[Stack]:
+    """The stack from nothing, and nothing of it afterwards."""
+    stack.delete()  # what a run that was ended has left
     try:
-        stack.timed("up, for the first time", *UP)
+        with timed(f"up, {words}"):
+            stack.up()
         yield stack
     finally:
-        tell(stack)
-        stack.compose(*EVERY_PROFILE, "down", "--volumes", ok=False)
+        stack.delete()
 
 
-def tell(stack: Stack) -> None:
-    """What ran, how large it is and how long it took."""
-    images = {each["image"]: each for each in stack.services().values()}
-    for image, service in images.items():
-        size = int(stack.engine.docker("image", "inspect", "--format", "{{.Size}}", image))
-        if image.startswith("hitl-pipeline/"):
-            summary.append(f"{image}: {size / 1e6:.0f} MB")
-        else:
-            summary.append(f"{image}: stood in for by target {service['build']['target']}")
-    base = stack.engine.docker("image", "inspect", "--format", "{{.Size}}", "hitl-stand-in/python")
-    summary.append(f"… of which Python's base: {int(base) / 1e6:.0f} MB")
-    summary.append("Grafana itself was not run: a web server of a few lines stood in for it")
-    summary.extend(f"{what}: {seconds:.0f} s" for what, seconds in stack.took.items())
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """How long that took is said at the end."""
+    start = time.monotonic()
+    yield
+    summary.append(f"{what}: {time.monotonic() - start:.0f} s")
+
+
+def megabytes(engine: Engine, image: str) -> int:
+    """The size of an image with all its layers."""
+    return round(int(engine.docker("image", "inspect", "--format={{.Size}}", image)) / 1e6)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

