@@ -69,7 +69,8 @@ def train_texts(
             bar.update(task, completed=part, description=what)
 
         if file is None:
-            lessons, labels = tweets.fetch(data, lambda what: show(0.0, what)), tweets.LABELS
+            lessons = tweets.fetch(data, lambda what: show(0.0, what))
+            labels: tuple[str, ...] = tweets.LABELS
         else:
             lessons, labels = labelled(file)
         recipe = Recipe(epochs=epochs)

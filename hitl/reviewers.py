@@ -1,5 +1,6 @@
-"""Who may log in to the review page? `hitl reviewer add|list|disable|password`."""
+"""Who may log in to the review page? `hitl reviewer add|list|limit|…`."""
 
+import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -11,6 +12,8 @@ from rich.table import Table
 from hitl.transaction import transaction
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
+from shared.settings import Settings
+from shared.workflows import workflow_paths
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The accounts of the review page."
@@ -32,25 +35,44 @@ FromStdin = Annotated[
 ]
 
 
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--workflow", help="Only this one; may be given again. None given: all."),
+]
+
+
 @app.command()
 def add(
     name: Name,
     role: Annotated[Role, typer.Option(help="What the account may do.")] = Role.reviewer,
+    workflow: Only = None,
     password_stdin: FromStdin = False,
 ) -> None:
     """Make an account."""
     with transaction() as session:
-        Accounts(utc_now).create(session, name, role.value, _password(password_stdin))
-    typer.echo(f"{name} may log in as {role.value}.")
+        only = _known(workflow)
+        Accounts(utc_now).create(session, name, role.value, _password(password_stdin), only)
+    typer.echo(f"{name} may log in as {role.value}{_for(only)}.")
+
+
+@app.command()
+def limit(name: Name, workflow: Only = None) -> None:
+    """Let a reviewer see these workflows only, from the next click on; none given: all."""
+    with transaction() as session:
+        only = _known(workflow)
+        Accounts(utc_now).limit(session, name, only)
+    typer.echo(f"{name} reviews{_for(only) or ' for every workflow'}.")
 
 
 @app.command("list")
 def list_accounts() -> None:
     """Show all accounts."""
-    table = Table("Name", "Role", "State")
+    table = Table("Name", "Role", "Workflows", "State")
     with transaction() as session:
         for account in everyone(session):
-            table.add_row(account.name, account.role, "disabled" if account.disabled else "active")
+            only = "all" if account.workflows is None else ", ".join(sorted(account.workflows))
+            state = "disabled" if account.disabled else "active"
+            table.add_row(account.name, account.role, only, state)
     Console().print(table)
 
 
@@ -68,6 +90,17 @@ def password(name: Name, password_stdin: FromStdin = False) -> None:
     with transaction() as session:
         Accounts(utc_now).set_password(session, name, _password(password_stdin))
     typer.echo(f"{name} has a new password.")
+
+
+def _known(names: list[str] | None) -> list[str]:
+    """The names, each of a workflow that there is."""
+    if names:
+        workflow_paths(Settings.from_environment(os.environ).workflows_dir, names)
+    return names or []
+
+
+def _for(workflows: list[str]) -> str:
+    return f" for {', '.join(workflows)}" if workflows else ""
 
 
 def _password(from_stdin: bool) -> str:

@@ -337,6 +337,9 @@ class Reviewer(Base):
     session_epoch: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     disabled_at: Mapped[datetime | None]
+    workflows: Mapped[list[Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="those they review; null: all"
+    )
 
 
 class ApiToken(Base):

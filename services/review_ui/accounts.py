@@ -35,6 +35,11 @@ class Account:
     role: Role
     session_epoch: int
     disabled: bool = False
+    workflows: frozenset[str] | None = None
+
+    def sees(self, workflow: str) -> bool:
+        """Whether this workflow's items are any business of theirs; None above: all are."""
+        return self.workflows is None or workflow in self.workflows
 
 
 class Accounts:
@@ -45,15 +50,24 @@ class Accounts:
         self._hasher = hasher or PasswordHasher()
         self._nobody = self._hasher.hash("nobody has this password")
 
-    def create(self, session: Session, name: str, role: Role, password: str) -> Account:
-        """A new account.
+    def create(
+        self,
+        session: Session,
+        name: str,
+        role: Role,
+        password: str,
+        workflows: Sequence[str] = (),
+    ) -> Account:
+        """A new account; for these workflows only, where any are named.
 
         Raises:
-            AccountError: the name is taken or not usable, or the password is empty.
+            AccountError: the name is taken or not usable, the password is empty, or a lead or an
+                admin is to be limited.
         """
         if not _NAME.fullmatch(name):
             raise AccountError(f"{name!r}: a name is 1 to 64 letters, digits or any of . _ @ + -")
         row = Reviewer(name=name, role=role, password_hash=self._hash(password))
+        _limit(row, workflows)
         session.add(row)
         try:
             session.flush()
@@ -89,6 +103,14 @@ class Accounts:
         row.disabled_at = row.disabled_at or self._clock()
         row.session_epoch += 1
 
+    def limit(self, session: Session, name: str, workflows: Sequence[str]) -> None:
+        """Only these workflows from now on; none named: all.
+
+        Raises:
+            AccountError: there is no such account, or it is a lead's or an admin's.
+        """
+        _limit(self._row(session, name), workflows)
+
     def _row(self, session: Session, name: str) -> Reviewer:
         row = session.scalar(select(Reviewer).where(Reviewer.name == name).with_for_update())
         if row is None:
@@ -123,10 +145,17 @@ def end_sessions(session: Session, name: str) -> None:
     )
 
 
+def _limit(row: Reviewer, workflows: Sequence[str]) -> None:
+    if workflows and row.role != "reviewer":
+        raise AccountError(f"a {row.role} sees every workflow: only a reviewer can be limited")
+    row.workflows = sorted(set(workflows)) or None
+
+
 def _account(row: Reviewer) -> Account:
     return Account(
         name=row.name,
         role=cast(Role, row.role),  # the table's CHECK allows no other
         session_epoch=row.session_epoch or 0,
         disabled=row.disabled_at is not None,
+        workflows=None if row.workflows is None else frozenset(row.workflows),
     )

@@ -70,7 +70,7 @@ def routes(desk: Desk) -> APIRouter:
             found, more = batches.preview(
                 session,
                 account.name,
-                workflows=desk.chosen(given.workflow),
+                workflows=desk.chosen(given.workflow, account),
                 wanted=given.filter(),
                 now=desk.clock(),
             )

@@ -51,7 +51,7 @@ def routes(desk: Desk) -> APIRouter:
                 session,
                 account,
                 everybodys=of == "everybody",
-                workflows=desk.chosen(workflow),
+                workflows=desk.chosen(workflow, account),
                 action=action,
                 decided=Period(since, until),
                 page=Page(limit, cursor),
@@ -86,7 +86,8 @@ def routes(desk: Desk) -> APIRouter:
         now = desk.clock()
         with desk.transaction() as session:
             my = stats.mine(session, account.name, now)
-        return Stats(queues=desk.backlog.read(now), me=my)
+        queues = [each for each in desk.backlog.read(now) if account.sees(each.workflow)]
+        return Stats(queues=queues, me=my)
 
     return api
 

@@ -44,7 +44,7 @@ def routes(desk: Desk) -> APIRouter:
         """All rows as a stream: CSV, JSON Lines or Parquet. In CSV a text that a spreadsheet would
         take for a formula has an apostrophe in front; the others are exact. `corrections` are the
         decisions that changed the AI's label, with the text: what to train on."""
-        wanted = Export(what, desk.chosen(workflow), since, until)
+        wanted = Export(what, desk.chosen(workflow, account), since, until)
         if not places.acquire(blocking=False):
             raise ApiError(
                 503,

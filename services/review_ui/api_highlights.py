@@ -32,7 +32,8 @@ def routes(desk: Desk) -> APIRouter:
         of somebody else."""
         with desk.transaction() as session:
             task = tasks.get(session, task_id)
-            if task is not None and task.leased_by == account.name:
+            held = task is not None and task.leased_by == account.name
+            if task is not None and held and account.sees(task.workflow):
                 weighed = highlights.find(session, [task]).get((task.workflow, task.item_id))
                 found = highlighted(task, weighed, account.name)
                 if found is not None:

@@ -49,7 +49,7 @@ def routes(desk: Desk) -> APIRouter:
         """Items, the newest received first. `q` reads the texts one by one: with many items, give
         a period as well; a search of more than ten seconds is refused."""
         wanted = ItemFilter(
-            workflows=desk.chosen(workflow),
+            workflows=desk.chosen(workflow, account),
             status=status,
             label=label,
             min_confidence=min_confidence,
@@ -66,7 +66,7 @@ def routes(desk: Desk) -> APIRouter:
     @api.get("/items/{workflow}/{item_id:path}", tags=["items"])
     def item(workflow: str, item_id: str, account: Here) -> ItemView:
         """An item and every event recorded about it."""
-        desk.known_workflow(workflow)
+        desk.known_workflow(workflow, account)
         found = None
         if "\0" not in item_id:
             with desk.transaction() as session:
@@ -82,7 +82,7 @@ def routes(desk: Desk) -> APIRouter:
         try:
             return submit(
                 given.items,
-                workflow=desk.known_workflow(given.workflow),
+                workflow=desk.known_workflow(given.workflow, account),
                 publish=desk.publish,
                 clock=desk.clock,
                 max_body_bytes=desk.max_body_bytes,

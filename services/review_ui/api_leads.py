@@ -78,7 +78,7 @@ def routes(desk: Desk) -> APIRouter:
             counts, flagged = tasks.for_leads(
                 session,
                 account.name,
-                workflows=desk.chosen(workflow),
+                workflows=desk.chosen(workflow, account),
                 now=desk.clock(),
                 limit=limit,
             )
@@ -95,7 +95,7 @@ def routes(desk: Desk) -> APIRouter:
         days: Annotated[int, Query(ge=1, le=3_650)] = 30,
     ) -> Quality:
         """How people agree with each other, with the AI and with known labels."""
-        name = desk.known_workflow(workflow)
+        name = desk.known_workflow(workflow, account)
         since = desk.clock() - timedelta(days=days)
         with desk.transaction() as session:
             return Quality(

@@ -22,6 +22,7 @@ def routes(desk: Desk) -> APIRouter:
             workflows=[
                 WorkflowInfo(name=name, labels=list(each.labels), guideline=each.guideline)
                 for name, each in desk.workflows.items()
+                if account.sees(name)
             ],
             lease_seconds=desk.lease_seconds,
             undo_seconds=desk.undo_seconds,
@@ -66,7 +67,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @api.get("/me", tags=["session"])
     def who_am_i(account: Here) -> Me:
-        """Who is logged in, the workflows, their labels and guidelines."""
+        """Who is logged in, their workflows with labels and guidelines."""
         return me(account)
 
     return api

@@ -49,7 +49,7 @@ def routes(desk: Desk) -> APIRouter:
             claimed = tasks.claim(
                 session,
                 account.name,
-                workflows=desk.chosen(given.workflow),
+                workflows=desk.chosen(given.workflow, account),
                 wanted=wanted,
                 count=given.count,
                 now=now,
@@ -108,7 +108,7 @@ def routes(desk: Desk) -> APIRouter:
             found, following = lists.tasks(
                 session,
                 account,
-                workflows=desk.chosen(workflow),
+                workflows=desk.chosen(workflow, account),
                 queue=queue,
                 state=state,
                 now=desk.clock(),
@@ -124,7 +124,7 @@ def routes(desk: Desk) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Upcoming:
         """What would be claimed next, in order."""
-        name = desk.known_workflow(workflow)
+        name = desk.known_workflow(workflow, account)
         with desk.transaction() as session:
             found = tasks.upcoming(
                 session,
@@ -141,9 +141,7 @@ def routes(desk: Desk) -> APIRouter:
     def task(task_id: UUID, account: Here) -> TaskView:
         """One task, whoever holds it."""
         with desk.transaction() as session:
-            found = tasks.get(session, task_id)
-            if found is None:
-                raise ApiError(404, "no_such_task", "There is no such task.")
+            found = desk.task(session, task_id, account)
             return desk.views(session, [found], account.name)[0]
 
     @api.post(
@@ -156,8 +154,7 @@ def routes(desk: Desk) -> APIRouter:
         has gone to somebody else is recorded and answered with 409 `stale_lease`."""
         verdict = Verdict(task_id=task_id, **given.model_dump())
         with desk.transaction() as session:
-            found = tasks.get(session, task_id)
-            flow = desk.workflows.get(found.workflow) if found else None
+            flow = desk.workflows.get(desk.task(session, task_id, account).workflow)
             outcome = decisions.decide(
                 session,
                 account.name,

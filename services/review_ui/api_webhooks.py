@@ -116,7 +116,7 @@ def routes(desk: Desk) -> APIRouter:
             checked_url(new.url, private=desk.webhook_private)
         except BadAddress as error:
             raise ApiError(422, "bad_address", f"{error}.") from None
-        workflow = None if new.workflow is None else desk.known_workflow(new.workflow)
+        workflow = None if new.workflow is None else desk.known_workflow(new.workflow, account)
         with transaction() as session:
             row = webhooks.create(session, new.url, workflow, new.types, desk.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)

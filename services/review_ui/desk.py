@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import accounts, highlights, tokens
+from services.review_ui import accounts, highlights, tasks, tokens
 from services.review_ui.accounts import Account, Accounts
 from services.review_ui.api_errors import ApiError
 from services.review_ui.sessions import LoginThrottle, Sessions
@@ -85,21 +86,35 @@ class Desk:
         with self.transaction() as session:
             return tokens.find(session, secret, self.clock())
 
-    def known_workflow(self, name: str) -> str:
+    def seen_by(self, account: Account) -> list[str]:
+        """The workflows that are this account's business."""
+        return [name for name in self.workflows if account.sees(name)]
+
+    def known_workflow(self, name: str, account: Account) -> str:
         """The name itself.
 
         Raises:
-            ApiError: 404, there is no such workflow here.
+            ApiError: 404, there is no such workflow here for this account.
         """
-        if name not in self.workflows:
-            raise ApiError(
-                404, "no_such_workflow", f"The workflows here are {', '.join(self.workflows)}."
-            )
+        seen = self.seen_by(account)
+        if name not in seen:
+            raise ApiError(404, "no_such_workflow", f"Your workflows are {', '.join(seen)}.")
         return name
 
-    def chosen(self, name: str | None) -> list[str]:
-        """The workflow of this name alone, or all; see `known_workflow`."""
-        return list(self.workflows) if name is None else [self.known_workflow(name)]
+    def chosen(self, name: str | None, account: Account) -> list[str]:
+        """The workflow of this name alone, or all of the account's; see `known_workflow`."""
+        return self.seen_by(account) if name is None else [self.known_workflow(name, account)]
+
+    def task(self, session: Session, task_id: UUID, account: Account) -> ReviewTask:
+        """The task.
+
+        Raises:
+            ApiError: 404, there is no such task for this account.
+        """
+        found = tasks.get(session, task_id)
+        if found is None or not account.sees(found.workflow):
+            raise ApiError(404, "no_such_task", "There is no such task.")
+        return found
 
     def view(self, task: ReviewTask, reader: str) -> TaskView:
         """The task as the reader of this name may see it."""

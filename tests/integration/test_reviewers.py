@@ -94,3 +94,34 @@ def test_what_cannot_be_an_account_is_refused_in_words(reviewer: CommandLine) ->
         assert done.returncode == 1
         assert problem in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_reviewer_is_limited_to_workflows_and_freed_again(
+    reviewer: CommandLine, tmp_path: Path
+) -> None:
+    # Given a folder with one workflow
+    flows = tmp_path / "flows"
+    flows.mkdir()
+    (flows / "tweets.toml").write_text('[workflow]\nname = "tweets"\n')
+    reviewer.environment["HITL_WORKFLOWS_DIR"] = str(flows)
+    # If I add somebody for it, I expect them to see it alone,
+    words = ("add", "ada", "--workflow", "tweets", "--password-stdin")
+    done = reviewer(*words, stdin="a long password")
+    assert "ada may log in as reviewer for tweets." in done.stdout
+    account = reviewer.verified("ada", "a long password")
+    assert account is not None
+    assert account.sees("tweets")
+    assert not account.sees("sentiment")
+    # and everything again when I take the limit away.
+    assert "for every workflow" in reviewer("limit", "ada").stdout
+    account = reviewer.verified("ada", "a long password")
+    assert account is not None
+    assert account.sees("sentiment")
+    # A workflow that is not there, or a lead, cannot be meant.
+    wrong = reviewer("limit", "ada", "--workflow", "twets")
+    assert wrong.returncode == 1
+    assert "no file for workflow twets" in wrong.stderr
+    lead = ("add", "bea", "--role", "lead", "--workflow", "tweets", "--password-stdin")
+    refused = reviewer(*lead, stdin="a long password")
+    assert refused.returncode == 1
+    assert "a lead sees every workflow" in refused.stderr

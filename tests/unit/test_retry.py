@@ -1,6 +1,6 @@
 """Is a failing message delayed, counted and at last set aside, with everything it came with?"""
 
-from shared.errors import Permanent, Retryable
+from shared.errors import NotYet, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
 from shared.retry import RetryPolicy, dead_letter
 
@@ -33,6 +33,15 @@ def test_each_failure_goes_to_the_next_delay_and_then_to_a_person() -> None:
     assert delays == [("hitl.router.retry.5s", 5_000), ("hitl.router.retry.30s", 30_000)]
     assert after.reason == "retries_exhausted"
     assert "failed 3 times" in after.detail
+
+
+def test_what_is_only_not_there_yet_is_tried_for_as_long_as_it_takes() -> None:
+    message = delivery()
+    for delay in ("5s", "30s", "30s", "30s"):
+        after = POLICY.after(message, NotYet("no policy yet"), jitter=0.0)
+        assert isinstance(after, Outgoing)
+        assert after.routing_key == f"hitl.router.retry.{delay}"
+        message = delivery(**after.headers)
 
 
 def test_jitter_only_ever_shortens_the_delay_and_by_half_at_most() -> None:

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from services.router.handler import Router
 from services.router.policy import Policy
 from shared.envelope import decode, encode
-from shared.errors import Permanent, Retryable
+from shared.errors import NotYet, Permanent, Retryable
 from shared.events import Event, Item, ItemAccepted, ItemReviewRequested, ItemScored, Prediction
 from shared.messages import Delivery, Outgoing
 from shared.tracing import trace_id
@@ -201,6 +201,13 @@ def test_the_memory_forgets_the_item_that_was_not_seen_for_longest() -> None:
     desk.use(threshold=1.0)
     assert desk.send(scored("a")).routing_key == "item.accepted.sentiment"
     assert desk.send(scored("b")).routing_key == "item.review_requested.sentiment"
+
+
+def test_an_item_waits_for_a_workflow_whose_policy_is_still_to_come() -> None:
+    router = Router(lambda _name: None, salt="", clock=lambda: NOW, has_file="new".__eq__)
+    new, gone = router.handle([delivery(scored(workflow="new")), delivery(scored(workflow="x"))])
+    assert isinstance(new, NotYet)
+    assert isinstance(gone, Permanent)
 
 
 def test_what_cannot_be_routed_fails_alone() -> None:

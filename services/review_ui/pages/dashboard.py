@@ -68,7 +68,7 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         found, moving = work.get((period, reviewer), read), moves.get("all", move)
         words = frame.words_of(request)
         return [
-            _backlog(moving, words),
+            _backlog([each for each in moving if account.sees(each.workflow)], words),
             *_charts(found, words),
             *_tables(found, words),
             *measure(account, period, words),

@@ -73,7 +73,7 @@ def _read(desk: Desk, account: Account, period: str) -> list[_Measured]:
     now, since = desk.clock(), frame.since(desk, period)
     found: list[_Measured] = []
     with desk.transaction() as session:
-        for name in desk.workflows:
+        for name in desk.seen_by(account):
             if past.sees_all(account):
                 team = (
                     quality.agreement(session, name, since),

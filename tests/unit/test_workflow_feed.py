@@ -1,0 +1,188 @@
+"""Does a service notice a workflow that is added, and leave alone what runs?"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from shared.errors import ConfigurationError, Overloaded
+from shared.settings import Settings
+from shared.workflow_feed import RETRY_SECONDS, WorkflowFeed
+from shared.workflows import Workflow
+
+
+class Service:
+    """One that begins with workflows, or does not want to."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.problem: Exception | None = None
+        self.now = 0.0
+
+    def begin(self, workflow: Workflow) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.begun.append(workflow.name)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def feed_of(service: Service, tmp_path: Path) -> Callable[..., WorkflowFeed]:
+    def feed(**settings: object) -> WorkflowFeed:
+        chosen = Settings(workflows_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        return WorkflowFeed(chosen, service.begin, now=lambda: service.now)
+
+    return feed
+
+
+def write(folder: Path, name: str, more: str = "") -> None:
+    (folder / f"{name}.toml").write_text(f'[workflow]\nname = "{name}"\n{more}')
+
+
+def refused(name: str) -> float | None:
+    return REGISTRY.get_sample_value("hitl_policy_refused", {"workflow": name})
+
+
+def test_a_new_file_is_begun_with_once_it_stands_still(
+    service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    write(tmp_path, "first")
+    feed = feed_of()
+    assert list(feed.workflows) == service.begun == ["first"]
+    # If a file comes, and grows between two looks
+    (tmp_path / "second.toml").write_text("[workflow]\n")
+    feed.look()
+    write(tmp_path, "second")
+    feed.look()
+    # I expect nothing to be read of it yet; once it stands still, it is begun with, once.
+    assert service.begun == ["first"]
+    feed.look()
+    feed.look()
+    assert service.begun == ["first", "second"]
+    assert set(feed.workflows) == {"first", "second"}
+    assert refused("second") == 0
+
+
+def test_whoever_iterates_sees_the_workflows_as_they_were(
+    feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    write(tmp_path, "first")
+    feed = feed_of()
+    names = iter(feed.workflows)
+    feed.workflows.add(Workflow(name="second"))
+    assert list(names) == ["first"]
+    assert len(feed.workflows) == 2
+
+
+def test_a_broken_file_is_said_once_and_begun_with_when_it_is_mended(
+    service: Service,
+    feed_of: Callable[..., WorkflowFeed],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given a good file and a broken one at the start
+    write(tmp_path, "good")
+    write(tmp_path, "bad", "labels = 7\n")
+    feed = feed_of()
+    # I expect the good one served, the other named and shown; however often it is looked at,
+    assert list(feed.workflows) == ["good"]
+    for _ in range(5):
+        service.now += RETRY_SECONDS
+        feed.look()
+    [said] = [r for r in caplog.records if r.message == "workflow refused; the others go on"]
+    assert "bad.toml" in str(vars(said)["problem"])
+    assert refused("bad") == 1
+    # it is one line; and once mended, it is served.
+    write(tmp_path, "bad")
+    feed.look()
+    feed.look()
+    assert set(feed.workflows) == {"good", "bad"}
+    assert refused("bad") == 0
+
+
+def test_without_any_workflow_that_can_be_served_there_is_no_start(
+    feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    write(tmp_path, "one", "labels = 7\n")
+    write(tmp_path, "two", 'colour = "red"\n')
+    with pytest.raises(ConfigurationError, match=r"(?s)one\.toml.*two\.toml"):
+        feed_of()
+
+
+@pytest.mark.parametrize("problem", [Overloaded("no broker"), ConfigurationError("no model")])
+def test_what_the_service_cannot_begin_with_yet_is_tried_again(
+    service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path, problem: Exception
+) -> None:
+    write(tmp_path, "first")
+    feed = feed_of()
+    service.problem = problem
+    write(tmp_path, "second")
+    feed.look()
+    feed.look()
+    assert refused("second") == 1
+    # Given that what was missing is there now: not at once, but after a while it is served.
+    service.problem = None
+    feed.look()
+    assert service.begun == ["first"]
+    service.now += RETRY_SECONDS
+    feed.look()
+    assert service.begun == ["first", "second"]
+
+
+def test_a_file_that_goes_changes_nothing_until_the_next_start(
+    service: Service,
+    feed_of: Callable[..., WorkflowFeed],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(tmp_path, "first")
+    write(tmp_path, "bad", "labels = 7\n")
+    feed = feed_of()
+    # If both files go
+    (tmp_path / "first.toml").unlink()
+    (tmp_path / "bad.toml").unlink()
+    feed.look()
+    feed.look()
+    # I expect the one to be served on, which is said, and the other to be forgotten.
+    assert list(feed.workflows) == ["first"]
+    assert "the file of a workflow is gone" in caplog.text
+    assert refused("bad") == 0
+    # If the first comes back, I expect it not to be begun with again.
+    write(tmp_path, "first")
+    feed.look()
+    feed.look()
+    assert service.begun == ["first"]
+
+
+def test_where_the_settings_name_the_workflows_no_other_comes(
+    service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    write(tmp_path, "first")
+    feed = feed_of(workflows=("first",))
+    write(tmp_path, "second")
+    feed.look()
+    feed.look()
+    assert service.begun == ["first"]
+    assert "second" not in feed
+
+
+def test_a_workflow_is_known_from_its_file_on(
+    feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    # Given a file that no look has found yet: its queues may have been declared by others
+    write(tmp_path, "first")
+    feed = feed_of()
+    write(tmp_path, "second")
+    assert "second" in feed
+    # I expect no name to lead out of the folder, and what is refused not to count.
+    assert "../first" not in feed
+    write(tmp_path, "third", "labels = 7\n")
+    feed.look()
+    feed.look()
+    assert "third" not in feed
+    assert feed.has_file("third")
