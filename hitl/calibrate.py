@@ -66,15 +66,15 @@ def report(
     except HitlError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    if format == "json":
-        typer.echo(as_json(found))
-    else:
-        _print(found)
-    if plot is not None:
+    if plot is not None:  # first: whoever reads the text may stop early, as `head` does
         from hitl.calibrate_plot import draw_calibration  # matplotlib takes a second
 
         draw_calibration(found, plot)
         typer.echo(f"Drawn in {plot}.", err=True)
+    if format == "json":
+        typer.echo(as_json(found))
+    else:
+        _print(found)
 
 
 def as_json(found: Calibration) -> str:

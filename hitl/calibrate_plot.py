@@ -12,7 +12,7 @@ _BLUE, _RED, _GREEN, _GREY = "#2f7ed8", "#c0392b", "#2e8b57", "#7a7a7a"
 
 def draw_calibration(found: Calibration, path: Path) -> None:
     """Left the risk at each coverage with its bound, right confidence against accuracy."""
-    figure = Figure(figsize=(10.5, 4.6), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(10.5, 5.2), layout="constrained", facecolor="white")
     risk, honest = figure.subplots(1, 2)
     figure.suptitle(
         f"{found.workflow}, {found.model_version}: {found.audits} audits, {found.errors} wrong"
@@ -52,7 +52,7 @@ def _risk(axis: Axes, found: Calibration) -> None:
     axis.set_xlabel("items at or above the threshold, %")
     axis.set_ylabel("wrong among them, %")
     axis.set_title("Risk and coverage", loc="left")
-    axis.legend(loc="upper left", fontsize=9, edgecolor="none", framealpha=0.9)
+    _explain(axis)
 
 
 def _reliability(axis: Axes, found: Calibration) -> None:
@@ -79,4 +79,9 @@ def _reliability(axis: Axes, found: Calibration) -> None:
     axis.set_xlabel("confidence, %")
     axis.set_ylabel("right, %")
     axis.set_title("Reliability (in grey: how many audits)", loc="left")
-    axis.legend(loc="upper left", fontsize=9, edgecolor="none", framealpha=0.9)
+    _explain(axis)
+
+
+def _explain(axis: Axes) -> None:
+    """The legend, below the axes: inside it would lie on a curve, sooner or later."""
+    axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), ncols=2, fontsize=9, frameon=False)

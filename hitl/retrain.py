@@ -1,6 +1,7 @@
 """How does a workflow's model learn from what people decided? `hitl retrain`."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.feedback.receipt import Receipt
     from services.feedback.training import OnProgress
 
+PLAIN_SECONDS = 10.0
 app = typer.Typer(add_completion=False)
 
 
@@ -118,12 +120,17 @@ def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "O
 
 @contextmanager
 def _bar() -> Iterator["OnProgress"]:
+    """A bar in a terminal; elsewhere a line now and then, and at the end."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield plain_lines(console)
+        return
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
     ) as bar:
         task = bar.add_task("starting", total=1.0)
 
@@ -131,3 +138,16 @@ def _bar() -> Iterator["OnProgress"]:
             bar.update(task, completed=part, description=what)
 
         yield show
+
+
+def plain_lines(console: Console, clock: Callable[[], float] = time.monotonic) -> "OnProgress":
+    """The first report, one every ten seconds, and the last."""
+    due = 0.0
+
+    def show(part: float, what: str) -> None:
+        nonlocal due
+        if clock() >= due or part == 1.0:
+            due = clock() + PLAIN_SECONDS
+            console.print(f"{part:4.0%} {what}", soft_wrap=True, highlight=False)
+
+    return show

@@ -1,7 +1,10 @@
 """Does `hitl calibrate` say what the audits prove, and nothing more?"""
 
 import json
+import os
 import random
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from services.feedback.calibration import Calibration, NothingToJudge, Wanted, c
 from shared.errors import ConfigurationError
 from tests.certified import World
 
+ROOT = Path(__file__).parents[2]
 FIXED = {
     "threshold": 0.85,
     "panel": {"rate": 0.5},
@@ -219,6 +223,26 @@ def test_the_command_prints_and_draws(
     assert as_json["certified"]["threshold"] > 0
     assert as_json["basis"] == "epoch"
     assert as_json["curve"][0]["threshold"] > as_json["curve"][-1]["threshold"]
+
+
+def test_the_plot_is_drawn_for_whoever_reads_only_the_first_lines(
+    world: World, command: tuple[CliRunner, Path], tmp_path: Path
+) -> None:
+    # Given a reader of the text that has gone away, as `head` does
+    audited(world, count=300)
+    drawn = tmp_path / "drawn.png"
+    asked = ("calibrate", "--workflow", str(command[1]), "--plot", str(drawn))
+    reading, writing = os.pipe()
+    os.close(reading)
+    cut = subprocess.run(
+        [sys.executable, "-P", "-m", "hitl", *asked],
+        stdout=writing, stderr=subprocess.PIPE, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    os.close(writing)
+    # I expect the picture all the same
+    assert cut.returncode != 0
+    assert drawn.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_command_prints_a_note_with_brackets_as_it_is(
