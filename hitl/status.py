@@ -16,7 +16,7 @@ from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
 from shared.settings import Settings
 from shared.topology import topology
-from shared.workflows import configured_workflows
+from shared.workflows import workflow_paths
 
 TIMEOUT_SECONDS = 3
 Depths = dict[str, "Depth"]
@@ -96,7 +96,8 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
 def configured_queues(environment: Mapping[str, str]) -> list[str]:
     """Which queues there should be, where no stack was started from here: in containers, say."""
     settings = Settings.from_environment(environment)
-    shape = topology(tuple(configured_workflows(settings)), settings.retry_delays_seconds)
+    names = tuple(workflow_paths(settings.workflows_dir, settings.workflows))
+    shape = topology(names, settings.retry_delays_seconds)
     return [queue.name for queue in (*shape.queues, *shape.streams)]
 
 

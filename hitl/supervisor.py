@@ -20,10 +20,10 @@ from hitl.processes import Child, Record
 from hitl.servers import Servers
 from shared.broker import declare_all
 from shared.database import migrate
-from shared.errors import HitlError
+from shared.errors import ConfigurationError, HitlError
 from shared.settings import Settings
-from shared.topology import topology
-from shared.workflows import configured_workflows
+from shared.topology import Topology, topology
+from shared.workflows import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
 
@@ -94,9 +94,8 @@ class Supervisor:
             servers.rabbitmq.wait_ready()
         self._go_on()
         self._follow_move()
-        declared = topology(self.workflows, self.settings.retry_delays_seconds)
+        declared = self._name_queues()
         declare_all(servers.amqp_url, declared)
-        self.state.queues = [queue.name for queue in (*declared.queues, *declared.streams)]
         say("Waiting for the services …")
         while self.fleet.unready():
             self._go_on()
@@ -135,6 +134,27 @@ class Supervisor:
             say(f"Samples: {self.demo.log_tail(1)}")
             self.demo.kill()
             self.demo = None
+
+        self._notice_workflows()
+
+    def _notice_workflows(self) -> None:
+        """The services take a new file up by themselves; here it is only said and listed."""
+        for path in sorted(self.settings.workflows_dir.glob("*.toml")):
+            if path.stem in self.workflows or self.settings.workflows:
+                continue
+            try:
+                read_workflow_file(path)
+            except ConfigurationError:
+                continue  # the services' logs name it
+            self.workflows += (path.stem,)
+            self._name_queues()
+            self._tell()
+            say(f"New workflow: {path.stem}.")
+
+    def _name_queues(self) -> Topology:
+        declared = topology(self.workflows, self.settings.retry_delays_seconds)
+        self.state.queues = [queue.name for queue in (*declared.queues, *declared.streams)]
+        return declared
 
     def _stop(self) -> None:
         """In the order of the flow, so that nobody works for a process that is gone."""
