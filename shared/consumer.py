@@ -2,7 +2,8 @@
 
 Runs on the broker's I/O thread only. *Slow start*: a message that kills its consumer also costs
 its prefetched neighbours a delivery count, so each queue starts with prefetch 1 and goes to full
-speed at the first delivery that is not a redelivery.
+speed at the first delivery that is not a redelivery. Where bytes count, full speed is as many
+messages as have half of them, by the size of those that came.
 """
 
 from collections import Counter
@@ -23,6 +24,8 @@ from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 _LOOK_SECONDS = 0.05
 _SILENT_LOOKS = 4
 _MOST_LOOKS = 40
+# Held at most before anybody knows how large they are: an item may have 1 MiB.
+_CAREFUL = 64
 
 
 @dataclass(slots=True)
@@ -45,8 +48,13 @@ class Consumer:
         prefetch: int,
         take: Callable[[list[Delivery]], None],
         slow_start: bool = True,
+        most_bytes: int | None = None,
     ) -> None:
-        self._prefetch = prefetch
+        self._most = prefetch
+        self._most_bytes = most_bytes
+        self._prefetch = prefetch if most_bytes is None else min(prefetch, _CAREFUL)
+        self._bytes = 0  # of the bodies of what is not settled
+        self._size = 0.0  # of a body, lately
         self._slow_start = slow_start
         self._take = take
         self._queues = tuple(queues)
@@ -84,6 +92,7 @@ class Consumer:
         self._channel = channel
         self._generation = generation
         self._window = AckWindow()
+        self._bytes = 0
         self._arrived = []
         self._turn_scheduled = False
         self._quiet = self._paused
@@ -136,8 +145,8 @@ class Consumer:
         if generation != self._generation or not self._paused or self._channel is None:
             return
         silent = silent + 1 if heard == self._heard else 0
-        room = sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
-        if looks >= _MOST_LOOKS or silent >= _SILENT_LOOKS or self._window.unacked >= room:
+        full = self._window.unacked >= self._room()
+        if looks >= _MOST_LOOKS or silent >= _SILENT_LOOKS or full:
             self._cancel_all()
             return
         again = partial(
@@ -158,11 +167,33 @@ class Consumer:
     def _on_quiet(self, _frame: object) -> None:
         self._quiet = self._paused
 
+    def _fit(self, channel: Channel, most_bytes: int) -> None:
+        """Asks for half or fewer of the messages, or for twice as many or more, where those that
+        are here say so. What is on its way when we ask for fewer comes again, counted once."""
+        size = max(self._size, self._bytes / len(self._window), 1.0)
+        wanted = max(1, min(self._most, int(most_bytes / 2 / size)))
+        if (
+            wanted * 2 <= self._prefetch
+            if self._bytes > most_bytes
+            else wanted >= self._prefetch * 2
+        ):
+            self._prefetch = wanted
+            for subscription in self._subscriptions.values():
+                self._cancel(subscription)
+            channel.basic_qos(prefetch_count=wanted)
+            for subscription in self._subscriptions.values():
+                self._subscribe(channel, subscription)
+
+    def _room(self) -> int:
+        """How many the broker may let us hold."""
+        return sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
+
     def settle(self, delivery: Delivery) -> None:
         """Its outputs are confirmed: ack it with the turn's others, in one frame."""
         if delivery.generation != self._generation or self._channel is None:
             return
         self._window.settle(delivery.tag)
+        self._bytes -= len(delivery.body)
         self._in_progress[delivery.queue] -= 1
         subscription = self._subscriptions.get(delivery.queue)
         if subscription is not None and subscription.proof == delivery.tag:
@@ -181,8 +212,8 @@ class Consumer:
             self._subscribe(self._channel, subscription)
 
     def _subscribe(self, channel: Channel, subscription: _Subscription) -> None:
-        def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-            self._on_message(subscription, method, properties, body)
+        def on_message(channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self._on_message(channel, subscription, method, properties, body)
 
         subscription.tag = channel.basic_consume(subscription.queue, on_message)
 
@@ -195,7 +226,12 @@ class Consumer:
             subscription.tag = None
 
     def _on_message(
-        self, subscription: _Subscription, method: Any, properties: Any, body: bytes
+        self,
+        channel: Channel,
+        subscription: _Subscription,
+        method: Any,
+        properties: Any,
+        body: bytes,
     ) -> None:
         self._heard += 1
         self._window.delivered(method.delivery_tag)
@@ -204,6 +240,8 @@ class Consumer:
             # Cancelled while this one message is unacked, the broker can send no second one.
             subscription.proof = method.delivery_tag
             self._cancel(subscription)
+        self._bytes += len(body)
+        self._size += (len(body) - self._size) / 16
         headers = properties.headers or {}
         exchange, routing_key = _text(method.exchange), _text(method.routing_key)
         if exchange == "" and ORIGINAL_EXCHANGE in headers:  # back from one of our retry queues
@@ -226,6 +264,13 @@ class Consumer:
             )
         )
         self._schedule_turn()
+        # More is asked for while the window is full: then none is on its way to us.
+        if (
+            self._most_bytes is not None
+            and not (self._paused or self.probing)
+            and (self._bytes > self._most_bytes or self._window.unacked >= self._room())
+        ):
+            self._fit(channel, self._most_bytes)
 
     def _go_full_speed(self, channel: Channel, subscription: _Subscription) -> None:
         self._ack()

@@ -78,9 +78,11 @@ class Worker:
         max_batch: int,
         linger_seconds: float = 0.0,
         slow_start: bool = True,
+        most_bytes: int | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        """`linger_seconds` waits for a fuller batch; 0 takes what there is and never waits."""
+        """`linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
+        `prefetch` messages would have more than `most_bytes`, it holds fewer."""
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
@@ -96,7 +98,11 @@ class Worker:
         self._overloaded: str | None = None
         self._given_up = 0  # deliveries that could not be handled before the stop
         self._consumer = Consumer(
-            queues, prefetch=prefetch, take=self._inbox.put, slow_start=slow_start
+            queues,
+            prefetch=prefetch,
+            take=self._inbox.put,
+            slow_start=slow_start,
+            most_bytes=most_bytes,
         )
         self._broker = Broker(
             settings.amqp_url.get_secret_value(),

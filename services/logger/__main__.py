@@ -16,6 +16,8 @@ from shared.workflows import Workflow
 
 LINGER_SECONDS = 0.05  # a fuller batch costs less a row; nobody waits for the log
 MOST_PREFETCH = 65_535  # what AMQP can say
+# Items of up to a megabyte: twelve thousand of them would be 12 GB.
+MOST_BYTES = 64 * 1_024 * 1_024
 
 
 def main() -> None:
@@ -43,6 +45,7 @@ def main() -> None:
             prefetch=min(max(settings.prefetch, batch * 3 // 2), MOST_PREFETCH),
             max_batch=batch,
             linger_seconds=LINGER_SECONDS,
+            most_bytes=MOST_BYTES,
         )
 
         def begin(workflow: Workflow) -> None:

@@ -57,6 +57,7 @@ def working(
     *,
     prefetch: int = 100,
     max_batch: int = 50,
+    most_bytes: int | None = None,
     **settings: object,
 ) -> Iterator[Lifecycle]:
     """A router-like worker in a thread; stopped in order at the end."""
@@ -71,6 +72,7 @@ def working(
         handler=handler,
         prefetch=prefetch,
         max_batch=max_batch,
+        most_bytes=most_bytes,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -392,3 +394,73 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
     assert {message.message_id for message in program.drain("hitl.sentiment.accepted")} == {*names}
     assert len(handler.seen) == 100, "no input came a second time"
+
+
+def test_large_messages_are_held_by_their_bytes_and_small_ones_by_their_number(
+    amqp_url: str, program: Outsider
+) -> None:
+    # Given a worker that may hold 600 messages, and a megabyte
+    most = 1 << 20
+    gate = threading.Event()
+    gate.set()
+    handler = Recorder(act=lambda _: (), before=lambda _: gate.wait(30) and None)
+    small = [f"s{number}" for number in range(300)]
+    large = [f"l{number}-" + "x" * 65_536 for number in range(60)]
+
+    def send(bodies: Sequence[str]) -> None:
+        for body in bodies:
+            program.publish(body, exchange="hitl.events", routing_key="item.scored.sentiment")
+
+    with working(amqp_url, handler, prefetch=600, max_batch=300, most_bytes=most):
+        send(["a first one"])
+        until(lambda: len(handler.seen) == 1)
+        # If its work stands still and 300 small messages come, I expect it to hold them all.
+        gate.clear()
+        send(small)
+        until(lambda: in_progress() == 300, what="small messages")
+        # If large ones come behind them, which it has asked for
+        send(large)
+        until(lambda: (in_progress() or 0) > 310, what="large messages")
+        gate.set()
+        until(lambda: len(handler.seen) >= 361)
+        # I expect that of more such no more are here than have a megabyte,
+        gate.clear()
+        send(large)
+        until(lambda: (in_progress() or 0) > 2, what="large messages again")
+        time.sleep(1)
+        assert (in_progress() or 0) * 65_536 <= most
+        gate.set()
+        until(lambda: len(handler.seen) >= 421)
+        # and all small ones, when such have come again for a while.
+        send(small[:100])
+        until(lambda: len(handler.seen) >= 521)
+        gate.clear()
+        send(small)
+        until(lambda: in_progress() == 300, what="small messages again")
+        gate.set()
+        until(lambda: len(handler.seen) >= 821)
+    # None was lost or given back; only what was on its way when it asked for fewer came twice.
+    assert program.drain(ROUTER_QUEUE) == []
+    assert set(handler.seen) == {body.encode() for body in ("a first one", *small, *large)}
+
+
+def test_a_worker_begins_carefully_where_bytes_count(amqp_url: str, program: Outsider) -> None:
+    # Given 13 megabytes in large messages that wait before it starts
+    with working(amqp_url, Recorder()):
+        pass  # declares the queue
+    for number in range(200):
+        program.publish(
+            f"{number}-" + "x" * 65_536,
+            exchange="hitl.events",
+            routing_key="item.scored.sentiment",
+        )
+    # If it may hold 600 messages, and five megabytes
+    held: list[float] = []
+    handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.02))
+    with working(amqp_url, handler, prefetch=600, max_batch=300, most_bytes=5 << 20):
+        while len(handler.seen) < 200:
+            held.append((in_progress() or 0) * 65_536)
+            time.sleep(0.002)
+    # I expect no more of them to be held
+    assert 5 << 19 < max(held) <= 5 << 20
+    assert len(handler.seen) == 200
