@@ -50,6 +50,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "certification_epoch": WRITE,
     },
     "hitl_trainer": {"event": READ, "item": READ, "review_task": READ},
+    "hitl_auditor": {"event": READ, "item": READ, "ledger_block": READ},
     "hitl_grafana": {
         "report.item": READ,
         "report.review_task": READ,

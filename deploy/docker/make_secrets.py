@@ -24,6 +24,7 @@ PROGRAMS = {
     "logger": ("logger", "hitl_logger"),
     "feedback": ("feedback", "hitl_feedback"),
     "train": (None, "hitl_trainer"),
+    "audit": (None, "hitl_auditor"),
     "producer": ("producer", None),
 }
 BY_PASSWORD = {"exporter": "hitl_exporter", "grafana": "hitl_grafana"}

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ from packaging.requirements import Requirement
 
 from hitl.broker_users import OWNER, TUNABLES, USERS, VHOST
 from hitl.fleet import SERVICES
+from hitl.ports import free_ports
 from shared.settings import Settings
 from tests.conftest import cannot_run
+from tests.outside import until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"
+TLS_FILE = ROOT / "deploy" / "compose.tls.yml"
 DOCKERFILE = ROOT / "deploy" / "docker" / "Dockerfile"
 SERVERS = ("rabbitmq", "postgres", "prometheus", "alertmanager", "grafana")
 EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
@@ -185,6 +189,7 @@ def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any
         "logger": {"logger"},
         "feedback": {"feedback"},
         "train": {"train"},
+        "audit": {"audit"},
         "demo": {"producer"},
         "migrate": {"owner", "review"},
         "hitl": {"owner"},
@@ -228,6 +233,55 @@ def test_prometheus_asks_containers_that_exist(services: dict[str, Any]) -> None
     named = {target.partition(":")[0] for target in static} | set(dynamic)
     assert {"postgres-exporter", "alertmanager", "rabbitmq", *SERVICES} <= named
     assert named - {"127.0.0.1"} <= services.keys()
+
+
+def test_with_tls_nothing_listens_without_it_and_every_client_knows_whom_to_trust() -> None:
+    # Given the file that adds TLS / I expect it to be valid with the other one,
+    shown = compose("-f", str(TLS_FILE), *EVERY_PROFILE, "config", "--format", "json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    secure = json.loads(shown.stdout)["services"]
+    # no plain port of RabbitMQ to be published or listened on,
+    assert {port["target"] for port in secure["rabbitmq"]["ports"]} == {5671, 15671}
+    conf = (ROOT / "deploy/rabbitmq/tls.conf").read_text()
+    assert "listeners.tcp = none\n" in conf and "management.tcp" not in conf
+    # no line by which Postgres lets somebody in from the network without TLS,
+    rules = (ROOT / "deploy/postgres/pg_hba.conf").read_text().splitlines()
+    assert {rule.split()[0] for rule in rules if rule and rule[0] != "#"} == {"local", "hostssl"}
+    # the options without TLS to be there still,
+    plain = compose("config", "--format", "json").stdout
+    for option in json.loads(plain)["services"]["postgres"]["command"][1:]:
+        assert option == "-c" or f"-c{option}" in secure["postgres"]["command"]
+    # and the authority where everybody who has an address or a password for them looks for it.
+    for name, service in secure.items():
+        seen = {volume["target"] for volume in service.get("volumes", [])}
+        if name not in {"secrets", "certificates", "rabbitmq", "postgres"}:
+            asks = any(target.startswith("/run/hitl/") for target in seen)
+            assert ("/run/hitl/ca" in seen) == asks, name
+    assert secure["secrets"]["environment"]["TLS"] == "on"
+
+
+def test_the_ledgers_state_is_shown_to_prometheus(tmp_path: Path) -> None:
+    # Given a verification that finds the ledger whole / If the container's program runs it
+    script = tmp_path / "verify-ledger"
+    script.write_text("#!/bin/sh\necho 'hitl_ledger_whole 1' >$1\n")
+    script.chmod(0o755)
+    [port] = free_ports(1)
+    audit = subprocess.Popen(
+        [sys.executable, ROOT / "deploy/docker/audit.py", str(port), script, tmp_path / "out.prom"]
+    )
+    try:
+        # I expect its answer at /metrics
+        def shown() -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as page:
+                    return str(page.read().decode())
+            except OSError:
+                return ""
+
+        until(lambda: shown() == "hitl_ledger_whole 1\n", seconds=20)
+    finally:
+        audit.kill()
+        audit.wait()
 
 
 def stages() -> dict[str, str]:
@@ -408,7 +462,8 @@ def test_every_program_gets_an_address_with_a_user_of_its_own(tmp_path: Path) ->
         "review/AMQP_URL": "review_ui", "review/DATABASE_URL": "hitl_review_ui",
         "logger/AMQP_URL": "logger", "logger/DATABASE_URL": "hitl_logger",
         "feedback/AMQP_URL": "feedback", "feedback/DATABASE_URL": "hitl_feedback",
-        "train/DATABASE_URL": "hitl_trainer", "producer/AMQP_URL": "producer",
+        "train/DATABASE_URL": "hitl_trainer", "audit/DATABASE_URL": "hitl_auditor",
+        "producer/AMQP_URL": "producer",
     }  # fmt: skip
     secure = make_secrets(tmp_path / "secure", tls=True)
     for name, text in secure.items():
