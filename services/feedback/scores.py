@@ -1,4 +1,7 @@
-"""Which scores did the models give lately? From the newest events back, never the whole log."""
+"""Which scores did the models give lately? From the newest events back, never the whole log.
+
+A workflow that is lost among busier ones is read by itself, as long as it is small.
+"""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 FEW, MANY, MOST = 20_000, 100_000, 500_000  # events looked through; more only if too few are found
+SMALL = 50_000  # events of one workflow that are all read, a second's work
 _HEAD = text("SELECT coalesce(max(seq), 0) FROM event")
 _RECENT = text(
     """
@@ -15,6 +19,25 @@ _RECENT = text(
     FROM event
     WHERE seq > :after AND type = 'item.scored' AND workflow = :workflow
       AND occurred_at >= :since
+      AND (CAST(:model AS text) IS NULL OR data #>> '{prediction,model_version}' = :model)
+    ORDER BY seq DESC LIMIT :most
+    """
+)
+# By the index on (workflow, item_id); what is set apart first keeps the planner from walking back
+# through everybody's events.
+_SMALL = text(
+    "SELECT count(*) FROM (SELECT FROM event WHERE workflow = :workflow LIMIT :most) AS own"
+)
+_ALL_OWN = text(
+    """
+    WITH own AS MATERIALIZED (
+        SELECT seq, data FROM event
+        WHERE workflow = :workflow AND type = 'item.scored' AND occurred_at >= :since
+    )
+    SELECT seq, (data #>> '{prediction,confidence}')::float8,
+           data #>> '{prediction,model_version}'
+    FROM own
+    WHERE seq > :after
       AND (CAST(:model AS text) IS NULL OR data #>> '{prediction,model_version}' = :model)
     ORDER BY seq DESC LIMIT :most
     """
@@ -41,15 +64,23 @@ def recent(
     look_through: int = MOST,
 ) -> list[Score]:
     """Up to `most` scores, newest first, of events above `after` that occurred at `since` or later,
-    among the newest `look_through` events of all workflows."""
+    among the newest `look_through` events of all workflows. Where that is `MOST`, those of a small
+    workflow are found however old they are."""
     head = int(session.scalar(_HEAD) or 0)
     found: list[Score] = []
     for window in (FEW, MANY, MOST):
         if window > look_through:
             break
         first = max(head - window, after)
-        asked = {"after": first, "workflow": workflow, "since": since, "model": model_version}
-        found = [Score(*row) for row in session.execute(_RECENT, {**asked, "most": most})]
+        asked = {"workflow": workflow, "since": since, "model": model_version, "most": most}
+        if window == MOST and _is_small(session, workflow):
+            return [Score(*row) for row in session.execute(_ALL_OWN, {**asked, "after": after})]
+        found = [Score(*row) for row in session.execute(_RECENT, {**asked, "after": first})]
         if len(found) >= most or first <= after:
             break
     return found
+
+
+def _is_small(session: Session, workflow: str) -> bool:
+    counted = session.scalar(_SMALL, {"workflow": workflow, "most": SMALL + 1})
+    return counted is not None and counted <= SMALL

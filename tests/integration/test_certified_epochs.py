@@ -4,8 +4,17 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
+from services.feedback import scores
 from tests.certified import World
+
+BUSY = """
+    INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
+    SELECT gen_random_uuid(), 'item.scored', 1, 'busy', n::text, now(), 'a test',
+           '{"prediction": {"confidence": 0.9, "model_version": "m1"}}'
+    FROM generate_series(1, 1000) AS n
+"""
 
 
 @pytest.fixture
@@ -16,6 +25,27 @@ def world(engine: Engine) -> World:
 def rows(world: World, statement: str) -> list[tuple[object, ...]]:
     with world.engine.connect() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]
+
+
+def test_a_quiet_workflow_is_found_beside_a_busy_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a log of which only the newest 400 events are looked through, 250 scores of our
+    # workflow, and 1 000 events of another one after each half of them
+    monkeypatch.setattr(scores, "FEW", 100)
+    monkeypatch.setattr(scores, "MANY", 200)
+    monkeypatch.setattr(scores, "MOST", 400)
+    for _ in range(2):
+        world.stream(125)
+        with world.engine.begin() as connection:
+            connection.execute(text(BUSY))
+    # I expect all of its scores to be found, and a grid to be made of them
+    live = world.look()
+    assert "no label of the audit panel counts yet" in live.reason, live.reason
+    # If it were a large one, the newest events of all would have to do
+    monkeypatch.setattr(scores, "SMALL", 200)
+    with Session(world.engine) as session:
+        assert scores.recent(session, "sentiment", 10_000, look_through=400) == []
 
 
 def test_everything_goes_to_people_until_a_threshold_is_certified(world: World) -> None:

@@ -403,7 +403,11 @@ def test_large_messages_are_held_by_their_bytes_and_small_ones_by_their_number(
     most = 1 << 20
     gate = threading.Event()
     gate.set()
-    handler = Recorder(act=lambda _: (), before=lambda _: gate.wait(30) and None)
+
+    def wait(_batch: Sequence[Delivery]) -> None:
+        gate.wait(30)
+
+    handler = Recorder(act=lambda _: (), before=wait)
     small = [f"s{number}" for number in range(300)]
     large = [f"l{number}-" + "x" * 65_536 for number in range(60)]
 
