@@ -20,12 +20,13 @@ from hitl.processes import Child, Record
 from hitl.servers import Servers
 from shared.broker import declare_all
 from shared.database import migrate
-from shared.errors import ConfigurationError, HitlError
+from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.settings import Settings
 from shared.topology import Topology, topology
 from shared.workflows import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
+DECLARE_SECONDS = 5.0
 
 
 class Stopped(Exception):
@@ -134,18 +135,19 @@ class Supervisor:
             say(f"Samples: {self.demo.log_tail(1)}")
             self.demo.kill()
             self.demo = None
-
         self._notice_workflows()
 
     def _notice_workflows(self) -> None:
-        """The services take a new file up by themselves; here it is only said and listed."""
+        """The services take a new file up by themselves, but may not declare its queues."""
         for path in sorted(self.settings.workflows_dir.glob("*.toml")):
             if path.stem in self.workflows or self.settings.workflows:
                 continue
             try:
                 read_workflow_file(path)
-            except ConfigurationError:
-                continue  # the services' logs name it
+                shape = topology((path.stem,), self.settings.retry_delays_seconds)
+                declare_all(self.servers.amqp_url, shape, timeout_seconds=DECLARE_SECONDS)
+            except (ConfigurationError, Overloaded):
+                continue  # the services' logs name it; the next look tries again
             self.workflows += (path.stem,)
             self._name_queues()
             self._tell()

@@ -77,10 +77,11 @@ def new(
             model = str(Path(model).resolve())
         wanted = [label.strip() for label in labels.split(",") if label.strip()]
         text = render(name, checked_labels(model, wanted), model, guideline)
+        # Before the file: many a service may not declare, and looks for them once it sees it.
+        declared = _declare(name, settings)
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
-        print(f"Wrote {path}.")
-        print(_declare(name, settings))
+        print(f"Wrote {path}.\n{declared}")
     except (ConfigurationError, OSError) as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
@@ -98,7 +99,7 @@ def _declare(name: str, settings: Settings) -> str:
             timeout_seconds=DECLARE_SECONDS,
         )
     except HitlError as error:
-        return f"Its queues are declared by the services, or `hitl prepare` (here: {error})."
+        return f"Its queues are not declared from here: `hitl prepare` or bin/up does it. ({error})"
     return f"Declared its queues: hitl.{name}.inference and those after it."
 
 

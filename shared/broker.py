@@ -343,7 +343,10 @@ class Broker:
         done: Callable[[], None],
         failed: Callable[[str], None],
     ) -> None:
-        declarations = Declarations(topology)
+        before = self._declarations
+        declarations = (
+            Declarations(topology) if before is None else before.with_the_same_rights(topology)
+        )
 
         def declared() -> None:
             self._declarations = declarations

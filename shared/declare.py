@@ -29,6 +29,12 @@ class Declarations:
         self._topology = topology
         self._may_declare = True
 
+    def with_the_same_rights(self, topology: Topology) -> "Declarations":
+        """Those of another topology; what this user may not do is not tried again."""
+        other = Declarations(topology)
+        other._may_declare = self._may_declare
+        return other
+
     def begin(
         self,
         connection: pika.SelectConnection,

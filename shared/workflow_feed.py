@@ -25,7 +25,8 @@ from shared.workflows import (
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-RETRY_SECONDS = 10.0  # its model may be on its way, or RabbitMQ away
+RETRY_SECONDS = 10.0  # its model may be on its way
+DECLARED_SECONDS = 1.0  # its queues may be: whoever may declare them sees the file as we do
 
 Begin = Callable[[Workflow], None]
 """Raises `ConfigurationError` or `Overloaded` where the workflow cannot be served (yet)."""
@@ -121,8 +122,11 @@ class WorkflowFeed:
         try:
             workflow = read_workflow_file(self._paths[name])
             self._begin(workflow.workflow)
-        except (ConfigurationError, Overloaded) as error:
-            self._refuse(name, str(error))
+        except Overloaded as error:
+            self._refuse(name, str(error), DECLARED_SECONDS)
+            return
+        except ConfigurationError as error:
+            self._refuse(name, str(error), RETRY_SECONDS)
             return
         self._refused.pop(name, None)
         self._retry_at.pop(name, None)
@@ -130,8 +134,8 @@ class WorkflowFeed:
         self.workflows.add(workflow.workflow)
         logger.info("workflow served", extra={"workflow": name})
 
-    def _refuse(self, name: str, problem: str) -> None:
-        self._retry_at[name] = self._now() + RETRY_SECONDS
+    def _refuse(self, name: str, problem: str, retry_seconds: float) -> None:
+        self._retry_at[name] = self._now() + retry_seconds
         POLICY_REFUSED.labels(name).set(1)
         if self._refused.get(name) != problem:
             self._refused[name] = problem

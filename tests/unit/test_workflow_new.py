@@ -100,7 +100,7 @@ def test_the_command_writes_once_and_says_what_is_next(tmp_path: Path) -> None:
     # I expect a valid file, who declares its queues, and how to go on,
     assert done.returncode == 0, done.stderr
     assert read_workflow_file(flows / "mood.toml").workflow.guideline == "How does it feel?"
-    assert "declared by the services" in done.stdout
+    assert "not declared from here" in done.stdout
     assert "routing key mood" in done.stdout
     # not the same again,
     before = (flows / "mood.toml").read_bytes()
