@@ -75,11 +75,12 @@ def _train(
         progress(0.0, "reading what people decided")
         parent = place.load(version)
         labels = parent.labels
-        parts = divide(reviewed(engine, place.workflow.name), labels, registry.taught(version))
-        training.check(parts, min_labels)
+        items = reviewed(engine, place.workflow.name)
         if resume:
-            parts = plan.restrict(parts)
-        else:
+            items = plan.restrict(items)
+        parts = divide(items, labels, registry.taught(version))
+        training.check(parts, min_labels)
+        if not resume:
             unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
         old = old_domain(place, replay, labels)
         if old is None:

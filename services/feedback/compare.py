@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from services.feedback.drift import psi
 from services.feedback.evaluate import Evaluation, Measured, evaluate, share
 from services.feedback.gates import Gate, Scored, gates
-from services.feedback.labels import divide, reviewed, text_key
+from services.feedback.labels import divide, reviewed
 from services.feedback.old_domain import OldDomain, without
 from services.feedback.retrain import Model, decided, judge
 from shared.database import database_errors
@@ -103,12 +103,11 @@ def compare_on(
     Raises:
         Overloaded: the database is away.
     """
-    items = list(reviewed(engine, workflow))
-    parts = divide(items, other.labels, taught)
+    parts = divide(reviewed(engine, workflow), other.labels, taught)
     held_out = judge(one, other, decided(parts.held_out, other.labels))
     if old is not None:
         # A text of the old domain may have come as an item, and have been trained on since.
-        old = without(old, set(), {text_key(i.text) for i in items if i.item_id in taught})
+        old = without(old, set(), parts.taught)
     known = judge(one, other, old.held_out) if old is not None and old.held_out else None
 
     def both(scored: Scored) -> tuple[Evaluation, Evaluation]:

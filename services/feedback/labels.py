@@ -19,6 +19,9 @@ _HELD_OUT_SALT = "hitl-held-out-1"
 _CALIBRATION_SALT = "hitl-calibration-1"
 HELD_OUT_SHARE = 0.2
 CALIBRATION_SHARE = 0.15  # of the rest
+# Of more decisions the newest: they are all in memory, and each that is held out is scored twice.
+MOST_HELD_OUT = 10_000
+MOST_OTHERS = 40_000
 _ROWS = 500
 
 # Erased texts are gone from `item`, too; the condition says why they are not here.
@@ -61,7 +64,8 @@ class Parts(NamedTuple):
     """Disjoint parts of what was reviewed, no text in two of them; each newest first.
 
     `unknown_label` counts the items whose label is none of the model's, `repeated` those whose text
-    is in another part or was held out after it had been trained on.
+    is in another part or was held out after it had been trained on, `older` those beyond the
+    newest. `taught`: the text keys of what an earlier version was trained on.
     """
 
     train: list[Reviewed]
@@ -69,6 +73,8 @@ class Parts(NamedTuple):
     held_out: list[Reviewed]
     unknown_label: int
     repeated: int
+    older: int
+    taught: frozenset[str]
 
 
 def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
@@ -130,24 +136,30 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
     """Who learns, who calibrates, who judges. `taught` are the ids of items that an earlier version
     was trained on; a text like theirs can no longer judge or calibrate."""
     known = {label.casefold() for label in labels}
-    fit = []
-    unknown = 0
+    judging: list[Reviewed] = []
+    others: list[Reviewed] = []
+    seen: set[str] = set()
+    unknown = older = 0
     for item in items:
-        if item.label.casefold() in known:
-            fit.append(item)
-        else:
+        if item.item_id in taught:
+            seen.add(text_key(item.text))
+        held = is_held_out(item.item_id)
+        if item.label.casefold() not in known:
             unknown += 1
-    seen = {text_key(item.text) for item in fit if item.item_id in taught}
-    held_out = _once([i for i in fit if is_held_out(i.item_id)], seen)
-    judged = {text_key(i.text) for i in fit if is_held_out(i.item_id)}
-    rest = [i for i in fit if not is_held_out(i.item_id) and text_key(i.text) not in judged]
+        elif len(judging if held else others) < (MOST_HELD_OUT if held else MOST_OTHERS):
+            (judging if held else others).append(item)
+        else:
+            older += 1
+    held_out = _once(judging, seen)
+    judged = {text_key(i.text) for i in judging}
+    rest = [i for i in others if text_key(i.text) not in judged]
     calibration = _once([i for i in rest if is_for_calibration(i.item_id)], seen)
     measured = {text_key(i.text) for i in calibration}
     train = [
         i for i in rest if not is_for_calibration(i.item_id) and text_key(i.text) not in measured
     ]
-    repeated = len(fit) - len(train) - len(calibration) - len(held_out)
-    return Parts(train, calibration, held_out, unknown, repeated)
+    repeated = len(judging) + len(others) - len(train) - len(calibration) - len(held_out)
+    return Parts(train, calibration, held_out, unknown, repeated, older, frozenset(seen))
 
 
 def _once(items: Iterable[Reviewed], without: Collection[str]) -> list[Reviewed]:

@@ -7,7 +7,7 @@ measured on.
 import csv
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -85,7 +85,7 @@ def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
     return OldDomain(path.name, lessons, held_out)
 
 
-def without(old: OldDomain, judging: set[str], taught: set[str]) -> OldDomain:
+def without(old: OldDomain, judging: Set[str], taught: Set[str]) -> OldDomain:
     """No text of `judging` is replayed, and none of `taught` is measured on; both are text keys."""
     return OldDomain(
         old.name,

@@ -155,7 +155,11 @@ def retrain(
                 Source(item_id=i.item_id, event_id=i.event_id) for i in parts.calibration
             ),
             held_out=len(parts.held_out),
-            left_out={"unknown_label": parts.unknown_label, "repeated_text": parts.repeated},
+            left_out={
+                "unknown_label": parts.unknown_label,
+                "repeated_text": parts.repeated,
+                "older": parts.older,
+            },
             replay=Replay(source=old.name, texts=len(replayed), sha256=receipts.digest_of(replayed))
             if old is not None
             else None,

@@ -1,11 +1,12 @@
 """How does a training that was interrupted go on with the very items that it began with?"""
 
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from services.feedback.labels import Parts
+from services.feedback.labels import Parts, Reviewed, is_held_out
 from services.feedback.registry import Registry
 from shared.errors import ConfigurationError
 
@@ -25,12 +26,9 @@ class Plan(BaseModel):
         ids = frozenset(i.item_id for i in (*parts.train, *parts.calibration))
         return cls(parent=parent, seed=seed, replay=given, items=ids)
 
-    def restrict(self, parts: Parts) -> Parts:
-        """Without what was decided since; what was erased since stays away."""
-        return parts._replace(
-            train=[i for i in parts.train if i.item_id in self.items],
-            calibration=[i for i in parts.calibration if i.item_id in self.items],
-        )
+    def restrict(self, items: Iterable[Reviewed]) -> Iterator[Reviewed]:
+        """Without what was decided since, unless it is held out; what was erased stays away."""
+        return (i for i in items if i.item_id in self.items or is_held_out(i.item_id))
 
 
 def start_unfinished(registry: Registry, plan: Plan) -> None:

@@ -53,7 +53,8 @@ like them is reviewed; this table does not.
 - {len(receipt.trained_on)} decisions of people; {replay}. Each is named in receipt.json.
 - {len(receipt.calibrated_on)} other decisions for the temperature of {receipt.temperature:.3f}.
 - Left out: {receipt.left_out["repeated_text"]} whose text is in another part,
-  {receipt.left_out["unknown_label"]} whose label the model does not have.
+  {receipt.left_out["unknown_label"]} whose label the model does not have,
+  {receipt.left_out["older"]} older than those that are read.
 - Recipe: {recipe}. Seed {receipt.seed}.
 - Versions: {versions}.
 

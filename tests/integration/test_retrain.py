@@ -18,7 +18,8 @@ from typer.testing import CliRunner, Result
 
 from hitl import models as model_command
 from hitl import retrain as retrain_command
-from services.feedback.labels import Parts, divide, is_held_out, reviewed
+from services.feedback import labels
+from services.feedback.labels import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.locks import only_one
 from services.feedback.receipt import Receipt, read_receipt
 from services.feedback.registry import Registry
@@ -316,6 +317,28 @@ def test_what_is_held_out_stays_so_and_judges_nothing_it_was_taught(engine: Engi
     # and where it had been trained on before, its twin to judge nothing.
     again = divide(reviewed(engine, "sentiment"), ("negative", "positive"), {free})
     assert held.item.id not in {i.item_id for i in again.held_out}
+
+
+def test_of_many_decisions_only_the_newest_are_held_in_memory(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given 200 decisions, of which at most 20 that are held out and 50 others are wanted, and a
+    # version that was trained on the oldest of them
+    journeys = decisions(200)
+    log(engine, journeys)
+    monkeypatch.setattr(labels, "MOST_HELD_OUT", 20)
+    monkeypatch.setattr(labels, "MOST_OTHERS", 50)
+    newest_first = list(reviewed(engine, "sentiment"))
+    oldest = next(i for i in reversed(newest_first) if not is_held_out(i.item_id))
+    parts = divide(newest_first, ("negative", "positive"), {oldest.item_id})
+    # I expect the newest of each, the others counted,
+    assert len(parts.held_out) == 20
+    assert len(parts.train) + len(parts.calibration) == 50
+    assert parts.older == 130
+    held_out = [i.item_id for i in newest_first if is_held_out(i.item_id)]
+    assert [i.item_id for i in parts.held_out] == held_out[:20]
+    # and that what was taught once is remembered for ever.
+    assert parts.taught == {text_key(oldest.text)}
 
 
 @pytest.fixture(autouse=True)
