@@ -19,6 +19,7 @@ COMMANDS = {
     "seed": "hitl.seed",
     "token": "hitl.tokens",
     "prepare": "hitl.prepare",
+    "broker-users": "hitl.passwords",
     "workflow": "hitl.workflows",
     "export": "hitl.export",
     "calibrate": "hitl.calibrate",

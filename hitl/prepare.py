@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 
 from hitl.database_roles import RIGHTS, set_rights
 from hitl.home import kept_secret
+from hitl.passwords import passwords_in
 from services.review_ui.accounts import Accounts, everyone
 from shared.broker import declare_all
 from shared.clock import utc_now
 from shared.database import connect, database_errors, migrate
-from shared.errors import ConfigurationError, HitlError
+from shared.errors import HitlError
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import configured_workflows
@@ -46,7 +47,7 @@ def prepare(
         typer.echo("Bringing the database's tables up to date …")
         with database_errors():
             migrate(database_url)
-            for role in set_rights(database_url, passwords_in(roles)):
+            for role in set_rights(database_url, passwords_in(roles, RIGHTS) if roles else {}):
                 typer.echo(f"{role} may do what it needs")
             if ensure_first_reviewer(database_url, reviewer_password):
                 made = f"Made the account {FIRST_REVIEWER}; its password is in {reviewer_password}"
@@ -57,25 +58,6 @@ def prepare(
     except HitlError as error:
         typer.echo(f"Cannot prepare: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-def passwords_in(folder: Path | None) -> dict[str, str]:
-    """Role → password; empty without a folder: then only roles that exist already get rights.
-
-    Raises:
-        ConfigurationError: the folder cannot be read, or a file is named like no role.
-    """
-    if folder is None:
-        return {}
-    try:
-        # A secret that Kubernetes mounts has links that begin with a dot.
-        files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
-        found = {file.name: file.read_text().strip() for file in files}
-    except OSError as error:
-        raise ConfigurationError(f"--roles: {error}") from None
-    if unknown := sorted(found.keys() - RIGHTS.keys()):
-        raise ConfigurationError(f"--roles: no such role: {', '.join(unknown)}")
-    return found
 
 
 def ensure_first_reviewer(database_url: str, password_file: Path) -> bool:

@@ -1,7 +1,7 @@
 """Is the ledger whole? Asked at the start and once a day; the answer is at /metrics.
 
-For the alerts LedgerNotWhole and LedgerNotVerified. deploy/cron/verify-ledger does the asking, as on
-a machine with a node exporter; here its file is shown by this process.
+For the alerts LedgerNotWhole and LedgerNotVerified. deploy/cron/verify-ledger does the asking, as
+on a machine with a node exporter; here its file is shown by this process.
 """
 
 import subprocess

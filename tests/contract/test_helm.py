@@ -242,6 +242,9 @@ def test_the_examples_say_what_compose_does() -> None:
     for name, value in examples["Cluster"]["postgresql"]["parameters"].items():
         assert f"{name}={value}" in compose["postgres"]["command"]
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    for reference in (*values["secrets"].values(), values["keda"]["brokerApi"]):
+    named = [each for each in values["secrets"].values() if each]
+    for program in (*values["services"].values(), values["retrain"], values["audit"]):
+        named += program["secrets"].values()
+    for reference in (*named, values["keda"]["brokerApi"]):
         commands = re.findall(rf"generic {reference['name']} ((?:.|\\\n)*?)\n(?! )", text)
         assert any(f"--from-literal={reference['key']}=" in command for command in commands)

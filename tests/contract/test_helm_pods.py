@@ -73,6 +73,34 @@ def test_a_pod_sees_only_the_secrets_that_it_needs(
             assert ("valueFrom" in variable) == (variable["name"] in SECRETS)
 
 
+def test_every_program_logs_in_as_a_user_of_its_own(sets: dict[str, list[Object]]) -> None:
+    # Given the values as they are / I expect no two programs to take an address from one secret,
+    # but for the migration and the toolbox, which are the owner's
+    shared: dict[tuple[str, str, str], set[str]] = {}
+    for component, template in pods(sets["small"]):
+        for variable in template["spec"]["containers"][0]["env"]:
+            if variable["name"] in {"AMQP_URL", "DATABASE_URL"}:
+                secret = variable["valueFrom"]["secretKeyRef"]
+                place = (variable["name"], secret["name"], secret["key"])
+                shared.setdefault(place, set()).add(component)
+    owners = [programs for programs in shared.values() if len(programs) > 1]
+    assert owners == [{"migrate", "toolbox"}] * 2
+
+
+def test_passwords_of_roles_and_the_authority_are_mounted_where_they_are_wanted(
+    sets: dict[str, list[Object]],
+) -> None:
+    # Given values that name both / I expect every pod to find the authority, and the migration
+    # alone the passwords, which it is told to make the roles with
+    for component, template in pods(sets["production"]):
+        container = template["spec"]["containers"][0]
+        mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounted["authority"] == "/etc/hitl/ca"
+        assert ("roles" in mounted) == (component == "migrate")
+        if component == "migrate":
+            assert container["args"][-2:] == ["--roles", mounted["roles"]]
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_pods_can_do_little(sets: dict[str, list[Object]], name: str) -> None:
     # Given any pod / I expect no root, no rights, no token of the API, limited memory, and nothing

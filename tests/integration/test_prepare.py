@@ -1,14 +1,21 @@
 """Is a new database and a new broker ready for the services after `hitl prepare`, run twice?"""
 
+import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pika
+import psycopg2
+import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+from typer.testing import CliRunner
 
+from hitl.__main__ import app
+from hitl.database_roles import url_of
 from hitl.prepare import FIRST_REVIEWER
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
@@ -16,10 +23,12 @@ from shared.database import connect
 from shared.topology import LOG_QUEUE
 
 
-def prepare(password_file: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def prepare(
+    password_file: Path, *options: str | Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command in an environment of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "hitl", "prepare", "--reviewer-password", password_file],
+        [sys.executable, "-m", "hitl", "prepare", "--reviewer-password", password_file, *options],
         env={"PATH": os.defpath, **environment},
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=90,
     )  # fmt: skip
@@ -61,3 +70,40 @@ def test_what_is_missing_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "DATABASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_roles_are_made_with_the_passwords_of_a_folder(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    # Given a password in a file with the role's name / If the servers are prepared
+    roles = tmp_path / "roles"
+    roles.mkdir()
+    (roles / "hitl_logger").write_text("a password of the logger\n")
+    addresses = {"AMQP_URL": amqp_url, "DATABASE_URL": database_url}
+    done = prepare(tmp_path / "reviewer-password", "--roles", roles, **addresses)
+    assert done.returncode == 0, done.stderr
+    # I expect the role to log in, and to write events and nothing else
+    url = url_of(database_url, "hitl_logger", "a password of the logger")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM event")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            cursor.execute("DELETE FROM event")
+    # And a file that is called like no role is a mistake
+    (roles / "hitl_loger").write_text("x")
+    done = prepare(tmp_path / "reviewer-password", "--roles", roles, **addresses)
+    assert done.returncode == 1
+    assert "hitl_loger" in done.stderr
+
+
+def test_the_brokers_users_are_printed_for_import(tmp_path: Path) -> None:
+    # Given a password for two users / I expect these two, hashed, with their rights
+    (tmp_path / "logger").write_text("one\n")
+    (tmp_path / "downstream").write_text("two\n")
+    shown = CliRunner().invoke(app, ["broker-users", str(tmp_path)])
+    found = json.loads(shown.stdout)
+    assert {user["name"] for user in found["users"]} == {"logger", "downstream"}
+    assert {right["user"]: right["read"] for right in found["permissions"]} == {
+        "logger": r"^hitl\.log$",
+        "downstream": r"^hitl\.[^.]+\.accepted$",
+    }
+    assert "one" not in shown.stdout

@@ -96,6 +96,9 @@ securityContext:
 
 {{- define "hitl.mounts" -}}
 - { name: tmp, mountPath: /tmp }
+{{- if .Values.authority.secret }}
+- { name: authority, mountPath: /etc/hitl/ca, readOnly: true }
+{{- end }}
 {{- if .Values.workflows }}
 - { name: workflows, mountPath: /etc/hitl/workflows, readOnly: true }
 {{- end }}
@@ -104,6 +107,12 @@ securityContext:
 {{/* (list $ configmap) */}}
 {{- define "hitl.volumes" -}}
 - { name: tmp, emptyDir: {} }
+{{- with (index . 0).Values.authority }}
+{{- if .secret }}
+- name: authority
+  secret: { secretName: {{ .secret }}, items: [{ key: {{ .key | quote }}, path: ca.pem }] }
+{{- end }}
+{{- end }}
 {{- if (index . 0).Values.workflows }}
 - { name: workflows, configMap: { name: {{ index . 1 }} } }
 {{- end }}
