@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import pika
@@ -138,12 +139,14 @@ class Broker:
         Raises:
             Overloaded: not within the time; what the broker refuses ends up here as well.
         """
-        done = threading.Event()
-        problems: list[str] = []
-        self._call(partial(self._add, topology, queues, done.set, problems.append))
-        if not done.wait(timeout_seconds):
-            why = self.problem() or "; ".join(problems) or "not taken up in time"
-            raise Overloaded(f"RabbitMQ: {why}")
+        outcome: SimpleQueue[str | None] = SimpleQueue()
+        self._call(partial(self._add, topology, queues, outcome.put))
+        try:
+            problem = outcome.get(timeout=timeout_seconds)
+        except Empty:
+            problem = self.problem() or "not taken up in time"
+        if problem is not None:
+            raise Overloaded(f"RabbitMQ: {problem}")
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Closes the connection; the I/O thread ends last. What is not acked goes back."""
@@ -340,8 +343,7 @@ class Broker:
         self,
         topology: Topology,
         queues: Sequence[str],
-        done: Callable[[], None],
-        failed: Callable[[str], None],
+        tell: Callable[[str | None], None],
     ) -> None:
         before = self._declarations
         declarations = (
@@ -350,11 +352,11 @@ class Broker:
 
         def declared() -> None:
             self._declarations = declarations
-            if self._consumer is None or self._consumer.add(queues):
-                done()
+            taken = self._consumer is None or self._consumer.add(queues)
+            tell(None if taken else "consuming is paused")
 
         if self._connection is not None and self._connection.is_open:
-            declarations.begin(self._connection, declared, failed)
+            declarations.begin(self._connection, declared, tell)
 
     def _settle_all(self, consumer: Consumer, settled: Sequence[Settled]) -> None:
         now = time.monotonic()

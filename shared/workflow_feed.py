@@ -122,11 +122,8 @@ class WorkflowFeed:
         try:
             workflow = read_workflow_file(self._paths[name])
             self._begin(workflow.workflow)
-        except Overloaded as error:
-            self._refuse(name, str(error), DECLARED_SECONDS)
-            return
-        except ConfigurationError as error:
-            self._refuse(name, str(error), RETRY_SECONDS)
+        except (ConfigurationError, Overloaded) as error:
+            self._refuse(name, error)
             return
         self._refused.pop(name, None)
         self._retry_at.pop(name, None)
@@ -134,14 +131,17 @@ class WorkflowFeed:
         self.workflows.add(workflow.workflow)
         logger.info("workflow served", extra={"workflow": name})
 
-    def _refuse(self, name: str, problem: str, retry_seconds: float) -> None:
-        self._retry_at[name] = self._now() + retry_seconds
+    def _refuse(self, name: str, error: ConfigurationError | Overloaded) -> None:
+        soon = isinstance(error, Overloaded)
+        self._retry_at[name] = self._now() + (DECLARED_SECONDS if soon else RETRY_SECONDS)
         POLICY_REFUSED.labels(name).set(1)
-        if self._refused.get(name) != problem:
-            self._refused[name] = problem
-            logger.error(
-                "workflow refused; the others go on", extra={"workflow": name, "problem": problem}
-            )
+        if self._refused.get(name) != str(error):
+            self._refused[name] = str(error)
+            said = {"workflow": name, "problem": str(error)}
+            if soon:
+                logger.warning("workflow not taken up yet; trying again", extra=said)
+            else:
+                logger.error("workflow refused; the others go on", extra=said)
 
     def _gone(self, name: str) -> None:
         self._retry_at.pop(name, None)
