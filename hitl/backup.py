@@ -24,7 +24,7 @@ from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import ServerError
 from shared.clock import utc_now
-from shared.errors import HitlError
+from shared.errors import ConfigurationError, HitlError
 from shared.lifecycle import package_version
 
 app = typer.Typer(add_completion=False)
@@ -44,7 +44,7 @@ def backup(
     with problems_named():
         if folder.exists():
             raise HitlError(f"{folder} exists already: a backup goes into a new folder")
-        broker = None if database_only else api_url(os.environ)
+        broker = None if database_only else management()
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)  # texts of people, and hashes of passwords
@@ -76,7 +76,7 @@ def restore(
         with empty_database() as (address, private), following("restoring the database") as show:
             # A private broker is told its definitions at each start.
             told = (folder / DEFINITIONS).exists() and not (database_only or private)
-            broker = api_url(os.environ) if told else None
+            broker = management() if told else None
             found = backup_postgres.restore(address, folder / DUMP, show)
         if found != about["ledger_head"]:
             raise HitlError(f"restored, but the ledger ends at {found}, not {about['ledger_head']}")
@@ -86,6 +86,14 @@ def restore(
         f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
         f" {found['height']}. What came later: see docs/backups.md."
     )
+
+
+def management() -> str:
+    """The broker's API; where nobody has named it, what else can be done."""
+    try:
+        return api_url(os.environ)
+    except ConfigurationError as error:
+        raise HitlError(f"{error}; --database-only leaves the broker out") from None
 
 
 @contextmanager
