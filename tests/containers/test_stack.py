@@ -14,12 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from hitl.fleet import SERVICES
 from tests.containers.conftest import running, timed
 from tests.containers.engine import Engine
-from tests.containers.stack import Stack
-from tests.contract.test_compose import IMAGES, WITH_MODEL, canonical, closure
+from tests.containers.stack import STAND_INS, Stack
+from tests.contract.test_compose import COMPOSE_FILE, IMAGES, WITH_MODEL, canonical, closure
 from tests.outside import outsider, until
 
 pytestmark = pytest.mark.timeout(3600)
@@ -81,6 +82,12 @@ def first_task(browser: httpx.Client) -> dict[str, Any]:
 
     until(got, what="a task", seconds=60)
     return handed_out[0]
+
+
+def test_every_image_can_be_made_where_no_registry_is_reached() -> None:
+    # Given the services of docker-compose.yml / I expect each in stand-ins.yml. (No engine needed.)
+    wanted = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+    assert wanted.keys() == yaml.safe_load(STAND_INS.read_text())["services"].keys()
 
 
 def test_everything_becomes_healthy(stack: Stack) -> None:
@@ -146,7 +153,7 @@ def test_prometheus_reaches_every_target(stack: Stack) -> None:
 def test_our_containers_can_do_little(stack: Stack) -> None:
     # Given a running program of ours / If it tries to be more than it should / I expect that the
     # kernel says no: another user than root, nothing to write to, no capability, a memory limit.
-    for name in SERVICES:
+    for name in (*SERVICES, "audit"):
         assert stack.inside(name, "id", "-u") == OWN_USER, name
         for place in ("/app/x", "/venv/x", "/etc/x", "/var/lib/x", "/usr/bin/x"):
             refused = stack.compose("exec", "-T", name, "touch", place, ok=False)
