@@ -1,13 +1,16 @@
 """Does each role in Postgres get at what its program needs, and at nothing else?"""
 
+import json
 import re
 from collections.abc import Iterator
 
 import psycopg2
 import pytest
+import yaml
 from psycopg2 import sql
 from sqlalchemy import Engine, text
 
+from deploy.grafana.source.__main__ import RECORDS, written_records
 from hitl.database_roles import RIGHTS, set_rights, url_of
 from shared.database import connect, migrate
 from shared.tables import Base
@@ -126,6 +129,24 @@ def test_grafana_sees_figures_and_no_texts(url: str, owner: Engine) -> None:
         assert as_role(url, "hitl_grafana", f"SELECT * FROM report.{table}") is None
     found = {column for _, column in columns}
     assert not found & {"text", "metadata", "item", "prediction", "note", "reason", "text_salts"}
+
+
+def test_the_dashboard_of_records_is_that_of_its_source_and_needs_no_other_right(url: str) -> None:
+    # Given the dashboard that asks Postgres / I expect the file that its source writes, on the
+    # provisioned datasource,
+    assert RECORDS.read_text() == written_records()
+    provisioned = RECORDS.parents[2] / "provisioning" / "datasources" / "postgres.yml"
+    (source,) = yaml.safe_load(provisioned.read_text())["datasources"]
+    assert source["user"] == "hitl_grafana"
+    panels = json.loads(RECORDS.read_text())["panels"]
+    assert len(panels) > 5
+    for panel in panels:
+        (target,) = panel["targets"]
+        assert target["datasource"] == {"type": source["type"], "uid": source["uid"]}
+        # and every query to be answered, as Grafana fills it in
+        query = target["rawSql"].replace("${item:sqlstring}", "'x'")
+        query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN 'yesterday' AND 'now'", query)
+        assert as_role(url, source["user"], query) is None
 
 
 def test_the_exporter_reads_the_servers_own_figures(url: str) -> None:
