@@ -288,7 +288,7 @@ class Broker:
 
     def _give_up(self, why: str) -> None:
         self._cause = why
-        logger.warning("this connection is of no use", extra={"problem": why})
+        logger.warning(why)
         self._close_connection()
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:

@@ -5,8 +5,12 @@ import json
 import uuid
 from pathlib import Path
 
+from shared.broker import declare_all
+from shared.topology import topology
+from tests.conftest import RabbitMQ
 from tests.outside import Received, outsider, until
 from tests.pipeline import running
+from tests.rights import own_addresses
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "no JSON": (b"this is not JSON", "not_json"),
@@ -43,9 +47,15 @@ READABLE: dict[str, str] = {
 
 
 def test_each_bad_message_ends_where_a_person_can_find_it(
-    amqp_url: str, database_url: str, tmp_path: Path
+    rabbitmq: RabbitMQ, amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:
-    with running(amqp_url, database_url, tmp_path) as pipeline, outsider(amqp_url) as program:
+    # Given services that may set a message aside at their own queues and nowhere else
+    own = own_addresses(rabbitmq, amqp_url, database_url)
+    declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
+    with (
+        running(amqp_url, database_url, tmp_path, own=own) as pipeline,
+        outsider(amqp_url) as program,
+    ):
         for name, (body, _) in UNREADABLE.items():
             program.publish(body, message_id=name)
         for name, text in READABLE.items():
