@@ -9,9 +9,12 @@ import pytest
 import yaml
 from psycopg2 import sql
 from sqlalchemy import Engine, text
+from typer.testing import CliRunner
 
 from deploy.grafana.source.__main__ import RECORDS, written_records
+from hitl.__main__ import app
 from hitl.database_roles import RIGHTS, set_rights, url_of
+from services.feedback import labels, reviewed
 from shared.database import connect, migrate
 from shared.tables import Base
 from tests.conftest import Postgres
@@ -152,6 +155,22 @@ def test_the_dashboard_of_records_is_that_of_its_source_and_needs_no_other_right
 def test_the_exporter_reads_the_servers_own_figures(url: str) -> None:
     statement = "SELECT query FROM pg_stat_activity; SELECT pg_database_size('template1')"
     assert as_role(url, "hitl_exporter", statement) is None
+
+
+def test_the_nightly_jobs_need_no_more_than_their_roles(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given the auditor's role / If the ledger is verified by it, I expect the answer
+    monkeypatch.setenv("DATABASE_URL", url_of(url, "hitl_auditor", PASSWORD))
+    verified = CliRunner().invoke(app, ["audit", "verify"])
+    assert verified.exit_code == 0, verified.output
+    # And given the trainer's / I expect it to read what people and candidates said
+    engine = connect(url_of(url, "hitl_trainer", PASSWORD), pool_size=1)
+    try:
+        assert list(labels.reviewed(engine, "spam")) == []
+        assert list(reviewed.reviewed(engine, "spam")) == []
+    finally:
+        engine.dispose()
 
 
 def test_a_table_that_comes_later_is_closed_to_all_roles(url: str, owner: Engine) -> None:

@@ -26,6 +26,7 @@ from shared.errors import ConfigurationError
 from shared.messages import Outgoing
 from shared.topology import ITEMS, topology
 from tests.conftest import cannot_run
+from tests.outside import until
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "deploy" / "tls" / "make-certificates"
@@ -159,10 +160,12 @@ def speak_tls_only(cluster: PrivatePostgres, certificates: Path) -> None:
 
 def why_not_ready(amqp_url: str) -> str | None:
     """Why our own connection does not come up; None where it does."""
-    broker = Broker(amqp_url, name="test", topology=topology(["spam"], (5,)))
+    broker = Broker(amqp_url, name="test")
+    before = broker.problem()
     broker.start()
     try:
-        return None if broker.wait_ready(4) else broker.problem()
+        until(lambda: broker.problem() != before, seconds=15, what="an answer")
+        return broker.problem()
     finally:
         broker.close()
 
