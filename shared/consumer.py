@@ -52,7 +52,7 @@ class Consumer:
     ) -> None:
         self._most = prefetch
         self._most_bytes = most_bytes
-        self._prefetch = prefetch if most_bytes is None else min(prefetch, _CAREFUL)
+        self._prefetch = prefetch
         self._bytes = 0  # of the bodies of what is not settled
         self._size = 0.0  # of a body, lately
         self._slow_start = slow_start
@@ -204,6 +204,8 @@ class Consumer:
     def _subscribe_all(self) -> None:
         if self._channel is None:
             return
+        if self._most_bytes is not None:
+            self._prefetch = min(self._most, _CAREFUL)
         self._subscriptions = {
             queue: _Subscription(queue, probing=self._slow_start) for queue in self._queues
         }
