@@ -124,6 +124,7 @@ def running(
     folder: Path,
     services: Sequence[str] = SERVICES,
     own: Mapping[str, Mapping[str, str]] | None = None,
+    /,
     **settings: str,
 ) -> Iterator[Pipeline]:
     """All services, or those named, ready; stopped in order at the end, and each must end well.

@@ -9,7 +9,7 @@ from shared.broker import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ
 from tests.outside import Received, outsider, until
-from tests.pipeline import running
+from tests.pipeline import SERVICES, running
 from tests.rights import own_addresses
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
@@ -53,7 +53,7 @@ def test_each_bad_message_ends_where_a_person_can_find_it(
     own = own_addresses(rabbitmq, amqp_url, database_url)
     declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
     with (
-        running(amqp_url, database_url, tmp_path, own=own) as pipeline,
+        running(amqp_url, database_url, tmp_path, SERVICES, own) as pipeline,
         outsider(amqp_url) as program,
     ):
         for name, (body, _) in UNREADABLE.items():

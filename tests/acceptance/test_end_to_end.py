@@ -19,7 +19,7 @@ from shared.topology import topology
 from tests.conftest import RabbitMQ
 from tests.datafixtures import data_dir
 from tests.outside import Outsider, outsider, until
-from tests.pipeline import PASSWORD, Pipeline, running
+from tests.pipeline import PASSWORD, SERVICES, Pipeline, running
 from tests.rights import own_addresses
 
 __all__ = ["data_dir"]
@@ -61,7 +61,7 @@ def test_a_thousand_snippets_from_a_foreign_client(
     own = own_addresses(rabbitmq, amqp_url, database_url)
     declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
     with (
-        running(amqp_url, database_url, tmp_path, own=own) as pipeline,
+        running(amqp_url, database_url, tmp_path, SERVICES, own) as pipeline,
         outsider(amqp_url) as program,
     ):
         texts = publish_snippets(program, data_dir)

@@ -24,9 +24,10 @@ import httpx
 import psycopg2
 from sqlalchemy.orm import Session
 
+from hitl.broker_users import TUNABLES
 from hitl.ports import free_ports
 from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import TUNABLES, PrivateRabbitMQ
+from hitl.private_rabbitmq import PrivateRabbitMQ
 from services.review_ui.accounts import Accounts
 from shared.broker import Broker
 from shared.clock import utc_now
