@@ -18,6 +18,7 @@ _TIME = Struct(">Q")
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
 _TAG = Struct(">QB")
 _CONTENT = Struct(">BHLHHQH")  # a content header's frame: then class, weight, body's size, flags
+_SIZES = [_LONG.pack(size) for size in range(256)]
 _END = bytes([spec.FRAME_END])
 _CONTENT_TYPE = BasicProperties.FLAG_CONTENT_TYPE
 _HEADERS = BasicProperties.FLAG_HEADERS
@@ -145,17 +146,12 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
         start = _publish(channel, message.exchange, message.routing_key)
     except (AttributeError, TypeError, ValueError, error):  # pika takes it, or says what is wrong
         return None
-    body, size = message.body, sum(map(len, parts))
+    body, content = message.body, b"".join(parts)
+    size = _CONTENT_FIELDS + len(content)
     header = _CONTENT.pack(
-        spec.FRAME_HEADER,
-        channel,
-        _CONTENT_FIELDS + size,
-        BasicProperties.INDEX,
-        0,
-        len(body),
-        flags,
+        spec.FRAME_HEADER, channel, size, BasicProperties.INDEX, 0, len(body), flags
     )
-    frames = [start, header, *parts, _END]
+    frames = [start, header, content, _END]
     for position in range(0, len(body), most):
         piece = body[position : position + most]
         frames += (_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END)
@@ -168,7 +164,8 @@ def _write_texts(headers: Headers) -> bytes:
         if not isinstance(value, str):
             raise TypeError("not a text")
         text = value.encode()
-        parts += (_name(name), _LONG.pack(len(text)), text)
+        size = len(text)
+        parts += (_name(name), _SIZES[size] if size < 256 else _LONG.pack(size), text)
     return b"".join(parts)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from pydantic_core import to_json
+
 from services.router.policy import Policy, Steering, route, salt_version, steer
 from services.router.stated import around, ending, opening
 from shared.clock import Clock
@@ -52,6 +54,7 @@ class Turn:
 
     def __init__(self, now: datetime) -> None:
         self.now = now
+        self.json = to_json(now)
         self.stamp = Stamp.of(now)
         self.taken: Counter[tuple[str, str, str]] = Counter()
         self.served: dict[str, Served] = {}
@@ -143,7 +146,7 @@ class Router:
         turn.taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
         self._routed_age.observe(max((now - scored.item.received_at).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
-        return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now))
+        return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now, turn.json))
 
 
 class Memory:
