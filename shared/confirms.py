@@ -64,9 +64,8 @@ class Confirms:
             while self._oldest <= self._last and self._oldest not in self._outstanding:
                 self._oldest += 1
             return [] if found is None else [found]
-        upto = min(tag, self._last) + 1
-        numbers = range(self._oldest, upto)
-        self._oldest = max(self._oldest, upto)
+        numbers = range(self._oldest, min(tag, self._last) + 1)
+        self._oldest = max(self._oldest, numbers.stop)
         return [self._outstanding.pop(n) for n in numbers if n in self._outstanding]
 
     def mark_returned(self, exchange: str, routing_key: str, message_id: str, body: bytes) -> bool:

@@ -106,6 +106,7 @@ def by_pika(message: Outgoing) -> bytes:
 
 @given(MESSAGES)
 @example(Outgoing("", "", b"", "", content_type=""))
+@example(Outgoing("e", "k", b"", "m", headers={"255": "x" * 255, "256": "x" * 256}))
 def test_a_usual_message_becomes_the_same_bytes(message: Outgoing) -> None:
     assert write_message(7, message, MOST) == by_pika(message)
 
