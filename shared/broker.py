@@ -11,10 +11,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import pika
 from pika.adapters.select_connection import IOLoop
@@ -36,8 +35,7 @@ from shared.wire import connection_class
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """A handled delivery and what has to be confirmed before it is acked."""
 
     delivery: Delivery
@@ -68,7 +66,7 @@ class Broker:
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None
         self._connection: pika.SelectConnection | None = None
-        self._publisher = Publisher(replace=self._replace_channel)
+        self._publisher = Publisher(settle=self._confirmed, replace=self._replace_channel)
         self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
@@ -106,7 +104,7 @@ class Broker:
         if not messages:
             return
         done = threading.Event()
-        group = Group(len(messages), done.set, survives=True, started=time.monotonic())
+        group = Group(len(messages), time.monotonic(), done=done.set)
         publications = [Publication(message, group) for message in messages]
         self._call(partial(self._publisher.send, publications))
         if not done.wait(timeout_seconds):
@@ -118,7 +116,7 @@ class Broker:
         """Publishes the outputs and acks each delivery once all of its own are confirmed."""
         if self._consumer is None:
             raise RuntimeError("a broker without a consumer has nothing to settle")
-        self._call(partial(self._settle_all, self._consumer, settled))
+        self._call(partial(self._settle_all, settled))
 
     def pause(self) -> None:
         """Stops taking deliveries; those taken can still be settled."""
@@ -358,19 +356,24 @@ class Broker:
         if self._connection is not None and self._connection.is_open:
             declarations.begin(self._connection, declared, tell)
 
-    def _settle_all(self, consumer: Consumer, settled: Sequence[Settled]) -> None:
+    def _settle_all(self, settled: Sequence[Settled]) -> None:
         now = time.monotonic()
-        publications = []
-        for entry in settled:
-            if entry.delivery.generation != self._generation:
+        publications: list[Publication] = []
+        without: list[Delivery] = []
+        for delivery, outputs in settled:
+            if delivery.generation != self._generation:
                 continue  # its channel is gone: the broker delivers it again
-            done = partial(consumer.settle, entry.delivery)
-            if not entry.outputs:
-                done()
-                continue
-            group = Group(len(entry.outputs), done, survives=False, started=now)
-            publications += [Publication(message, group) for message in entry.outputs]
+            if outputs:
+                group = Group(len(outputs), now, delivery)
+                publications += [Publication(message, group) for message in outputs]
+            else:
+                without.append(delivery)
+        self._confirmed(without)
         self._publisher.send(publications)
+
+    def _confirmed(self, deliveries: Sequence[Delivery]) -> None:
+        if self._consumer is not None and deliveries:
+            self._consumer.settle(deliveries)
 
 
 def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0) -> None:

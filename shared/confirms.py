@@ -4,21 +4,25 @@ AMQP acks and confirms both come with a `multiple` flag, and confirms arrive out
 quorum queues: https://www.rabbitmq.com/docs/confirms
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from shared.messages import Outgoing
+from shared.messages import Delivery, Outgoing
 
 
 @dataclass(slots=True)
 class Group:
-    """Messages that count as one: `done` is called once, when the last of them is confirmed."""
+    """Messages that count as one, done when the last of them is confirmed.
+
+    The outputs of a `delivery` are not published again after a reconnect, because it comes back
+    itself; others are, and `done` is called for them.
+    """
 
     remaining: int
-    done: Callable[[], None]
-    survives: bool  # published again after a reconnect; else its delivery comes back instead
     started: float  # monotonic seconds
+    delivery: Delivery | None = None
+    done: Callable[[], None] | None = None
     cancelled: bool = False
 
 
@@ -41,8 +45,9 @@ class Confirms:
     """Unconfirmed publications of one channel by their sequence number, oldest first."""
 
     def __init__(self) -> None:
-        self._outstanding: OrderedDict[int, Publication] = OrderedDict()
+        self._outstanding: dict[int, Publication] = {}
         self._last = 0
+        self._oldest = 1  # nothing below is outstanding
 
     def __len__(self) -> int:
         return len(self._outstanding)
@@ -56,11 +61,12 @@ class Confirms:
         """Removes and gives what a confirm (or nack) of `tag` is about."""
         if not multiple:
             found = self._outstanding.pop(tag, None)
+            while self._oldest <= self._last and self._oldest not in self._outstanding:
+                self._oldest += 1
             return [] if found is None else [found]
-        answered = []
-        while self._outstanding and next(iter(self._outstanding)) <= tag:
-            answered.append(self._outstanding.popitem(last=False)[1])
-        return answered
+        numbers = range(self._oldest, min(tag, self._last) + 1)
+        self._oldest = max(self._oldest, numbers.stop)
+        return [self._outstanding.pop(n) for n in numbers if n in self._outstanding]
 
     def mark_returned(self, exchange: str, routing_key: str, message_id: str, body: bytes) -> bool:
         """Notes a Basic.Return, which precedes the ack of the same message."""
@@ -101,10 +107,10 @@ class AckWindow:
         """Deliveries not yet covered by an ack: the broker counts these against the prefetch."""
         return len(self._order)
 
-    def delivered(self, tag: int) -> None:
-        """Notes a delivery; tags only grow on a channel."""
-        self._order.append(tag)
-        self._unsettled += 1
+    def delivered(self, tags: Sequence[int]) -> None:
+        """Notes deliveries; tags only grow on a channel."""
+        self._order.extend(tags)
+        self._unsettled += len(tags)
 
     def settle(self, tag: int) -> None:
         """Its outputs are safe: it may be acked as soon as everything before it may."""

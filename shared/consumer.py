@@ -18,6 +18,7 @@ from pika.channel import Channel
 from shared.confirms import AckWindow
 from shared.messages import Delivery
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.wire import BatchingConnection, Taking
 
 # How we see that nothing is on its way to us any more: the window is full, or for so long nothing
 # came; with many small producers neither may ever be so, hence a limit of 2 seconds.
@@ -64,6 +65,7 @@ class Consumer:
         self._window = AckWindow()
         self._in_progress: Counter[str] = Counter()
         self._arrived: list[Delivery] = []
+        self._queues_by_tag: dict[bytes, str] = {}  # consumer tags, as they are on the wire
         self._turn_scheduled = False
         self._paused = False
         self._quiet = False
@@ -96,6 +98,10 @@ class Consumer:
         self._arrived = []
         self._turn_scheduled = False
         self._quiet = self._paused
+        self._queues_by_tag = {}
+        if isinstance(channel.connection, BatchingConnection):
+            number, queues = channel.channel_number, self._queues_by_tag
+            channel.connection.take_deliveries(Taking(number, generation, queues, self._arrive))
         if not self._paused:
             self._subscribe_all()
 
@@ -188,18 +194,21 @@ class Consumer:
         """How many the broker may let us hold."""
         return sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
 
-    def settle(self, delivery: Delivery) -> None:
-        """Its outputs are confirmed: ack it with the turn's others, in one frame."""
-        if delivery.generation != self._generation or self._channel is None:
+    def settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Their outputs are confirmed: ack them with the turn's others, in one frame."""
+        if self._channel is None:
             return
-        self._window.settle(delivery.tag)
-        self._bytes -= len(delivery.body)
-        self._in_progress[delivery.queue] -= 1
-        subscription = self._subscriptions.get(delivery.queue)
-        if subscription is not None and subscription.proof == delivery.tag:
-            self._go_full_speed(self._channel, subscription)
-        else:
-            self._schedule_turn()
+        current = [one for one in deliveries if one.generation == self._generation]
+        for delivery in current:
+            self._window.settle(delivery.tag)
+            self._bytes -= len(delivery.body)
+        self._in_progress.subtract(delivery.queue for delivery in current)
+        if self.probing:
+            tags = {delivery.tag for delivery in current}
+            for subscription in self._subscriptions.values():
+                if subscription.proof in tags:
+                    self._go_full_speed(self._channel, subscription)
+        self._schedule_turn()
 
     def _subscribe_all(self) -> None:
         if self._channel is None:
@@ -214,10 +223,13 @@ class Consumer:
             self._subscribe(self._channel, subscription)
 
     def _subscribe(self, channel: Channel, subscription: _Subscription) -> None:
-        def on_message(channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-            self._on_message(channel, subscription, method, properties, body)
+        def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
+            self._arrive(
+                [_delivery(subscription.queue, self._generation, method, properties, body)]
+            )
 
         subscription.tag = channel.basic_consume(subscription.queue, on_message)
+        self._queues_by_tag[subscription.tag.encode()] = subscription.queue
 
     def _cancel(self, subscription: _Subscription) -> None:
         """Not by `basic_cancel`: from then on pika rejects whatever is still on its way, which
@@ -227,52 +239,44 @@ class Consumer:
             self._channel._rpc(spec.Basic.Cancel(subscription.tag), None, [cancelled])
             subscription.tag = None
 
-    def _on_message(
-        self,
-        channel: Channel,
-        subscription: _Subscription,
-        method: Any,
-        properties: Any,
-        body: bytes,
-    ) -> None:
-        self._heard += 1
-        self._window.delivered(method.delivery_tag)
-        self._in_progress[subscription.queue] += 1
-        if subscription.probing and subscription.proof is None and not method.redelivered:
-            # Cancelled while this one message is unacked, the broker can send no second one.
-            subscription.proof = method.delivery_tag
-            self._cancel(subscription)
-        self._bytes += len(body)
-        self._size += (len(body) - self._size) / 16
-        headers = properties.headers or {}
-        exchange, routing_key = _text(method.exchange), _text(method.routing_key)
-        if exchange == "" and ORIGINAL_EXCHANGE in headers:  # back from one of our retry queues
-            exchange = str(headers[ORIGINAL_EXCHANGE])
-            routing_key = str(headers.get(ORIGINAL_ROUTING_KEY, routing_key))
-        self._arrived.append(
-            Delivery(
-                queue=subscription.queue,
-                exchange=exchange,
-                routing_key=routing_key,
-                body=body,
-                headers=headers,
-                tag=method.delivery_tag,
-                generation=self._generation,
-                redelivered=method.redelivered,
-                message_id=_text(properties.message_id),
-                content_type=_text(properties.content_type),
-                content_encoding=_text(properties.content_encoding),
-                timestamp=properties.timestamp,
-            )
-        )
+    def _arrive(self, deliveries: Sequence[Delivery]) -> None:
+        self._heard += len(deliveries)
+        self._window.delivered([delivery.tag for delivery in deliveries])
+        self._in_progress.update(delivery.queue for delivery in deliveries)
+        if self.probing:
+            for delivery in deliveries:
+                self._probe(delivery)
+        for delivery in deliveries:
+            # Back from one of our retry queues:
+            if delivery.exchange == "" and ORIGINAL_EXCHANGE in delivery.headers:
+                headers = delivery.headers
+                delivery.exchange = str(headers[ORIGINAL_EXCHANGE])
+                delivery.routing_key = str(headers.get(ORIGINAL_ROUTING_KEY, delivery.routing_key))
+        self._arrived += deliveries
         self._schedule_turn()
+        if self._most_bytes is not None:
+            self._weigh(self._most_bytes, deliveries)
+
+    def _weigh(self, most_bytes: int, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._bytes += len(delivery.body)
+            self._size += (len(delivery.body) - self._size) / 16
         # More is asked for while the window is full: then none is on its way to us.
         if (
-            self._most_bytes is not None
+            self._channel is not None
             and not (self._paused or self.probing)
-            and (self._bytes > self._most_bytes or self._window.unacked >= self._room())
+            and (self._bytes > most_bytes or self._window.unacked >= self._room())
         ):
-            self._fit(channel, self._most_bytes)
+            self._fit(self._channel, most_bytes)
+
+    def _probe(self, delivery: Delivery) -> None:
+        """Cancelled while this one message is unacked, the broker can send no second one."""
+        subscription = self._subscriptions.get(delivery.queue)
+        if subscription is None or not subscription.probing or subscription.proof is not None:
+            return
+        if not delivery.redelivered:
+            subscription.proof = delivery.tag
+            self._cancel(subscription)
 
     def _go_full_speed(self, channel: Channel, subscription: _Subscription) -> None:
         self._ack()
@@ -305,6 +309,24 @@ class Consumer:
         tag = self._window.advance()
         if tag is not None and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(tag, multiple=True)
+
+
+def _delivery(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Delivery:
+    """What pika read, as we name it."""
+    return Delivery(
+        queue=queue,
+        exchange=_text(method.exchange),
+        routing_key=_text(method.routing_key),
+        body=body,
+        headers=properties.headers or {},
+        tag=method.delivery_tag,
+        generation=generation,
+        redelivered=method.redelivered,
+        message_id=_text(properties.message_id),
+        content_type=_text(properties.content_type),
+        content_encoding=_text(properties.content_encoding),
+        timestamp=properties.timestamp,
+    )
 
 
 def _text(value: Any) -> Any:

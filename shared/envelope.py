@@ -4,7 +4,9 @@ CloudEvents 1.0 binary mode: the attributes travel as headers (`cloudEvents_*` i
 `cloudEvents:*` is read too), the body is the event's JSON and nothing else.
 """
 
-from typing import TypeVar
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import pydantic
 
@@ -21,65 +23,113 @@ E = TypeVar("E", bound=Event)
 M = TypeVar("M", bound=pydantic.BaseModel)
 
 
+class Stamp(NamedTuple):
+    """The time of an event, as an envelope states it; the same for a whole batch."""
+
+    text: str
+    epoch_seconds: int
+
+    @classmethod
+    def of(cls, occurred_at: datetime) -> "Stamp":
+        return cls(occurred_at.isoformat(), int(occurred_at.timestamp()))
+
+
 def encode(event: Event, *, source: str, traceparent: str) -> Outgoing:
     """The message for `hitl.events`; `source` names the service that says so."""
-    event_id = event.message_id
+    return enclose(
+        type(event),
+        event.model_dump_json().encode(),
+        event_id=event.message_id,
+        workflow=event.workflow,
+        item_id=event.item_id,
+        stamp=Stamp.of(event.occurred_at),
+        source=source,
+        traceparent=traceparent,
+    )
+
+
+def enclose(
+    kind: type[Event],
+    body: bytes,
+    *,
+    event_id: str,
+    workflow: str,
+    item_id: str,
+    stamp: Stamp,
+    source: str,
+    traceparent: str | None,
+) -> Outgoing:
+    """The same for an event of this kind whose JSON is there already."""
     return Outgoing(
         exchange=EVENTS_EXCHANGE,
-        routing_key=event.routing_key,
-        body=event.model_dump_json().encode(),
+        routing_key=f"{kind.type}.{workflow}",
+        body=body,
         message_id=event_id,
-        type=event.type,
-        timestamp=int(event.occurred_at.timestamp()),
+        type=kind.type,
+        timestamp=stamp.epoch_seconds,
         headers={
             "cloudEvents_specversion": "1.0",
             "cloudEvents_id": event_id,
-            "cloudEvents_type": event.type,
+            "cloudEvents_type": kind.type,
             "cloudEvents_source": f"/hitl/{source}",
-            "cloudEvents_subject": event.item_id,
-            "cloudEvents_time": event.occurred_at.isoformat(),
-            "cloudEvents_schemaversion": str(event.version),
-            "traceparent": next_hop(traceparent),
+            "cloudEvents_subject": item_id,
+            "cloudEvents_time": stamp.text,
+            "cloudEvents_schemaversion": str(kind.version),
+            "traceparent": next_hop(traceparent or ""),
         },
     )
 
 
 def decode(delivery: Delivery, *expected: type[E]) -> E:
     """The event in a delivery, validated; `Permanent` when it is not one of those expected."""
-    kind = event_type(delivery)
-    version = attribute(delivery, "schemaversion") or "1"
+    version = delivery.header(*_SCHEMAVERSION) or "1"
+    model: type[E] = _model(event_type(delivery), version, expected)
+    return parse(model, delivery)
+
+
+@lru_cache(maxsize=256)  # what raises is not kept
+def _model(kind: str, version: str, expected: tuple[type[E], ...]) -> type[E]:
     known = version.isdecimal() and len(version) < 10  # int() refuses thousands of digits
     model = REGISTRY.get((kind, int(version))) if known else None
     if model is None:
         raise Permanent("unknown_type", f"no event {kind!r} of version {version[:20]!r} is known")
     for wanted in expected:
         if model is wanted:
-            return parse(wanted, delivery)
+            return wanted
     raise Permanent("unknown_type", f"event {kind!r} is not for this queue")
 
 
 def event_type(delivery: Delivery) -> str:
     """The CloudEvents type, else what the routing key `<type>.<workflow>` says."""
-    return (attribute(delivery, "type") or delivery.routing_key.rpartition(".")[0])[:60]
+    return (delivery.header(*_TYPE) or delivery.routing_key.rpartition(".")[0])[:60]
 
 
 def attribute(delivery: Delivery, name: str) -> str | None:
     """A CloudEvents attribute under either prefix of the AMQP binding."""
-    return delivery.header(f"cloudEvents_{name}", f"cloudEvents:{name}")
+    return delivery.header(*_names(name))
+
+
+def _names(attribute: str) -> tuple[str, str]:
+    return f"cloudEvents_{attribute}", f"cloudEvents:{attribute}"
+
+
+_TYPE, _SCHEMAVERSION = _names("type"), _names("schemaversion")
 
 
 def parse(model: type[M], delivery: Delivery) -> M:
     """The body as `model`; `Permanent` says `not_utf8`, `not_json` or `schema`."""
-    encoding = delivery.content_encoding or ""
-    if encoding.lower() not in ("", "utf-8", "utf8", "identity"):
+    encoding = delivery.content_encoding
+    if encoding and encoding.lower() not in ("utf-8", "utf8", "identity"):
         raise Permanent(
             "not_utf8",
             f"content_encoding {encoding[:40]!r}: send plain UTF-8 JSON",
         )
     try:
-        return model.model_validate_json(delivery.body)
+        # What `model_validate_json` calls after looking at arguments that are not given here.
+        validated: M = model.__pydantic_validator__.validate_json(delivery.body)
     except pydantic.ValidationError as error:
         raise explain(error, delivery.body) from None
+    return validated
 
 
 def explain(error: pydantic.ValidationError, body: bytes) -> Permanent:

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +17,10 @@ import pika
 from pika.channel import Channel
 
 from shared.confirms import Confirms, Publication
+from shared.messages import Delivery, Outgoing
 from shared.metrics import MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
 from shared.topology import QUEUES
+from shared.wire import BatchingConnection
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +35,20 @@ STUCK_SECONDS = 5.0
 class Publisher:
     """Publications on their way, and those that wait for a connection."""
 
-    def __init__(self, *, replace: Callable[[Channel], None]) -> None:
-        """`replace` is asked for another channel when this one is refused for too long; then
-        `opened` and `flush` are called."""
+    def __init__(
+        self,
+        *,
+        settle: Callable[[Sequence[Delivery]], None],
+        replace: Callable[[Channel], None],
+    ) -> None:
+        """`settle` hears of the deliveries whose outputs are all confirmed. `replace` is asked for
+        another channel when this one is refused for too long; then `opened` and `flush` are called.
+        """
+        self._settle = settle
         self._replace = replace
         self._opened_at = 0.0
         self._channel: Channel | None = None
+        self._write: Callable[[Outgoing], bool] = _by_pika
         self._confirms = Confirms()
         self._backlog: deque[Publication] = deque()  # for when there is a connection again
         self._refused: list[Publication] = []  # for when their pause is over
@@ -49,6 +59,9 @@ class Publisher:
         self._channel = channel
         self._opened_at = time.monotonic()
         self._confirms = Confirms()
+        self._write = _by_pika
+        if isinstance(channel.connection, BatchingConnection):
+            self._write = partial(channel.connection.publish, channel.channel_number)
         channel.add_on_return_callback(self._on_return)
 
     def lost(self) -> None:
@@ -56,10 +69,11 @@ class Publisher:
         self._channel = None
         self._held = False
         unconfirmed = self._confirms.abandon()
-        for destination, count in Counter(map(_destination, unconfirmed)).items():
-            MESSAGES_PUBLISHED.labels(destination, "lost").inc(count)
+        _count(unconfirmed, "lost")
         left = [*unconfirmed, *self._refused, *self._backlog]
-        self._backlog = deque(publication for publication in left if publication.group.survives)
+        self._backlog = deque(
+            publication for publication in left if publication.group.delivery is None
+        )
         self._refused = []
 
     def _start_afresh(self, channel: Channel) -> None:
@@ -93,7 +107,11 @@ class Publisher:
             if channel is None or self._held or not channel.is_open:
                 self._backlog.append(publication)
             else:
-                self._publish(channel, publication)
+                publication.attempts += 1
+                publication.returned = False
+                self._confirms.sent(publication)
+                if not self._write(publication.message):
+                    _publish(channel, publication.message)
 
     def on_confirm(self, frame: Any) -> None:
         """The broker's answer: an ack or a nack, of one or of all up to it."""
@@ -101,43 +119,25 @@ class Publisher:
             return
         method = frame.method
         acked = isinstance(method, pika.spec.Basic.Ack)
-        outcomes: Counter[tuple[str, str]] = Counter()
-        started = None
-        for publication in self._confirms.answered(method.delivery_tag, multiple=method.multiple):
-            if acked and not publication.returned:
-                outcomes[_destination(publication), "confirmed"] += 1
-                if publication.confirmed():
-                    started = started or publication.group.started
-                    publication.group.done()
-            else:
-                outcome = "returned" if acked else "nacked"
-                outcomes[_destination(publication), outcome] += 1
+        answered = self._confirms.answered(method.delivery_tag, multiple=method.multiple)
+        refused = [one for one in answered if one.returned] if acked else answered
+        if refused:
+            outcome = "returned" if acked else "nacked"
+            _count(refused, outcome)
+            for publication in refused:
                 self._later(publication, outcome)
-        for (destination, outcome), count in outcomes.items():
-            MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
-        if started is not None:
-            PUBLISH_CONFIRM_DURATION.observe(time.monotonic() - started)
+            answered = [one for one in answered if not one.returned] if acked else []
+        self._confirmed(answered)
 
-    def _publish(self, channel: Channel, publication: Publication) -> None:
-        message = publication.message
-        publication.attempts += 1
-        publication.returned = False
-        self._confirms.sent(publication)
-        channel.basic_publish(
-            message.exchange,
-            message.routing_key,
-            message.body,
-            pika.BasicProperties(
-                content_type=message.content_type,
-                headers=dict(message.headers),
-                delivery_mode=2,
-                message_id=message.message_id or None,
-                type=message.type,
-                timestamp=message.timestamp,
-                expiration=None if message.expiration_ms is None else str(message.expiration_ms),
-            ),
-            mandatory=True,
-        )
+    def _confirmed(self, publications: Sequence[Publication]) -> None:
+        groups = [one.group for one in publications if one.confirmed()]
+        _count(publications, "confirmed")
+        if groups:
+            PUBLISH_CONFIRM_DURATION.observe(time.monotonic() - groups[0].started)
+        for group in groups:
+            if group.done is not None:
+                group.done()
+        self._settle([group.delivery for group in groups if group.delivery is not None])
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         self._confirms.mark_returned(
@@ -178,3 +178,31 @@ def _destination(publication: Publication) -> str:
     """The metric label: an exchange, or the queue that was meant by its name."""
     message = publication.message
     return message.routing_key if message.exchange in ("", QUEUES) else message.exchange
+
+
+def _count(publications: Sequence[Publication], outcome: str) -> None:
+    for destination, count in Counter(map(_destination, publications)).items():
+        MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
+
+
+def _by_pika(_message: Outgoing) -> bool:
+    """Where the connection is pika's own."""
+    return False
+
+
+def _publish(channel: Channel, message: Outgoing) -> None:
+    channel.basic_publish(
+        message.exchange,
+        message.routing_key,
+        message.body,
+        pika.BasicProperties(
+            content_type=message.content_type,
+            headers=dict(message.headers),
+            delivery_mode=2,
+            message_id=message.message_id or None,
+            type=message.type,
+            timestamp=message.timestamp,
+            expiration=None if message.expiration_ms is None else str(message.expiration_ms),
+        ),
+        mandatory=True,
+    )

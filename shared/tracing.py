@@ -24,8 +24,13 @@ def trace_of(delivery: Delivery) -> str:
 
 def given_trace(delivery: Delivery) -> str | None:
     """The delivery's traceparent; None where it has no valid one."""
-    given = delivery.header(*_HEADERS)
+    given = named_trace(delivery)
     return given if given is not None and trace_id(given) is not None else None
+
+
+def named_trace(delivery: Delivery) -> str | None:
+    """What the delivery names as its traceparent, valid or not: `next_hop` looks at it anyway."""
+    return delivery.header(*_HEADERS)
 
 
 def new_trace() -> str:

@@ -1,21 +1,23 @@
-"""How does a connection do with few system calls what pika does with many?
+"""How does a connection do with few system calls and few objects what pika does with many?
 
 pika 1.4 sends the method, the header and the body of each message with a `send` of their own, reads
-4 KiB at a time and copies the rest of its buffer after each frame. This subclass writes once a turn
-of the I/O loop, reads 64 KiB, walks over the buffer, and knows our messages (`shared/frames.py`).
-It overrides private methods: it is used only with the version that it was tested with
-(`connection_class`), else pika's own does the work.
+4 KiB at a time, copies the rest of its buffer after each frame and makes six objects of a message.
+This subclass writes once a turn of the I/O loop, reads 64 KiB, walks over the buffer, and turns our
+own messages into frames and back in one step (`shared/frames.py`). It overrides private methods: it
+is used only with the version that it was tested with (`connection_class`), else pika's own does the
+work, and so it does here for every message that is unusual.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import pika
 from pika import exceptions, frame, spec
 
-from shared.frames import Delivered, read_delivery, read_properties, write_message
+from shared.frames import NotWhole, read_delivery, write_message
+from shared.messages import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,6 @@ _OVERRIDDEN = (
     "_on_data_available",
     "_output_marshaled_frames",
     "_proto_connection_made",
-    "_send_message",
 )
 _READ_BYTES = 65_536
 _WRITE_BYTES = 262_144  # a partly sent chunk is copied by the transport, so it must not be huge
@@ -35,6 +36,15 @@ _BODY_SIZE = Struct(">Q")
 _DELIVER = _METHOD.pack(spec.Basic.Deliver.INDEX)
 
 
+class Taking(NamedTuple):
+    """Who takes what is delivered on a channel, as it is read and without pika's objects."""
+
+    channel: int
+    generation: int
+    queues: Mapping[bytes, str]  # by consumer tag; may grow
+    take: Callable[[Sequence[Delivery]], None]
+
+
 class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
     """A `SelectConnection` with the same behaviour and fewer system calls."""
 
@@ -42,29 +52,31 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
     _outgoing: list[bytes]
     _outgoing_bytes: int
     _flush_scheduled: bool
+    _taking: Taking
 
     def _init_connection_state(self) -> None:
         super()._init_connection_state()
         self._outgoing = []
         self._outgoing_bytes = 0
         self._flush_scheduled = False
+        self._taking = Taking(0, 0, {}, lambda _deliveries: None)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
         transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
         super()._proto_connection_made(transport)
 
-    def _send_message(
-        self, channel_number: int, method_frame: Any, content: tuple[spec.BasicProperties, bytes]
-    ) -> None:
-        properties, body = content
-        frames = write_message(
-            channel_number, method_frame, properties, body, self._body_max_length
-        )
+    def take_deliveries(self, taking: Taking) -> None:
+        """From now on; what is unusual still goes to the callback of `basic_consume`."""
+        self._taking = taking
+
+    def publish(self, channel_number: int, message: Outgoing) -> bool:
+        """`basic_publish`, mandatory and persistent; False where only pika can write it."""
+        frames = write_message(channel_number, message, self._body_max_length)
         if frames is None:
-            super()._send_message(channel_number, method_frame, content)
-        else:
-            self._output_marshaled_frames([frames])
+            return False
+        self._output_marshaled_frames((frames,))
+        return True
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         size = sum(map(len, marshaled_frames))
@@ -92,6 +104,8 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         if data.startswith(b"AMQP"):  # the broker speaks another version: pika says so
             super()._on_data_available(data_in)
             return
+        arrived: list[Delivery] = []
+        number, generation, queues, take = self._taking
         position, available = 0, len(data)
         try:
             while available - position >= _FRAME.size:
@@ -102,26 +116,25 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
                     break
                 if data[end] != spec.FRAME_END:
                     raise exceptions.InvalidFrameError("Invalid FRAME_END marker")
-                position = end + 1
-                if kind == spec.FRAME_METHOD and data.startswith(_DELIVER, start):
-                    whole = read_delivery(data, start + _METHOD.size, channel)
-                    if whole is not None and channel in self._channels:
-                        position = whole.end
-                        self._deliver(channel, whole)
+                if channel == number and data.startswith(_DELIVER, start):
+                    read = read_delivery(data, start + _METHOD.size, channel, queues, generation)
+                    if read is not None:
+                        delivery, position = read
+                        self.frames_received += 3 if delivery.body else 2
+                        arrived.append(delivery)
                         continue
+                if arrived:  # before whatever else was sent after them
+                    take(arrived)
+                    arrived = []
+                position = end + 1
                 self._take_frame(kind, channel, data, start, end)
+        except NotWhole:
+            pass  # the rest of it comes with the next read
         finally:
             self._frame_buffer = data[position:]
             self.bytes_received += position
-
-    def _deliver(self, channel: int, whole: Delivered) -> None:
-        """What the channel would do with the three frames, one after the other."""
-        self.frames_received += 3 if whole.body else 2
-        self._channels[channel]._on_deliver(
-            frame.Method(channel, whole.method),
-            frame.Header(channel, len(whole.body), whole.properties),
-            whole.body,
-        )
+        if arrived:
+            take(arrived)
 
     def _take_frame(self, kind: int, channel: int, data: bytes, start: int, end: int) -> None:
         """Contents go straight to their channel; for the rest pika looks for callbacks first."""
@@ -135,10 +148,8 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
                 self._process_frame(content)
                 return
         elif kind == spec.FRAME_HEADER:
-            properties = read_properties(data, start + 12, end)
-            if properties is None:
-                properties = spec.BasicProperties()
-                properties.decode(data, start + 12)
+            properties = spec.BasicProperties()
+            properties.decode(data, start + 12)
             content = frame.Header(channel, _BODY_SIZE.unpack_from(data, start + 4)[0], properties)
         elif kind == spec.FRAME_BODY:
             content = frame.Body(channel, data[start:end])

@@ -8,13 +8,13 @@ import gc
 import logging
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from prometheus_client import Counter
+from prometheus_client import Counter as Metric
 
 from shared.breaker import Breaker
 from shared.broker import Broker, Settled
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 Result = Sequence[Outgoing] | Permanent | Retryable
 """What became of one delivery: what to publish (possibly nothing), or how it failed."""
 
+_FAILURES = (Permanent, Retryable)
 _POLL_SECONDS = 0.1
 
 
@@ -110,7 +111,7 @@ class Worker:
             topology=topology,
             consumer=self._consumer,
         )
-        self._ok: dict[str, Counter] = {}
+        self._ok: dict[str, Metric] = {}
         self._count(queues)
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
@@ -180,12 +181,7 @@ class Worker:
         if results is None:
             return
         MESSAGE_PROCESS_DURATION.labels(batch[0].queue).observe(time.perf_counter() - started)
-        self._broker.settle(
-            [
-                Settled(delivery, self._outputs(delivery, result))
-                for delivery, result in zip(batch, results, strict=True)
-            ]
-        )
+        self._settle(batch, results)
 
     # -- taking ------------------------------------------------------------------------------
 
@@ -277,20 +273,31 @@ class Worker:
 
     # -- settling ----------------------------------------------------------------------------
 
-    def _outputs(self, delivery: Delivery, result: Result) -> Sequence[Outgoing]:
-        """What to publish before the ack: the outputs, a delayed copy or a dead letter."""
-        if isinstance(result, Retryable):
-            delayed = self._retries.after(delivery, result, jitter=random.random())  # noqa: S311
+    def _settle(self, batch: Sequence[Delivery], results: Sequence[Result]) -> None:
+        settled, handled = [], Counter[str]()
+        for delivery, result in zip(batch, results, strict=True):
+            if isinstance(result, _FAILURES):
+                result = self._after_failure(delivery, result)
+            else:
+                self._breaker.succeeded()
+                handled[delivery.queue] += 1
+            settled.append(Settled(delivery, result))
+        for queue, count in handled.items():
+            self._ok[queue].inc(count)
+        self._broker.settle(settled)
+
+    def _after_failure(
+        self, delivery: Delivery, error: Permanent | Retryable
+    ) -> Sequence[Outgoing]:
+        """What to publish before the ack: a delayed copy or a dead letter."""
+        if isinstance(error, Retryable):
+            delayed = self._retries.after(delivery, error, jitter=random.random())  # noqa: S311
             if isinstance(delayed, Outgoing):
                 RETRIES.labels(delivery.queue).inc()
                 MESSAGES_CONSUMED.labels(delivery.queue, "retried").inc()
                 return (delayed,)
-            result = delayed
-        if isinstance(result, Permanent):
-            return self._dead_letter(delivery, result)
-        self._breaker.succeeded()
-        self._ok[delivery.queue].inc()
-        return result
+            error = delayed
+        return self._dead_letter(delivery, error)
 
     def _dead_letter(self, delivery: Delivery, error: Permanent) -> Sequence[Outgoing]:
         now = self._clock()

@@ -14,7 +14,6 @@ from sqlalchemy import Engine
 from services.feedback.certifier import WorkflowCertifier
 from services.feedback.load import Valve
 from services.logger.handler import Logger
-from services.router.handler import routed_event
 from services.router.policy import Policy, Route, route, steer
 from shared.clock import utc_now
 from shared.envelope import encode
@@ -30,6 +29,7 @@ from shared.events import (
 )
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
+from tests.routed import routed_event
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")

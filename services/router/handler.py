@@ -3,18 +3,20 @@
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import to_json
 
-from services.router.policy import Policy, Route, Steering, route, salt_version, steer
+from services.router.policy import Policy, Steering, route, salt_version, steer
+from services.router.stated import around, ending, opening
 from shared.clock import Clock
-from shared.envelope import decode, encode
+from shared.envelope import Stamp, decode, enclose
 from shared.errors import NotYet, Permanent
-from shared.events import Decision, ItemAccepted, ItemReviewRequested, ItemScored, Routing
+from shared.events import ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
 from shared.metrics import ITEM_AGE, ROUTES
-from shared.tracing import trace_of
+from shared.tracing import named_trace
 from shared.worker import Result
 
 Routed = ItemAccepted | ItemReviewRequested
@@ -29,6 +31,34 @@ COMMON_ROUTES = (
     ("review", "always_review"),
     ("review", "rule"),
 )
+
+
+class Kept(NamedTuple):
+    """A decision without its item, which may be a megabyte."""
+
+    kind: type[Routed]
+    stamp: Stamp
+    opening: bytes
+    ending: bytes
+
+
+class Served(NamedTuple):
+    """What holds for one workflow during one batch."""
+
+    policy: Policy
+    steering: Steering
+    opening: bytes
+
+
+class Turn:
+    """One batch: its time, the routes taken, and what was found out once for all of it."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.json = to_json(now)
+        self.stamp = Stamp.of(now)
+        self.taken: Counter[tuple[str, str, str]] = Counter()
+        self.served: dict[str, Served] = {}
 
 
 class Router:
@@ -65,53 +95,65 @@ class Router:
             ROUTES.labels(workflow, chosen, reason)
 
     def handle(self, batch: Sequence[Delivery]) -> list[Result]:
-        now = self._clock()
-        taken: Counter[tuple[str, str, str]] = Counter()
-        steered: dict[str, tuple[Policy, Steering]] = {}  # one answer of both for a whole batch
-        results = [self._handle(delivery, now, taken, steered) for delivery in batch]
-        for labels, count in taken.items():
+        turn = Turn(self._clock())
+        results = [self._handle(delivery, turn) for delivery in batch]
+        for labels, count in turn.taken.items():
             ROUTES.labels(*labels).inc(count)
         return results
 
-    def _handle(
-        self,
-        delivery: Delivery,
-        now: datetime,
-        taken: Counter[tuple[str, str, str]],
-        steered: dict[str, tuple[Policy, Steering]],
-    ) -> Result:
+    def _handle(self, delivery: Delivery, turn: Turn) -> Result:
         try:
             scored = decode(delivery, ItemScored)
         except Permanent as error:
             return error
-        routed = self._memory.recall(scored)
-        known = routed is not None
-        if routed is None:
-            both = steered.get(scored.workflow)
-            if both is None:
-                policy = self._policy_of(scored.workflow)
-                if policy is None:
-                    return self._without_policy(scored.workflow)
-                live = self._live_of(scored.workflow)
-                both = steered[scored.workflow] = (policy, steer(policy, live, now))
-            policy, steering = both
-            chosen = route(
-                policy,
-                scored.workflow,
-                scored.item,
-                scored.prediction,
-                self._salt,
-                self._salt_version,
-                now,
-                steering,
-            )
-            routed = routed_event(scored, chosen, now)
-            taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
-            self._routed_age.observe(max((now - scored.item.received_at).total_seconds(), 0.0))
-        message = encode(routed, source="router", traceparent=trace_of(delivery))
-        if not known:
-            self._memory.keep(routed, message.body)
-        return (message,)
+        workflow, item = scored.workflow, scored.item
+        key = (workflow, item.id)
+        kept = self._memory.recall(key)
+        if kept is None:
+            served = turn.served.get(workflow) or self._served(workflow, turn)
+            if served is None:
+                return self._without_policy(workflow)
+            kept = self._decide(scored, served, turn)
+            self._memory.keep(key, kept)
+        kind, stamp, opening, ending = kept
+        return (
+            enclose(
+                kind,
+                around(opening, item, ending),
+                event_id=derive_text(kind.type, workflow, item.id),
+                workflow=workflow,
+                item_id=item.id,
+                stamp=stamp,
+                source="router",
+                traceparent=named_trace(delivery),
+            ),
+        )
+
+    def _served(self, workflow: str, turn: Turn) -> Served | None:
+        policy = self._policy_of(workflow)
+        if policy is None:
+            return None
+        steering = steer(policy, self._live_of(workflow), turn.now)
+        served = Served(policy, steering, opening(workflow, turn.now))
+        turn.served[workflow] = served
+        return served
+
+    def _decide(self, scored: ItemScored, served: Served, turn: Turn) -> Kept:
+        now, prediction = turn.now, scored.prediction
+        chosen = route(
+            served.policy,
+            scored.workflow,
+            scored.item,
+            prediction,
+            self._salt,
+            self._salt_version,
+            now,
+            served.steering,
+        )
+        turn.taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
+        self._routed_age.observe(max((now - scored.item.received_at).total_seconds(), 0.0))
+        kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
+        return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now, turn.json))
 
     def _without_policy(self, workflow: str) -> NotYet | Permanent:
         if self._has_file(workflow):  # new, or refused: waiting is better than a guess
@@ -121,69 +163,19 @@ class Router:
 
 class Memory:
     """The last items routed: a duplicate gets the decision of the first, whatever the policy or the
-    prediction says by now. The items themselves are not kept: they may be a megabyte each."""
+    prediction says by now."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, str], tuple[type[Routed], bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
 
-    def recall(self, scored: ItemScored) -> Routed | None:
-        key = (scored.workflow, scored.item.id)
+    def recall(self, key: tuple[str, str]) -> Kept | None:
         found = self._kept.get(key)
-        if found is None:
-            return None
-        self._kept.move_to_end(key)
-        kind, content = found
-        return kind.model_validate({**from_json(content), "item": scored.item})
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
 
-    def keep(self, routed: Routed, body: bytes) -> None:
-        """`body` is its JSON; the item is cut out of it, which costs less than writing it again."""
-        # These stand between fields only: within a text, JSON escapes the quotes; no metadata come
-        # before the item, and after it no field but this one holds an object under this name.
-        start, end = body.index(b',"item":{'), body.rindex(b',"prediction":{')
-        self._kept[routed.workflow, routed.item.id] = (type(routed), body[:start] + body[end:])
+    def keep(self, key: tuple[str, str], kept: Kept) -> None:
+        self._kept[key] = kept
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)
-
-
-def routed_event(scored: ItemScored, chosen: Route, now: datetime) -> Routed:
-    """The event that states the route. (`model_construct` would be slower than validation here.)"""
-    if chosen.route == "accept":
-        return ItemAccepted(
-            workflow=scored.workflow,
-            occurred_at=now,
-            item=scored.item,
-            prediction=scored.prediction,
-            decision=Decision(
-                label=scored.prediction.label,
-                decided_by="ai",
-                confidence=scored.prediction.confidence,
-                model_version=scored.prediction.model_version,
-                policy_version=chosen.policy_version,
-                reasons=chosen.reasons,
-                decided_at=now,
-                threshold=chosen.threshold,
-                certificate_version=chosen.certificate_version,
-                sampling=chosen.sampling,
-                ai_label=scored.prediction.label,
-            ),
-        )
-    return ItemReviewRequested(
-        workflow=scored.workflow,
-        occurred_at=now,
-        item=scored.item,
-        prediction=scored.prediction,
-        routing=Routing(
-            reasons=chosen.reasons,
-            policy_version=chosen.policy_version,
-            threshold=chosen.threshold,
-            certificate_version=chosen.certificate_version,
-            sampling=chosen.sampling,
-            would_accept=chosen.would_accept,
-            blind=chosen.blind,
-            queue=chosen.queue,
-            priority=chosen.priority,
-            due_at=chosen.due_at,
-            routed_at=now,
-        ),
-    )

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
-from shared.events import Item, Prediction, RouteReason, Sampling
+from shared.events import Item, Prediction, RouteReason
 from shared.live_policy import LiveRoute
 from shared.workflows import WorkflowFile
 
@@ -146,6 +146,15 @@ class Policy(Section):
         return self._labels
 
 
+class Draw(NamedTuple):
+    """What `shared.events.Sampling` states; a tuple, because a model costs four times as much."""
+
+    u: float
+    q: float
+    salt_version: str
+    on_panel: bool
+
+
 class Route(NamedTuple):
     """Where an item goes. `reasons` are all that speak for it, the deciding one first.
 
@@ -157,7 +166,7 @@ class Route(NamedTuple):
     reasons: tuple[RouteReason, ...]
     threshold: float | None
     policy_version: str
-    sampling: Sampling
+    sampling: Draw
     would_accept: bool
     queue: str = "default"
     priority: int = 0
@@ -289,22 +298,22 @@ def route(
     )
 
 
-def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float) -> Sampling:
+def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float) -> Draw:
     """The panel's draw. An item keeps its number for good, so a higher rate only adds items.
 
     The workflow is part of what is hashed, because an item is its workflow and its id: the same
     ids in two workflows are drawn independently. The prediction is not.
     """
     u = hash01(salt, workflow, item_id)
-    return Sampling(u=u, q=rate, salt_version=salt_version, on_panel=u < rate)
+    return Draw(u, rate, salt_version, u < rate)
 
 
 def hash01(salt: str, *parts: str) -> float:
     """A number in [0, 1) that looks uniform to whoever lacks the salt: 53 bits of keyed BLAKE2b
     (RFC 7693) over the parts, each with its length in front, so that no two lists collide."""
-    message = "".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(message, digest_size=8, key=_key(salt)).digest()
-    return (int.from_bytes(digest, "big") >> 11) / (1 << 53)
+    hashed = _begun(salt, *parts[:1]).copy()
+    hashed.update(_framed(parts[1:]))
+    return (int.from_bytes(hashed.digest(), "big") >> 11) / (1 << 53)
 
 
 def salt_version(salt: str) -> str:
@@ -317,11 +326,21 @@ def _content_digest(content: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
 
 
+def _framed(parts: Sequence[str]) -> bytes:
+    return "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
+
+
+@lru_cache(maxsize=256)  # the salt and the workflow are the same for many items
+def _begun(salt: str, *parts: str) -> hashlib.blake2b:
+    return hashlib.blake2b(_framed(parts), digest_size=8, key=_key(salt))
+
+
 @lru_cache(maxsize=4)
 def _key(salt: str) -> bytes:
     return hashlib.sha256(salt.encode()).digest()  # BLAKE2b takes keys of at most 64 bytes
 
 
+@lru_cache(maxsize=1_024)  # with two decimals, the same few texts come again and again
 def _reason(code: ReasonCode, text: str) -> RouteReason:
     return RouteReason(code=code, text=text)
 

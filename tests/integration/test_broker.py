@@ -149,7 +149,7 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
     try:
         assert one.wait_ready(20)
         generation = one.generation
-        consumer._window.delivered(99)
+        consumer._window.delivered([99])
         consumer._window.settle(99)
         with outsider(amqp_url) as program:
             publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.x")

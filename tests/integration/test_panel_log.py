@@ -15,13 +15,13 @@ from hitl.audit_erase import Erasure, erase
 from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import ALL, PanelLog
 from services.logger.handler import Logger
-from services.router.handler import routed_event
 from services.router.policy import Policy, Route, route
 from shared.clock import utc_now
 from shared.database import connect
 from shared.events import Event, Item, ItemScored, Prediction
 from tests.certified import delivery, reviewed
 from tests.outside import until
+from tests.routed import routed_event
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SLA = timedelta(hours=72)

@@ -1,15 +1,23 @@
 """Are our frames the bytes that pika would write, and our reading what pika would read?"""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from struct import pack
 from typing import Any
 
+import pika
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pika import frame, spec
+from pika.channel import Channel
 from pika.spec import BasicProperties
 
-from shared.frames import read_delivery, read_properties, write_message
+from shared.consumer import _delivery
+from shared.frames import NotWhole, read_delivery, write_message
+from shared.messages import Delivery, Outgoing
+from shared.publisher import _publish
 
 MOST = 1_000  # bytes of a body in one frame
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -49,104 +57,144 @@ ODD = {
 }
 
 
+QUEUES = {b"consumer": "hitl.router"}
+MESSAGES = st.builds(
+    Outgoing,
+    exchange=SHORT,
+    routing_key=SHORT,
+    body=st.binary(max_size=3_000),
+    message_id=SHORT,
+    headers=st.dictionaries(SHORT, TEXTS, max_size=9),
+    content_type=SHORT,
+    type=st.none() | SHORT,
+    timestamp=st.none() | st.integers(0, 2**63),
+)
+ODD_MESSAGES = st.builds(
+    Outgoing,
+    exchange=SHORT,
+    routing_key=SHORT,
+    body=st.binary(max_size=3_000),
+    message_id=SHORT,
+    headers=st.dictionaries(SHORT, VALUES, max_size=5),
+    expiration_ms=st.none() | st.integers(0, 10**6),
+)
+
+
 def properties_of(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[BasicProperties]:
     return st.fixed_dictionaries({}, optional=fields).map(lambda given: BasicProperties(**given))
 
 
-def by_pika(method: spec.Basic.Publish, properties: BasicProperties, body: bytes) -> bytes:
+def by_pika(message: Outgoing) -> bytes:
     """What a connection of pika sends for a publish on channel 7."""
-    frames = [frame.Method(7, method), frame.Header(7, len(body), properties)]
-    frames += [frame.Body(7, body[at : at + MOST]) for at in range(0, len(body), MOST)]
-    return b"".join(each.marshal() for each in frames)
+    sent: list[bytes] = []
+
+    class Recording(pika.SelectConnection):  # type: ignore[misc]  # pika ships no types
+        _body_max_length = MOST
+        is_open = publisher_confirms = basic_nack = True
+
+        def __init__(self) -> None:
+            self.callbacks = pika.callback.CallbackManager()
+
+        def _output_marshaled_frames(self, marshaled_frames: list[bytes]) -> None:
+            sent.extend(marshaled_frames)
+
+    channel = Channel(Recording(), 7, lambda _channel: None)
+    channel._set_state(channel.OPEN)
+    _publish(channel, message)
+    return b"".join(sent)
 
 
-@given(properties_of(USUAL), st.binary(max_size=3_000), SHORT, SHORT, st.booleans())
-@example(BasicProperties(headers={}), b"", "", "", True)
-def test_a_usual_message_becomes_the_same_bytes(
-    properties: BasicProperties, body: bytes, exchange: str, routing_key: str, mandatory: bool
-) -> None:
-    method = spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=mandatory)
-    assert write_message(7, method, properties, body, MOST) == by_pika(method, properties, body)
+@given(MESSAGES)
+@example(Outgoing("", "", b"", "", content_type=""))
+@example(Outgoing("e", "k", b"", "m", headers={"255": "x" * 255, "256": "x" * 256}))
+def test_a_usual_message_becomes_the_same_bytes(message: Outgoing) -> None:
+    assert write_message(7, message, MOST) == by_pika(message)
 
 
-@given(properties_of(ODD), st.binary(max_size=3_000))
-@example(BasicProperties(headers={"n": True}), b"x")
-@example(BasicProperties(headers={"n": b"bytes"}), b"x")
-def test_an_odd_message_becomes_the_same_bytes_or_is_left_to_pika(
-    properties: BasicProperties, body: bytes
-) -> None:
-    method = spec.Basic.Publish(exchange="e", routing_key="k")
-    written = write_message(7, method, properties, body, MOST)
-    assert written is None or written == by_pika(method, properties, body)
+@given(ODD_MESSAGES)
+@example(Outgoing("e", "k", b"x", "m", headers={"n": True}))
+@example(Outgoing("e", "k", b"x", "m", headers={"n": b"bytes"}))
+@example(Outgoing("e", "k", b"x", "m", expiration_ms=5))
+def test_an_odd_message_becomes_the_same_bytes_or_is_left_to_pika(message: Outgoing) -> None:
+    written = write_message(7, message, MOST)
+    assert written is None or written == by_pika(message)
 
 
 def test_what_pika_refuses_is_left_to_pika() -> None:
-    for refused in (
-        BasicProperties(message_id="m" * 256),
-        BasicProperties(headers={"h" * 256: "x"}),
-        BasicProperties(headers={1: "x"}),
-        BasicProperties(message_id=5),
-        BasicProperties(timestamp=-1),
-        BasicProperties(headers={"h": "\ud800"}),
-    ):
-        assert write_message(7, spec.Basic.Publish(), refused, b"", MOST) is None
+    refused: list[dict[str, Any]] = [
+        {"message_id": "m" * 256},
+        {"headers": {"h" * 256: "x"}},
+        {"headers": {1: "x"}},
+        {"headers": {"h": "\ud800"}},
+        {"message_id": 5},
+        {"timestamp": -1},
+        {"routing_key": "k" * 256},
+    ]
+    for fields in refused:
+        message = Outgoing(
+            **{"exchange": "e", "routing_key": "k", "message_id": "m", "body": b""} | fields
+        )
+        assert write_message(7, message, MOST) is None
 
 
-@given(properties_of(USUAL), st.binary(max_size=9), st.binary(max_size=9))
-def test_usual_properties_are_read_as_pika_reads_them(
-    properties: BasicProperties, before: bytes, after: bytes
-) -> None:
-    encoded = b"".join(properties.encode())
-    end = len(before) + len(encoded)
-    read = read_properties(before + encoded + after, len(before), end)
-    assert read is not None
-    assert read.__dict__ == BasicProperties().decode(encoded).__dict__
+def frames_of(properties: BasicProperties, body: bytes, tag: int = 1) -> list[bytes]:
+    """The frames of a delivery on channel 7."""
+    method = spec.Basic.Deliver("consumer", tag, tag % 2 == 0, "exchange", "routing.kéy")
+    frames = [frame.Method(7, method), frame.Header(7, len(body), properties)]
+    frames += [frame.Body(7, body)] if body else []
+    return [each.marshal() for each in frames]
 
 
-@given(properties_of(ODD))
-@example(BasicProperties(headers={"n": b"laid out like a text"}))
-def test_odd_properties_are_read_alike_or_left_to_pika(properties: BasicProperties) -> None:
-    encoded = b"".join(properties.encode())
-    read = read_properties(encoded, 0, len(encoded))
-    assert read is None or read.__dict__ == BasicProperties().decode(encoded).__dict__
+def as_pika_reads(frames: list[bytes], properties: BasicProperties, body: bytes) -> Delivery:
+    method = spec.Basic.Deliver()
+    method.decode(frames[0], 11)
+    read = BasicProperties().decode(b"".join(properties.encode()))
+    return _delivery("hitl.router", 3, method, read, body)
 
 
-@given(
-    properties_of(USUAL), st.binary(max_size=50), SHORT, SHORT, st.integers(0, 2**63), st.booleans()
-)
-@example(BasicProperties(), b"", "", "", 1, False)
-def test_a_delivery_is_read_whole_or_not_at_all(
-    properties: BasicProperties,
-    body: bytes,
-    exchange: str,
-    routing_key: str,
-    tag: int,
-    redelivered: bool,
+@given(properties_of(USUAL), st.binary(max_size=50), st.integers(0, 2**63))
+@example(BasicProperties(), b"", 1)
+def test_a_usual_delivery_is_read_as_pika_reads_it(
+    properties: BasicProperties, body: bytes, tag: int
 ) -> None:
     # Given the frames of a delivery, and the first of another after them
-    method = spec.Basic.Deliver("consumer", tag, redelivered, exchange, routing_key)
-    frames = [frame.Method(7, method).marshal(), frame.Header(7, len(body), properties).marshal()]
-    if body:
-        frames.append(frame.Body(7, body).marshal())
+    frames = frames_of(properties, body, tag)
     data = b"".join(frames)
-    found = read_delivery(data + frames[0], 11, 7)
     # I expect what pika reads, to the end of the last
-    assert found is not None
-    assert found.method.__dict__ == method.__dict__
-    assert (
-        found.properties.__dict__
-        == BasicProperties().decode(b"".join(properties.encode())).__dict__
-    )
-    assert (found.body, found.end) == (body, len(data))
-    # If any of its bytes has not come yet, or it is another channel's, I expect to wait for it
-    assert not any(read_delivery(data[:end], 11, 7) for end in range(len(data)))
-    assert read_delivery(data, 11, 8) is None
+    expected = as_pika_reads(frames, properties, body), len(data)
+    assert read_delivery(data + frames[0], 11, 7, QUEUES, 3) == expected
+    # If any of its bytes after the first frame has not come yet, I expect to wait for it
+    for end in range(len(frames[0]), len(data)):
+        with pytest.raises(NotWhole):
+            read_delivery(data[:end], 11, 7, QUEUES, 3)
+    # If it is another channel's, or nobody's, I expect pika to see to it
+    assert read_delivery(data, 11, 8, QUEUES, 3) is None
+    assert read_delivery(data, 11, 7, {}, 3) is None
 
 
-@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x20\x00" + rest))
-@example(b"\x20\x00\x00\x00\x00\x08\x01aS\x00\x00\x00\x01\xff")
-def test_bytes_that_mean_nothing_are_left_to_pika(data: bytes) -> None:
-    # A value that is not UTF-8 is one of these: pika hands it over as bytes
-    read = read_properties(data, 0, len(data))
-    if read is not None:
-        assert read.__dict__ == BasicProperties().decode(data).__dict__
+@given(properties_of(ODD), st.binary(max_size=50))
+@example(BasicProperties(headers={"n": b"laid out like a text"}), b"")
+def test_an_odd_delivery_is_read_alike_or_left_to_pika(
+    properties: BasicProperties, body: bytes
+) -> None:
+    frames = frames_of(properties, body)
+    read = read_delivery(b"".join(frames), 11, 7, QUEUES, 3)
+    assert read is None or read[0] == as_pika_reads(frames, properties, body)
+
+
+def test_a_body_in_several_frames_is_left_to_pika() -> None:
+    first, header, _ = frames_of(BasicProperties(), b"abcdef")
+    parts = [frame.Body(7, part).marshal() for part in (b"abc", b"def")]
+    assert read_delivery(b"".join([first, header, *parts]), 11, 7, QUEUES, 3) is None
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60))
+def test_bytes_that_mean_nothing_are_left_to_pika(properties: bytes, after: bytes) -> None:
+    # Given properties of any bytes (a value that is not UTF-8 is one of these), and any frames
+    first = frames_of(BasicProperties(), b"")[0]
+    size = 14 + len(properties)
+    header = pack(">BHLHHQ", 2, 7, size - 2, 60, 0, 0) + properties + b"\xce"
+    for data in (first + header + after, first + after, b"\x00" * 11 + after):
+        # I expect no other exception than the one that waits for more
+        with suppress(NotWhole):
+            read_delivery(data, 11, 7, QUEUES, 3)

@@ -1,0 +1,122 @@
+"""Does a consumer take the same, and a publisher send the same, whatever connection it has?"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pika
+import pytest
+
+from shared import broker, consumer, publisher
+from shared.broker import Broker, Settled
+from shared.consumer import Consumer
+from shared.messages import Delivery, Outgoing
+from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.topology import ROUTER_QUEUE, topology
+from shared.wire import BatchingConnection
+from tests.outside import outsider, until
+
+TOPOLOGY = topology(["sentiment"], (1,))
+TEXTS = {f"cloudEvents_{n}": "v" * n for n in range(20)} | {"ünï": "日本語 🙂"}
+BACK = {ORIGINAL_EXCHANGE: "hitl.events", ORIGINAL_ROUTING_KEY: "item.scored.sentiment"}
+
+
+class Pieces(BatchingConnection):
+    """Gets what the broker sends in pieces of 7 bytes."""
+
+    def _on_data_available(self, data_in: bytes) -> None:
+        for start in range(0, len(data_in), 7):
+            super()._on_data_available(data_in[start : start + 7])
+
+
+def message(number: int, **fields: object) -> Outgoing:
+    usual = Outgoing("", ROUTER_QUEUE, b"{}", f"m{number}", headers=TEXTS, timestamp=number)
+    return replace(usual, **fields)  # type: ignore[arg-type]  # named by the caller
+
+
+def messages() -> list[Outgoing]:
+    """What our own code knows by heart, and in between what only pika can read or write."""
+    mixed = [
+        message(0),
+        message(1, headers={"x-attempt": 2, **TEXTS}),
+        message(2, headers=BACK),
+        message(3, headers={**BACK, "x-attempt": 1}),
+        message(4, body=b"", type="item.scored"),
+        message(5, body=secrets.token_bytes(130_000)),
+        message(6, body=secrets.token_bytes(300_000)),
+        message(7, headers={}, timestamp=None),
+        message(8, headers={"long": "x" * 70_000}),
+        message(9, headers={"table": {"of": [1, None, True]}}),
+        message(10, expiration_ms=600_000),
+        message(11, content_type="text/plain"),
+    ]
+    return [*mixed, *(message(number) for number in range(12, 300))]
+
+
+@pytest.fixture
+def by_pika(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
+    """The ids of the messages for which pika's own objects are made."""
+    seen: dict[str, set[str]] = {"read": set(), "written": set()}
+
+    def reading(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Delivery:
+        seen["read"].add(properties.message_id)
+        return read(queue, generation, method, properties, body)
+
+    def writing(channel: Any, message: Outgoing) -> None:
+        seen["written"].add(message.message_id)
+        write(channel, message)
+
+    read, write = consumer._delivery, publisher._publish
+    monkeypatch.setattr(consumer, "_delivery", reading)
+    monkeypatch.setattr(publisher, "_publish", writing)
+    return seen
+
+
+def taken(
+    kind: type[pika.SelectConnection], amqp_url: str, sent: Sequence[Outgoing]
+) -> list[Delivery]:
+    """What a consumer takes of these, which the same kind of connection sends."""
+    arrived: list[Delivery] = []
+    taker = Consumer([ROUTER_QUEUE], prefetch=100, take=arrived.extend)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(broker, "connection_class", lambda: kind)
+        one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
+        one.start()
+        try:
+            assert one.wait_ready(20)
+            one.publish(sent)
+            settled = 0
+            while settled < len(sent):
+                until(lambda done=settled: len(arrived) > done)  # type: ignore[misc]
+                batch = arrived[settled:]
+                one.settle([Settled(delivery, ()) for delivery in batch])
+                settled += len(batch)
+            until(lambda: taker.unsettled() == 0)
+        finally:
+            one.close()
+    with outsider(amqp_url) as program:  # acked: nothing comes back
+        assert program.get(ROUTER_QUEUE) is None
+    return arrived
+
+
+@pytest.mark.parametrize("kind", [BatchingConnection, Pieces])
+def test_what_is_done_in_one_step_is_what_pika_does(
+    kind: type[pika.SelectConnection], amqp_url: str, by_pika: dict[str, set[str]]
+) -> None:
+    # Given usual and odd messages in turn
+    sent = messages()
+    # If they go out and come in by our connection
+    ours = taken(kind, amqp_url, sent)
+    # I expect pika to be asked for the odd ones only
+    assert by_pika == {
+        "written": {"m1", "m3", "m9", "m10"},
+        "read": {"m1", "m3", "m6", "m9", "m10"},
+    }
+    # and the same deliveries in the same order as by pika's own connection
+    assert ours == taken(pika.SelectConnection, amqp_url, sent)
+    assert by_pika["read"] == {one.message_id for one in sent}
+    assert [(one.message_id, one.body) for one in ours] == [(m.message_id, m.body) for m in sent]
+    assert [one.tag for one in ours] == list(range(1, len(sent) + 1))
+    for back in ours[2:4]:
+        assert (back.exchange, back.routing_key) == ("hitl.events", "item.scored.sentiment")
