@@ -9,7 +9,7 @@ repacked once for oneDNN. Measured and argued in docs/decisions/0011-packed-infe
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import NamedTuple
 
 import torch
@@ -21,6 +21,9 @@ logger = logging.getLogger(__name__)
 # Of the largest logit, between repacked and plain weights: rounding is below.
 _TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.05}
 _BF16_PROCESSORS = ("avx512_bf16", "amx_bf16")
+# oneDNN makes and keeps a program for each number of rows. Without steps they take half a gigabyte,
+# and making them takes longer than computing the rows that fill the steps.
+_STEP = 16
 _REPACKED_ROWS = 512  # the size that oneDNN chooses its layout for
 
 
@@ -119,15 +122,15 @@ class Packed:
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         lengths = [len(rows[index]) for index in order]
         groups = [(length, len(list(same))) for length, same in groupby(lengths)]
-        ids = torch.tensor([token for index in order for token in rows[index]])
-        places = torch.cat([torch.arange(length).repeat(count) for length, count in groups])
-        x = self.norm(self.words[ids] + self.positions[places])
+        ids = [token for index in order for token in rows[index]]
+        places = [place for length in lengths for place in range(length)]
+        x = self.norm(self.words[_filled(ids)] + self.positions[_filled(places)])
         for layer in self.layers[:-1]:
             x = self._block(layer, x, self._attend(layer, x, groups))
-        firsts = torch.tensor([0, *lengths[:-1]]).cumsum(0)
+        firsts = _filled([0, *accumulate(lengths[:-1])])
         last = self.layers[-1]
         x = self._block(last, x[firsts], self._attend_first(last, x, firsts, groups))
-        logits = self.head(self.pooler_activation(self.pooler(x))).float()
+        logits = self.head(self.pooler_activation(self.pooler(x))).float()[: len(rows)]
         answer = torch.empty_like(logits)
         answer[torch.tensor(order)] = logits
         return answer
@@ -173,7 +176,7 @@ class Packed:
 
     def _attend(self, layer: Layer, x: Tensor, groups: list[tuple[int, int]]) -> Tensor:
         queries, (keys, values) = layer.queries(x), layer.keys_values(x).chunk(2, dim=1)
-        parts = []
+        answer = torch.zeros_like(queries, dtype=torch.float32)
         start = 0
         for length, count in groups:
             rows = slice(start, start + length * count)
@@ -182,16 +185,16 @@ class Packed:
                 self._by_head(keys[rows], count),
                 self._by_head(values[rows], count),
             )
-            parts.append(attended.transpose(1, 2).reshape(length * count, -1))
+            answer[rows] = attended.transpose(1, 2).reshape(length * count, -1)
             start = rows.stop
-        return torch.cat(parts)
+        return answer
 
     def _attend_first(
         self, layer: Layer, x: Tensor, firsts: Tensor, groups: list[tuple[int, int]]
     ) -> Tensor:
         """As `_attend`, only for the first token of each text."""
         queries, (keys, values) = layer.queries(x[firsts]), layer.keys_values(x).chunk(2, dim=1)
-        parts = []
+        answer = torch.zeros_like(queries, dtype=torch.float32)
         start = text = 0
         for length, count in groups:
             rows = slice(start, start + length * count)
@@ -200,13 +203,18 @@ class Packed:
                 self._by_head(keys[rows], count),
                 self._by_head(values[rows], count),
             )
-            parts.append(attended.transpose(1, 2).reshape(count, -1))
+            answer[text : text + count] = attended.transpose(1, 2).reshape(count, -1)
             start, text = rows.stop, text + count
-        return torch.cat(parts)
+        return answer
 
     def _by_head(self, x: Tensor, texts: int) -> Tensor:
         """[texts * length, hidden] -> float32 [texts, heads, length, hidden / heads]."""
         return x.float().view(texts, -1, self.heads, x.shape[1] // self.heads).transpose(1, 2)
+
+
+def _filled(indices: list[int]) -> Tensor:
+    """With zeros at the end, up to a multiple of `_STEP`; what they lead to is nobody's."""
+    return torch.tensor(indices + [0] * (-len(indices) % _STEP))
 
 
 def bf16_is_fast() -> bool:

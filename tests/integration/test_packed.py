@@ -120,3 +120,20 @@ def test_where_there_is_no_such_operator_the_plain_ones_are_used(
 
     monkeypatch.setattr(Linear, "repack", missing)
     assert torch.allclose(packed_form(made)(texts), one_by_one(made, texts), atol=1e-4)
+
+
+def test_batches_of_any_size_come_to_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given that oneDNN keeps a program, up to a megabyte, for each number of rows it ever saw
+    form = packed_form(network("bert"))
+    seen = set()
+    product = Linear.__call__
+
+    def noted(self: Linear, x: torch.Tensor) -> torch.Tensor:
+        seen.add(len(x))
+        return product(self, x)
+
+    monkeypatch.setattr(Linear, "__call__", noted)
+    # If batches of 1 to 320 tokens come, I expect it to see a sixteenth of as many
+    for tokens in range(1, 321):
+        form([[7] * (tokens % 40)] * (tokens % 40 > 0) + [[5] * 40] * (tokens // 40))
+    assert seen == set(range(16, 321, 16))
