@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.router.handler import Router
 from services.router.policy import Policy, route, salt_version
 from shared.envelope import encode
-from shared.errors import Permanent
+from shared.errors import Permanent, Retryable
 from shared.events import Item, ItemScored, Prediction
 from shared.messages import Delivery, Outgoing
 from tests.routed import routed_event
@@ -83,7 +83,7 @@ def delivered(message: Outgoing, body: bytes) -> Delivery:
 def message_of(router: Router, event: ItemScored, body: bytes) -> Outgoing:
     sent = encode(event, source="elsewhere", traceparent="")
     (result,) = router.handle([delivered(sent, body)])
-    assert not isinstance(result, Permanent), result
+    assert not isinstance(result, Permanent | Retryable), result
     (message,) = result
     return message
 
