@@ -108,7 +108,11 @@ class Line:
 
     def done(self) -> int:
         """Decisions in the queue."""
-        return int(self._channel.queue_declare(_DONE, passive=True).method.message_count)
+        return self.waiting(_DONE)
+
+    def waiting(self, queue: str) -> int:
+        """Messages in it that nobody has taken."""
+        return int(self._channel.queue_declare(queue, passive=True).method.message_count)
 
     def consumers(self, queue: str) -> int:
         """Who takes from it."""

@@ -1,8 +1,8 @@
 """What do the queues still hold of the record, and how does it get back into the log?
 
 After the database was lost: a copy of each message that waits for inference, the router, people or
-downstream goes to the log's queue; the message itself goes to the end of its own. Both are confirmed
-before it is acked: a crash in between leaves two of it, which is harmless, and never none.
+downstream goes to the log's queue; the message itself goes to the end of its own. Both are
+confirmed before it is acked: a crash between leaves two of it, which is harmless, and never none.
 """
 
 import os

@@ -180,7 +180,7 @@ def make_test_desk(
         accounts=Accounts(clock, QUICK_HASHER),
         sessions=Sessions("a secret of the tests", hours=12, clock=clock),
         throttle=LoginThrottle(clock),
-        backlog=Backlog(engine, list(served)),
+        backlog=Backlog(engine, served),
         respond=lambda path: respond(lifecycle, path),
         publish=publish or no_broker,
         lease_seconds=300,

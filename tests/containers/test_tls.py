@@ -80,7 +80,7 @@ def test_an_item_passes_through_it(stack: Stack, authority: Path) -> None:
 
 def test_whoever_does_not_speak_tls_or_trusts_another_is_refused(stack: Stack) -> None:
     # If a program speaks plain AMQP, or trusts the world's authorities only / I expect no
-    # connection; and none to Postgres without TLS.
+    # connection, nor on the port of plain AMQP; and none to Postgres without TLS.
     with pytest.raises(AMQPConnectionError), channel(stack, "producer", None):
         pass
     with (
@@ -88,6 +88,9 @@ def test_whoever_does_not_speak_tls_or_trusts_another_is_refused(stack: Stack) -
         channel(stack, "producer", ssl.create_default_context()),
     ):
         pass
+    knock = "import socket; socket.create_connection(('rabbitmq', 5672))"
+    refused = stack.compose("exec", "-T", "router", "python3", "-c", knock, ok=False)
+    assert "ConnectionRefusedError" in refused.stderr
     plain = stack.compose(
         "exec", "-T", "postgres", "psql", "host=postgres user=hitl sslmode=disable", ok=False
     )

@@ -44,7 +44,7 @@ IMAGES = {
     "review_ui": ({"review", "otel"}, ["services.review_ui.__main__", "shared.spans"]),
     "inference": ({"inference", "otel"}, ["services.inference.__main__", "shared.spans"]),
     "train": (
-        {"train", "mlflow", "cli"},
+        {"train", "mlflow", "cli", "otel"},  # on top of what inference has
         [
             "hitl.retrain",
             "hitl.models",

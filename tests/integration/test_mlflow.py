@@ -7,6 +7,7 @@ packages do not go together with those of the tests.
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -141,6 +142,18 @@ def test_mlflow_has_each_version_and_knows_which_decides(
 
 def digests(paths: list[Path]) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_without_its_client_it_is_said_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given an installation without the extra, and a version
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    add_version(tmp_path / "models", 1.5)
+    # If it is to be put in the shadow, I expect that to be done, and to hear of the extra
+    done = model(tmp_path, "http://127.0.0.1:9", "shadow", "v1")
+    assert done.exit_code == 0
+    assert "the extra `mlflow`" in done.stderr
 
 
 def test_without_mlflow_there_is_nothing_to_push(tmp_path: Path) -> None:
