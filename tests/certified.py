@@ -29,7 +29,7 @@ from shared.events import (
 )
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
-from tests.routed import routed_event
+from tests.routed import routed_event, sampling_of
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")
@@ -179,7 +179,7 @@ def reviewed(
             decided_at=at,
             threshold=chosen.threshold,
             certificate_version=chosen.certificate_version,
-            sampling=chosen.sampling,
+            sampling=sampling_of(chosen),
             ai_label=scored.prediction.label,
             reviewer="grace",
             action="accepted" if agreed else "corrected",

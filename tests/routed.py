@@ -13,6 +13,11 @@ from shared.events import (
 )
 
 
+def sampling_of(chosen: Route) -> Sampling:
+    """The panel's draw, as the model checks it."""
+    return Sampling.model_validate(chosen.sampling._asdict())
+
+
 def routed_event(
     scored: ItemScored, chosen: Route, now: datetime
 ) -> ItemAccepted | ItemReviewRequested:
@@ -33,7 +38,7 @@ def routed_event(
                 decided_at=now,
                 threshold=chosen.threshold,
                 certificate_version=chosen.certificate_version,
-                sampling=Sampling.model_validate(chosen.sampling._asdict()),
+                sampling=sampling_of(chosen),
                 ai_label=scored.prediction.label,
             ),
         )
@@ -47,7 +52,7 @@ def routed_event(
             policy_version=chosen.policy_version,
             threshold=chosen.threshold,
             certificate_version=chosen.certificate_version,
-            sampling=Sampling.model_validate(chosen.sampling._asdict()),
+            sampling=sampling_of(chosen),
             would_accept=chosen.would_accept,
             blind=chosen.blind,
             queue=chosen.queue,

@@ -1,8 +1,7 @@
 """How is a route stated as the JSON of an event?
 
-Written from plain values that were checked when the item was read: to build the models of the
-event checks all of it again and takes three times as long. The bytes are those that the models
-write.
+Written from values that were checked when the item was read: building the models of the event would
+check all of it again, and takes three times as long. The bytes are those that the models write.
 """
 
 import secrets
