@@ -31,7 +31,8 @@ def tables(
     """By the name of their place on the page. `recorded`: results of other benchmarks."""
     return {
         "costs": _costs(costs),
-        "plans": _plans(costs, work),
+        "machines": _machines(costs, work),
+        "storage": _storage(costs, work),
         "limits": _limits(costs),
         "people": _people(work),
         "checks": Table(("what", "predicted", "measured", "ratio"), checks(costs, recorded)),
@@ -54,26 +55,35 @@ def _costs(costs: Costs) -> Table:
     return Table(("part", "µs of a core, an item", "items/s of a core"), rows)
 
 
-def _plans(costs: Costs, work: Work) -> Table:
-    columns = ["items/s", "deployments", "inference", "router", "intake", "logger", "cores",
-               "and for highlights",
-               "database a day", "log of Postgres", "queues, an hour's outage",
-               "reviewer hours a day", "reviewers"]  # fmt: skip
+def _machines(costs: Costs, work: Work) -> Table:
+    parts = ("inference", "router", "review_ui", "logger")
+    rows = []
+    for rate in RATES:
+        found = plan(rate, costs, work)
+        processes = [f"{found.processes[part]:,}" for part in parts]
+        cores = [_number(found.cores), _number(found.highlight_cores)]
+        rows.append([f"{rate:,}", f"{found.deployments:,}", *processes, *cores])
+    return Table(("items/s", "deployments", *parts, "cores", "for highlights"), rows)
+
+
+def _storage(costs: Costs, work: Work) -> Table:
     priced = bool(work.core_month or work.gb_month or work.reviewer_hour)
     rows = []
     for rate in RATES:
         found = plan(rate, costs, work)
-        count = found.processes
         rows.append(
-            [f"{rate:,}", f"{found.deployments:,}",
-             *(f"{count[part]:,}" for part in ("inference", "router", "review_ui", "logger")),
-             _number(found.cores), _number(found.highlight_cores),
-             f"{_number(found.database_gb_day)} GB",
-             f"{_number(found.wal_mb_s)} MB/s", f"{_number(found.backlog_gb_hour)} GB",
-             f"{found.reviewer_hours_day:,.0f}", f"{found.reviewers:,}",
-             *([f"{found.price(work):,.0f}"] if priced else [])]
-        )  # fmt: skip
-    return Table([*columns, *(["a month"] if priced else [])], rows)
+            [
+                f"{rate:,}",
+                f"{_number(found.database_gb_day)} GB",
+                f"{_number(found.wal_mb_s)} MB/s",
+                f"{_number(found.backlog_gb_hour)} GB",
+                f"{found.reviewer_hours_day:,.0f}",
+                f"{found.reviewers:,}",
+                *([f"{found.price(work):,.0f}"] if priced else []),
+            ]
+        )
+    stored = ("database a day", "log", "queues an hour", "reviewer hours a day", "reviewers")
+    return Table(("items/s", *stored, *(["price a month"] if priced else [])), rows)
 
 
 def _limits(costs: Costs) -> Table:

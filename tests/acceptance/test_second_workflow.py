@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -106,6 +107,7 @@ def decide(browser: httpx.Client, task: dict[str, Any], label: str) -> httpx.Res
     return browser.post(path, json={**said, "action": "correct", "label": label})
 
 
+@pytest.mark.timeout(400)  # thirty seconds of work, and seven programs on a busy machine
 def test_a_second_workflow_is_added_under_load(
     amqp_url: str, database_url: str, tmp_path: Path
 ) -> None:

@@ -85,6 +85,8 @@ def private_engine(folder: Path) -> Iterator[Engine]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=120)
+            # It leaves this mounted, and with it the folder could not be removed.
+            subprocess.run(["umount", home / "exec" / "netns" / "default"], capture_output=True)
 
 
 def wait_until_it_answers(engine: Engine, process: subprocess.Popen[bytes], log: Path) -> None:

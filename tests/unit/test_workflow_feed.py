@@ -34,7 +34,7 @@ def service() -> Service:
 @pytest.fixture
 def feed_of(service: Service, tmp_path: Path) -> Callable[..., WorkflowFeed]:
     def feed(**settings: object) -> WorkflowFeed:
-        chosen = Settings(workflows_dir=tmp_path, **settings)  # type: ignore[arg-type]
+        chosen = Settings(workflows_dir=tmp_path, **settings)
         return WorkflowFeed(chosen, service.begin, now=lambda: service.now)
 
     return feed
