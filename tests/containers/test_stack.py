@@ -155,9 +155,9 @@ def test_our_containers_can_do_little(stack: Stack) -> None:
     # kernel says no: another user than root, nothing to write to, no capability, a memory limit.
     for name in (*SERVICES, "audit"):
         assert stack.inside(name, "id", "-u") == OWN_USER, name
-        for place in ("/app/x", "/venv/x", "/etc/x", "/var/lib/x", "/usr/bin/x"):
-            refused = stack.compose("exec", "-T", name, "touch", place, ok=False)
-            assert refused.returncode != 0, (name, place)
+        # Everybody may write to /var/tmp, unless the file system itself is read-only.
+        refused = stack.compose("exec", "-T", name, "touch", "/var/tmp/x", ok=False)  # noqa: S108
+        assert "Read-only file system" in refused.stderr, name
         can = stack.inside(name, "grep", "-E", "CapEff|NoNewPrivs", "/proc/1/status").split()
         assert can == ["CapEff:", "0000000000000000", "NoNewPrivs:", "1"], name
     for name, service in stack.services().items():
