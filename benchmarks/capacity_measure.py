@@ -14,7 +14,7 @@ import psycopg2
 from rich.console import Console
 
 from benchmarks.harness import Servers, cpu_seconds, resident_bytes, servers
-from benchmarks.pipeline import Line, stack, text
+from benchmarks.pipeline import LONGEST, Line, stack, text
 from services.inference.classifier import load
 from shared.database import migrate
 
@@ -42,7 +42,7 @@ def _scoring() -> dict[str, float]:
     """What a text costs beside others, and a call of the model whatever is in it; one thread."""
     chance = random.Random(3)
     classifier = load("embedded", threads=1)
-    together = [text(chance) for _ in range(TOGETHER)]
+    together = [text(chance, LONGEST) for _ in range(TOGETHER)]
     classifier.classify(together)
     started = time.process_time()
     for each in together:
