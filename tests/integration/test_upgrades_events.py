@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from hitl.__main__ import app
 from services.router.handler import Router
 from services.router.policy import Policy
+from shared import envelope
 from shared.broker import declare_all
 from shared.clock import utc_now
 from shared.envelope import encode
@@ -64,6 +65,13 @@ def letters(program: Outsider) -> dict[str, int]:
 
 def dlq(*words: str) -> Result:
     return CliRunner().invoke(app, ["dlq", *words])
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    """What a release knows never changes while it runs, so it is remembered: not beyond a test."""
+    yield
+    envelope._model.cache_clear()
 
 
 @pytest.fixture
