@@ -5,11 +5,15 @@ HITL_HOME.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from hitl.home import Home
-from shared.errors import ConfigurationError
+from shared.broker import Broker
+from shared.errors import ConfigurationError, Overloaded
 from shared.settings import Settings
+
+CONNECT_SECONDS = 10.0
 
 
 def amqp_url(environment: Mapping[str, str] = os.environ) -> str:
@@ -61,3 +65,20 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
             f"no stack runs here ({home.path}): start one with bin/up, or set {variable or key}"
         )
     return str(found)
+
+
+@contextmanager
+def connected(amqp_url: str, name: str) -> Iterator[Broker]:
+    """A broker that is there, for the length of the block; `name` is what operators see.
+
+    Raises:
+        Overloaded: it does not answer.
+    """
+    broker = Broker(amqp_url, name=name)
+    broker.start()
+    try:
+        if not broker.wait_ready(CONNECT_SECONDS):
+            raise Overloaded(f"RabbitMQ does not answer: {broker.problem()}")
+        yield broker
+    finally:
+        broker.close()

@@ -14,10 +14,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from hitl.connection import amqp_url
+from hitl.connection import amqp_url, connected
 from hitl.item_files import Format, Line, format_of, read_lines
 from hitl.tail import Decided, Tail, as_json, as_text
-from shared.broker import Broker
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events import derive_id
@@ -29,7 +28,6 @@ from shared.workflows import workflow_paths
 app = typer.Typer(add_completion=False)
 
 WINDOW_ITEMS = 500  # published and confirmed together
-CONNECT_SECONDS = 10.0
 PROBLEMS_SHOWN = 20
 
 
@@ -53,7 +51,11 @@ def publish(
     try:
         settings = Settings.from_environment(os.environ)
         workflow_paths(settings.workflows_dir, [workflow])
-        with opened(file) as source, connected() as broker, progress_bar(file, errors) as advance:
+        with (
+            opened(file) as source,
+            connected(amqp_url(), "publish") as broker,
+            progress_bar(file, errors) as advance,
+        ):
             first = source.readline()
             kind = format or format_of(file, first)
             lines = heard(chain([first] if first else [], source), advance)
@@ -120,19 +122,6 @@ def opened(file: str) -> Iterator[BinaryIO]:
         raise ConfigurationError(f"{file}: no such file")
     with Path(file).open("rb") as source:
         yield source
-
-
-@contextmanager
-def connected() -> Iterator[Broker]:
-    """A broker that is there; `Overloaded` when it does not answer."""
-    broker = Broker(amqp_url(), name="publish")
-    broker.start()
-    try:
-        if not broker.wait_ready(CONNECT_SECONDS):
-            raise Overloaded(f"RabbitMQ does not answer: {broker.problem()}")
-        yield broker
-    finally:
-        broker.close()
 
 
 class Advance:

@@ -7,8 +7,9 @@ confirmed before it is acked: a crash between leaves two of it, which is harmles
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
+from hitl.connection import connected
 from hitl.letters import MOST_LETTERS, Letter, Pass, Verdict, depths
 from shared.broker import Broker
 from shared.errors import Overloaded
@@ -24,7 +25,6 @@ from shared.topology import (
 )
 from shared.workflows import workflow_paths
 
-CONNECT_SECONDS = 10.0
 CONFIRM_SECONDS = 60.0
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -40,7 +40,7 @@ def copy_queues(amqp_url: str, progress: Progress) -> Iterator[tuple[str, int]]:
     queues = [ROUTER_QUEUE]
     for workflow in workflow_paths(settings.workflows_dir):
         queues += [inference_queue(workflow), review_queue(workflow), accepted_queue(workflow)]
-    with _connected(amqp_url) as broker:
+    with connected(amqp_url, "rebuild") as broker:
         for queue, waiting in depths(amqp_url, queues).items():
             if waiting:
                 with progress(queue, waiting) as advance:
@@ -97,15 +97,3 @@ def _headers(delivery: Delivery) -> dict[str, object]:
         ORIGINAL_EXCHANGE: delivery.exchange,
         ORIGINAL_ROUTING_KEY: delivery.routing_key,
     }
-
-
-@contextmanager
-def _connected(amqp_url: str) -> Iterator[Broker]:
-    broker = Broker(amqp_url, name="rebuild")
-    broker.start()
-    try:
-        if not broker.wait_ready(CONNECT_SECONDS):
-            raise Overloaded(f"RabbitMQ does not answer: {broker.problem()}")
-        yield broker
-    finally:
-        broker.close()

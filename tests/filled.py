@@ -10,7 +10,7 @@ from hitl.audit_erase import Erasure, erase
 from services.feedback import epochs
 from services.logger.handler import Logger
 from services.review_ui import seeded, tokens, webhooks
-from services.review_ui.accounts import Accounts
+from services.review_ui.accounts import Accounts, Role
 from services.review_ui.intake import Intake
 from shared.clock import utc_now
 from shared.events import Event, ItemExplained, WordWeight
@@ -68,8 +68,9 @@ def _events(engine: Engine) -> None:
 def _accounts(engine: Engine) -> None:
     clock = TurnedClock()
     with Session(engine) as session, session.begin():
-        for name, role in (("ann", "reviewer"), ("ben", "reviewer"), ("lea", "lead")):
-            Accounts(clock, QUICK_HASHER).create(session, name, role, "long enough")  # type: ignore[arg-type]
+        people: dict[str, Role] = {"ann": "reviewer", "ben": "reviewer", "lea": "lead"}
+        for name, role in people.items():
+            Accounts(clock, QUICK_HASHER).create(session, name, role, "long enough")
         tokens.create(session, "program", ["items:read"], now=clock(), lifetime=None)
         webhooks.create(session, "https://example.org/", None, ["item.reviewed"], clock())
         known = seeded.KnownLine(

@@ -4,6 +4,7 @@ For the alerts LedgerNotWhole and LedgerNotVerified. deploy/cron/verify-ledger d
 on a machine with a node exporter; here its file is shown by this process.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -46,7 +47,7 @@ def pages(answer: Path) -> type[BaseHTTPRequestHandler]:
 def main() -> None:
     """audit.py PORT VERIFY-LEDGER FILE.prom"""
     port, script, answer = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
-    server = ThreadingHTTPServer(("0.0.0.0", port), pages(answer))  # noqa: S104 - in a container
+    server = ThreadingHTTPServer((os.environ["HITL_HTTP_HOST"], port), pages(answer))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while True:
         time.sleep(verify(script, answer))

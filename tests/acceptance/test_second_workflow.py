@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ TWEETS = 45
 BROKEN = '[workflow]\nname = "broken"\nlabels = 7\n'
 # The workflow part is right, the policy is not: only who routes by it can tell.
 UNSURE = '[workflow]\nname = "unsure"\nlabels = ["negative", "positive"]\n[policy]\nthreshold = 7\n'
+
+
+def says(pipeline: Pipeline, name: str, words: str) -> bool:
+    return words in pipeline.log(name)
 
 
 def three_labels(folder: Path) -> Path:
@@ -173,7 +178,7 @@ def test_a_second_workflow_is_added_under_load(
         assert all(pipeline.ready(name) for name in pids)
         # the broken file named by everybody, and shown;
         for name in pids:
-            until(lambda name=name: "broken.toml" in pipeline.log(name))  # type: ignore[misc]
+            until(partial(says, pipeline, name, "broken.toml"))
             page = pipeline.page(name, "/metrics")[1]
             assert 'hitl_policy_refused{workflow="broken"} 1.0' in page
             assert 'hitl_policy_refused{workflow="tweets"} 0.0' in page

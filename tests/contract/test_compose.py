@@ -267,7 +267,8 @@ def test_the_ledgers_state_is_shown_to_prometheus(tmp_path: Path) -> None:
     script.chmod(0o755)
     [port] = free_ports(1)
     audit = subprocess.Popen(
-        [sys.executable, ROOT / "deploy/docker/audit.py", str(port), script, tmp_path / "out.prom"]
+        [sys.executable, ROOT / "deploy/docker/audit.py", str(port), script, tmp_path / "out.prom"],
+        env={**os.environ, "HITL_HTTP_HOST": "127.0.0.1"},
     )
     try:
         # I expect its answer at /metrics
