@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop
@@ -35,11 +35,8 @@ from shared.wire import connection_class
 logger = logging.getLogger(__name__)
 
 
-class Settled(NamedTuple):
-    """A handled delivery and what has to be confirmed before it is acked."""
-
-    delivery: Delivery
-    outputs: Sequence[Outgoing]
+Settled = tuple[Delivery, Sequence[Outgoing]]
+"""A handled delivery and what has to be confirmed before it is acked."""
 
 
 class _NeverReady(Exception):
@@ -363,11 +360,12 @@ class Broker:
         for delivery, outputs in settled:
             if delivery.generation != self._generation:
                 continue  # its channel is gone: the broker delivers it again
-            if outputs:
-                group = Group(len(outputs), now, delivery)
-                publications += [Publication(message, group) for message in outputs]
-            else:
+            if not outputs:
                 without.append(delivery)
+                continue
+            group = Group(len(outputs), now, delivery)
+            for message in outputs:
+                publications.append(Publication(message, group))
         self._confirmed(without)
         self._publisher.send(publications)
 

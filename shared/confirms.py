@@ -52,10 +52,11 @@ class Confirms:
     def __len__(self) -> int:
         return len(self._outstanding)
 
-    def sent(self, publication: Publication) -> None:
-        """Notes one more publish; the broker numbers them from 1 on each channel."""
-        self._last += 1
-        self._outstanding[self._last] = publication
+    def sent(self, publications: Sequence[Publication]) -> None:
+        """Notes publishes in their order; the broker numbers them from 1 on each channel."""
+        first = self._last + 1
+        self._last += len(publications)
+        self._outstanding.update(zip(range(first, self._last + 1), publications, strict=True))
 
     def answered(self, tag: int, *, multiple: bool) -> list[Publication]:
         """Removes and gives what a confirm (or nack) of `tag` is about."""

@@ -16,6 +16,7 @@ from pika import spec
 from pika.channel import Channel
 
 from shared.confirms import AckWindow
+from shared.frames import Reader
 from shared.messages import Delivery
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking
@@ -100,8 +101,9 @@ class Consumer:
         self._quiet = self._paused
         self._queues_by_tag = {}
         if isinstance(channel.connection, BatchingConnection):
-            number, queues = channel.channel_number, self._queues_by_tag
-            channel.connection.take_deliveries(Taking(number, generation, queues, self._arrive))
+            number = channel.channel_number
+            reader = Reader(number, self._queues_by_tag, generation)
+            channel.connection.take_deliveries(Taking(number, reader, self._arrive))
         if not self._paused:
             self._subscribe_all()
 

@@ -295,6 +295,9 @@ REGISTRY: dict[tuple[str, int], type[Event]] = {
 }
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def derive_id(*parts: str) -> UUID:
     """UUIDv5 over the parts; each is length-prefixed, so that no two lists of parts collide."""
     return UUID(derive_text(*parts))
@@ -304,9 +307,8 @@ def derive_text(*parts: str) -> str:
     """The same as text. (`uuid.uuid5` takes three times as long, most of it for the object.)"""
     hashed = _begun(*parts[:2]).copy()
     hashed.update("".join([f"{len(part)}:{part}" for part in parts[2:]]).encode())
-    digest = hashed.hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    text = hashed.hexdigest()
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
 
 @lru_cache(maxsize=256)  # an identity begins with the event's type and its workflow

@@ -4,21 +4,24 @@ Pure. It knows the properties that our own messages have: texts, and headers tha
 everything else the answer is None, and pika's own code does the work. The bytes are the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from struct import Struct, error
+from typing import NamedTuple
 
 from pika import spec
 from pika.spec import BasicProperties
 
-from shared.messages import Delivery, Headers, Outgoing
+from shared.messages import Delivery, Outgoing
 
 _LONG = Struct(">L")
 _TIME = Struct(">Q")
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
 _TAG = Struct(">QB")
 _CONTENT = Struct(">BHLHHQH")  # a content header's frame: then class, weight, body's size, flags
-_SIZES = [_LONG.pack(size) for size in range(256)]
+_CONTENT_START = Struct(">BHLHH")  # up to the weight
+_FLAGS = Struct(">H")
 _END = bytes([spec.FRAME_END])
 _CONTENT_TYPE = BasicProperties.FLAG_CONTENT_TYPE
 _HEADERS = BasicProperties.FLAG_HEADERS
@@ -30,10 +33,113 @@ _KNOWN = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | 
 _CONTENT_FIELDS = 14  # bytes of a content header before its properties
 _PERSISTENT = b"\x02"  # the delivery mode
 _TEXT = b"S"  # a long string, in a table
+_MOST_HEADERS = 32  # more of them are left to pika, so that no cache holds many names
+# Shapes are kept for contents of at most so many bytes, so many of them, so many of one size.
+_SHAPE_BYTES, _SHAPES, _ALIKE = 2_048, 256, 4
+# The same in all events of one type: they need not be cut out of each.
+_STEADY = frozenset(
+    f"cloudEvents_{name}" for name in ("specversion", "type", "source", "schemaversion")
+)
 
 
 class NotWhole(Exception):
     """A delivery of which more has yet to come."""
+
+
+class Shape(NamedTuple):
+    """What deliveries have in common whose fields have the same sizes in the same order."""
+
+    struct: Struct  # what never varies and what may, in turns, from the method's arguments on
+    constants: tuple[bytes, ...]
+    varying: tuple[str, ...]  # the headers whose values are cut out
+    first: Delivery
+
+    @classmethod
+    def of(cls, data: bytes, start: int, end: int, read: Delivery) -> "Shape":
+        """Of a delivery that was read at `start`, and whose method frame ends at `end`."""
+        tag = start + 1 + data[start]
+        content = end + 1 + _CONTENT.size
+        table = content + 1 + data[content] + _LONG.size
+        spans = list(_spans(data, table, table + _LONG.unpack_from(data, table - _LONG.size)[0]))
+        after = spans[-1][2] if spans else table
+        message_id = after + 2  # after the delivery mode, and its own size
+        time = message_id + data[message_id - 1]
+        size = time + _TIME.size + 1 + data[time + _TIME.size] + 1 + 3
+        varying = [(name, first, last) for name, first, last in spans if name not in _STEADY]
+        cuts = [
+            (tag, "Q"),
+            (tag + 8, "B"),
+            (content - 10, "Q"),
+            *((first, f"{last - first}s") for _, first, last in varying),
+            (message_id, f"{time - message_id}s"),
+            (time, "Q"),
+            (size, "L"),
+        ]
+        constants, form, position = [], ">", start
+        for cut, code in cuts:
+            constants.append(data[position:cut])
+            form += f"{cut - position}s{code}"
+            position = cut + Struct(">" + code).size
+        names = tuple(name for name, _, _ in varying)
+        return cls(Struct(form), tuple(constants), names, replace(read, body=b""))
+
+
+class Reader:
+    """Reads what is delivered on one channel. What looks like one of the last deliveries, but for
+    the values in it, is read in one step; all of its other bytes are compared."""
+
+    def __init__(self, channel: int, queues: Mapping[bytes, str], generation: int) -> None:
+        """`queues` are those that the channel consumes, by their consumer tags; it may grow."""
+        self._channel = channel
+        self._queues = queues
+        self._generation = generation
+        self._shapes: dict[tuple[int, int], list[Shape]] = {}
+
+    def read(self, data: bytes, start: int, end: int) -> tuple[Delivery, int] | None:
+        """As `read_delivery`, which it asks for what is new."""
+        available = len(data)
+        if available < end + 1 + _FRAME.size:
+            raise NotWhole
+        sizes = end - start, _LONG.unpack_from(data, end + 4)[0]
+        shapes = self._shapes.get(sizes, ())
+        for struct, constants, varying, first in shapes:
+            body = start + struct.size
+            if body > available:
+                break
+            fields = struct.unpack_from(data, start)
+            if fields[::2] != constants:
+                continue
+            tag, bits, length, *values, message_id, timestamp, size = fields[1::2]
+            stop = body + size
+            if length != size or not size:
+                break
+            if stop >= available:
+                raise NotWhole
+            if data[stop] != spec.FRAME_END:
+                break
+            try:
+                texts = zip(varying, map(bytes.decode, values), strict=True)
+                headers = {**first.headers, **dict(texts)}
+                delivery = Delivery(
+                    first.queue, first.exchange, first.routing_key, data[body:stop], headers, tag,
+                    self._generation, bits & 1 != 0, message_id.decode(), first.content_type, None,
+                    timestamp,
+                )  # fmt: skip
+            except UnicodeDecodeError:
+                break
+            return delivery, stop + 1
+        read = read_delivery(data, start, self._channel, self._queues, self._generation)
+        if read is not None and _is_whole(data, end, sizes[1], read[0]):
+            if len(self._shapes) >= _SHAPES:
+                self._shapes.clear()
+            self._shapes[sizes] = [Shape.of(data, start, end, read[0]), *shapes][:_ALIKE]
+        return read
+
+
+def _is_whole(data: bytes, end: int, size: int, read: Delivery) -> bool:
+    """Has it all the properties of our events, and a body?"""
+    flags = _CONTENT.unpack_from(data, end + 1)[-1]
+    return flags == _KNOWN and size <= _SHAPE_BYTES and bool(read.body)
 
 
 def read_delivery(
@@ -114,59 +220,88 @@ def read_delivery(
 
 def _read_texts(data: bytes, offset: int, end: int) -> dict[str, str] | None:
     headers: dict[str, str] = {}
+    for name, start, stop in _spans(data, offset, end):
+        if data[start - _LONG.size - 1] != _TEXT[0] or stop > end:
+            return None
+        headers[name] = data[start:stop].decode()
+    return headers
+
+
+def _spans(data: bytes, offset: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """Each name in a table of texts, where its value starts and where that ends."""
     while offset < end:
         after = offset + 1 + data[offset]
-        if data[after] != _TEXT[0]:
-            return None
         start = after + 1 + _LONG.size
         stop = start + _LONG.unpack_from(data, after + 1)[0]
-        headers[data[offset + 1 : after].decode()] = data[start:stop].decode()
+        yield data[offset + 1 : after].decode(), start, stop
         offset = stop
-    return headers if offset == end else None
 
 
 def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
     """The frames of a publish, mandatory and persistent, with a body of at most `most`
     bytes to a frame; None where a property is unusual."""
-    if message.expiration_ms is not None:
+    headers = message.headers
+    if message.expiration_ms is not None or len(headers) > _MOST_HEADERS:
         return None
-    flags = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE
+    time, body = message.timestamp, message.body
+    size = len(body)
     try:
-        table = _write_texts(message.headers)
-        parts = [_known(message.content_type), _LONG.pack(len(table)), table, _PERSISTENT]
-        if message.message_id:
-            flags |= _MESSAGE_ID
-            parts.append(_short(message.message_id))
-        if message.timestamp is not None:
-            flags |= _TIMESTAMP
-            parts.append(_TIME.pack(message.timestamp))
-        if message.type is not None:
-            flags |= _TYPE
-            parts.append(_known(message.type))
-        start = _publish(channel, message.exchange, message.routing_key)
+        values = [*map(str.encode, headers.values())]  # type: ignore[arg-type]  # TypeError then
+        message_id = message.message_id.encode()
+        frames = _around(
+            channel, message.exchange, message.routing_key, message.content_type, message.type,
+            time is not None, len(message_id), tuple(headers), tuple(map(len, values)),
+        ).copy()  # fmt: skip
+        frames[1::2] = (
+            _TIME.pack(size), *values, message_id, b"" if time is None else _TIME.pack(time),
+        )  # fmt: skip
     except (AttributeError, TypeError, ValueError, error):  # pika takes it, or says what is wrong
         return None
-    body, content = message.body, b"".join(parts)
-    size = _CONTENT_FIELDS + len(content)
-    header = _CONTENT.pack(
-        spec.FRAME_HEADER, channel, size, BasicProperties.INDEX, 0, len(body), flags
-    )
-    frames = [start, header, content, _END]
-    for position in range(0, len(body), most):
-        piece = body[position : position + most]
-        frames += (_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END)
+    if 0 < size <= most:
+        frames += (_FRAME.pack(spec.FRAME_BODY, channel, size), body, _END)
+    else:
+        for position in range(0, size, most):
+            piece = body[position : position + most]
+            frames += (_FRAME.pack(spec.FRAME_BODY, channel, len(piece)), piece, _END)
     return b"".join(frames)
 
 
-def _write_texts(headers: Headers) -> bytes:
-    parts: list[bytes] = []
-    for name, value in headers.items():
-        if not isinstance(value, str):
-            raise TypeError("not a text")
-        text = value.encode()
-        size = len(text)
-        parts += (_name(name), _SIZES[size] if size < 256 else _LONG.pack(size), text)
-    return b"".join(parts)
+@lru_cache(maxsize=1_024)
+def _around(
+    channel: int,
+    exchange: str,
+    routing_key: str,
+    content_type: str,
+    kind: str | None,
+    has_time: bool,
+    id_size: int,
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+) -> list[bytes]:
+    """The method's and the content's frames without what varies, as pieces: in the places between
+    belong the body's size, the headers' values, the message's id and its time."""
+    flags = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE
+    flags |= (_MESSAGE_ID if id_size else 0) | (_TIMESTAMP if has_time else 0)
+    flags |= 0 if kind is None else _TYPE
+    keys = [
+        _short(name) + _TEXT + _LONG.pack(size) for name, size in zip(names, sizes, strict=True)
+    ]
+    table = sum(map(len, keys)) + sum(sizes)
+    before = _FLAGS.pack(flags) + _short(content_type) + _LONG.pack(table)
+    before_id = _PERSISTENT + (bytes((id_size,)) if id_size else b"")
+    last = b"" if kind is None else _short(kind)
+    time = _TIME.size if has_time else 0
+    content = len(before) + table + len(before_id) + id_size + time + len(last)
+    size = _CONTENT_FIELDS - _FLAGS.size + content
+    start = _publish(channel, exchange, routing_key) + _CONTENT_START.pack(
+        spec.FRAME_HEADER, channel, size, BasicProperties.INDEX, 0
+    )
+    prefixes = [*keys, before_id]
+    prefixes[0] = before + prefixes[0]
+    pieces = [start, *prefixes, b"", last + _END]
+    places: list[bytes] = [b""] * (2 * len(pieces) - 1)
+    places[::2] = pieces
+    return places
 
 
 def _short(text: str) -> bytes:
@@ -174,18 +309,6 @@ def _short(text: str) -> bytes:
     return bytes((len(encoded),)) + encoded  # ValueError over 255
 
 
-@lru_cache(maxsize=256)
-def _known(text: str) -> bytes:
-    """Of a text that comes again and again."""
-    return _short(text)
-
-
-@lru_cache(maxsize=1_024)
-def _name(name: str) -> bytes:
-    return _short(name) + _TEXT
-
-
-@lru_cache(maxsize=256)
 def _publish(channel: int, exchange: str, routing_key: str) -> bytes:
     """The first frame: where to; mandatory."""
     arguments = b"\x00\x00" + _short(exchange) + _short(routing_key) + b"\x01"

@@ -47,8 +47,9 @@ class Delivery:
 
     def header(self, *names: str) -> str | None:
         """The first of the named headers that holds a non-empty text."""
+        get = self.headers.get
         for name in names:
-            value = self.headers.get(name)
+            value = get(name)
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             if isinstance(value, str) and value:

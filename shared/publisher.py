@@ -48,7 +48,6 @@ class Publisher:
         self._replace = replace
         self._opened_at = 0.0
         self._channel: Channel | None = None
-        self._write: Callable[[Outgoing], bool] = _by_pika
         self._confirms = Confirms()
         self._backlog: deque[Publication] = deque()  # for when there is a connection again
         self._refused: list[Publication] = []  # for when their pause is over
@@ -59,9 +58,6 @@ class Publisher:
         self._channel = channel
         self._opened_at = time.monotonic()
         self._confirms = Confirms()
-        self._write = _by_pika
-        if isinstance(channel.connection, BatchingConnection):
-            self._write = partial(channel.connection.publish, channel.channel_number)
         channel.add_on_return_callback(self._on_return)
 
     def lost(self) -> None:
@@ -100,18 +96,22 @@ class Publisher:
 
     def send(self, publications: Iterable[Publication]) -> None:
         """Publishes now, or as soon as that is possible."""
-        for publication in publications:
-            if publication.group.cancelled:
-                continue
-            channel = self._channel
-            if channel is None or self._held or not channel.is_open:
-                self._backlog.append(publication)
-            else:
-                publication.attempts += 1
-                publication.returned = False
-                self._confirms.sent(publication)
-                if not self._write(publication.message):
-                    _publish(channel, publication.message)
+        wanted = [one for one in publications if not one.group.cancelled]
+        channel = self._channel
+        if channel is None or self._held or not channel.is_open:
+            self._backlog += wanted
+            return
+        for publication in wanted:
+            publication.attempts += 1
+            publication.returned = False
+        self._confirms.sent(wanted)
+        messages = [publication.message for publication in wanted]
+        by_pika = partial(_publish, channel)
+        if isinstance(channel.connection, BatchingConnection):
+            channel.connection.publish(channel, messages, by_pika)
+        else:
+            for message in messages:
+                by_pika(message)
 
     def on_confirm(self, frame: Any) -> None:
         """The broker's answer: an ack or a nack, of one or of all up to it."""
@@ -183,11 +183,6 @@ def _destination(publication: Publication) -> str:
 def _count(publications: Sequence[Publication], outcome: str) -> None:
     for destination, count in Counter(map(_destination, publications)).items():
         MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
-
-
-def _by_pika(_message: Outgoing) -> bool:
-    """Where the connection is pika's own."""
-    return False
 
 
 def _publish(channel: Channel, message: Outgoing) -> None:

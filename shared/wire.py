@@ -9,14 +9,15 @@ work, and so it does here for every message that is unusual.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 from typing import Any, NamedTuple
 
 import pika
 from pika import exceptions, frame, spec
+from pika.channel import Channel
 
-from shared.frames import NotWhole, read_delivery, write_message
+from shared.frames import NotWhole, Reader, write_message
 from shared.messages import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ _OVERRIDDEN = (
 )
 _READ_BYTES = 65_536
 _WRITE_BYTES = 262_144  # a partly sent chunk is copied by the transport, so it must not be huge
+_AT_ONCE = 64  # messages
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
 _METHOD = Struct(">L")
 _BODY_SIZE = Struct(">Q")
@@ -40,8 +42,7 @@ class Taking(NamedTuple):
     """Who takes what is delivered on a channel, as it is read and without pika's objects."""
 
     channel: int
-    generation: int
-    queues: Mapping[bytes, str]  # by consumer tag; may grow
+    reader: Reader
     take: Callable[[Sequence[Delivery]], None]
 
 
@@ -59,7 +60,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         self._outgoing = []
         self._outgoing_bytes = 0
         self._flush_scheduled = False
-        self._taking = Taking(0, 0, {}, lambda _deliveries: None)
+        self._taking = Taking(0, Reader(0, {}, 0), lambda _deliveries: None)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
@@ -70,13 +71,23 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         """From now on; what is unusual still goes to the callback of `basic_consume`."""
         self._taking = taking
 
-    def publish(self, channel_number: int, message: Outgoing) -> bool:
-        """`basic_publish`, mandatory and persistent; False where only pika can write it."""
-        frames = write_message(channel_number, message, self._body_max_length)
-        if frames is None:
-            return False
-        self._output_marshaled_frames((frames,))
-        return True
+    def publish(
+        self, channel: Channel, messages: Iterable[Outgoing], by_pika: Callable[[Outgoing], None]
+    ) -> None:
+        """`basic_publish` for each, mandatory and persistent; `by_pika` for what only pika can
+        write."""
+        number, most = channel.channel_number, self._body_max_length
+        written: list[bytes] = []
+        for message in messages:
+            frames = write_message(number, message, most)
+            if frames is not None:
+                written.append(frames)
+            if frames is None or len(written) == _AT_ONCE:
+                self._output_marshaled_frames(written)
+                written = []
+            if frames is None:
+                by_pika(message)
+        self._output_marshaled_frames(written)
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         size = sum(map(len, marshaled_frames))
@@ -105,7 +116,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
             super()._on_data_available(data_in)
             return
         arrived: list[Delivery] = []
-        number, generation, queues, take = self._taking
+        number, reader, take = self._taking
         position, available = 0, len(data)
         try:
             while available - position >= _FRAME.size:
@@ -117,7 +128,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
                 if data[end] != spec.FRAME_END:
                     raise exceptions.InvalidFrameError("Invalid FRAME_END marker")
                 if channel == number and data.startswith(_DELIVER, start):
-                    read = read_delivery(data, start + _METHOD.size, channel, queues, generation)
+                    read = reader.read(data, start + _METHOD.size, end)
                     if read is not None:
                         delivery, position = read
                         self.frames_received += 3 if delivery.body else 2

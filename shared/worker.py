@@ -17,7 +17,7 @@ from typing import Protocol
 from prometheus_client import Counter as Metric
 
 from shared.breaker import Breaker
-from shared.broker import Broker, Settled
+from shared.broker import Broker
 from shared.clock import Clock, utc_now
 from shared.consumer import Consumer
 from shared.envelope import encode
@@ -274,17 +274,18 @@ class Worker:
     # -- settling ----------------------------------------------------------------------------
 
     def _settle(self, batch: Sequence[Delivery], results: Sequence[Result]) -> None:
-        settled, handled = [], Counter[str]()
+        outputs: list[Sequence[Outgoing]] = []
+        handled: list[str] = []
         for delivery, result in zip(batch, results, strict=True):
             if isinstance(result, _FAILURES):
-                result = self._after_failure(delivery, result)
+                outputs.append(self._after_failure(delivery, result))
             else:
                 self._breaker.succeeded()
-                handled[delivery.queue] += 1
-            settled.append(Settled(delivery, result))
-        for queue, count in handled.items():
+                handled.append(delivery.queue)
+                outputs.append(result)
+        for queue, count in Counter(handled).items():
             self._ok[queue].inc(count)
-        self._broker.settle(settled)
+        self._broker.settle(list(zip(batch, outputs, strict=True)))
 
     def _after_failure(
         self, delivery: Delivery, error: Permanent | Retryable

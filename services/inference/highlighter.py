@@ -15,7 +15,7 @@ from services.inference.background import beside
 from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
-from shared.broker import Broker, Settled
+from shared.broker import Broker
 from shared.clock import Clock
 from shared.consumer import Consumer
 from shared.envelope import decode, encode
@@ -88,7 +88,7 @@ class Highlighter:
                     continue
                 for delivery in arrived:
                     if delivery.generation == self._broker.generation:
-                        self._broker.settle([Settled(delivery, self._outputs(delivery))])
+                        self._broker.settle([(delivery, self._outputs(delivery))])
         except _Stopped:
             pass
         finally:

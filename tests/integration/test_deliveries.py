@@ -9,7 +9,7 @@ import pika
 import pytest
 
 from shared import broker, consumer, publisher
-from shared.broker import Broker, Settled
+from shared.broker import Broker
 from shared.consumer import Consumer
 from shared.messages import Delivery, Outgoing
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
@@ -90,7 +90,7 @@ def taken(
             while settled < len(sent):
                 until(lambda done=settled: len(arrived) > done)  # type: ignore[misc]
                 batch = arrived[settled:]
-                one.settle([Settled(delivery, ()) for delivery in batch])
+                one.settle([(delivery, ()) for delivery in batch])
                 settled += len(batch)
             until(lambda: taker.unsettled() == 0)
         finally:

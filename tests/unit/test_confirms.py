@@ -41,7 +41,7 @@ def test_each_publication_is_answered_once_however_confirms_arrive(
     confirms = Confirms()
     sent = [publication(str(number)) for number in range(30)]
     for one in sent:
-        confirms.sent(one)
+        confirms.sent([one])
     answered: list[Publication] = []
     for tag, multiple in answers:
         found = confirms.answered(tag, multiple=multiple)
@@ -56,8 +56,7 @@ def test_each_publication_is_answered_once_however_confirms_arrive(
 def test_a_return_marks_the_very_message_that_came_back() -> None:
     confirms = Confirms()
     first, second = publication("a"), publication("b")
-    confirms.sent(first)
-    confirms.sent(second)
+    confirms.sent([first, second])
     assert confirms.mark_returned("e", "k", "b", b"{}")
     assert (first.returned, second.returned) == (False, True)
     assert not confirms.mark_returned("e", "other", "a", b"{}")

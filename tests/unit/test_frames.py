@@ -1,5 +1,6 @@
 """Are our frames the bytes that pika would write, and our reading what pika would read?"""
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +16,7 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from shared.consumer import _delivery
-from shared.frames import NotWhole, read_delivery, write_message
+from shared.frames import NotWhole, Reader, read_delivery, write_message
 from shared.messages import Delivery, Outgoing
 from shared.publisher import _publish
 
@@ -180,6 +181,69 @@ def test_an_odd_delivery_is_read_alike_or_left_to_pika(
     frames = frames_of(properties, body)
     read = read_delivery(b"".join(frames), 11, 7, QUEUES, 3)
     assert read is None or read[0] == as_pika_reads(frames, properties, body)
+
+
+WHOLE = st.fixed_dictionaries(USUAL).map(lambda given: BasicProperties(**given))
+
+
+@given(st.lists(st.tuples(WHOLE | properties_of(ODD), st.binary(max_size=50)), max_size=6))
+def test_what_was_read_before_changes_nothing_of_what_is_read(
+    deliveries: list[tuple[BasicProperties, bytes]],
+) -> None:
+    # Given a reader that has read some deliveries, and each of them twice
+    reader = Reader(7, QUEUES, 3)
+    for tag, (properties, body) in enumerate([*deliveries, *deliveries], 1):
+        frames = frames_of(properties, body, tag)
+        data = b"".join(frames)
+        # I expect what one without a memory reads
+        read = reader.read(data, 11, len(frames[0]) - 1)
+        assert read == read_delivery(data, 11, 7, QUEUES, 3)
+        # And that it waits for what has not come
+        if read is not None:
+            for end in range(len(frames[0]), len(data)):
+                with pytest.raises(NotWhole):
+                    reader.read(data[:end], 11, len(frames[0]) - 1)
+
+
+EVENT = BasicProperties(
+    content_type="application/json",
+    headers={
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": "i" * 36,
+        "cloudEvents_type": "item.scored",
+        "cloudEvents_source": "/hitl/inference",
+        "cloudEvents_subject": "item-1",
+        "traceparent": "t" * 55,
+    },
+    delivery_mode=2,
+    message_id="i" * 36,
+    timestamp=1_700_000_000,
+    type="item.scored",
+)
+
+
+@given(st.data())
+def test_any_byte_that_differs_from_the_last_delivery_is_seen(data: st.DataObject) -> None:
+    # Given a reader that knows the shape of an event
+    frames = frames_of(EVENT, b"body")
+    usual = b"".join(frames)
+    end = len(frames[0]) - 1
+    reader = Reader(7, QUEUES, 3)
+    reader.read(usual, 11, end)
+    # When any of the bytes after the method's are others (the end of the method's frame and the
+    # start of the next are looked at before)
+    at = data.draw(st.integers(11, end - 1) | st.integers(end + 8, len(usual) - 1))
+    changed = usual[:at] + bytes([data.draw(st.integers(0, 255))]) + usual[at + 1 :]
+
+    def outcome(read: Callable[[], object]) -> object:
+        try:
+            return read()
+        except NotWhole:
+            return "more"
+
+    # I expect what a reader without a memory makes of it
+    expected = outcome(lambda: read_delivery(changed, 11, 7, QUEUES, 3))
+    assert outcome(lambda: reader.read(changed, 11, end)) == expected
 
 
 def test_a_body_in_several_frames_is_left_to_pika() -> None:
