@@ -325,6 +325,9 @@ class Broker:
     def _call(self, function: Callable[[], None]) -> None:
         """Runs `function` on the I/O thread: soon where connected, else once connected again."""
         self._calls.append(function)
+        if threading.get_ident() == self._thread.ident:
+            self._run_calls()
+            return
         with self._lock:
             if self._ioloop is not None:
                 self._ioloop.add_callback_threadsafe(self._run_calls)

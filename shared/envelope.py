@@ -60,24 +60,27 @@ def enclose(
     traceparent: str | None,
 ) -> Outgoing:
     """The same for an event of this kind whose JSON is there already."""
+    routing_key, uri, version = _of_all(kind, workflow, source)
+    headers = {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": event_id,
+        "cloudEvents_type": kind.type,
+        "cloudEvents_source": uri,
+        "cloudEvents_subject": item_id,
+        "cloudEvents_time": stamp.text,
+        "cloudEvents_schemaversion": version,
+        "traceparent": next_hop(traceparent or ""),
+    }
     return Outgoing(
-        exchange=EVENTS_EXCHANGE,
-        routing_key=f"{kind.type}.{workflow}",
-        body=body,
-        message_id=event_id,
-        type=kind.type,
-        timestamp=stamp.epoch_seconds,
-        headers={
-            "cloudEvents_specversion": "1.0",
-            "cloudEvents_id": event_id,
-            "cloudEvents_type": kind.type,
-            "cloudEvents_source": f"/hitl/{source}",
-            "cloudEvents_subject": item_id,
-            "cloudEvents_time": stamp.text,
-            "cloudEvents_schemaversion": str(kind.version),
-            "traceparent": next_hop(traceparent or ""),
-        },
-    )
+        EVENTS_EXCHANGE, routing_key, body, event_id, headers,
+        type=kind.type, timestamp=stamp.epoch_seconds,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _of_all(kind: type[Event], workflow: str, source: str) -> tuple[str, str, str]:
+    """Routing key, source and version: the same for all events of a kind and workflow."""
+    return f"{kind.type}.{workflow}", f"/hitl/{source}", str(kind.version)
 
 
 def decode(delivery: Delivery, *expected: type[E]) -> E:

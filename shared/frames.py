@@ -49,14 +49,15 @@ class NotWhole(Exception):
 class Shape(NamedTuple):
     """What deliveries have in common whose fields have the same sizes in the same order."""
 
-    struct: Struct  # what never varies and what may, in turns, from the method's arguments on
+    struct: Struct  # what never varies and what may, in turns, up to where the body starts
     constants: tuple[bytes, ...]
     varying: tuple[str, ...]  # the headers whose values are cut out
     first: Delivery
 
     @classmethod
     def of(cls, data: bytes, start: int, end: int, read: Delivery) -> "Shape":
-        """Of a delivery that was read at `start`, and whose method frame ends at `end`."""
+        """Of a delivery that was `read` from its arguments at `start`; its method's frame ends at
+        `end`."""
         tag = start + 1 + data[start]
         content = end + 1 + _CONTENT.size
         table = content + 1 + data[content] + _LONG.size
@@ -75,7 +76,7 @@ class Shape(NamedTuple):
             (time, "Q"),
             (size, "L"),
         ]
-        constants, form, position = [], ">", start
+        constants, form, position = [], ">", start - _LONG.size - _FRAME.size
         for cut, code in cuts:
             constants.append(data[position:cut])
             form += f"{cut - position}s{code}"
@@ -95,51 +96,51 @@ class Reader:
         self._generation = generation
         self._shapes: dict[tuple[int, int], list[Shape]] = {}
 
-    def read(self, data: bytes, start: int, end: int) -> tuple[Delivery, int] | None:
-        """As `read_delivery`, which it asks for what is new."""
-        available = len(data)
-        if available < end + 1 + _FRAME.size:
-            raise NotWhole
-        sizes = end - start, _LONG.unpack_from(data, end + 4)[0]
-        shapes = self._shapes.get(sizes, ())
-        for struct, constants, varying, first in shapes:
-            body = start + struct.size
-            if body > available:
-                break
-            fields = struct.unpack_from(data, start)
-            if fields[::2] != constants:
-                continue
-            tag, bits, length, *values, message_id, timestamp, size = fields[1::2]
-            stop = body + size
-            if length != size or not size:
-                break
-            if stop >= available:
-                raise NotWhole
-            if data[stop] != spec.FRAME_END:
-                break
-            try:
+    def read_known(self, data: bytes, position: int, into: list[Delivery]) -> int:
+        """Adds to `into` the deliveries from `position` on as far as their shapes are known and
+        they are whole; where the last one's frames end."""
+        shapes, generation = self._shapes, self._generation
+        try:
+            while True:
+                size = _LONG.unpack_from(data, position + 3)[0]
+                sizes = size, _LONG.unpack_from(data, position + size + 11)[0]
+                for shape in shapes.get(sizes, ()):
+                    struct, constants, varying, first = shape
+                    fields = struct.unpack_from(data, position)
+                    if fields[::2] == constants:
+                        break
+                else:
+                    return position
+                tag, bits, length, *values, message_id, timestamp, size = fields[1::2]
+                body = position + struct.size
+                end = body + size
+                if length != size or not size or data[end] != spec.FRAME_END:
+                    return position
                 texts = zip(varying, map(bytes.decode, values), strict=True)
-                headers = {**first.headers, **dict(texts)}
                 delivery = Delivery(
-                    first.queue, first.exchange, first.routing_key, data[body:stop], headers, tag,
-                    self._generation, bits & 1 != 0, message_id.decode(), first.content_type, None,
-                    timestamp,
+                    first.queue, first.exchange, first.routing_key, data[body:end],
+                    {**first.headers, **dict(texts)}, tag, generation, bits & 1 != 0,
+                    message_id.decode(), first.content_type, None, timestamp,
                 )  # fmt: skip
-            except UnicodeDecodeError:
-                break
-            return delivery, stop + 1
+                into.append(delivery)
+                position = end + 1
+        except (IndexError, UnicodeDecodeError, error):  # not whole, or not for us
+            return position
+
+    def read(self, data: bytes, start: int, end: int) -> tuple[Delivery, int] | None:
+        """As `read_delivery`; of the same shape, the next are known. `end` is where the method's
+        frame ends."""
         read = read_delivery(data, start, self._channel, self._queues, self._generation)
-        if read is not None and _is_whole(data, end, sizes[1], read[0]):
+        if read is None or not read[0].body:
+            return read
+        _, _, size, _, _, _, flags = _CONTENT.unpack_from(data, end + 1)
+        if flags == _KNOWN and size <= _SHAPE_BYTES:
             if len(self._shapes) >= _SHAPES:
                 self._shapes.clear()
-            self._shapes[sizes] = [Shape.of(data, start, end, read[0]), *shapes][:_ALIKE]
+            sizes = end - start + _LONG.size, size
+            alike = self._shapes.get(sizes, [])
+            self._shapes[sizes] = [Shape.of(data, start, end, read[0]), *alike][:_ALIKE]
         return read
-
-
-def _is_whole(data: bytes, end: int, size: int, read: Delivery) -> bool:
-    """Has it all the properties of our events, and a body?"""
-    flags = _CONTENT.unpack_from(data, end + 1)[-1]
-    return flags == _KNOWN and size <= _SHAPE_BYTES and bool(read.body)
 
 
 def read_delivery(

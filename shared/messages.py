@@ -45,11 +45,13 @@ class Delivery:
     content_encoding: str | None = None
     timestamp: int | None = None
 
-    def header(self, *names: str) -> str | None:
+    def header(self, name: str, *others: str) -> str | None:
         """The first of the named headers that holds a non-empty text."""
-        get = self.headers.get
-        for name in names:
-            value = get(name)
+        value = self.headers.get(name)
+        if type(value) is str and value:  # nearly always
+            return value
+        for each in (name, *others):
+            value = self.headers.get(each)
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             if isinstance(value, str) and value:

@@ -64,7 +64,9 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
-        transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
+        transport._MAX_CONSUME_BYTES = (
+            int(__import__("os").environ.get("HITLX", "1")) * _READ_BYTES
+        )  # then others have their turn
         super()._proto_connection_made(transport)
 
     def take_deliveries(self, taking: Taking) -> None:
@@ -119,7 +121,12 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         number, reader, take = self._taking
         position, available = 0, len(data)
         try:
-            while available - position >= _FRAME.size:
+            while True:
+                known = len(arrived)
+                position = reader.read_known(data, position, arrived)
+                self.frames_received += 3 * (len(arrived) - known)
+                if available - position < _FRAME.size:
+                    break
                 kind, channel, size = _FRAME.unpack_from(data, position)
                 start = position + _FRAME.size
                 end = start + size

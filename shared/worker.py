@@ -1,7 +1,8 @@
 """Decode → handle → publish → confirm → ack: in which order, how many at once, how does it stop?
 
 The handler runs on the caller's thread, the connection on its own, so that heartbeats go on while
-a model computes or a commit waits. A delivery is acked only after its outputs are confirmed.
+a model computes or a commit waits; a handler that never waits can work on the connection's thread.
+A delivery is acked only after its outputs are confirmed.
 """
 
 import gc
@@ -12,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Protocol
 
 from prometheus_client import Counter as Metric
@@ -80,10 +82,13 @@ class Worker:
         linger_seconds: float = 0.0,
         slow_start: bool = True,
         most_bytes: int | None = None,
+        at_once: bool = False,
         clock: Clock = utc_now,
     ) -> None:
         """`linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
-        `prefetch` messages would have more than `most_bytes`, it holds fewer."""
+        `prefetch` messages would have more than `most_bytes`, it holds fewer. `at_once` is for a
+        handler that waits for nothing and is done within milliseconds: it gets what was read, on
+        the connection's thread, and neither `max_batch` nor `linger_seconds` counts."""
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
@@ -93,6 +98,7 @@ class Worker:
         self._shutdown_seconds = settings.shutdown_seconds
         self._clock = clock
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
+        self._minding = Lock()
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
         self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
         self._waiting: deque[Delivery] = deque()
@@ -101,7 +107,7 @@ class Worker:
         self._consumer = Consumer(
             queues,
             prefetch=prefetch,
-            take=self._inbox.put,
+            take=self._work_at_once if at_once else self._inbox.put,
             slow_start=slow_start,
             most_bytes=most_bytes,
         )
@@ -174,8 +180,15 @@ class Worker:
 
     def _work_once(self) -> None:
         batch = self._take()
-        if not batch:
-            return
+        if batch:
+            self._work(batch)
+
+    def _work_at_once(self, batch: list[Delivery]) -> None:
+        """On the connection's thread."""
+        self._work(batch)
+        self._mind_the_breaker()
+
+    def _work(self, batch: list[Delivery]) -> None:
         started = time.perf_counter()
         results = self._handle(batch)
         if results is None:
@@ -333,7 +346,8 @@ class Worker:
         }
 
     def _mind_the_breaker(self) -> None:
-        change = self._breaker.due(time.monotonic())
+        with self._minding:
+            change = self._breaker.due(time.monotonic())
         if change is None:
             return
         for queue in self._queues:

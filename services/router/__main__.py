@@ -48,6 +48,7 @@ def main() -> None:
             handler=router,
             prefetch=settings.prefetch,
             max_batch=MAX_BATCH,
+            at_once=True,
         )
 
         def begin(workflow: Workflow) -> None:

@@ -15,7 +15,7 @@ from shared.errors import NotYet, Permanent
 from shared.events import ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
-from shared.metrics import ITEM_AGE, ROUTES
+from shared.metrics import ITEM_AGE, ROUTES, observe_all
 from shared.tracing import named_trace
 from shared.worker import Result
 
@@ -57,7 +57,8 @@ class Turn:
         self.now = now
         self.json = to_json(now)
         self.stamp = Stamp.of(now)
-        self.taken: Counter[tuple[str, str, str]] = Counter()
+        self.taken: list[tuple[str, str, str]] = []
+        self.ages: list[float] = []
         self.served: dict[str, Served] = {}
 
 
@@ -97,8 +98,9 @@ class Router:
     def handle(self, batch: Sequence[Delivery]) -> list[Result]:
         turn = Turn(self._clock())
         results = [self._handle(delivery, turn) for delivery in batch]
-        for labels, count in turn.taken.items():
+        for labels, count in Counter(turn.taken).items():
             ROUTES.labels(*labels).inc(count)
+        observe_all(self._routed_age, turn.ages)
         return results
 
     def _handle(self, delivery: Delivery, turn: Turn) -> Result:
@@ -150,8 +152,8 @@ class Router:
             now,
             served.steering,
         )
-        turn.taken[scored.workflow, chosen.route, chosen.reasons[0].code] += 1
-        self._routed_age.observe(max((now - scored.item.received_at).total_seconds(), 0.0))
+        turn.taken.append((scored.workflow, chosen.route, chosen.reasons[0].code))
+        turn.ages.append(max((now - scored.item.received_at).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
         return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now, turn.json))
 

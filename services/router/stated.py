@@ -34,6 +34,8 @@ def ending(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes
             (b',"prediction":', written, b',"routing":', to_json(_routing(chosen, now)), b"}")
         )
     u, q, salt_version, on_panel = chosen.sampling
+    numbers = (prediction.confidence, chosen.threshold, u, q)
+    confidence, threshold, written_u, written_q = to_json(numbers)[1:-1].split(b",")
     start, to_time, to_threshold, to_u, to_q, rest = _decision(
         prediction.label,
         prediction.model_version,
@@ -45,23 +47,10 @@ def ending(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes
     )
     return b"".join(
         (
-            b',"prediction":',
-            written,
-            b',"decision":',
-            start,
-            to_json(prediction.confidence),
-            to_time,
-            now_json,
-            to_threshold,
-            to_json(chosen.threshold),
-            to_u,
-            to_json(u),
-            to_q,
-            to_json(q),
-            rest,
-            b"}",
+            b',"prediction":', written, b',"decision":', start, confidence, to_time, now_json,
+            to_threshold, threshold, to_u, written_u, to_q, written_q, rest, b"}",
         )
-    )
+    )  # fmt: skip
 
 
 @lru_cache(maxsize=4_096)  # the rest of a decision is the same for many items
