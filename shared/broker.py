@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any
 
 import pika
@@ -134,7 +134,7 @@ class Broker:
         Raises:
             Overloaded: not within the time; what the broker refuses ends up here as well.
         """
-        outcome: SimpleQueue[str | None] = SimpleQueue()
+        outcome: Queue[str | None] = Queue()
         self._call(partial(self._add, topology, queues, outcome.put))
         try:
             problem = outcome.get(timeout=timeout_seconds)

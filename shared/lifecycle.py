@@ -1,5 +1,6 @@
 """Is this process alive, is it ready, and when must it stop?"""
 
+import _thread
 import json
 import logging
 import os
@@ -79,8 +80,9 @@ def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Life
     lifecycle.spans = spans_of(name, os.environ)
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        # Only the flag: a handler that locks or writes could deadlock the thread it interrupts.
-        lifecycle.stopping.set()
+        # Setting an event takes its lock, which the thread that is interrupted may hold just now;
+        # of all ways to start a thread this one takes none.
+        _thread.start_new_thread(lifecycle.stopping.set, ())
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     server = None if port is None else _serve(lifecycle, settings.http_host, port)

@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from threading import Lock
 from typing import Protocol
 
@@ -100,7 +100,8 @@ class Worker:
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
         self._minding = Lock()
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
-        self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
+        # No SimpleQueue: interrupted as its time is up, its `get` never returns (CPython 3.11).
+        self._inbox: Queue[list[Delivery]] = Queue()
         self._waiting: deque[Delivery] = deque()
         self._overloaded: str | None = None
         self._given_up = 0  # deliveries that could not be handled before the stop

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 
 from services.inference.background import beside
 from services.inference.batcher import plan
@@ -55,7 +55,7 @@ class Highlighter:
         self._clock = clock
         self._delivery_limit = settings.delivery_limit
         self._stopping = threading.Event()
-        self._inbox: SimpleQueue[list[Delivery]] = SimpleQueue()
+        self._inbox: Queue[list[Delivery]] = Queue()
         self._broker = Broker(
             settings.amqp_url.get_secret_value(),
             name="highlights",

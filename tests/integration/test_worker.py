@@ -58,6 +58,7 @@ def working(
     prefetch: int = 100,
     max_batch: int = 50,
     most_bytes: int | None = None,
+    at_once: bool = True,
     **settings: object,
 ) -> Iterator[Lifecycle]:
     """A router-like worker in a thread; stopped in order at the end."""
@@ -73,6 +74,7 @@ def working(
         prefetch=prefetch,
         max_batch=max_batch,
         most_bytes=most_bytes,
+        at_once=at_once,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()

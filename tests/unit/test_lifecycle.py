@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -12,6 +15,9 @@ from hitl.ports import free_ports
 from shared.errors import ConfigurationError
 from shared.lifecycle import Lifecycle, respond, service
 from shared.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def readiness(lifecycle: Lifecycle) -> tuple[int, dict[str, str]]:
@@ -48,6 +54,54 @@ def test_a_signal_asks_the_service_to_stop(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         assert lifecycle.stopping.wait(5)
     assert signal.getsignal(number) is before
+
+
+INTERRUPTED_AT_THE_WRONG_MOMENT = """
+import os, signal
+from shared.lifecycle import service
+from shared.settings import Settings
+
+with service("test", port=None, settings=Settings()) as lifecycle:
+    with lifecycle.stopping._cond:  # as within each `wait`
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(100_000):
+            pass
+    assert lifecycle.stopping.wait(5)
+"""
+
+
+def test_a_signal_never_waits_for_what_it_interrupts() -> None:
+    # If a signal comes while the main thread holds the lock of the very event that is to be set
+    # I expect the event to be set a moment later, and no deadlock
+    command = [sys.executable, "-P", "-c", INTERRUPTED_AT_THE_WRONG_MOMENT]
+    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=20)
+
+
+WAITING_AND_INTERRUPTED = """
+import os, signal, threading, time
+from shared.lifecycle import service
+from shared.settings import Settings
+from shared.topology import topology
+from shared.worker import Worker
+
+settings = Settings.from_environment({"AMQP_URL": "amqp://127.0.0.1:1/"})
+with service("test", port=None, settings=settings) as lifecycle:
+    worker = Worker(
+        service="test", settings=settings, topology=topology(["sentiment"], (1,)),
+        lifecycle=lifecycle, queues=["q"], handler=None, prefetch=1, max_batch=1,
+    )
+    signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.3))  # as long as a busy machine takes
+    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.7)
+    threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    worker.run()
+"""
+
+
+def test_a_worker_that_waits_for_messages_hears_every_signal() -> None:
+    # Given an idle worker, and signals whose handling takes longer than it wanted to wait
+    # When it is told to stop, I expect it to end
+    command = [sys.executable, "-P", "-c", WAITING_AND_INTERRUPTED]
+    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=30)
 
 
 def test_the_pages_are_served_while_the_service_runs() -> None:
