@@ -22,6 +22,9 @@ from tests.outside import Outsider, outsider, until
 
 SETTINGS = {"retry_delays_seconds": (1, 2), "shutdown_seconds": 10.0}
 
+# On its own, and on that of the connection.
+ON_BOTH_THREADS = pytest.mark.parametrize("at_once", [False, True])
+
 
 def forward(delivery: Delivery) -> Sequence[Outgoing]:
     """A handler's output: the same body as an accepted item, with the delivery's id."""
@@ -58,7 +61,7 @@ def working(
     prefetch: int = 100,
     max_batch: int = 50,
     most_bytes: int | None = None,
-    at_once: bool = True,
+    at_once: bool = False,
     **settings: object,
 ) -> Iterator[Lifecycle]:
     """A router-like worker in a thread; stopped in order at the end."""
@@ -100,8 +103,11 @@ def program(amqp_url: str) -> Iterator[Outsider]:
         yield one
 
 
-def test_every_input_gives_its_output_and_is_acked(amqp_url: str, program: Outsider) -> None:
-    with working(amqp_url, Recorder()):
+@ON_BOTH_THREADS
+def test_every_input_gives_its_output_and_is_acked(
+    amqp_url: str, program: Outsider, at_once: bool
+) -> None:
+    with working(amqp_url, Recorder(), at_once=at_once):
         scored(program, *(f"m{number}" for number in range(100)))
         received = program.take("hitl.sentiment.accepted", 100)
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
@@ -174,11 +180,14 @@ def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
     assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
 
 
-def test_a_stop_under_load_gives_nothing_back(amqp_url: str, program: Outsider) -> None:
+@ON_BOTH_THREADS
+def test_a_stop_under_load_gives_nothing_back(
+    amqp_url: str, program: Outsider, at_once: bool
+) -> None:
     """Also what was on its way to us when we cancelled is ours: given back, it would come again
     with a delivery counted against it."""
     names = [f"m{number}" for number in range(3_000)]
-    with working(amqp_url, Recorder()):
+    with working(amqp_url, Recorder(), at_once=at_once):
         pass
     scored(program, *names)
     done: list[bytes] = []
@@ -186,7 +195,7 @@ def test_a_stop_under_load_gives_nothing_back(amqp_url: str, program: Outsider) 
         if done and program.ready(ROUTER_QUEUE) < 1_000:
             break  # on a slow machine we look seldom, and much is done in between
         handler = Recorder()
-        with working(amqp_url, handler):
+        with working(amqp_url, handler, at_once=at_once):
             until(lambda: len(handler.seen) >= 100)  # noqa: B023 - of this round
         done += handler.seen
     left = program.drain(ROUTER_QUEUE)
@@ -231,10 +240,13 @@ def test_an_output_that_waits_is_not_sent_twice_after_a_reconnect(
     assert [message.message_id for message in arrived] == ["m2"], "m1 went with its queue"
 
 
+@ON_BOTH_THREADS
 def test_a_permanent_failure_is_a_dead_letter_with_a_reason_and_an_event(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
-    with working(amqp_url, Recorder(act=lambda _: Permanent("schema", "text: missing"))):
+    with working(
+        amqp_url, Recorder(act=lambda _: Permanent("schema", "text: missing")), at_once=at_once
+    ):
         scored(program, "bad")
         [letter] = program.take("hitl.router.dlq", 1)
         events = program.take("hitl.log", 2)
@@ -269,14 +281,15 @@ def test_a_retryable_failure_comes_back_later_and_at_last_is_set_aside(
     }
 
 
+@ON_BOTH_THREADS
 def test_an_exception_is_isolated_to_the_message_that_causes_it(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
     def explode(batch: Sequence[Delivery]) -> None:
         if any(delivery.body == b"bomb" for delivery in batch):
             raise ZeroDivisionError("boom")
 
-    with working(amqp_url, Recorder(before=explode)):
+    with working(amqp_url, Recorder(before=explode), at_once=at_once):
         scored(program, "warm-up")
         program.take("hitl.sentiment.accepted", 1)
         scored(program, *(f"m{number}" for number in range(20)), "bomb", "last")
@@ -289,8 +302,9 @@ def test_an_exception_is_isolated_to_the_message_that_causes_it(
     assert "ZeroDivisionError" in letter.headers["x-hitl-error"]
 
 
+@ON_BOTH_THREADS
 def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
     calls = []
 
@@ -299,7 +313,7 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
         if len(calls) < 4:
             raise Overloaded("the database is away")
 
-    with working(amqp_url, Recorder(before=away_at_first)) as lifecycle:
+    with working(amqp_url, Recorder(before=away_at_first), at_once=at_once) as lifecycle:
         scored(program, "m1")
         until(lambda: lifecycle.problems().get("overload") == "the database is away")
         program.take("hitl.sentiment.accepted", 1)
@@ -308,13 +322,16 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
     assert len(calls) == 4
 
 
+@ON_BOTH_THREADS
 def test_a_stop_while_overloaded_is_quick_and_gives_the_batch_back(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
     def away(batch: Sequence[Delivery]) -> None:
         raise Overloaded("the database is away")
 
-    with working(amqp_url, Recorder(before=away), shutdown_seconds=25.0) as lifecycle:
+    with working(
+        amqp_url, Recorder(before=away), shutdown_seconds=25.0, at_once=at_once
+    ) as lifecycle:
         scored(program, "m1")
         until(lambda: "overload" in lifecycle.problems())
         started = time.monotonic()
@@ -322,12 +339,19 @@ def test_a_stop_while_overloaded_is_quick_and_gives_the_batch_back(
     assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
 
 
+@ON_BOTH_THREADS
 def test_too_many_dead_letters_in_a_row_pause_the_consumer(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
     handler = Recorder(act=lambda _: Permanent("unscorable", "wrong model"))
     with working(
-        amqp_url, handler, prefetch=5, max_batch=1, breaker_failures=5, breaker_pause_seconds=60
+        amqp_url,
+        handler,
+        prefetch=5,
+        max_batch=1,
+        at_once=at_once,
+        breaker_failures=5,
+        breaker_pause_seconds=60,
     ) as lifecycle:
         scored(program, *(f"m{number}" for number in range(100)))
         until(lambda: "dead_letters" in lifecycle.problems())
@@ -355,10 +379,11 @@ def test_slow_start_takes_redelivered_messages_one_at_a_time(
     assert max(sizes) > 5, "then it went to full speed"
 
 
+@ON_BOTH_THREADS
 def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
-    amqp_url: str, program: Outsider
+    amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
-    with working(amqp_url, Recorder()):
+    with working(amqp_url, Recorder(), at_once=at_once):
         pass
     scored(program, "killer")
     for _ in range(5):
@@ -366,7 +391,7 @@ def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
             dying.hold(ROUTER_QUEUE, 1)
     scored(program, "innocent")
     handler = Recorder()
-    with working(amqp_url, handler):
+    with working(amqp_url, handler, at_once=at_once):
         [letter] = program.take("hitl.router.dlq", 1)
         [received] = program.take("hitl.sentiment.accepted", 1)
     assert (letter.body, letter.headers["x-hitl-reason"]) == (b"killer", "delivery_limit")
