@@ -184,8 +184,11 @@ def _mapping(answer: object) -> Mapping[str, object]:
 
 
 @contextmanager
-def scorers(case: Case, folder: Path, infinity: Path | None) -> Iterator[dict[str, Scorer]]:
-    """Everybody, loaded; they take turns, and those whose turn it is not only wait."""
+def scorers(
+    case: Case, folder: Path, infinity: Path | None, *, quick: bool
+) -> Iterator[dict[str, Scorer]]:
+    """Everybody, loaded; they take turns, and those whose turn it is not only wait. In a quick
+    run: those whose ratios are judged."""
     cores = os.cpu_count() or 1
     path = folder / "texts.json"
     path.write_text(json.dumps(case.texts))
@@ -198,9 +201,10 @@ def scorers(case: Case, folder: Path, infinity: Path | None) -> Iterator[dict[st
         "ours": scorer("ours", case.ours, 1, cores),
         "naive": scorer("one_by_one", case.theirs, 0, 1),
         "naive_per_core": scorer("one_by_one", case.theirs, 1, cores),
-        "batches": scorer("batches", case.theirs, 0, 1),
     }
-    if bf16_is_fast():
+    if not quick:
+        found["batches"] = scorer("batches", case.theirs, 0, 1)
+    if not quick and bf16_is_fast():
         found["bf16"] = scorer("bf16", case.ours, 1, cores)
     if infinity is not None:
         found["alone"] = scorer("ours", case.ours, 1, 1)
@@ -291,7 +295,8 @@ def measure(say: Console, *, quick: bool) -> Report:
             case = bare._replace(texts=texts_of(data, count, mixed=name != "short"))
             runs: defaultdict[str, list[Run]] = defaultdict(list)
             peak = 0.0
-            with scorers(case, folder, None if name == "distilbert" else infinity) as everybody:
+            peer = None if name == "distilbert" else infinity
+            with scorers(case, folder, peer, quick=quick) as everybody:
                 for number in range(rounds):
                     peak = max(peak, gemm_peak())
                     for how, scorer in everybody.items():
