@@ -30,7 +30,7 @@ from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
 from shared.topology import Topology
-from shared.wire import connection_class
+from shared.wire import connection_class, hang_up
 
 logger = logging.getLogger(__name__)
 
@@ -199,6 +199,7 @@ class Broker:
                 self._ioloop = None
                 self._connection = None
             self._forget_connection()
+            hang_up(connection)
             connection.ioloop.close()
         if not was_ready and not self._closing.is_set():
             raise _NeverReady(self._problem)
@@ -325,7 +326,7 @@ class Broker:
     def _call(self, function: Callable[[], None]) -> None:
         """Runs `function` on the I/O thread: soon where connected, else once connected again."""
         self._calls.append(function)
-        if threading.get_ident() == self._thread.ident:
+        if threading.current_thread() is self._thread:
             self._run_calls()
             return
         with self._lock:
@@ -367,8 +368,7 @@ class Broker:
                 without.append(delivery)
                 continue
             group = Group(len(outputs), now, delivery)
-            for message in outputs:
-                publications.append(Publication(message, group))
+            publications += [Publication(message, group) for message in outputs]
         self._confirmed(without)
         self._publisher.send(publications)
 

@@ -101,9 +101,8 @@ class Consumer:
         self._quiet = self._paused
         self._queues_by_tag = {}
         if isinstance(channel.connection, BatchingConnection):
-            number = channel.channel_number
-            reader = Reader(number, self._queues_by_tag, generation)
-            channel.connection.take_deliveries(Taking(number, reader, self._arrive))
+            reader = Reader(channel.channel_number, self._queues_by_tag, generation)
+            channel.connection.take_deliveries(Taking(reader, self._arrive))
         if not self._paused:
             self._subscribe_all()
 

@@ -7,6 +7,7 @@ everything else the answer is None, and pika's own code does the work. The bytes
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import count
 from struct import Struct, error
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from shared.messages import Delivery, Outgoing
 _LONG = Struct(">L")
 _TIME = Struct(">Q")
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
+_SIZE_AT = 3  # in a frame
 _TAG = Struct(">QB")
 _CONTENT = Struct(">BHLHHQH")  # a content header's frame: then class, weight, body's size, flags
 _CONTENT_START = Struct(">BHLHH")  # up to the weight
@@ -33,9 +35,10 @@ _KNOWN = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | 
 _CONTENT_FIELDS = 14  # bytes of a content header before its properties
 _PERSISTENT = b"\x02"  # the delivery mode
 _TEXT = b"S"  # a long string, in a table
-_MOST_HEADERS = 32  # more of them are left to pika, so that no cache holds many names
+_MOST_HEADERS = 32  # more are left to pika: the cache stays below some 20 MiB whatever their names
 # Shapes are kept for contents of at most so many bytes, so many of them, so many of one size.
 _SHAPE_BYTES, _SHAPES, _ALIKE = 2_048, 256, 4
+_LEARN_ONE_OF = 16  # of what is new: learning takes as long as three readings
 # The same in all events of one type: they need not be cut out of each.
 _STEADY = frozenset(
     f"cloudEvents_{name}" for name in ("specversion", "type", "source", "schemaversion")
@@ -59,18 +62,23 @@ class Shape(NamedTuple):
         """Of a delivery that was `read` from its arguments at `start`; its method's frame ends at
         `end`."""
         tag = start + 1 + data[start]
-        content = end + 1 + _CONTENT.size
-        table = content + 1 + data[content] + _LONG.size
+        exchange = tag + _TAG.size
+        routing_key = exchange + 1 + data[exchange] + 1
+        content_type = end + 1 + _CONTENT.size
+        length = content_type - _FLAGS.size - _TIME.size  # of the body
+        table = content_type + 1 + data[content_type] + _LONG.size
         spans = list(_spans(data, table, table + _LONG.unpack_from(data, table - _LONG.size)[0]))
-        after = spans[-1][2] if spans else table
-        message_id = after + 2  # after the delivery mode, and its own size
+        delivery_mode = spans[-1][2] if spans else table
+        message_id = delivery_mode + 1 + 1
         time = message_id + data[message_id - 1]
-        size = time + _TIME.size + 1 + data[time + _TIME.size] + 1 + 3
+        kind = time + _TIME.size
+        size = kind + 1 + data[kind] + 1 + _SIZE_AT  # of the body's frame
         varying = [(name, first, last) for name, first, last in spans if name not in _STEADY]
         cuts = [
             (tag, "Q"),
-            (tag + 8, "B"),
-            (content - 10, "Q"),
+            (tag + _TIME.size, "B"),
+            (routing_key, f"{end - routing_key}s"),
+            (length, "Q"),
             *((first, f"{last - first}s") for _, first, last in varying),
             (message_id, f"{time - message_id}s"),
             (time, "Q"),
@@ -89,12 +97,21 @@ class Reader:
     """Reads what is delivered on one channel. What looks like one of the last deliveries, but for
     the values in it, is read in one step; all of its other bytes are compared."""
 
-    def __init__(self, channel: int, queues: Mapping[bytes, str], generation: int) -> None:
+    def __init__(
+        self,
+        channel: int,
+        queues: Mapping[bytes, str],
+        generation: int,
+        *,
+        learn_one_of: int = _LEARN_ONE_OF,
+    ) -> None:
         """`queues` are those that the channel consumes, by their consumer tags; it may grow."""
-        self._channel = channel
+        self.channel = channel
         self._queues = queues
         self._generation = generation
         self._shapes: dict[tuple[int, int], list[Shape]] = {}
+        self._new = count()
+        self._learn_one_of = learn_one_of
 
     def read_known(self, data: bytes, position: int, into: list[Delivery]) -> int:
         """Adds to `into` the deliveries from `position` on as far as their shapes are known and
@@ -102,8 +119,9 @@ class Reader:
         shapes, generation = self._shapes, self._generation
         try:
             while True:
-                size = _LONG.unpack_from(data, position + 3)[0]
-                sizes = size, _LONG.unpack_from(data, position + size + 11)[0]
+                method = _LONG.unpack_from(data, position + _SIZE_AT)[0]
+                header = position + _FRAME.size + method + 1
+                sizes = method, _LONG.unpack_from(data, header + _SIZE_AT)[0]
                 for shape in shapes.get(sizes, ()):
                     struct, constants, varying, first = shape
                     fields = struct.unpack_from(data, position)
@@ -111,14 +129,14 @@ class Reader:
                         break
                 else:
                     return position
-                tag, bits, length, *values, message_id, timestamp, size = fields[1::2]
-                body = position + struct.size
-                end = body + size
+                tag, bits, routing_key, length, *values, message_id, timestamp, size = fields[1::2]
+                start = position + struct.size
+                end = start + size
                 if length != size or not size or data[end] != spec.FRAME_END:
                     return position
                 texts = zip(varying, map(bytes.decode, values), strict=True)
                 delivery = Delivery(
-                    first.queue, first.exchange, first.routing_key, data[body:end],
+                    first.queue, first.exchange, routing_key.decode(), data[start:end],
                     {**first.headers, **dict(texts)}, tag, generation, bits & 1 != 0,
                     message_id.decode(), first.content_type, None, timestamp,
                 )  # fmt: skip
@@ -130,14 +148,15 @@ class Reader:
     def read(self, data: bytes, start: int, end: int) -> tuple[Delivery, int] | None:
         """As `read_delivery`; of the same shape, the next are known. `end` is where the method's
         frame ends."""
-        read = read_delivery(data, start, self._channel, self._queues, self._generation)
+        read = read_delivery(data, start, self.channel, self._queues, self._generation)
         if read is None or not read[0].body:
             return read
         _, _, size, _, _, _, flags = _CONTENT.unpack_from(data, end + 1)
-        if flags == _KNOWN and size <= _SHAPE_BYTES:
-            if len(self._shapes) >= _SHAPES:
-                self._shapes.clear()
+        usual = flags == _KNOWN and size <= _SHAPE_BYTES
+        if usual and next(self._new) % self._learn_one_of == 0:
             sizes = end - start + _LONG.size, size
+            if len(self._shapes) >= _SHAPES and sizes not in self._shapes:
+                self._shapes.clear()
             alike = self._shapes.get(sizes, [])
             self._shapes[sizes] = [Shape.of(data, start, end, read[0]), *alike][:_ALIKE]
         return read

@@ -82,7 +82,10 @@ def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Life
     def stop(number: int, _frame: FrameType | None) -> None:
         # Setting an event takes its lock, which the thread that is interrupted may hold just now;
         # of all ways to start a thread this one takes none.
-        _thread.start_new_thread(lifecycle.stopping.set, ())
+        try:
+            _thread.start_new_thread(lifecycle.stopping.set, ())
+        except RuntimeError:  # none is left; the lock is nearly always free
+            lifecycle.stopping.set()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     server = None if port is None else _serve(lifecycle, settings.http_host, port)

@@ -31,7 +31,6 @@ _OVERRIDDEN = (
 )
 _READ_BYTES = 65_536
 _WRITE_BYTES = 262_144  # a partly sent chunk is copied by the transport, so it must not be huge
-_AT_ONCE = 64  # messages
 _FRAME = Struct(">BHL")  # type, channel, size of the payload
 _METHOD = Struct(">L")
 _BODY_SIZE = Struct(">Q")
@@ -41,7 +40,6 @@ _DELIVER = _METHOD.pack(spec.Basic.Deliver.INDEX)
 class Taking(NamedTuple):
     """Who takes what is delivered on a channel, as it is read and without pika's objects."""
 
-    channel: int
     reader: Reader
     take: Callable[[Sequence[Delivery]], None]
 
@@ -60,13 +58,11 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         self._outgoing = []
         self._outgoing_bytes = 0
         self._flush_scheduled = False
-        self._taking = Taking(0, Reader(0, {}, 0), lambda _deliveries: None)
+        self._taking = Taking(Reader(0, {}, 0), lambda _deliveries: None)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
-        transport._MAX_CONSUME_BYTES = (
-            int(__import__("os").environ.get("HITLX", "1")) * _READ_BYTES
-        )  # then others have their turn
+        transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
         super()._proto_connection_made(transport)
 
     def take_deliveries(self, taking: Taking) -> None:
@@ -80,16 +76,19 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         write."""
         number, most = channel.channel_number, self._body_max_length
         written: list[bytes] = []
+        size = 0
         for message in messages:
             frames = write_message(number, message, most)
             if frames is not None:
                 written.append(frames)
-            if frames is None or len(written) == _AT_ONCE:
+                size += len(frames)
+            if written and (frames is None or size >= _WRITE_BYTES):
                 self._output_marshaled_frames(written)
-                written = []
+                written, size = [], 0
             if frames is None:
                 by_pika(message)
-        self._output_marshaled_frames(written)
+        if written:
+            self._output_marshaled_frames(written)
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         size = sum(map(len, marshaled_frames))
@@ -118,7 +117,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
             super()._on_data_available(data_in)
             return
         arrived: list[Delivery] = []
-        number, reader, take = self._taking
+        reader, take = self._taking
         position, available = 0, len(data)
         try:
             while True:
@@ -134,7 +133,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
                     break
                 if data[end] != spec.FRAME_END:
                     raise exceptions.InvalidFrameError("Invalid FRAME_END marker")
-                if channel == number and data.startswith(_DELIVER, start):
+                if channel == reader.channel and data.startswith(_DELIVER, start):
                     read = reader.read(data, start + _METHOD.size, end)
                     if read is not None:
                         delivery, position = read
@@ -166,8 +165,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
                 self._process_frame(content)
                 return
         elif kind == spec.FRAME_HEADER:
-            properties = spec.BasicProperties()
-            properties.decode(data, start + 12)
+            properties = _properties(data, start + 12)
             content = frame.Header(channel, _BODY_SIZE.unpack_from(data, start + 4)[0], properties)
         elif kind == spec.FRAME_BODY:
             content = frame.Body(channel, data[start:end])
@@ -178,6 +176,27 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
             raise exceptions.InvalidFrameError(f"Unknown frame type: {kind}")
         self.frames_received += 1
         self._deliver_frame_to_channel(content)
+
+
+def _properties(data: bytes, offset: int) -> spec.BasicProperties:
+    """Those of a content. What pika cannot read (a time in the year 10 000, a table in a thousand
+    tables) counts as none: raised here, it would end the connection, and the message would come
+    again and end the next one."""
+    properties = spec.BasicProperties()
+    try:
+        properties.decode(data, offset)
+    except Exception:
+        logger.warning("the properties of a message cannot be read", exc_info=True)
+        return spec.BasicProperties()
+    return properties
+
+
+def hang_up(connection: pika.SelectConnection) -> None:
+    """Closes the socket of a connection whose loop an error of our own has ended: nobody else
+    would, and the broker would wait for a heartbeat before it gives away what we hold."""
+    transport = connection._transport
+    if transport is not None and transport._sock is not None:
+        transport._sock.close()
 
 
 def connection_class() -> type[pika.SelectConnection]:

@@ -78,27 +78,26 @@ class Worker:
         queues: Sequence[str],
         handler: Handler,
         prefetch: int,
-        max_batch: int,
+        max_batch: int | None,
         linger_seconds: float = 0.0,
         slow_start: bool = True,
         most_bytes: int | None = None,
-        at_once: bool = False,
         clock: Clock = utc_now,
     ) -> None:
-        """`linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
-        `prefetch` messages would have more than `most_bytes`, it holds fewer. `at_once` is for a
-        handler that waits for nothing and is done within milliseconds: it gets what was read, on
-        the connection's thread, and neither `max_batch` nor `linger_seconds` counts."""
+        """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
+        never raises `Overloaded`: it gets what was just read, on the connection's thread.
+        `linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
+        `prefetch` messages would have more than `most_bytes`, it holds fewer."""
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
         self._handler = handler if lifecycle.spans is None else lifecycle.spans.around(handler)
-        self._max_batch = max_batch
+        self._max_batch = max_batch or 0
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds
         self._clock = clock
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
-        self._minding = Lock()
+        self._minding = Lock()  # `run` and the connection's thread both ask the breaker
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
         # No SimpleQueue: interrupted as its time is up, its `get` never returns (CPython 3.11).
         self._inbox: Queue[list[Delivery]] = Queue()
@@ -108,7 +107,7 @@ class Worker:
         self._consumer = Consumer(
             queues,
             prefetch=prefetch,
-            take=self._work_at_once if at_once else self._inbox.put,
+            take=self._work_at_once if max_batch is None else self._inbox.put,
             slow_start=slow_start,
             most_bytes=most_bytes,
         )
@@ -187,7 +186,8 @@ class Worker:
     def _work_at_once(self, batch: list[Delivery]) -> None:
         """On the connection's thread."""
         self._work(batch)
-        self._mind_the_breaker()
+        if not self._stopping():  # else it could resume what the drain has paused
+            self._mind_the_breaker()
 
     def _work(self, batch: list[Delivery]) -> None:
         started = time.perf_counter()

@@ -53,6 +53,14 @@ class Outsider:
         message = amqp.Message(body, delivery_mode=2, application_headers=headers, **properties)
         self._channel.basic_publish_confirm(message, exchange=exchange, routing_key=routing_key)
 
+    @property
+    def channel_number(self) -> int:
+        return int(self._channel.channel_id)
+
+    def send(self, *frames: bytes) -> None:
+        """Bytes as they are, for what no client would write."""
+        self._connection.transport.write(b"".join(frames))
+
     def get(self, queue: str) -> Received | None:
         """Take one message off a queue, for good."""
         message = self._channel.basic_get(queue, no_ack=True)

@@ -16,7 +16,6 @@ from shared.worker import Worker
 from shared.workflow_feed import WorkflowFeed
 from shared.workflows import Workflow
 
-MAX_BATCH = 500  # confirms in flight at once; from 500 on, waiting for them no longer shows
 # Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
 HEAR_SECONDS = 5.0
 
@@ -47,8 +46,7 @@ def main() -> None:
             queues=[ROUTER_QUEUE],
             handler=router,
             prefetch=settings.prefetch,
-            max_batch=MAX_BATCH,
-            at_once=True,
+            max_batch=None,
         )
 
         def begin(workflow: Workflow) -> None:

@@ -312,8 +312,7 @@ def hash01(salt: str, *parts: str) -> float:
     """A number in [0, 1) that looks uniform to whoever lacks the salt: 53 bits of keyed BLAKE2b
     (RFC 7693) over the parts, each with its length in front, so that no two lists collide."""
     hashed = _begun(salt, *parts[:1]).copy()
-    for part in parts[1:]:
-        hashed.update(f"{len(part)}:{part}".encode("utf-8", "surrogatepass"))
+    hashed.update(_framed(parts[1:]))
     return (int.from_bytes(hashed.digest(), "big") >> 11) / (1 << 53)
 
 

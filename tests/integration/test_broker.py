@@ -15,7 +15,7 @@ from shared.broker import Broker, declare_all
 from shared.consumer import Consumer
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
-from shared.topology import topology
+from shared.topology import inference_queue, topology
 from tests.conftest import RabbitMQ
 from tests.outside import outsider, until
 
@@ -157,6 +157,30 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
             until(lambda: one.generation > generation and one.problem() is None, seconds=10)
             publish("second")
             until(lambda: [d.body for d in taken if d.generation > generation] != [])
+    finally:
+        one.close()
+
+
+def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> None:
+    # Given a delivery that is not settled
+    arrived: list[Delivery] = []
+    taker = Consumer([inference_queue("sentiment")], prefetch=10, take=arrived.extend)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
+    one.start()
+    try:
+        assert one.wait_ready(20)
+        with outsider(amqp_url) as program:
+            program.publish("{}")
+        until(lambda: len(arrived) == 1)
+
+        # If a callback on the connection's thread raises what nobody expects
+        def wrong() -> None:
+            raise ZeroDivisionError
+
+        one._call(wrong)
+        # I expect the delivery to come again at once, on the next connection
+        until(lambda: len(arrived) == 2, seconds=10)
+        assert [each.generation for each in arrived] == [1, 2]
     finally:
         one.close()
 

@@ -3,10 +3,12 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from struct import pack
 from typing import Any
 
 import pika
 import pytest
+from pika import frame, spec
 
 from shared import broker, consumer, publisher
 from shared.broker import Broker
@@ -120,3 +122,33 @@ def test_what_is_done_in_one_step_is_what_pika_does(
     assert [one.tag for one in ours] == list(range(1, len(sent) + 1))
     for back in ours[2:4]:
         assert (back.exchange, back.routing_key) == ("hitl.events", "item.scored.sentiment")
+
+
+def test_properties_that_cannot_be_read_count_as_none(amqp_url: str) -> None:
+    # Given a message with a header that Python has no value for: a time in the year 100 000
+    table = b"\x04when" + b"T" + pack(">Q", 3_093_527_980_800)
+    properties = pack(">HL", pika.BasicProperties.FLAG_HEADERS, len(table)) + table
+    content = pack(">HHQ", pika.BasicProperties.INDEX, 0, 2) + properties
+    arrived: list[Delivery] = []
+    taker = Consumer([ROUTER_QUEUE], prefetch=100, take=arrived.extend)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
+    one.start()
+    try:
+        assert one.wait_ready(20)
+        with outsider(amqp_url) as program:
+            number = program.channel_number
+            program.send(
+                frame.Method(number, spec.Basic.Publish(0, "", ROUTER_QUEUE)).marshal(),
+                pack(">BHL", spec.FRAME_HEADER, number, len(content)) + content + b"\xce",
+                frame.Body(number, b"{}").marshal(),
+            )
+            # When it is delivered, and another one after it
+            program.publish("[]", exchange="", routing_key=ROUTER_QUEUE)
+            until(lambda: len(arrived) >= 1)
+            one.settle([(delivery, ()) for delivery in arrived])
+            until(lambda: len(arrived) >= 2)
+        # I expect both, on the same connection
+        assert [(each.body, each.headers) for each in arrived] == [(b"{}", {}), (b"[]", {})]
+        assert {each.generation for each in arrived} == {1}
+    finally:
+        one.close()

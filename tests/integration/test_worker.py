@@ -42,8 +42,10 @@ class Recorder:
     act: Callable[[Delivery], Result] = forward
     before: Callable[[Sequence[Delivery]], None] = lambda batch: None
     batches: list[list[bytes]] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
 
     def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        self.threads.add(threading.current_thread().name)
         self.batches.append([delivery.body for delivery in batch])
         self.before(batch)
         return [self.act(delivery) for delivery in batch]
@@ -75,9 +77,8 @@ def working(
         queues=[ROUTER_QUEUE],
         handler=handler,
         prefetch=prefetch,
-        max_batch=max_batch,
+        max_batch=None if at_once else max_batch,
         most_bytes=most_bytes,
-        at_once=at_once,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -107,10 +108,12 @@ def program(amqp_url: str) -> Iterator[Outsider]:
 def test_every_input_gives_its_output_and_is_acked(
     amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
-    with working(amqp_url, Recorder(), at_once=at_once):
+    handler = Recorder()
+    with working(amqp_url, handler, at_once=at_once):
         scored(program, *(f"m{number}" for number in range(100)))
         received = program.take("hitl.sentiment.accepted", 100)
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
+    assert [thread.startswith("amqp-") for thread in handler.threads] == [at_once]
     assert [message.body.decode() for message in received] == [f"m{n}" for n in range(100)]
     assert all(message.persistent for message in received)
     # Stopped in order, the worker leaves nothing behind that would be delivered again.

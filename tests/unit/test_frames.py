@@ -201,7 +201,7 @@ def test_what_was_read_before_changes_nothing_of_what_is_read(
     deliveries: list[tuple[BasicProperties, bytes]],
 ) -> None:
     # Given a reader that has read some deliveries, and each of them twice
-    reader = Reader(7, QUEUES, 3)
+    reader = Reader(7, QUEUES, 3, learn_one_of=1)
     for tag, (properties, body) in enumerate([*deliveries, *deliveries], 1):
         frames = frames_of(properties, body, tag)
         data = b"".join(frames)
