@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import cycle
 from struct import pack
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.consumer import _delivery
 from shared.frames import NotWhole, Reader, read_delivery, write_message
 from shared.messages import Delivery, Outgoing
 from shared.publisher import _publish
+from shared.wire import BatchingConnection, Taking
 
 MOST = 1_000  # bytes of a body in one frame
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -275,3 +277,64 @@ def test_bytes_that_mean_nothing_are_left_to_pika(properties: bytes, after: byte
         # I expect no other exception than the one that waits for more
         with suppress(NotWhole):
             read_delivery(data, 11, 7, QUEUES, 3)
+
+
+class Taker(BatchingConnection):
+    """What a connection hands over of the bytes that it is given."""
+
+    def __init__(self, learn_one_of: int) -> None:
+        self._frame_buffer = b""
+        self.frames_received = self.bytes_received = 0
+        self.taken: list[object] = []
+        reader = Reader(7, QUEUES, 3, learn_one_of=learn_one_of)
+        self._taking = Taking(reader, self.taken.extend)
+
+    def _deliver_frame_to_channel(self, content: frame.Frame) -> None:
+        self.taken.append(content.marshal())
+
+    def _process_frame(self, content: frame.Frame) -> None:
+        self.taken.append(content.marshal())
+
+
+EVENTS = st.fixed_dictionaries(
+    {
+        "content_type": st.just("application/json"),
+        "headers": st.fixed_dictionaries(
+            {"cloudEvents_type": st.sampled_from(["a", "b"]), "subject": st.sampled_from("xyü")}
+        ),
+        "delivery_mode": st.just(2),
+        "message_id": st.sampled_from(["m", "n", "é"]),
+        "timestamp": st.integers(0, 9),
+        "type": st.sampled_from(["a", "b"]),
+    }
+).map(lambda given: BasicProperties(**given))
+OTHERS = st.sampled_from([frame.Heartbeat(), frame.Method(1, spec.Basic.Ack(5))])
+
+
+@given(
+    st.lists(st.tuples(EVENTS | properties_of(ODD), st.binary(max_size=9)) | OTHERS, max_size=20),
+    st.lists(st.integers(1, 400), min_size=1, max_size=9),
+)
+def test_a_stream_is_taken_in_its_order_however_it_is_cut(
+    stream: list[tuple[BasicProperties, bytes] | frame.Frame], cuts: list[int]
+) -> None:
+    # Given deliveries of few and of many kinds, with other frames in between
+    data = b"".join(
+        each.marshal()
+        if isinstance(each, frame.Frame)
+        else b"".join(frames_of(each[0], each[1], tag))
+        for tag, each in enumerate(stream, 1)
+    )
+    # If one connection learns from each of them, and gets the bytes in pieces
+    learning, unlearned = Taker(1), Taker(10**9)
+    pieces = cycle(cuts)
+    start = 0
+    while start < len(data):
+        stop = start + next(pieces)
+        learning._on_data_available(data[start:stop])
+        start = stop
+    # I expect it to take what another takes that gets them at once and has learned one at most
+    unlearned._on_data_available(data)
+    assert learning.taken == unlearned.taken
+    assert learning.frames_received == unlearned.frames_received
+    assert learning.bytes_received == unlearned.bytes_received == len(data)
