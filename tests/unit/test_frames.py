@@ -290,7 +290,8 @@ class Taker(BatchingConnection):
         self._taking = Taking(reader, self.taken.extend)
 
     def _deliver_frame_to_channel(self, content: frame.Frame) -> None:
-        self.taken.append(content.marshal())
+        # What was read of odd properties cannot always be written.
+        self.taken.append("header" if isinstance(content, frame.Header) else content.marshal())
 
     def _process_frame(self, content: frame.Frame) -> None:
         self.taken.append(content.marshal())
@@ -308,6 +309,26 @@ EVENTS = st.fixed_dictionaries(
         "type": st.sampled_from(["a", "b"]),
     }
 ).map(lambda given: BasicProperties(**given))
+
+
+@given(st.integers(0, 2**16 - 1), st.binary(max_size=80))
+@example(BasicProperties.FLAG_HEADERS, b"\x00\x00\x00\x0a\x00T" + b"\xff" * 8)
+def test_no_properties_end_a_connection(flags: int, properties: bytes) -> None:
+    # Given a delivery whose properties are any bytes
+    first = frames_of(BasicProperties(), b"")[0]
+    size = 14 + len(properties)
+    header = pack(">BHLHHQH", 2, 7, size, 60, 0, 2, flags) + properties + b"\xce"
+    taker = Taker(1)
+    # I expect its body to arrive all the same, and that of the next
+    taker._on_data_available(first + header + frame.Body(7, b"ab").marshal())
+    taker._on_data_available(b"".join(frames_of(EVENT, b"next")))
+    assert any(each == frame.Body(7, b"ab").marshal() for each in taker.taken) or (
+        isinstance(taker.taken[0], Delivery) and taker.taken[0].body == b"ab"
+    )
+    assert isinstance(taker.taken[-1], Delivery)
+    assert taker.taken[-1].body == b"next"
+
+
 OTHERS = st.sampled_from([frame.Heartbeat(), frame.Method(1, spec.Basic.Ack(5))])
 
 
