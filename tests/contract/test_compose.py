@@ -63,6 +63,7 @@ IMAGES = {
             "hitl.disagreements",
             "hitl.export",
             "hitl.items",
+            "hitl.migrate",
             "hitl.prepare",
             "hitl.replay",
             "hitl.reviewers",
