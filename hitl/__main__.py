@@ -33,6 +33,7 @@ COMMANDS = {
     "backup": "hitl.backup",
     "restore": "hitl.backup",
     "rebuild": "hitl.rebuild",
+    "migrate": "hitl.migrate",
     "settings": "hitl.configuration",
     "asyncapi": "hitl.asyncapi",
 }

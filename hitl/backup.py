@@ -19,10 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from hitl import backup_broker, backup_postgres
 from hitl.audit import problems_named
 from hitl.backup_files import verify, write_checksums
-from hitl.connection import api_url, database_url, given
-from hitl.home import Home
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import ServerError
+from hitl.connection import api_url, database_at_hand, database_url
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
 from shared.lifecycle import package_version
@@ -73,7 +70,7 @@ def restore(
     with problems_named():
         verify(folder)
         about = json.loads((folder / ABOUT).read_text())
-        with empty_database() as (address, private), following("restoring the database") as show:
+        with database_at_hand() as (address, private), following("restoring the database") as show:
             # A private broker is told its definitions at each start.
             told = (folder / DEFINITIONS).exists() and not (database_only or private)
             broker = management() if told else None
@@ -94,25 +91,6 @@ def management() -> str:
         return api_url(os.environ)
     except ConfigurationError as error:
         raise HitlError(f"{error}; --database-only leaves the broker out") from None
-
-
-@contextmanager
-def empty_database() -> Iterator[tuple[str, bool]]:
-    """The address of the database to fill, and whether it is the private one of a stack that does
-    not run: its server is started for as long as it takes."""
-    home = Home.from_environment(os.environ)
-    if given("DATABASE_URL", os.environ) or home.supervisor() is not None:
-        yield database_url(os.environ), False
-        return
-    server = PrivatePostgres(home.path / "postgres", home.log("postgres"))
-    try:
-        server.start()
-        server.wait_ready()
-        yield server.database_url, True
-    except ServerError as error:
-        raise HitlError(str(error)) from error
-    finally:
-        server.stop()
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from hitl.home import Home
+from hitl.private_postgres import PrivatePostgres
+from hitl.private_rabbitmq import ServerError
 from shared.broker import Broker
-from shared.errors import ConfigurationError, Overloaded
+from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.settings import Settings
 
 CONNECT_SECONDS = 10.0
@@ -65,6 +67,29 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
             f"no stack runs here ({home.path}): start one with bin/up, or set {variable or key}"
         )
     return str(found)
+
+
+@contextmanager
+def database_at_hand() -> Iterator[tuple[str, bool]]:
+    """The database's address, and whether it is the private one of a stack that does
+    not run: its server is started for as long as it takes.
+
+    Raises:
+        HitlError: that server cannot be started.
+    """
+    home = Home.from_environment(os.environ)
+    if given("DATABASE_URL", os.environ) or home.supervisor() is not None:
+        yield database_url(os.environ), False
+        return
+    server = PrivatePostgres(home.path / "postgres", home.log("postgres"))
+    try:
+        server.start()
+        server.wait_ready()
+        yield server.database_url, True
+    except ServerError as error:
+        raise HitlError(str(error)) from error
+    finally:
+        server.stop()
 
 
 @contextmanager

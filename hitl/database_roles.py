@@ -62,7 +62,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 # The logger copies each batch into a temporary table first.
 _DATABASE = {"hitl_logger": "CONNECT, TEMPORARY"}
-_MEMBER_OF = {"hitl_exporter": "pg_monitor"}  # the server's own figures
+# Older releases granted this; it shows every session's statements. The figures are everybody's.
+_NO_LONGER = {"hitl_exporter": "pg_monitor"}
 _SCHEMAS = ("public", "report")
 _LOCK = 0x72_6F_6C_65_73  # "roles": one program at a time
 
@@ -128,8 +129,19 @@ def _make(connection: Connection, role: str, password: str) -> None:
                 sql.Identifier(role), sql.Literal(hashed)
             )
         )
-    if role in _MEMBER_OF:
-        _run(connection, "GRANT {group} TO {role}", group=_MEMBER_OF[role], role=role)
+    group = _NO_LONGER.get(role)
+    if group and _is_member(connection, role, group):
+        _run(connection, "REVOKE {group} FROM {role}", group=group, role=role)
+
+
+def _is_member(connection: Connection, role: str, group: str) -> bool:
+    """Asked first: who may not grant a group may not revoke it either, not even where none is."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM pg_auth_members WHERE member = to_regrole(%s) AND roleid = to_regrole(%s)",
+            (role, group),
+        )
+        return cursor.rowcount > 0
 
 
 def _close_to_all(connection: Connection, roles: list[str]) -> None:

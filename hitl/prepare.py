@@ -5,6 +5,8 @@ page. It runs as the owner of the database and of the broker's virtual host.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +26,7 @@ from shared.topology import topology
 from shared.workflows import configured_workflows
 
 FIRST_REVIEWER = "reviewer"
+NOBODY = "Nobody can log in to the review page yet"
 
 app = typer.Typer(add_completion=False)
 
@@ -31,9 +34,12 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def prepare(
     reviewer_password: Annotated[
-        Path,
-        typer.Option(help="File with the first reviewer's password; made where there is none."),
-    ],
+        Path | None,
+        typer.Option(
+            help="Where there is no account, make the first one, with the password in this file;"
+            " made where there is none."
+        ),
+    ] = None,
     roles: Annotated[
         Path | None,
         typer.Option(help="Folder with a password for each Postgres role, in a file of its name."),
@@ -49,7 +55,10 @@ def prepare(
             migrate(database_url)
             for role in set_rights(database_url, passwords_in(roles, RIGHTS) if roles else {}):
                 typer.echo(f"{role} may do what it needs")
-            if ensure_first_reviewer(database_url, reviewer_password):
+            if reviewer_password is None:
+                if nobody_has_an_account(database_url):
+                    typer.echo(f"{NOBODY}: `hitl reviewer add NAME --role admin`")
+            elif ensure_first_reviewer(database_url, reviewer_password):
                 made = f"Made the account {FIRST_REVIEWER}; its password is in {reviewer_password}"
                 typer.echo(made)
         typer.echo("Declaring the exchanges and queues …")
@@ -60,16 +69,28 @@ def prepare(
         raise typer.Exit(1) from None
 
 
+def nobody_has_an_account(database_url: str) -> bool:
+    """Is there no account of the review page at all?"""
+    with _session(database_url) as session:
+        return not everyone(session)
+
+
 def ensure_first_reviewer(database_url: str, password_file: Path) -> bool:
     """Makes the account `reviewer` where there is no account at all; says whether it did."""
+    with _session(database_url) as session:
+        if everyone(session):
+            return False
+        # The file first: an account whose password nobody knows helps nobody.
+        password = kept_secret(password_file)
+        Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
+        return True
+
+
+@contextmanager
+def _session(database_url: str) -> Iterator[Session]:
     engine = connect(database_url, pool_size=1, application="hitl-prepare")
     try:
         with Session(engine) as session, session.begin():
-            if everyone(session):
-                return False
-            # The file first: an account whose password nobody knows helps nobody.
-            password = kept_secret(password_file)
-            Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
-            return True
+            yield session
     finally:
         engine.dispose()

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from types import FrameType
 
@@ -27,6 +28,7 @@ from shared.workflows import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
 DECLARE_SECONDS = 5.0
+DECLARE_AGAIN_SECONDS = 10.0
 
 
 class Stopped(Exception):
@@ -51,6 +53,7 @@ class Supervisor:
         self.state = StackState()
         self.fleet = Fleet(home, dict(os.environ), say)
         self.stop_signals = 0
+        self.declare_again_at = 0.0
 
     def run(self) -> int:
         """Until a signal comes; returns the exit code."""
@@ -136,6 +139,7 @@ class Supervisor:
             self.demo.kill()
             self.demo = None
         self._notice_workflows()
+        self._declare_again()
 
     def _notice_workflows(self) -> None:
         """The services take a new file up by themselves, but may not declare its queues."""
@@ -152,6 +156,15 @@ class Supervisor:
             self._name_queues()
             self._tell()
             say(f"New workflow: {path.stem}.")
+
+    def _declare_again(self) -> None:
+        """On a broker of our own no service may: what somebody deleted there comes back."""
+        if self.servers.rabbitmq is None or time.monotonic() < self.declare_again_at:
+            return
+        shape = self._name_queues()
+        with suppress(Overloaded):  # the services' readiness says why
+            declare_all(self.servers.amqp_url, shape, timeout_seconds=DECLARE_SECONDS)
+        self.declare_again_at = time.monotonic() + DECLARE_AGAIN_SECONDS
 
     def _name_queues(self) -> Topology:
         declared = topology(self.workflows, self.settings.retry_delays_seconds)

@@ -3,7 +3,8 @@
 import json
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -84,6 +85,29 @@ def checked_name(name: str) -> str:
             f"characters, and not 'unknown'. It is the routing key of its items."
         )
     return name
+
+
+@contextmanager
+def written_last(path: Path, text: str) -> Iterator[None]:
+    """Shows the file at the end of the block, whole; that it can be written is known before.
+
+    Raises:
+        ConfigurationError: it cannot be written; the block was not entered.
+    """
+    draft = path.with_suffix(".toml.new")
+    try:
+        draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be written from here ({error.strerror}), and its queues are not"
+            " declared. Put the file there from where it can be, then run `hitl prepare`"
+            " (compose: docker compose run --rm migrate); see docs/workflows.md"
+        ) from None
+    try:
+        yield
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def labels_of(model: str) -> tuple[str, ...] | None:

@@ -11,7 +11,14 @@ from rich.table import Table
 
 from hitl.connection import amqp_url
 from hitl.mermaid import diagram as draw
-from hitl.workflow_new import EMBEDDED, GUIDELINE, checked_labels, checked_name, render
+from hitl.workflow_new import (
+    EMBEDDED,
+    GUIDELINE,
+    checked_labels,
+    checked_name,
+    render,
+    written_last,
+)
 from services.router.policy_feed import read_policy
 from shared.broker import declare_all
 from shared.errors import ConfigurationError, HitlError
@@ -78,9 +85,8 @@ def new(
         wanted = [label.strip() for label in labels.split(",") if label.strip()]
         text = render(name, checked_labels(model, wanted), model, guideline)
         # Before the file: many a service may not declare, and looks for them once it sees it.
-        declared = _declare(name, settings)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with written_last(path, text):
+            declared = _declare(name, settings)
         print(f"Wrote {path}.\n{declared}")
     except (ConfigurationError, OSError) as error:
         print(error, file=sys.stderr)

@@ -155,6 +155,7 @@ _SECRETS = frozenset({"amqp_url", "database_url", "session_secret", "panel_salt"
 _CUSTOMARY = frozenset({"AMQP_URL", "DATABASE_URL"})
 
 AROUND = {
+    "HITL_ALERTMANAGER_PORT": "where `docker compose` publishes Alertmanager",
     "HITL_AMQP_PORT": "where `docker compose` publishes RabbitMQ",
     "HITL_DEMO_RATE": "sample items a second that `bin/up` publishes; default 2",
     "HITL_GRAFANA_PORT": "where `docker compose` publishes Grafana",

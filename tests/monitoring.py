@@ -16,12 +16,14 @@ import httpx
 import pika
 import yaml
 
+from hitl.database_roles import set_rights
 from hitl.ports import free_ports
 from tests.conftest import RabbitMQ, cannot_run
 from tests.outside import until
 from tests.pipeline import PASSWORD, Pipeline
 
 SCRAPE_SECONDS = 1
+EXPORTERS_PASSWORD = "without-a-space"  # Debian's exporter takes no other
 
 
 @contextmanager
@@ -61,12 +63,15 @@ def scraped(
         **more,
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    database = pipeline.database_url.replace("postgresql+psycopg2", "postgresql")
+    set_rights(pipeline.database_url, {"hitl_exporter": EXPORTERS_PASSWORD})
+    database = pipeline.database_url.rpartition("@")[2]
     with (
         program(
             ["prometheus-postgres-exporter", f"--web.listen-address=127.0.0.1:{exporter}"],
             folder / "exporter.log",
-            DATA_SOURCE_NAME=f"{database}?sslmode=disable",
+            DATA_SOURCE_URI=f"{database}?sslmode=disable",
+            DATA_SOURCE_USER="hitl_exporter",
+            DATA_SOURCE_PASS=EXPORTERS_PASSWORD,
         ),
         program(
             [

@@ -16,7 +16,9 @@ from typing import Any
 import pika
 import pytest
 
+from shared.topology import POLICY_STREAM
 from tests.conftest import Postgres, RabbitMQ
+from tests.outside import outsider
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -238,6 +240,17 @@ def test_a_killed_broker_that_lost_its_port_moves_and_everybody_follows(stack: S
         # I expect RabbitMQ at another port, and every service connected to it
         assert eventually(lambda: stack.status()["amqp_url"] != before)
         assert eventually(lambda: stack.run("hitl", "status").returncode == 0, 120.0)
+
+
+def test_what_somebody_deletes_on_the_broker_comes_back(stack: Stack) -> None:
+    # Given services that may not declare; if a queue and the stream of policies are deleted
+    gone = ("hitl.router", POLICY_STREAM)
+    with outsider(stack.status()["amqp_url"]) as owner:
+        for name in gone:
+            owner.delete(name)
+        # I expect the stack to declare them again, and every service to go on
+        assert eventually(lambda: all(map(owner.exists, gone)))
+    assert eventually(lambda: stack.run("hitl", "status").returncode == 0)
 
 
 def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:

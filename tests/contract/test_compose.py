@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 from hitl.broker_users import OWNER, TUNABLES, USERS, VHOST
 from hitl.fleet import SERVICES
 from hitl.ports import free_ports
-from shared.settings import Settings
+from shared.settings import AROUND, Settings, key
 from tests.conftest import cannot_run
 from tests.outside import until
 
@@ -63,6 +63,7 @@ IMAGES = {
             "hitl.disagreements",
             "hitl.export",
             "hitl.items",
+            "hitl.migrate",
             "hitl.prepare",
             "hitl.replay",
             "hitl.reviewers",
@@ -81,12 +82,14 @@ def program(name: str) -> str:
     return str(path)
 
 
-def compose(*arguments: str, file: Path = COMPOSE_FILE) -> subprocess.CompletedProcess[str]:
-    """`docker compose`, in an environment that sets nothing."""
+def compose(
+    *arguments: str, file: Path = COMPOSE_FILE, forwarded: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """`docker compose`, in an environment that sets nothing but FORWARDED_ALLOW_IPS."""
     return subprocess.run(
         [program("docker-compose"), "-f", file, "--project-directory", ROOT, "--env-file",
          os.devnull, *arguments],
-        env={"PATH": os.defpath, "HOME": "/nonexistent"},
+        env={"PATH": os.defpath, "HOME": "/nonexistent", "FORWARDED_ALLOW_IPS": forwarded},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
 
@@ -110,6 +113,15 @@ def services() -> dict[str, Any]:
 def test_the_file_is_valid_and_needs_no_preparation(profiles: tuple[str, ...]) -> None:
     # Given nothing set in the environment / I expect neither an error nor a warning.
     assert complaints(COMPOSE_FILE, *profiles) == ""
+
+
+@pytest.mark.parametrize("file", [COMPOSE_FILE, TLS_FILE], ids=lambda file: file.name)
+def test_every_variable_of_ours_is_a_setting_that_the_commands_know(file: Path) -> None:
+    # Given the variables that the file takes from the environment / I expect that none of them
+    # stops the command line, which reads the same environment and refuses what it does not know.
+    named = set(re.findall(r"\$\{(HITL_\w+)", file.read_text()))
+    assert "HITL_AMQP_PORT" in named
+    assert named <= AROUND.keys() | set(map(key, Settings.model_fields))
 
 
 @pytest.mark.parametrize(
@@ -148,6 +160,15 @@ def test_every_port_is_open_to_this_machine_only(services: dict[str, Any]) -> No
     for name, service in services.items():
         for port in service.get("ports", []):
             assert port["host_ip"] == "127.0.0.1", name
+
+
+def test_a_proxy_in_front_of_the_review_page_may_be_trusted(services: dict[str, Any]) -> None:
+    # Given nothing set / I expect nobody outside of the container to be believed,
+    assert services["review_ui"]["environment"]["FORWARDED_ALLOW_IPS"] == "127.0.0.1"
+    # and whoever is named, where somebody is.
+    shown = compose("config", "--format", "json", forwarded="172.18.0.1")
+    environment = json.loads(shown.stdout)["services"]["review_ui"]["environment"]
+    assert environment["FORWARDED_ALLOW_IPS"] == "172.18.0.1"
 
 
 def test_every_container_has_a_memory_limit_and_a_pinned_image(services: dict[str, Any]) -> None:

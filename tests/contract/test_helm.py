@@ -228,7 +228,7 @@ def test_names_stay_short_in_a_release_with_a_long_one(helm: str) -> None:
 
 def test_the_examples_say_what_compose_does() -> None:
     # Given the operators' examples in the document / I expect broker and database set up as in
-    # compose, and secrets under the names that the chart looks for.
+    # compose.
     text = PAGE.read_text()
     [block] = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
     examples = {found["kind"]: found["spec"] for found in yaml.safe_load_all(block)}
@@ -241,10 +241,3 @@ def test_the_examples_say_what_compose_does() -> None:
     assert examples["RabbitmqCluster"]["image"] == compose["rabbitmq"]["image"]
     for name, value in examples["Cluster"]["postgresql"]["parameters"].items():
         assert f"{name}={value}" in compose["postgres"]["command"]
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-    named = [each for each in values["secrets"].values() if each]
-    for program in (*values["services"].values(), values["retrain"], values["audit"]):
-        named += program["secrets"].values()
-    for reference in (*named, values["keda"]["brokerApi"]):
-        commands = re.findall(rf"generic {reference['name']} ((?:.|\\\n)*?)\n(?! )", text)
-        assert any(f"--from-literal={reference['key']}=" in command for command in commands)

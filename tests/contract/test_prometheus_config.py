@@ -22,7 +22,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 ALERTMANAGER = DEPLOY / "prometheus" / "alertmanager.yml"
-LEDGER = DEPLOY / "cron" / "verify-ledger"
+NIGHTLY = [DEPLOY / "cron" / name for name in ("verify-ledger", "back-up")]
 RUNBOOK = DEPLOY.parent / "docs" / "runbook.md"
 CASES: dict[str, list[dict[str, Any]]] = yaml.load(
     Path(__file__).with_name("alert_cases.yml").read_text(),
@@ -78,8 +78,8 @@ def all_expressions() -> list[str]:
 
 
 def own_metrics() -> dict[str, set[str]]:
-    """Name as it is scraped → its labels, of every metric in shared/metrics.py, and of the nightly
-    verification of the ledger."""
+    """Name as it is scraped → its labels, of every metric in shared/metrics.py, and of what runs
+    every night."""
     found: dict[str, set[str]] = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
@@ -87,7 +87,8 @@ def own_metrics() -> dict[str, set[str]]:
             name = described.name + ("_total" if described.type == "counter" else "")
             for suffix in SUFFIXES[described.type]:
                 found[name + suffix] = set(metric._labelnames)
-    return found | {name: set() for name in re.findall(r"# TYPE (\w+) gauge", LEDGER.read_text())}
+    nightly = "".join(script.read_text() for script in NIGHTLY)
+    return found | {name: set() for name in re.findall(r"# TYPE (\w+) gauge", nightly)}
 
 
 def names_in(expression: str, prefix: str) -> set[str]:

@@ -1,6 +1,9 @@
 """Do the schedules in deploy/ run a command that exists, at the same time of day, as documented?"""
 
+import os
 import re
+import subprocess
+import time
 from pathlib import Path
 
 from typer.main import get_command
@@ -33,13 +36,51 @@ def test_the_cron_line_has_its_fields_and_runs_the_command() -> None:
     assert set(options(line)) <= OPTIONS
 
 
-def test_the_nightly_backup_goes_into_a_folder_of_its_own_and_old_ones_go() -> None:
+def test_cron_backs_up_every_night_and_says_so_to_the_node_exporter() -> None:
     lines = (DEPLOY / "cron" / "hitl-backup").read_text().splitlines()
-    [dump, prune] = [line for line in lines if line and line[0].isdigit()]
-    assert dump.split(maxsplit=6)[:6] == ["30", "1", "*", "*", "*", "hitl"]
-    # A bare % ends a command in cron.
-    assert r'bin/hitl backup "/var/backups/hitl/$(date +\%F)"' in dump
-    assert "/var/backups/hitl -mindepth 1 -maxdepth 1 -mtime +14" in prune
+    [line] = [line for line in lines if line and line[0].isdigit()]
+    assert line.split(maxsplit=6)[:6] == ["30", "1", "*", "*", "*", "hitl"]
+    assert "%" not in line, "it ends a command in cron"
+    assert re.search(
+        r"deploy/cron/back-up /var/backups/hitl \S+/hitl_backup\.prom bin/hitl backup ", line
+    )
+
+
+def back_up(folder: Path, file: Path, command: str) -> int:
+    """The exit code of what cron starts; `command` is given the new folder's path."""
+    return subprocess.run([DEPLOY / "cron" / "back-up", folder, file, command]).returncode
+
+
+def backups(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def last_backup(file: Path) -> float:
+    [value] = re.findall(r"^hitl_backup_timestamp_seconds (\d+)$", file.read_text(), re.MULTILINE)
+    return float(value)
+
+
+def test_old_backups_go_only_after_a_new_one_was_made(tmp_path: Path) -> None:
+    # Given backups of three weeks and of one week ago / If tonight's fails
+    folder, file = tmp_path / "backups", tmp_path / "hitl_backup.prom"
+    for name, days in (("old", 21), ("young", 7)):
+        (folder / name).mkdir(parents=True)
+        then = time.time() - days * 86_400
+        os.utime(folder / name, (then, then))
+    assert back_up(folder, file, "false") != 0
+    # I expect both to be kept, and Prometheus to learn that none was ever made
+    assert backups(folder) == {"old", "young"}
+    assert last_backup(file) == 0
+    # If tomorrow's succeeds, I expect the oldest to go, and the time to be told
+    assert back_up(folder, file, "mkdir") == 0
+    [new] = backups(folder) - {"young"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", new)
+    made = last_backup(file)
+    assert abs(made - time.time()) < 60
+    # If one fails after that, I expect the time to stay, and no other file to be left behind.
+    assert back_up(folder, file, "false") != 0
+    assert last_backup(file) == made
+    assert backups(tmp_path) == {"backups", "hitl_backup.prom"}
 
 
 def test_the_archive_is_the_one_that_the_page_on_backups_describes() -> None:

@@ -152,9 +152,30 @@ def test_the_dashboard_of_records_is_that_of_its_source_and_needs_no_other_right
         assert as_role(url, source["user"], query) is None
 
 
-def test_the_exporter_reads_the_servers_own_figures(url: str) -> None:
-    statement = "SELECT query FROM pg_stat_activity; SELECT pg_database_size('template1')"
-    assert as_role(url, "hitl_exporter", statement) is None
+def test_the_exporter_sees_the_servers_figures_and_nobodys_statements(
+    postgres: Postgres, url: str
+) -> None:
+    # Given a server where an older release has made the exporter a member of pg_monitor / If its
+    # role is made again, and somebody writes a text
+    postgres.run(sql.Composed([sql.SQL("GRANT pg_monitor TO hitl_exporter")]))
+    set_rights(url, {"hitl_exporter": PASSWORD})
+    writer = psycopg2.connect(url)
+    exporter = psycopg2.connect(url_of(url, "hitl_exporter", PASSWORD))
+    try:
+        with writer.cursor() as cursor:
+            cursor.execute("SELECT 'what somebody wrote'")
+        with exporter.cursor() as cursor:
+            cursor.execute(
+                "SELECT query FROM pg_stat_activity WHERE pid = %s", (writer.info.backend_pid,)
+            )
+            # I expect the exporter not to read it, and to know how large the databases are all
+            # the same
+            assert cursor.fetchall() == [("<insufficient privilege>",)]
+            cursor.execute("SELECT min(pg_database_size(oid)) > 0 FROM pg_database")
+            assert cursor.fetchall() == [(True,)]
+    finally:
+        writer.close()
+        exporter.close()
 
 
 def test_the_nightly_jobs_need_no_more_than_their_roles(

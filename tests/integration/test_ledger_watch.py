@@ -61,6 +61,9 @@ def test_what_the_verification_finds_is_left_for_prometheus(
     assert verify(file, url).returncode == 1
     assert shown(file)["hitl_ledger_whole"] == 0
     assert list(tmp_path.iterdir()) == [file]
+    # If the answer cannot be written, I expect the code of one that is not known
+    missing = tmp_path / "missing" / "hitl_ledger.prom"
+    assert verify(missing, url).returncode == 2
 
 
 def test_cron_calls_it_with_a_file_that_the_node_exporter_reads() -> None:

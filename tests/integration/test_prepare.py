@@ -24,11 +24,12 @@ from shared.topology import LOG_QUEUE
 
 
 def prepare(
-    password_file: Path, *options: str | Path, **environment: str
+    password_file: Path | None, *options: str | Path, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the command in an environment of its own."""
+    first: list[str | Path] = ["--reviewer-password", password_file] if password_file else []
     return subprocess.run(
-        [sys.executable, "-m", "hitl", "prepare", "--reviewer-password", password_file, *options],
+        [sys.executable, "-m", "hitl", "prepare", *first, *options],
         env={"PATH": os.defpath, **environment},
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=90,
     )  # fmt: skip
@@ -43,6 +44,10 @@ def test_tables_queues_and_one_reviewer_are_there_and_stay(
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
     password_file = tmp_path / "reviewer-password"
+    # If they are prepared without a word about an account, I expect none, and that this is said.
+    bare = prepare(None, AMQP_URL=amqp_url, DATABASE_URL=database_url)
+    assert bare.returncode == 0, bare.stderr
+    assert "hitl reviewer add" in bare.stdout
     # If they are prepared, the first account is disabled, and they are prepared again.
     first = prepare(password_file, AMQP_URL=amqp_url, DATABASE_URL=database_url)
     assert first.returncode == 0, first.stderr
@@ -80,7 +85,7 @@ def test_roles_are_made_with_the_passwords_of_a_folder(
     roles.mkdir()
     (roles / "hitl_logger").write_text("a password of the logger\n")
     addresses = {"AMQP_URL": amqp_url, "DATABASE_URL": database_url}
-    done = prepare(tmp_path / "reviewer-password", "--roles", roles, **addresses)
+    done = prepare(None, "--roles", roles, **addresses)
     assert done.returncode == 0, done.stderr
     # I expect the role to log in, and to write events and nothing else
     url = url_of(database_url, "hitl_logger", "a password of the logger")
@@ -90,7 +95,7 @@ def test_roles_are_made_with_the_passwords_of_a_folder(
             cursor.execute("DELETE FROM event")
     # And a file that is called like no role is a mistake
     (roles / "hitl_loger").write_text("x")
-    done = prepare(tmp_path / "reviewer-password", "--roles", roles, **addresses)
+    done = prepare(None, "--roles", roles, **addresses)
     assert done.returncode == 1
     assert "hitl_loger" in done.stderr
 

@@ -1,17 +1,23 @@
 """Does a database that was worked with survive every step of the schema, up and down?"""
 
 import json
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
-from typer.testing import CliRunner
+from sqlalchemy.event import listens_for
+from typer.testing import CliRunner, Result
 
+from hitl.__main__ import app
 from hitl.audit import app as audit
-from shared.database import migration_config
+from shared.database import MIGRATION_LOCK, connect, migrate, migration_config
+from shared.errors import ConfigurationError
 from tests.filled import fill, log, tables
 from tests.integration.test_migrations import differences
 from tests.journeys import Journey
@@ -28,6 +34,19 @@ NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]
     "0006": {"review_task": (lambda row: row["blind"] is True, ("uncertainty",))},
     "0008": {"ledger_block": (lambda row: True, ())},
 }
+
+
+def impatient(*arguments: Any, **options: Any) -> Engine:
+    """As `connect` makes it, with 300 ms for a lock in the place of 10 s, and for a statement."""
+    engine = connect(*arguments, **options)
+
+    @listens_for(engine, "connect")
+    def limit(opened: Any, _record: object) -> None:
+        with opened.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 300; SET statement_timeout = 300")
+        opened.commit()
+
+    return engine
 
 
 def revisions(connection: Connection) -> list[str]:
@@ -150,3 +169,66 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(filled: Engine) -> None
         assert everything(connection) == before
         version = connection.execute(text("SELECT version_num FROM alembic_version"))
         assert version.scalar_one() == older
+
+
+def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def migrated(*words: str, said: str = "") -> Result:
+        url = filled.url.render_as_string(hide_password=False)
+        return CliRunner().invoke(app, ["migrate", *words], input=said, env={"DATABASE_URL": url})
+
+    def version() -> str:
+        with filled.connect() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            return str(found.scalar_one())
+
+    # Given a database of today with rows in every table
+    with filled.connect() as connection:
+        steps = revisions(connection)
+        before = everything(connection)
+    # If I ask for the revision before the last two and say no / I expect to hear what would go,
+    # and nothing done.
+    asked = migrated("--to", steps[-3], said="n\n")
+    assert asked.exit_code == 1
+    assert f"takes back {steps[-1]}" in asked.stdout and f"takes back {steps[-2]}" in asked.stdout
+    assert f"takes back {steps[-3]}" not in asked.stdout
+    assert version() == steps[-1]
+    # If another migration is under way and a service reads a table, both for longer than a program
+    # of ours may usually wait
+    monkeypatch.setattr("shared.database.connect", impatient)
+    with ThreadPoolExecutor(1) as pool, filled.connect() as other, filled.connect() as service:
+        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        going = pool.submit(migrated, "--to", steps[-3], "--yes")
+        time.sleep(1)
+        assert not going.done() and version() == steps[-1]
+        service.execute(text("SELECT count(*) FROM reviewer"))
+        other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        time.sleep(1)
+        assert not going.done()
+        service.rollback()
+        # I expect it to wait for both, and to arrive.
+        done = going.result(20)
+    assert done.exit_code == 0, done.output
+    assert version() == steps[-3]
+    # And up again without a question, with everything that the older one has a place for.
+    assert migrated().exit_code == 0
+    with filled.connect() as connection:
+        assert differences(connection) == []
+        assert_kept(before, everything(connection), steps[-1])
+
+
+def test_a_revision_that_nobody_knows_is_refused_in_words(
+    engine: Engine, database_url: str
+) -> None:
+    # Given a database of today / If I ask for what is not there, or for no tables at all
+    for revision, words in (("0999", "0999"), ("base", "take the tables away")):
+        with pytest.raises(ConfigurationError, match=words):
+            migrate(database_url, revision)
+    # or a newer release has been at it / I expect it to be said, and nothing done.
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    with pytest.raises(ConfigurationError, match="the database is at 0999"):
+        migrate(database_url)
+    with engine.connect() as connection:
+        assert differences(connection) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.workflow_new import checked_labels, checked_name, render
+from hitl.workflow_new import checked_labels, checked_name, render, written_last
 from services.router.policy_feed import read_policy
 from shared.errors import ConfigurationError
 from shared.workflows import read_workflow_file
@@ -80,6 +80,25 @@ def test_labels_are_the_models(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=words):
             checked_labels(model, wanted)
+
+
+def test_where_the_file_cannot_be_written_nothing_is_declared(tmp_path: Path) -> None:
+    # Given a folder that cannot be written / If I make a workflow in it
+    entered = False
+    with (
+        pytest.raises(ConfigurationError, match=r"queues are not declared.*hitl prepare"),
+        written_last(tmp_path / "missing" / "mood.toml", "text"),
+    ):
+        entered = True  # pragma: no cover
+    # I expect to hear what to do, before anything else was done.
+    assert not entered
+    # And where what comes before the file fails, I expect no file; else the whole one, last.
+    with pytest.raises(KeyboardInterrupt), written_last(tmp_path / "mood.toml", "text"):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with written_last(tmp_path / "mood.toml", "text"):
+        assert list(tmp_path.glob("*.toml")) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["mood.toml"]
 
 
 def test_the_command_writes_once_and_says_what_is_next(tmp_path: Path) -> None:

@@ -27,11 +27,17 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{/* (list $ program): a service's own tag, else that of all */}}
+{{- define "hitl.tag" -}}
+{{- $root := index . 0 -}}
+{{- dig (index . 1) "tag" "" $root.Values.services | default $root.Values.image.tag | default $root.Chart.AppVersion -}}
+{{- end }}
+
 {{/* (list $ component) */}}
 {{- define "hitl.labels" -}}
 {{- $root := index . 0 -}}
 {{ include "hitl.selector" . }}
-app.kubernetes.io/version: {{ $root.Values.image.tag | default $root.Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "hitl.tag" . | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
 {{- end }}
@@ -39,7 +45,7 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{/* (list $ program) */}}
 {{- define "hitl.image" -}}
 {{- $image := (index . 0).Values.image -}}
-{{- $path := printf "%s/%s:%s" $image.prefix (index . 1) ($image.tag | default (index . 0).Chart.AppVersion) -}}
+{{- $path := printf "%s/%s:%s" $image.prefix (index . 1) (include "hitl.tag" .) -}}
 {{- if $image.registry }}{{ printf "%s/%s" $image.registry $path }}{{ else }}{{ $path }}{{ end -}}
 {{- end }}
 
