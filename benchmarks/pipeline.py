@@ -32,7 +32,7 @@ from benchmarks.harness import (
     servers,
     short,
 )
-from benchmarks.report import Bars, Report, Table, options, publish
+from benchmarks.report import Bars, Report, Table, options, publish, write
 from shared.broker import declare_all
 from shared.database import migrate
 from shared.topology import (
@@ -290,6 +290,7 @@ def measure(say: Console, given: argparse.Namespace) -> Report:
                     say.print(f"at {load:.0%}: p50 {quantile(delays[load], 0.5):.0f} ms")
                 if given.soak:
                     growth = soak(line, {**pids, "rabbitmq": running.broker_pid}, given.soak, say)
+                    write(soaked(growth, given.soak))
     return _report(ours, naive, delays, growth, given.soak)
 
 
@@ -298,7 +299,7 @@ def _report(
     naive: Sequence[float],
     delays: Mapping[float, Sequence[float]],
     growth: Mapping[str, float],
-    soaked: int,
+    items: int,
 ) -> Report:
     spread = ratio(ours, naive)
     found = {
@@ -318,13 +319,6 @@ def _report(
             [(f"{load:.0%}", short(ms[50]), short(ms[99])) for load, ms in found.items()],
         ),
     ]
-    if growth:
-        tables.append(
-            Table(
-                (f"process, over {soaked:,} short items", "MiB more per 100,000 items"),
-                [(name.removesuffix("_mib_per_100k"), f"{mib}") for name, mib in growth.items()],
-            )
-        )
     return Report(
         name="pipeline",
         title="Whole pipeline",
@@ -347,9 +341,27 @@ def _report(
                 for share, value in ms.items()
             },
             **{name.replace(" ", "_"): value for name, value in growth.items()},
-            **({"soak_items": soaked} if soaked else {}),
+            **({"soak_items": items} if items else {}),
         },
         floors=FLOORS,
+    )
+
+
+def soaked(growth: Mapping[str, float], items: int) -> Report:
+    """How much each process has grown."""
+    return Report(
+        name="soak",
+        title="Memory of each process",
+        text=f"{items:,} items of a few words through the whole pipeline; the slope of each "
+        f"process' memory over their number, without the first {SOAK_WARM:.0%}.",
+        tables=[
+            Table(
+                ("process", "MiB more per 100,000 items"),
+                [(name.removesuffix("_mib_per_100k"), f"{mib}") for name, mib in growth.items()],
+            )
+        ],
+        result={"soak_items": items, **growth},
+        command=f"pipeline --quick --soak {items}",
     )
 
 

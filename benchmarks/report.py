@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from benchmarks.harness import ROOT, machine
 
 DOCS = ROOT / "docs"
-_ORDER = ("router", "inference", "logger", "pipeline", "review")
+_ORDER = ("router", "inference", "logger", "pipeline", "soak", "review")
 _HEAD = """# Benchmarks
 
 Written by `bin/bench NAME`, which starts its own servers, lets the peers take turns in each round
@@ -52,6 +52,7 @@ class Report:
     result: Mapping[str, float]
     bars: Bars | None = None
     floors: Mapping[str, float] = field(default_factory=dict)
+    command: str = ""  # after `bin/bench`, where that is not the name
 
 
 def options(name: str, about: str | None, *more: tuple[str, dict[str, Any]]) -> argparse.Namespace:
@@ -116,7 +117,8 @@ def _section(content: Mapping[str, Any]) -> str:
         ]
     if content["bars"] is not None:
         lines += [f"![{content['bars']['title']}](images/benchmark-{content['name']}.svg)", ""]
-    lines += [f"{content['date']} · {content['machine']} · `bin/bench {content['name']}`", ""]
+    command = content.get("command") or content["name"]
+    lines += [f"{content['date']} · {content['machine']} · `bin/bench {command}`", ""]
     return "\n".join(lines)
 
 
