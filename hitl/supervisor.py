@@ -28,7 +28,7 @@ from shared.workflows import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
 DECLARE_SECONDS = 5.0
-DECLARE_AGAIN_SECONDS = 30.0
+DECLARE_AGAIN_SECONDS = 15.0
 
 
 class Stopped(Exception):
