@@ -37,7 +37,7 @@ from services.inference.proving import Proof
 from shared.minilm import base_folder, base_tokenizer, base_weights
 from shared.pretrained import base_network
 
-ROUNDS, QUICK_ROUNDS = 5, 2
+ROUNDS, QUICK_ROUNDS = 5, 1
 TEXTS, QUICK_TEXTS = 256, 64
 LOADS = (0.5, 0.8)
 FLOORS = {"vs_naive": 1.8, "distilbert_vs_naive": 1.2}
