@@ -4,12 +4,12 @@ Pure. It knows the properties that our own messages have: texts, and headers tha
 everything else the answer is None, and pika's own code does the work. The bytes are the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from itertools import count
 from struct import Struct, error
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pika import spec
 from pika.spec import BasicProperties
@@ -35,6 +35,7 @@ _KNOWN = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | 
 _CONTENT_FIELDS = 14  # bytes of a content header before its properties
 _PERSISTENT = b"\x02"  # the delivery mode
 _TEXT = b"S"  # a long string, in a table
+_encode: Callable[[Any], bytes] = str.encode  # TypeError where it is no text
 _MOST_HEADERS = 32  # more are left to pika: the cache stays below some 20 MiB whatever their names
 # Shapes are kept for contents of at most so many bytes, so many of them, so many of one size.
 _SHAPE_BYTES, _SHAPES, _ALIKE = 2_048, 256, 4
@@ -266,7 +267,7 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
     time, body = message.timestamp, message.body
     size = len(body)
     try:
-        values = [*map(str.encode, headers.values())]  # type: ignore[arg-type]  # TypeError then
+        values = [*map(_encode, headers.values())]
         message_id = message.message_id.encode()
         frames = _around(
             channel, message.exchange, message.routing_key, message.content_type, message.type,

@@ -198,7 +198,7 @@ def read_by(reader: Reader, data: bytes, end: int) -> tuple[Delivery, int] | Non
 WHOLE = st.fixed_dictionaries(USUAL).map(lambda given: BasicProperties(**given))
 
 
-@given(st.lists(st.tuples(WHOLE | properties_of(ODD), st.binary(max_size=50)), max_size=3))
+@given(st.lists(st.tuples(WHOLE | properties_of(ODD), st.binary(max_size=50)), max_size=6))
 def test_what_was_read_before_changes_nothing_of_what_is_read(
     deliveries: list[tuple[BasicProperties, bytes]],
 ) -> None:

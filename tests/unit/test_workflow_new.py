@@ -84,14 +84,12 @@ def test_labels_are_the_models(tmp_path: Path) -> None:
 
 def test_where_the_file_cannot_be_written_nothing_is_declared(tmp_path: Path) -> None:
     # Given a folder that cannot be written / If I make a workflow in it
-    entered = False
+    # I expect to hear what to do, before anything else is done.
     with (
         pytest.raises(ConfigurationError, match=r"queues are not declared.*hitl prepare"),
         written_last(tmp_path / "missing" / "mood.toml", "text"),
     ):
-        entered = True  # pragma: no cover
-    # I expect to hear what to do, before anything else was done.
-    assert not entered
+        pytest.fail("the block was entered")
     # And where what comes before the file fails, I expect no file; else the whole one, last.
     with pytest.raises(KeyboardInterrupt), written_last(tmp_path / "mood.toml", "text"):
         raise KeyboardInterrupt
