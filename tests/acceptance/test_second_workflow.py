@@ -33,6 +33,10 @@ def says(pipeline: Pipeline, name: str, words: str) -> bool:
     return words in pipeline.log(name)
 
 
+def shows(pipeline: Pipeline, name: str, sample: str) -> bool:
+    return sample in pipeline.page(name, "/metrics")[1].splitlines()
+
+
 def three_labels(folder: Path) -> Path:
     """A model of three labels in no time: the shipped adapter, and between its two labels a third
     that is as likely as they are on average."""
@@ -179,9 +183,9 @@ def test_a_second_workflow_is_added_under_load(
         # the broken file named by everybody, and shown;
         for name in pids:
             until(partial(says, pipeline, name, "broken.toml"))
-            page = pipeline.page(name, "/metrics")[1]
-            assert 'hitl_policy_refused{workflow="broken"} 1.0' in page
-            assert 'hitl_policy_refused{workflow="tweets"} 0.0' in page
+            # (a tweet is scored before the workflow's highlights are set up, and it is all served)
+            until(partial(shows, pipeline, name, 'hitl_policy_refused{workflow="broken"} 1.0'))
+            until(partial(shows, pipeline, name, 'hitl_policy_refused{workflow="tweets"} 0.0'))
         # the unsure one's item waits, and is routed once its file is mended.
         until(lambda: pipeline.rows("SELECT status FROM item WHERE id = 'u1'") == [("SCORED",)])
         (flows / "unsure.toml").write_text(UNSURE.replace("threshold = 7", "threshold = 1.0"))
