@@ -136,10 +136,18 @@ class Scorer:
             )
             for _ in range(count)
         ]
+        self._command = command
+
+    def wait_ready(self) -> None:
+        """Returns when all of them have loaded.
+
+        Raises:
+            SystemExit: one has not.
+        """
         for process in self._processes:
             assert process.stdout is not None
             if process.stdout.readline().strip() != "ready":
-                raise SystemExit(f"{command} did not start")
+                raise SystemExit(f"{self._command} did not start")
 
     def ask(self, line: str) -> list[object]:
         """The answer of each process to the same line, sent to all at once."""
@@ -153,10 +161,15 @@ class Scorer:
             answers.append(json.loads(process.stdout.readline()))
         return answers
 
-    def close(self) -> None:
+    def end(self) -> None:
+        """Nothing more will be asked; returns at once."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
+
+    def wait_ended(self) -> None:
+        """Returns when all of them have gone, after `end`."""
+        for process in self._processes:
             process.wait(30)
 
 
@@ -200,9 +213,9 @@ def scorers(
     found = {
         "ours": scorer("ours", case.ours, 1, cores),
         "naive": scorer("one_by_one", case.theirs, 0, 1),
-        "naive_per_core": scorer("one_by_one", case.theirs, 1, cores),
     }
     if not quick:
+        found["naive_per_core"] = scorer("one_by_one", case.theirs, 1, cores)
         found["batches"] = scorer("batches", case.theirs, 0, 1)
     if not quick and bf16_is_fast():
         found["bf16"] = scorer("bf16", case.ours, 1, cores)
@@ -212,10 +225,14 @@ def scorers(
         sizes = [str(CONCURRENT), str(INFINITY_BATCH)]
         found["infinity"] = Scorer([*program, case.theirs, str(path), *sizes])
     try:
+        for each in found.values():
+            each.wait_ready()
         yield found
     finally:
         for each in found.values():
-            each.close()
+            each.end()
+        for each in found.values():
+            each.wait_ended()
 
 
 def gemm_peak() -> float:
@@ -278,6 +295,7 @@ def measure(say: Console, *, quick: bool) -> Report:
     infinity = None if quick else infinity_python(say)
     result: dict[str, float] = {}
     rows: list[Sequence[str]] = []
+    waits: list[Sequence[str]] = []
     bars: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="hitl-bench-") as name:
         folder = Path(name)
@@ -306,7 +324,16 @@ def measure(say: Console, *, quick: bool) -> Report:
                             f"{runs[how][-1].per_second:.0f} texts/s"
                         )
                 if name != "distilbert" and not quick:
-                    result |= _waits(say, name, everybody["ours"], runs["ours"])
+                    found = _waits(name, everybody["ours"], runs["ours"])
+                    waits += [
+                        (
+                            case.model,
+                            f"{share:.0%}",
+                            *(short(found[key]) for key in _keys(name, share)),
+                        )
+                        for share in LOADS
+                    ]
+                    result |= found
             prefix = "" if name == "mix" else f"{name}_"
             result |= _compare(prefix, case.model, runs, rows)
             done = flops(case) * result[f"{prefix}ours_per_core_s"]
@@ -333,7 +360,12 @@ def measure(say: Console, *, quick: bool) -> Report:
                     "largest difference",
                 ),
                 rows,
-            )
+            ),
+            *(
+                [Table(("texts", "load", "arrival to answer, p50 ms", "p99 ms"), waits)]
+                if waits
+                else []
+            ),
         ],
         bars=Bars("texts a second, MiniLM, mix, whole machine", bars),
         result=result,
@@ -345,7 +377,7 @@ def _plain(title: str) -> str:
     return title.replace("*", "").replace("`", "")
 
 
-def _waits(say: Console, name: str, ours: Scorer, runs: Sequence[Run]) -> dict[str, float]:
+def _waits(name: str, ours: Scorer, runs: Sequence[Run]) -> dict[str, float]:
     """Milliseconds from arrival to answer, at shares of what a process can do."""
     speed = statistics.median(run.per_second for run in runs) / (os.cpu_count() or 1)
     found = {}
@@ -354,17 +386,21 @@ def _waits(say: Console, name: str, ours: Scorer, runs: Sequence[Run]) -> dict[s
         for answer in ours.ask(f"load {share * speed}"):
             assert isinstance(answer, list)
             waits += answer
-        for at in (50, 99):
-            key = f"{name}_p{at}_ms_at_{share:.0%}".replace("%", "")
-            found[key] = round(1e3 * quantile(waits, at / 100), 1)
-        say.print(f"{name} at {share:.0%}: {found}")
+        for key, at in zip(_keys(name, share), (0.5, 0.99), strict=True):
+            found[key] = round(1e3 * quantile(waits, at), 1)
     return found
+
+
+def _keys(name: str, share: float) -> tuple[str, str]:
+    """What the median and the 99th percentile at this load are called in the result."""
+    load = f"{share * 100:.0f}"
+    return f"{name}_p50_ms_at_{load}", f"{name}_p99_ms_at_{load}"
 
 
 def _compare(
     prefix: str, title: str, runs: Mapping[str, Sequence[Run]], rows: list[Sequence[str]]
 ) -> dict[str, float]:
-    truth = runs["naive_per_core"][0].probabilities
+    truth = runs["naive"][0].probabilities
     result: dict[str, float] = {}
     for how, done in runs.items():
         speed = Spread.of([run.per_second for run in done])

@@ -207,6 +207,7 @@ def stack(servers: Servers, line: Line) -> Iterator[Mapping[str, int]]:
     commands = [[sys.executable, "-P", "-m", f"services.{name.split()[0]}"] for name in names]
     ports = {f"HITL_{name}_PORT": "0" for name in ("INFERENCE", "ROUTER", "REVIEW", "LOGGER")}
     settings = {**ports, "HITL_SESSION_SECRET": "of-a-benchmark", "HITL_PANEL_SALT": "any"}
+    line.empty()  # of the tutorial's events, which would all be set aside
     with processes(commands, servers, **settings) as started:
         expected = {
             inference_queue("sentiment"): scorers,

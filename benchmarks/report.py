@@ -20,8 +20,8 @@ _HEAD = """# Benchmarks
 
 Written by `bin/bench NAME`, which starts its own servers, lets the peers take turns in each round
 and gives medians (lowest to highest round). Trust ratios more than absolute numbers: both sides of
-a ratio ran within the same minute. `bin/bench --quick` takes a few minutes and fails when
-a ratio falls below a loose floor.
+a ratio ran within the same minute. `bin/bench --quick` takes about two minutes and
+fails when a ratio falls below a loose floor.
 """
 
 
