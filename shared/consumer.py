@@ -16,7 +16,7 @@ from pika import spec
 from pika.channel import Channel
 
 from shared.confirms import AckWindow
-from shared.frames import Reader
+from shared.frames_alike import Reader
 from shared.messages import Delivery
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking

@@ -3,9 +3,9 @@
 pika 1.4 sends the method, the header and the body of each message with a `send` of their own, reads
 4 KiB at a time, copies the rest of its buffer after each frame and makes six objects of a message.
 This subclass writes once a turn of the I/O loop, reads 64 KiB, walks over the buffer, and turns our
-own messages into frames and back in one step (`shared/frames.py`). It overrides private methods: it
-is used only with the version that it was tested with (`connection_class`), else pika's own does the
-work, and so it does here for every message that is unusual.
+own messages into frames and back in one step (`frames_out`, `frames_alike`). It overrides private
+methods: it is used only with the version that it was tested with (`connection_class`), else pika's
+own does the work, and so it does here for every message that is unusual.
 """
 
 import logging
@@ -17,7 +17,9 @@ import pika
 from pika import exceptions, frame, spec
 from pika.channel import Channel
 
-from shared.frames import NotWhole, Reader, write_message
+from shared.frames_alike import Reader
+from shared.frames_in import NotWhole
+from shared.frames_out import write_message
 from shared.messages import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,9 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from shared.consumer import _delivery
-from shared.frames import NotWhole, Reader, read_delivery, write_message
+from shared.frames_alike import Reader
+from shared.frames_in import NotWhole, read_delivery
+from shared.frames_out import write_message
 from shared.messages import Delivery, Outgoing
 from shared.publisher import _publish
 from shared.wire import BatchingConnection, Taking
