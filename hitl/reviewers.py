@@ -1,6 +1,5 @@
 """Who may log in to the review page? `hitl reviewer add|list|limit|…`."""
 
-import os
 import sys
 from enum import StrEnum
 from typing import Annotated
@@ -9,11 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.known_workflows import known
 from hitl.transaction import transaction
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
-from shared.settings import Settings
-from shared.workflows import workflow_paths
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The accounts of the review page."
@@ -50,7 +48,7 @@ def add(
 ) -> None:
     """Make an account."""
     with transaction() as session:
-        only = _known(workflow)
+        only = known(workflow)
         Accounts(utc_now).create(session, name, role.value, _password(password_stdin), only)
     typer.echo(f"{name} may log in as {role.value}{_for(only)}.")
 
@@ -59,7 +57,7 @@ def add(
 def limit(name: Name, workflow: Only = None) -> None:
     """Let a reviewer see these workflows only, from the next click on; none given: all."""
     with transaction() as session:
-        only = _known(workflow)
+        only = known(workflow)
         Accounts(utc_now).limit(session, name, only)
     typer.echo(f"{name} reviews{_for(only) or ' for every workflow'}.")
 
@@ -90,13 +88,6 @@ def password(name: Name, password_stdin: FromStdin = False) -> None:
     with transaction() as session:
         Accounts(utc_now).set_password(session, name, _password(password_stdin))
     typer.echo(f"{name} has a new password.")
-
-
-def _known(names: list[str] | None) -> list[str]:
-    """The names, each of a workflow that there is."""
-    if names:
-        workflow_paths(Settings.from_environment(os.environ).workflows_dir, names)
-    return names or []
 
 
 def _for(workflows: list[str]) -> str:

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.known_workflows import known
 from hitl.transaction import transaction
 from services.review_ui import tokens
 from services.review_ui.tokens import SCOPES, Token
@@ -26,11 +27,18 @@ def create(
     days: Annotated[
         int, typer.Option(min=0, max=3650, help="Good for so many days; 0: until revoked.")
     ] = 90,
+    workflow: Annotated[
+        list[str] | None,
+        typer.Option(help="Good for this one only; may be given again. None given: all."),
+    ] = None,
 ) -> None:
     """Make a token and print it, this once; only its hash is kept."""
     lifetime = timedelta(days=days) if days else None
     with transaction() as session:
-        secret = tokens.create(session, name, scope, now=utc_now(), lifetime=lifetime)
+        only = known(workflow)
+        secret = tokens.create(
+            session, name, scope, now=utc_now(), lifetime=lifetime, workflows=only
+        )
     until = f"for {days} days" if days else "until it is revoked"
     typer.echo(f"Good {until}. Keep it safe: it is not shown again.", err=True)
     typer.echo(secret)
@@ -39,7 +47,7 @@ def create(
 @app.command("list")
 def list_tokens() -> None:
     """Show all tokens: how they begin, what they open, and whether they still do."""
-    table = Table("Name", "Begins", "Scopes", "State", "Last used")
+    table = Table("Name", "Begins", "Scopes", "Workflows", "State", "Last used")
     with transaction() as session:
         for token in tokens.everything(session):
             used = token.last_used_at
@@ -47,6 +55,7 @@ def list_tokens() -> None:
                 token.name,
                 f"{token.prefix}…",
                 " ".join(sorted(token.scopes)),
+                "all" if token.workflows is None else ", ".join(sorted(token.workflows)),
                 _state(token),
                 "never" if used is None else f"{used:%Y-%m-%d %H:%M}",
             )

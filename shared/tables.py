@@ -356,6 +356,9 @@ class ApiToken(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None] = mapped_column(comment="to the minute")
+    workflows: Mapped[list[Any] | None] = mapped_column(
+        JSONB(none_as_null=True), comment="those it is good for; null: all"
+    )
 
 
 class Webhook(Base):

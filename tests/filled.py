@@ -71,7 +71,8 @@ def _accounts(engine: Engine) -> None:
         people: dict[str, Role] = {"ann": "reviewer", "ben": "reviewer", "lea": "lead"}
         for name, role in people.items():
             Accounts(clock, QUICK_HASHER).create(session, name, role, "long enough")
-        tokens.create(session, "program", ["items:read"], now=clock(), lifetime=None)
+        for name, only in (("program", ()), ("limited", ("sentiment",))):
+            tokens.create(session, name, ["items:read"], now=clock(), lifetime=None, workflows=only)
         webhooks.create(session, "https://example.org/", None, ["item.reviewed"], clock())
         known = seeded.KnownLine(
             id="known", text="a known film", label="positive", distribution={"positive": 1.0}

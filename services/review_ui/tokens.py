@@ -45,6 +45,7 @@ class Token:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    workflows: frozenset[str] | None  # None: all
 
     def account(self) -> Account:
         """The program as the rest of the service sees it. No person's name has a colon.
@@ -52,7 +53,9 @@ class Token:
         Blind items stay blind for it as for a reviewer, unless it may export what leads may see.
         """
         role: Role = "lead" if "export" in self.scopes else "reviewer"
-        return Account(name=f"token:{self.name}", role=role, session_epoch=0)
+        return Account(
+            name=f"token:{self.name}", role=role, session_epoch=0, workflows=self.workflows
+        )
 
 
 def create(
@@ -62,11 +65,14 @@ def create(
     *,
     now: datetime,
     lifetime: timedelta | None,
+    workflows: Collection[str] = (),
 ) -> str:
-    """A new token, to be shown once; `lifetime` None: good until it is revoked.
+    """A new token, to be shown once; `lifetime` None: good until it is revoked. For these workflows
+    only, where any are named.
 
     Raises:
-        TokenError: the name is taken or not usable, or a scope is unknown, or there is none.
+        TokenError: the name is taken or not usable, or a scope is unknown, or there is none, or it
+            cannot be limited.
     """
     if not _NAME.fullmatch(name):
         raise TokenError(f"{name!r}: a name is 1 to 64 letters, digits or any of . _ @ + -")
@@ -74,6 +80,8 @@ def create(
     if unknown or not scopes:
         wrong = f"no such scope: {', '.join(unknown)}" if unknown else "give it a scope"
         raise TokenError(f"{wrong}; the scopes are {', '.join(SCOPES)}")
+    if workflows and "webhooks" in scopes:
+        raise TokenError("webhooks are about every workflow: such a token cannot be limited")
     secret = BEGINNING + secrets.token_urlsafe(32)
     session.add(
         ApiToken(
@@ -83,6 +91,7 @@ def create(
             scopes=sorted(set(scopes)),
             created_at=now,
             expires_at=None if lifetime is None else now + lifetime,
+            workflows=sorted(set(workflows)) or None,
         )
     )
     try:
@@ -134,4 +143,5 @@ def _token(row: ApiToken) -> Token:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
         last_used_at=row.last_used_at,
+        workflows=None if row.workflows is None else frozenset(row.workflows),
     )

@@ -1,6 +1,7 @@
-"""Does a reviewer who is limited to a workflow see and change nothing of another one?"""
+"""Does a reviewer, or a program, limited to a workflow see and change nothing of another one?"""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from uuid import uuid4
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from services.review_ui.accounts import AccountError
+from services.review_ui.tokens import SCOPES, TokenError, create
 from shared.lifecycle import Lifecycle
 from shared.workflow_feed import Workflows
 from shared.workflows import Workflow
@@ -97,3 +99,58 @@ def test_only_reviewers_are_limited(served: Served) -> None:
     served.register("lea", "lead")
     with pytest.raises(AccountError, match="a lead sees every workflow"):
         limit(served, "lea", "tweets")
+
+
+def token(served: Served, *workflows: str, scopes: tuple[str, ...]) -> str:
+    name, now = uuid4().hex, served.desk.clock()
+    with served.desk.transaction() as session:
+        return create(
+            session, name, scopes, now=now, lifetime=timedelta(days=1), workflows=workflows
+        )
+
+
+def test_for_a_limited_token_all_other_workflows_do_not_exist(
+    engine: Engine, served: Served
+) -> None:
+    # Given a task in each of two workflows, and a program that may do all that can be limited,
+    take_in(engine, requested("film"), requested("tweet", workflow="tweets"))
+    with served.logged_in("bob") as bob:
+        [film] = claimed(bob, workflow="sentiment")
+    scopes = tuple(scope for scope in SCOPES if scope != "webhooks")
+    secret = token(served, "tweets", scopes=scopes)
+    headers = {"Authorization": f"Bearer {secret}"}
+    with httpx.Client(base_url=f"{served.url}/api/v1", headers=headers, timeout=10) as robot:
+        # I expect it to be shown its own workflow alone, wherever nothing is asked for by name,
+        assert [flow["name"] for flow in robot.get("/me").json()["workflows"]] == ["tweets"]
+        assert {queue["workflow"] for queue in robot.get("/stats").json()["queues"]} == {"tweets"}
+        for path in ("/tasks", "/items", "/disputes", "/decisions"):
+            assert '"film"' not in robot.get(path).raise_for_status().text
+        assert '"tweet"' in robot.get("/tasks").text
+        for what in ("items", "decisions", "corrections"):
+            assert '"film"' not in robot.get(f"/export/{what}").raise_for_status().text
+        # and a 404 for the other one by its name, whatever it asks
+        body = {"workflow": "sentiment", "items": [{"text": "A quiet film."}]}
+        decision = {"key": str(uuid4()), "lease_token": film["lease_token"], "action": "accept"}
+        other = {"workflow": "sentiment"}
+        for answer in (
+            robot.post("/items", json=body),
+            robot.get("/items/sentiment/film"),
+            robot.get(f"/tasks/{film['id']}"),
+            robot.get(f"/tasks/{film['id']}/highlights"),
+            robot.post(f"/tasks/{film['id']}/decision", json=decision),
+            robot.post("/tasks/claim", json=other),
+            *(
+                robot.get(path, params=other)
+                for path in ("/tasks", "/tasks/next", "/items", "/disputes", "/decisions")
+            ),
+            *(robot.get(path, params=other) for path in ("/quality", "/export/items")),
+        ):
+            assert answer.status_code == 404, (answer.request.url, answer.text)
+        # while its own is open.
+        [mine] = robot.post("/tasks/claim", json={"workflow": "tweets"}).json()["tasks"]
+        assert mine["item_id"] == "tweet"
+
+
+def test_webhooks_are_about_every_workflow(served: Served) -> None:
+    with pytest.raises(TokenError, match="cannot be limited"):
+        token(served, "tweets", scopes=("webhooks",))

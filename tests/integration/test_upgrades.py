@@ -33,6 +33,9 @@ NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]
     },
     "0006": {"review_task": (lambda row: row["blind"] is True, ("uncertainty",))},
     "0008": {"ledger_block": (lambda row: True, ())},
+    "0013": {
+        "api_token": (lambda row: row["name"] == "limited", ("revoked_at", "workflows")),
+    },
 }
 
 
@@ -116,6 +119,9 @@ def test_what_two_versions_know_survives_every_step_down_and_up_again(filled: En
             step(connection, older, down=True)
             assert below.keys() == everything(connection).keys()
             here = below
+            if newer == "0013":  # that knows no limit, so that what had one opens nothing
+                ended = {row["name"]: row["revoked_at"] is not None for row in here["api_token"]}
+                assert ended == {"program": False, "limited": True}
         # and if I then bring the oldest database, with its rows, to today's version step by step,
         for newer in steps[1:]:
             step(connection, newer)
