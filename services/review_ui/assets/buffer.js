@@ -48,6 +48,7 @@ export class Buffer {
   /** Takes the first task off; the next one is current at once. */
   next() {
     const task = this.tasks.shift();
+    this.loading ||= this.tasks.length === 0; // only the server knows whether there is more
     this.refill();
     return task;
   }

@@ -13,6 +13,9 @@ import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
 import { fill, label, language, words } from "./words.js";
 
+// What is pressed after an undo is meant for the item that it brings back.
+const FOR_THE_CARD = new Set(["accept", "label", "skip", "flag", "note", "undo"]);
+
 export async function mount(element) {
   const root = element.querySelector(".rv");
   if (root === null || root.dataset.mounted) return; // Gradio may render its component again
@@ -31,6 +34,7 @@ class Screen {
     this.root = root;
     this.words = known;
     this.undoing = false;
+    this.meant = []; // for the card, while an undo is on its way
     this.trouble = null;
     this.leading = me.role !== "reviewer";
     this.at = (name) => root.querySelector(`[data-id="${name}"]`);
@@ -151,6 +155,10 @@ class Screen {
   }
 
   act(name, detail) {
+    if (this.undoing && FOR_THE_CARD.has(name)) {
+      this.meant.push([name, detail]);
+      return;
+    }
     const task = this.buffer.current;
     switch (name) {
       case "accept":
@@ -198,7 +206,7 @@ class Screen {
         this.at("filter-dialog").close();
         break;
       case "filter-clear":
-        this.choices.clear();
+        if (Object.keys(this.choices.filter).length > 0) this.choices.clear();
         break;
       case "batch":
         this.openBatch();
@@ -239,7 +247,7 @@ class Screen {
     if (note) body.note = note;
     body.seconds = Math.min(took, 86_400);
     const changed = action !== "accept" && given !== task.suggestion?.label && !task.blind;
-    this.day.add({ key: body.key, task, label: given, action, changed, late: false }, took);
+    this.day.add({ key: body.key, task, label: given, action, changed, late: false, note }, took);
     this.buffer.next();
     this.show();
     const what = given ?? this.words[action === "skip" ? "skipped" : "flagged"];
@@ -255,13 +263,14 @@ class Screen {
 
   async undo() {
     const last = this.day.decided.find((each) => !each.late);
-    if (last === undefined || this.undoing) {
-      if (!this.undoing) this.toast(this.words.nothing_to_undo);
+    if (last === undefined) {
+      this.toast(this.words.nothing_to_undo);
       return;
     }
     this.undoing = true;
+    let { task } = last;
+    let back = false;
     try {
-      let { task } = last;
       let said = this.words.undone;
       if (task === null || !this.outbox.remove(last.key)) {
         await this.outbox.settled(last.key);
@@ -273,7 +282,11 @@ class Screen {
       }
       this.day.drop(last);
       this.day.durations.pop();
-      if (task !== null) this.buffer.putFirst(task);
+      back = task !== null;
+      if (back) {
+        task.draft = last.note;
+        this.buffer.putFirst(task);
+      }
       this.toast(said);
     } catch (error) {
       if (!error.temporary) this.day.drop(last);
@@ -282,6 +295,8 @@ class Screen {
       this.undoing = false;
       this.day.showLast();
       this.day.load();
+      const meant = this.meant.splice(0);
+      if (back) for (const each of meant) this.act(...each);
     }
   }
 
