@@ -6,7 +6,7 @@ from sqlalchemy import Engine
 from tests.browser.test_review_page import decisions, some
 from tests.browsing import reviewing, shown
 from tests.outside import until
-from tests.reviewing import Served
+from tests.reviewing import PASSWORD, Served
 
 DRAFT = "seen twice"
 
@@ -101,6 +101,34 @@ def test_a_long_text_is_read_by_keys_and_the_next_begins_at_its_start(
         page.keyboard.press("a")
         assert shown(page) == "i1"
         becomes(page, "document.querySelector('[data-id=card]').getBoundingClientRect().top > -2")
+
+
+def test_a_login_leads_back_to_where_the_session_ended(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 2)
+    with reviewing(chromium, served, "ada") as (page, _):
+
+        def logs_in() -> None:
+            page.get_by_label("Name").fill("ada")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.keyboard.press("Enter")
+
+        # Given a filtered list and a session that ends
+        page.goto(f"{served.url}/?max=70")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i0")
+        page.context.clear_cookies()
+        page.keyboard.press("a")
+        # If I log in again, I expect the filter to be there still
+        page.get_by_role("link", name="log in again").click()
+        logs_in()
+        expect(page.locator('[data-id="chips"] button')).to_have_text("up to 70 %")
+        # and what the page had in hand
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+        # and never to be led to another site
+        page.goto(f"{served.url}/login?next=/%09/elsewhere.invalid/")
+        logs_in()
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
 
 
 def test_a_reviewer_without_a_server_is_not_told_that_all_is_done(

@@ -7,7 +7,7 @@ import { Choices } from "./choices.js";
 import { Day } from "./day.js";
 import { Filters } from "./filters.js";
 import { offerReasons, openReasons, sendOwnReason } from "./flag.js";
-import { ApiError, call } from "./http.js";
+import { ApiError, call, loginAddress } from "./http.js";
 import { bindKeys } from "./keys.js";
 import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
@@ -24,7 +24,7 @@ export async function mount(element) {
     const [me, known] = await Promise.all([call("GET", "/me"), words("card")]);
     new Screen(root, me, known).start();
   } catch (error) {
-    if (error.status === 401) location.replace("/login");
+    if (error.status === 401) location.replace(loginAddress());
     else setTimeout(() => (delete root.dataset.mounted, mount(element)), 2_000);
   }
 }
@@ -100,7 +100,7 @@ class Screen {
     });
     this.show();
     this.outbox.flush();
-    this.takeAddressed().then(() => this.buffer.refill());
+    this.takeUpFirst().then(() => this.buffer.refill());
     this.day.start();
     this.at("batch").hidden = !this.leading;
     for (const each of this.root.querySelectorAll("[data-lead]")) each.hidden = !this.leading;
@@ -108,7 +108,8 @@ class Screen {
   }
 
   /** Other pages send a task here: /?task=…, one's own, or for a lead to take up. */
-  async takeAddressed() {
+  async takeUpFirst() {
+    await this.buffer.recover();
     const query = new URLSearchParams(location.search);
     const id = query.get("task");
     if (id === null) return;
