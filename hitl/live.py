@@ -4,12 +4,13 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from hitl.home import Home
-from hitl.status import Status
+from hitl.status import ServiceStatus, Status
+from shared.topology import POLICY_STREAM
 
 RATE_SECONDS = 10.0
 REVIEWED = ("HUMAN_ACCEPTED", "HUMAN_CORRECTED")
@@ -47,6 +48,8 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
         "reviewed": f"{sum(items.get(name, 0) for name in REVIEWED):,}",
         "failed": f"{items.get('FAILED', 0):,}",
     }
+    if "postgres" in status["problems"]:
+        numbers = dict.fromkeys(numbers, "?")  # not 0: nothing has gone
     if status["for_leads"]["since"] is not None:
         waited = datetime.now(UTC) - datetime.fromisoformat(status["for_leads"]["since"])
         minutes = max(waited.total_seconds(), 0.0) / 60
@@ -59,12 +62,13 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
 
 def service_words(status: Status) -> str:
     """Every service with its state, in a line."""
-    return "  ".join(
-        f"{service['name']} "
-        + ("ready" if service["ready"] else "down" if service["pid"] is None else "not ready")
-        + (f" ({service['restarts']} restarts)" if service["restarts"] else "")
-        for service in status["services"]
-    )
+    return "  ".join(f"{service['name']} {state_of(service)}" for service in status["services"])
+
+
+def state_of(service: ServiceStatus) -> str:
+    """In words: a colour alone says nothing in a log."""
+    state = "ready" if service["ready"] else "down" if service["pid"] is None else "not ready"
+    return state + (f" (restarts: {service['restarts']})" if service["restarts"] else "")
 
 
 def login_words(home: Home, status: Status) -> str:
@@ -81,23 +85,31 @@ def plain_line(status: Status, rate: Rate) -> str:
     return f"{time.strftime('%H:%M:%S')} {numbers} | {service_words(status)}"
 
 
-def flow(status: Status, rate: Rate | None = None) -> Table:
-    """The numbers as a table, for a terminal."""
+def flow(status: Status, rate: Rate | None = None) -> Group:
+    """The numbers as a table, which queues hold something, and who does not answer."""
     numbers = figures(status, rate)
     table = Table(expand=False)
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*numbers.values())
-    return table
+    parts: list[RenderableType] = [table]
+    # The stream keeps what was read.
+    held = {name: depth for name, depth in status["queues"].items() if name != POLICY_STREAM}
+    for name, depth in sorted(held.items(), key=lambda one: -one[1]["ready"]):
+        if depth["ready"] or depth["unacked"]:
+            unacked = f", {depth['unacked']:,} in hand" if depth["unacked"] else ""
+            parts.append(Text(f"{name}: {depth['ready']:,} waiting{unacked}"))
+    for server, problem in status["problems"].items():
+        parts.append(Text(f"{server} does not answer: {problem}", style="red"))
+    return Group(*parts)
 
 
 def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
     """The same, with who is ready, and where to review."""
-    services = Text()
-    for service in status["services"]:
-        services.append("● ", style="green" if service["ready"] else "red")
-        services.append(service["name"])
-        if service["restarts"]:
-            services.append(f" ({service['restarts']} restarts)", style="yellow")
-        services.append("   ")
-    return Group(flow(status, rate), services, Text(login_words(home, status)))
+    services = [
+        Text.assemble(
+            ("● ", "green" if service["ready"] else "red"), f"{service['name']} {state_of(service)}"
+        )
+        for service in status["services"]
+    ]
+    return Group(flow(status, rate), *services, Text(login_words(home, status)))

@@ -56,10 +56,11 @@ class Status(TypedDict):
     queues: Depths
     items: dict[str, int]
     for_leads: ForLeads
+    problems: dict[str, str]  # which server does not answer, and why: what it knows is missing
 
 
 def collect(home: Home, environment: Mapping[str, str]) -> Status:
-    """Ask everybody, at the same time; who does not answer is not ready or counted as nothing."""
+    """Ask everybody, at the same time; who does not answer is not ready or a problem."""
     running = home.supervisor() is not None
     state = home.read_state() or StackState()
     amqp_url = given("AMQP_URL", environment) or state.amqp_url
@@ -71,6 +72,14 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
         ready = [pool.submit(is_ready, service.port) for service in services]
         depths = pool.submit(queue_depths, amqp_url, api_url, queues)
         counted = pool.submit(counts, database_url)
+        problems: dict[str, str] = {}
+        try:
+            items, for_leads = counted.result()
+        except psycopg2.Error as error:
+            items, for_leads = {}, ForLeads(waiting=0, since=None)
+            problems["postgres"] = " ".join(str(error).split())
+        if amqp_url and not depths.result():
+            problems["rabbitmq"] = "or it has none of the queues"
         return Status(
             amqp_url=amqp_url,
             database_url=database_url,
@@ -88,8 +97,9 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
                 for service, answer in zip(services, ready, strict=True)
             ],
             queues=depths.result(),
-            items=counted.result()[0],
-            for_leads=counted.result()[1],
+            items=items,
+            for_leads=for_leads,
+            problems=problems,
         )
 
 
@@ -151,6 +161,7 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
 def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     """Ready messages by passive declaration, which tells nothing of the unacked ones."""
     import pika  # slow to import, and needed only where there is no management API
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
     from pika.exceptions import AMQPError, ChannelClosedByBroker
 
     from shared.broker_address import connection_parameters
@@ -165,31 +176,30 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
                 continue  # no such queue: its channel is gone, the connection is not
             depths[name] = Depth(ready=declared.method.message_count, unacked=None)
         connection.close()
-    except (AMQPError, OSError):
+    except (AMQPError, AMQPConnectorException, OSError):
         pass
     return depths
 
 
 def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:
-    """How many items have each status, and what waits for a lead; empty when the database does not
-    answer."""
-    nothing: tuple[dict[str, int], ForLeads] = ({}, ForLeads(waiting=0, since=None))
+    """How many items have each status, and what waits for a lead.
+
+    Raises:
+        psycopg2.Error: the database does not answer.
+    """
     if not database_url:
-        return nothing
+        return {}, ForLeads(waiting=0, since=None)
+    # The services take SQLAlchemy's form, too.
+    plain = database_url.replace("postgresql+psycopg2:", "postgresql:", 1)
+    connection = psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
     try:
-        # The services take SQLAlchemy's form, too.
-        plain = database_url.replace("postgresql+psycopg2:", "postgresql:", 1)
-        connection = psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
-                items = {str(status): int(count) for status, count in cursor.fetchall()}
-                cursor.execute(FOR_LEADS)
-                waiting = cursor.fetchall()
-        finally:
-            connection.close()
-    except psycopg2.Error:
-        return nothing
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
+            items = {str(status): int(count) for status, count in cursor.fetchall()}
+            cursor.execute(FOR_LEADS)
+            waiting = cursor.fetchall()
+    finally:
+        connection.close()
     since = min((first for _, _, first in waiting), default=None)
     return items, ForLeads(
         waiting=sum(count for _, count, _ in waiting), since=since and since.isoformat()

@@ -17,6 +17,7 @@ from shared.broker_address import cause_of, connection_parameters
 from shared.declare import find_stream
 from shared.errors import Overloaded
 from shared.topology import Queue
+from shared.wire import connection_class
 
 GOODBYE_SECONDS = 2.0
 
@@ -42,7 +43,8 @@ class Conversation:
             Overloaded: there is no connection, or it was lost; the text says why.
             BaseException: what `fail` was given.
         """
-        connection = pika.SelectConnection(
+        # Ours, for headers that pika's own would end at: a dead letter may have any.
+        connection = connection_class()(
             connection_parameters(amqp_url, self._name),
             on_open_callback=lambda opened: opened.channel(on_open_callback=self._opened),
             on_open_error_callback=self._on_closed,

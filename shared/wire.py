@@ -187,8 +187,8 @@ def _properties(data: bytes, offset: int) -> spec.BasicProperties:
     properties = spec.BasicProperties()
     try:
         properties.decode(data, offset)
-    except Exception:
-        logger.warning("the properties of a message cannot be read", exc_info=True)
+    except Exception as error:
+        logger.warning("the properties of a message cannot be read: %s", error)
         return spec.BasicProperties()
     return properties
 

@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
@@ -79,13 +79,19 @@ class Guard:
         if _PAGES.fullmatch(path) and method in ("GET", "HEAD"):
             if await run_in_threadpool(self._session_ok, cookie, True):
                 return None
-            return RedirectResponse("/login", 303)
+            return RedirectResponse(_login(path, scope["query_string"].decode("latin-1")), 303)
         loads = _GRADIO.fullmatch(path) and ".." not in path and method in ("GET", "HEAD")
         if loads or (_CALLS.fullmatch(path) and method == "POST"):
             if self._session_ok(cookie, False):
                 return None
             return problem(401, "login_required", "Log in at /login first.")
         return problem(404, "not_found", "There is nothing here; see /api/v1/docs.")
+
+
+def _login(path: str, query: str) -> str:
+    """The login page, which leads back to what was asked for."""
+    wanted = f"{path}?{query}" if query else path
+    return "/login" if wanted == "/" else f"/login?next={quote(wanted, safe='')}"
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:

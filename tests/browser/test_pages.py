@@ -323,7 +323,8 @@ def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
     # Given nobody, I expect the way to the login, and no function to answer
     with served.visitor() as client:
         for path in ("/history", "/dashboard"):
-            assert client.get(path).headers["location"] == "/login"
+            location = client.get(f"{path}?a=b").headers["location"]
+            assert location == f"/login?next=%2F{path[1:]}%3Fa%3Db"
         call = {"data": [], "fn_index": 0, "session_hash": "x"}
         assert client.post("/gradio_api/run/predict", json=call).status_code == 401
     # Given a session of an account that has been closed, I expect each function to refuse

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from struct import pack
 
 import pytest
+from pika import BasicProperties, frame, spec
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
@@ -130,6 +132,28 @@ def test_looking_tells_what_and_why_and_changes_nothing(program: Outsider) -> No
     assert ids(program, "hitl.router.dlq") == [f"m-a{number}" for number in range(40)]
     assert ids(program, f"{INFERENCE}.dlq") == ["m-b"]
     assert ids(program, "hitl.unroutable") == ["m-c"]
+
+
+def test_a_letter_whose_headers_cannot_be_read_hides_no_other(program: Outsider) -> None:
+    # Given a letter that the broker set aside as it was, with a header that Python has no value
+    # for, a time in the year 100 000; and another one after it
+    table = b"\x04when" + b"T" + pack(">Q", 3_093_527_980_800)
+    properties = pack(">HL", BasicProperties.FLAG_HEADERS, len(table)) + table
+    body = b'{"id": "far", "text": "x"}'
+    content = pack(">HHQ", BasicProperties.INDEX, 0, len(body)) + properties
+    number = program.channel_number
+    program.send(
+        frame.Method(number, spec.Basic.Publish(0, "", "hitl.router.dlq")).marshal(),
+        pack(">BHL", spec.FRAME_HEADER, number, len(content)) + content + b"\xce",
+        frame.Body(number, body).marshal(),
+    )
+    letter(program, "near")
+    until(lambda: program.ready("hitl.router.dlq") == 2)
+    # I expect both to be counted, shown and put back
+    assert '"letters": 2, "reasons": {"unknown": 1, "schema": 1}' in dlq("list", "--json").stdout
+    assert items(dlq("show", "--json").stdout.splitlines()) == ["far", "near"]
+    assert "2 letters put back" in dlq("redrive", "--yes").stderr
+    assert [one.body for one in program.drain(ROUTER_QUEUE)][:1] == [body]
 
 
 def test_a_thousand_letters_go_back_in_order_to_their_queue_alone(program: Outsider) -> None:

@@ -1,13 +1,18 @@
 """What does `hitl status` say of a stack that was not started from here, as in containers?"""
 
+import socket
 from pathlib import Path
 
+import pika
 import pytest
 from typer.testing import CliRunner
 
 from hitl.stack import app
+from hitl.status import declared_depths
+from shared import broker_address
 from shared.broker import declare_all
 from shared.topology import topology
+from tests.outside import outsider
 
 NOBODY = "amqp://hitl:wrong@127.0.0.1:9/hitl"
 
@@ -30,6 +35,34 @@ def test_the_flow_is_shown_and_nothing_is_said_of_services(
     assert code == 0
     assert "waiting for a person" in said
     assert "docker compose ps" in said
+
+
+def test_what_waits_is_named_and_what_nobody_knows_is_not_called_none(
+    amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a message in a queue, and a database that does not answer
+    declare_all(amqp_url, topology(("sentiment",), (5,)))
+    with outsider(amqp_url) as program:
+        program.publish("{}", routing_key="nosuch")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://hitl:wrong@127.0.0.1:9/hitl")
+    code, said = status(monkeypatch, tmp_path, amqp_url)
+    # I expect the queue by its name, no number of items, and the reason
+    assert code == 0
+    assert "hitl.unroutable: 1 waiting" in said
+    assert "postgres does not answer: connection to server" in said
+    assert "│ ? │" in " ".join(said.split())
+    assert "│ 0 │" not in " ".join(said.split())
+
+
+def test_a_broker_that_takes_a_connection_and_says_nothing_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        broker_address, "connection_parameters", lambda url, _name: pika.URLParameters(url)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"amqp://hitl:hitl@127.0.0.1:{mute.getsockname()[1]}/hitl?stack_timeout=1"
+        assert declared_depths(address, ["hitl.log"]) == {}
 
 
 def test_a_broker_that_does_not_answer_is_no_stack(

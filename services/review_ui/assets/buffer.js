@@ -4,6 +4,7 @@ import { call } from "./http.js";
 
 const AHEAD = 8;
 const REFILL_BELOW = 4;
+const HELD = "hitl-held";
 const IDLE_MS = 15 * 60_000; // after this long without a key the leases may run out
 const LOOK_AGAIN_MS = 3_000;
 // Who waits for work sees it soon: looking again at once, then less and less often until a key is
@@ -48,6 +49,7 @@ export class Buffer {
   /** Takes the first task off; the next one is current at once. */
   next() {
     const task = this.tasks.shift();
+    this.loading ||= this.tasks.length === 0; // only the server knows whether there is more
     this.refill();
     return task;
   }
@@ -128,7 +130,23 @@ export class Buffer {
 
   release() {
     this.#giveBack(this.tasks);
+    try {
+      sessionStorage.setItem(HELD, JSON.stringify(this.#leases()));
+    } catch {
+      // Storage full or forbidden: what does not arrive is held until its lease ends.
+    }
     this.tasks = [];
+  }
+
+  /** Gives back what the last page in this tab held when its session or its network had ended. */
+  async recover() {
+    try {
+      const leases = JSON.parse(sessionStorage.getItem(HELD) ?? "[]");
+      sessionStorage.removeItem(HELD);
+      if (leases.length > 0) await call("POST", "/tasks/release", { leases });
+    } catch {
+      // Held until the leases end.
+    }
   }
 
   /** Gives everything back and starts with another filter. */

@@ -55,6 +55,8 @@ export class Card {
     this.at("item").title = task.item_id;
     this.highlights.draw(task);
     this.at("text").scrollTop = 0;
+    const { top } = this.at("card").getBoundingClientRect();
+    if (top < 0) scrollBy(0, top); // who read a long text to its end begins the next at its start
     this.at("suggest").replaceChildren(...this.#suggestion(task));
     this.at("badges").replaceChildren(...this.#badges(task));
     const reasons = task.reasons.map(({ code, text }) => this.words[`reason_${code}`] ?? text);
@@ -66,8 +68,8 @@ export class Card {
     this.at("accept").textContent = task.suggestion
       ? fill(this.words.accept_label, { label: task.suggestion.label })
       : this.words.accept;
-    this.at("note").value = "";
-    this.at("note").hidden = true;
+    this.at("note").value = task.draft ?? "";
+    this.at("note").hidden = !task.draft;
     const guideline = this.workflows.find((each) => each.name === task.workflow)?.guideline.trim();
     this.at("guideline").textContent = guideline ?? "";
     this.at("guide").hidden = !guideline;

@@ -1,5 +1,5 @@
 // How is the reviewer doing? Counts, the last decisions, and whether everything is saved.
-import { ApiError, call } from "./http.js";
+import { ApiError, call, loginAddress } from "./http.js";
 import { make, percent, shortText, span } from "./show.js";
 import { fill } from "./words.js";
 
@@ -83,7 +83,7 @@ export class Day {
     banner.hidden = !trouble;
     if (!trouble) return;
     const link = make("a", "", this.words.log_in_link);
-    link.href = "/login";
+    link.href = loginAddress();
     const why = this.words[`error_${trouble.code}`] ?? trouble.message;
     banner.replaceChildren(
       ...(trouble.status === 401

@@ -1,4 +1,5 @@
 // Why is an item flagged? A dialog with reasons by digit, and room for one's own.
+import { digit } from "./keys.js";
 import { make, span } from "./show.js";
 
 /** Fills the dialog; chosen(reason) once there is one. */
@@ -18,7 +19,7 @@ export function offerReasons(at, words, chosen) {
       }
       return;
     }
-    const reason = reasons[Number(event.key) - 1];
+    const reason = reasons[digit(event) - 1];
     if (reason !== undefined && !event.repeat) {
       event.preventDefault();
       chosen(reason);

@@ -15,6 +15,11 @@ export class ApiError extends Error {
   }
 }
 
+/** The login page, which leads back to here. */
+export function loginAddress() {
+  return `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
+}
+
 export async function call(method, path, body) {
   let response;
   try {

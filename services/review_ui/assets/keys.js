@@ -15,7 +15,11 @@ const KEYS = {
   "?": "help",
 };
 
+// These move the item's text, wherever the focus was left.
+const READ = new Set(["PageDown", "PageUp", "ArrowDown", "ArrowUp", "Home", "End", " "]);
+
 export function bindKeys(root, act, active) {
+  const text = root.querySelector('[data-id="text"]');
   document.addEventListener(
     "keydown",
     (event) => {
@@ -25,6 +29,7 @@ export function bindKeys(root, act, active) {
       if (!shown || held || event.isComposing || root.querySelector("dialog[open]")) return;
       const target = aimedAt(event.target);
       if (target.closest("input, textarea, select, [contenteditable]")) return;
+      if (READ.has(event.key) && target === document.body) text.focus({ preventScroll: true });
       const found = meaning(event, target);
       if (found === null) return;
       event.preventDefault();
@@ -46,7 +51,21 @@ function meaning(event, target) {
     // On a button or a link, Enter means that button.
     return target.closest("button, a, summary") ? null : ["accept"];
   }
-  if (/^[1-9]$/.test(event.key)) return ["label", Number(event.key) - 1];
-  const name = KEYS[event.key.toLowerCase()];
+  const number = digit(event);
+  if (number !== null) return ["label", number - 1];
+  const name = KEYS[letter(event)];
   return name === undefined ? null : [name];
+}
+
+/** 1 to 9, or null; also where the keyboard gives digits with Shift only (AZERTY). */
+export function digit(event) {
+  if (/^[1-9]$/.test(event.key)) return Number(event.key);
+  const place = event.shiftKey ? null : /^Digit([1-9])$/.exec(event.code);
+  return place === null ? null : Number(place[1]);
+}
+
+/** What the key says; on a keyboard without Latin letters, the one in its place. */
+function letter({ key, code }) {
+  const place = /^Key([A-Z])$/.exec(code);
+  return (key.length === 1 && key > "\x7f" && place ? place[1] : key).toLowerCase();
 }

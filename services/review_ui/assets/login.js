@@ -20,7 +20,7 @@ form.addEventListener("submit", async (event) => {
   button.disabled = true;
   try {
     await call("POST", "/login", { name: form.elements.name.value, password: form.elements.password.value });
-    location.replace("/");
+    location.replace(wanted());
   } catch (error) {
     alert.textContent = known[`error_${error.code}`] ?? error.message;
     form.elements.password.select();
@@ -28,3 +28,11 @@ form.addEventListener("submit", async (event) => {
     button.disabled = false;
   }
 });
+
+/** Where the login was asked for; on this site only. */
+function wanted() {
+  const next = new URLSearchParams(location.search).get("next") ?? "/";
+  if (!URL.canParse(next, location.origin)) return "/";
+  const found = new URL(next, location.origin);
+  return found.origin === location.origin ? found.href : "/";
+}

@@ -1,5 +1,5 @@
 // What can the pages around the card do in the browser? Their head, reopening, and downloads.
-import { call } from "./http.js";
+import { call, loginAddress } from "./http.js";
 import { label, language, words } from "./words.js";
 
 let known = {};
@@ -22,7 +22,7 @@ export async function mount(element) {
   try {
     root.querySelector('[data-id="who"]').textContent = (await call("GET", "/me")).name;
   } catch (error) {
-    if (error.status === 401) location.replace("/login");
+    if (error.status === 401) location.replace(loginAddress());
   }
 }
 

@@ -7,11 +7,14 @@ import { Choices } from "./choices.js";
 import { Day } from "./day.js";
 import { Filters } from "./filters.js";
 import { offerReasons, openReasons, sendOwnReason } from "./flag.js";
-import { ApiError, call } from "./http.js";
+import { ApiError, call, loginAddress } from "./http.js";
 import { bindKeys } from "./keys.js";
 import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
 import { fill, label, language, words } from "./words.js";
+
+// What is pressed after an undo is meant for the item that it brings back.
+const FOR_THE_CARD = new Set(["accept", "label", "skip", "flag", "note", "undo"]);
 
 export async function mount(element) {
   const root = element.querySelector(".rv");
@@ -21,7 +24,7 @@ export async function mount(element) {
     const [me, known] = await Promise.all([call("GET", "/me"), words("card")]);
     new Screen(root, me, known).start();
   } catch (error) {
-    if (error.status === 401) location.replace("/login");
+    if (error.status === 401) location.replace(loginAddress());
     else setTimeout(() => (delete root.dataset.mounted, mount(element)), 2_000);
   }
 }
@@ -31,6 +34,7 @@ class Screen {
     this.root = root;
     this.words = known;
     this.undoing = false;
+    this.meant = []; // for the card, while an undo is on its way
     this.trouble = null;
     this.leading = me.role !== "reviewer";
     this.at = (name) => root.querySelector(`[data-id="${name}"]`);
@@ -96,7 +100,7 @@ class Screen {
     });
     this.show();
     this.outbox.flush();
-    this.takeAddressed().then(() => this.buffer.refill());
+    this.takeUpFirst().then(() => this.buffer.refill());
     this.day.start();
     this.at("batch").hidden = !this.leading;
     for (const each of this.root.querySelectorAll("[data-lead]")) each.hidden = !this.leading;
@@ -104,7 +108,8 @@ class Screen {
   }
 
   /** Other pages send a task here: /?task=…, one's own, or for a lead to take up. */
-  async takeAddressed() {
+  async takeUpFirst() {
+    await this.buffer.recover();
     const query = new URLSearchParams(location.search);
     const id = query.get("task");
     if (id === null) return;
@@ -151,6 +156,10 @@ class Screen {
   }
 
   act(name, detail) {
+    if (this.undoing && FOR_THE_CARD.has(name)) {
+      this.meant.push([name, detail]);
+      return;
+    }
     const task = this.buffer.current;
     switch (name) {
       case "accept":
@@ -198,7 +207,7 @@ class Screen {
         this.at("filter-dialog").close();
         break;
       case "filter-clear":
-        this.choices.clear();
+        if (Object.keys(this.choices.filter).length > 0) this.choices.clear();
         break;
       case "batch":
         this.openBatch();
@@ -239,7 +248,7 @@ class Screen {
     if (note) body.note = note;
     body.seconds = Math.min(took, 86_400);
     const changed = action !== "accept" && given !== task.suggestion?.label && !task.blind;
-    this.day.add({ key: body.key, task, label: given, action, changed, late: false }, took);
+    this.day.add({ key: body.key, task, label: given, action, changed, late: false, note }, took);
     this.buffer.next();
     this.show();
     const what = given ?? this.words[action === "skip" ? "skipped" : "flagged"];
@@ -255,13 +264,14 @@ class Screen {
 
   async undo() {
     const last = this.day.decided.find((each) => !each.late);
-    if (last === undefined || this.undoing) {
-      if (!this.undoing) this.toast(this.words.nothing_to_undo);
+    if (last === undefined) {
+      this.toast(this.words.nothing_to_undo);
       return;
     }
     this.undoing = true;
+    let { task } = last;
+    let back = false;
     try {
-      let { task } = last;
       let said = this.words.undone;
       if (task === null || !this.outbox.remove(last.key)) {
         await this.outbox.settled(last.key);
@@ -273,7 +283,11 @@ class Screen {
       }
       this.day.drop(last);
       this.day.durations.pop();
-      if (task !== null) this.buffer.putFirst(task);
+      back = task !== null;
+      if (back) {
+        task.draft = last.note;
+        this.buffer.putFirst(task);
+      }
       this.toast(said);
     } catch (error) {
       if (!error.temporary) this.day.drop(last);
@@ -282,6 +296,8 @@ class Screen {
       this.undoing = false;
       this.day.showLast();
       this.day.load();
+      const meant = this.meant.splice(0);
+      if (back) for (const each of meant) this.act(...each);
     }
   }
 

@@ -1,0 +1,146 @@
+"""Does every key do what its reviewer meant: after an undo, on other keyboards, in a long text?"""
+
+from playwright.sync_api import Browser, Page, Route, expect
+from sqlalchemy import Engine
+
+from tests.browser.test_review_page import decisions, some
+from tests.browsing import reviewing, shown
+from tests.outside import until
+from tests.reviewing import PASSWORD, Served
+
+DRAFT = "seen twice"
+
+
+def press(page: Page, key: str, code: str) -> None:
+    """A key of a keyboard that Playwright does not have."""
+    page.evaluate(
+        "([key, code]) => document.body.dispatchEvent("
+        "new KeyboardEvent('keydown', { key, code, bubbles: true }))",
+        [key, code],
+    )
+
+
+def becomes(page: Page, true: str) -> None:
+    for _ in range(50):
+        if page.evaluate(true):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(true)
+
+
+def test_what_is_pressed_after_an_undo_is_for_the_item_that_comes_back(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 3)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # Given a decision with a note, saved, and a server that takes its time
+        page.keyboard.press("n")
+        page.keyboard.type(DRAFT)
+        page.keyboard.press("Enter")
+        page.keyboard.press("a")
+        until(lambda: len(decisions(engine)) == 1, what="the first being saved")
+
+        def slowly(route: Route) -> None:
+            page.wait_for_timeout(300)
+            route.continue_()
+
+        page.route("**/undo", slowly)
+        # If I take it back and give the right label at once, I expect the label on that item
+        page.keyboard.press("u")
+        page.keyboard.press("1")
+        expect(page.locator('[data-id="last"] li')).to_have_text(["#i0negative"])
+        until(lambda: decisions(engine) == [("i0", "correct", "negative")], what="the right label")
+        assert shown(page) == "i1"
+        # and the note to be there still when it comes back once more
+        page.keyboard.press("u")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i0")
+        expect(page.locator('[data-id="note"]')).to_have_value(DRAFT)
+        # The key that clears a filter does nothing where there is none
+        page.keyboard.press("x")
+        assert shown(page) == "i0"
+        expect(page.locator('[data-id="note"]')).to_have_value(DRAFT)
+
+
+def test_the_keys_are_the_same_on_other_keyboards(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 4)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # If I press A where a Cyrillic keyboard has it, 1 and 2 where a French one has them
+        press(page, "ф", "KeyA")
+        assert shown(page) == "i1"
+        press(page, "&", "Digit1")
+        assert shown(page) == "i2"
+        press(page, "é", "Digit2")
+        assert shown(page) == "i3"
+        # and a Q, which a French keyboard has in the place of A, I expect three decisions
+        press(page, "q", "KeyA")
+        assert shown(page) == "i3"
+        expected = [(f"i{at}", "accept", "positive") for at in (0, 2)]
+        expected.insert(1, ("i1", "correct", "negative"))
+        until(lambda: decisions(engine) == expected, what="every decision arriving")
+
+
+def test_a_long_text_is_read_by_keys_and_the_next_begins_at_its_start(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 2, text="Neither good nor bad, and so on. " * 300)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # If I press a key that moves a page, I expect it to move the text
+        page.keyboard.press("PageDown")
+        becomes(page, "document.querySelector('[data-id=text]').scrollTop > 100")
+        # In a window at a zoom of 200 % the text is not hidden behind the buttons
+        page.set_viewport_size({"width": 640, "height": 400})
+        expect(page.locator('[data-id="labels"] kbd').first).to_be_visible()
+        top = page.evaluate("document.querySelector('[data-id=text]').getBoundingClientRect().top")
+        dock = page.evaluate("document.querySelector('.rv-dock').getBoundingClientRect().top")
+        assert dock - top > 150
+        # and the next item is shown from its start
+        page.evaluate("scrollTo({ top: 2_000, behavior: 'instant' })")
+        assert page.evaluate("scrollY") > 1_000
+        page.keyboard.press("a")
+        assert shown(page) == "i1"
+        becomes(page, "document.querySelector('[data-id=card]').getBoundingClientRect().top > -2")
+
+
+def test_a_login_leads_back_to_where_the_session_ended(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 2)
+    with reviewing(chromium, served, "ada") as (page, _):
+
+        def logs_in() -> None:
+            page.get_by_label("Name").fill("ada")
+            page.get_by_label("Password").fill(PASSWORD)
+            page.keyboard.press("Enter")
+
+        # Given a filtered list and a session that ends
+        page.goto(f"{served.url}/?max=70")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i0")
+        page.context.clear_cookies()
+        page.keyboard.press("a")
+        # If I log in again, I expect the filter to be there still
+        page.get_by_role("link", name="log in again").click()
+        logs_in()
+        expect(page.locator('[data-id="chips"] button')).to_have_text("up to 70 %")
+        # and what the page had in hand
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+        # and never to be led to another site
+        page.goto(f"{served.url}/login?next=/%09/elsewhere.invalid/")
+        logs_in()
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+
+
+def test_a_reviewer_without_a_server_is_not_told_that_all_is_done(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 12)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # Given more items than the page holds, and a connection that breaks
+        page.context.set_offline(True)
+        for _ in range(8):
+            page.keyboard.press("a")
+        # I expect to be told that items are being fetched, not that nothing waits
+        expect(page.get_by_role("heading", name="Getting items")).to_be_visible()
+        page.wait_for_timeout(700)
+        expect(page.get_by_role("heading", name="All done")).to_be_hidden()
