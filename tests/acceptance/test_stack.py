@@ -87,7 +87,8 @@ class Stack:
             except OSError:
                 continue
             if os.fsencode(self.home) in everything and int(process.name) != os.getpid():
-                found.append(f"{process.name} {command.replace(bytes(1), b' ').decode()}")
+                words = command.replace(bytes(1), b" ").decode(errors="replace")
+                found.append(f"{process.name} {words}")
         return found
 
 
@@ -275,8 +276,8 @@ def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder
         # If the second is started, where all usual ports are taken
         other.up()
         # I expect both to be ready, on different ports
-        assert all(service["ready"] for service in other.status()["services"])
-        assert all(service["ready"] for service in stack.status()["services"])
+        for each in (other, stack):
+            assert eventually(lambda: all(s["ready"] for s in each.status()["services"]))  # noqa: B023
         assert not other.ports() & stack.ports()
     finally:
         other.down()
@@ -314,8 +315,8 @@ def test_down_leaves_no_process_and_no_port_behind(stack: Stack) -> None:
     places = [done.stdout.index(f"Stopping {step}") for step in steps]
     assert places == sorted(places)
     # and nothing left of it
-    assert stack.processes() == []
-    assert not any(map(listens, ports))
+    assert eventually(lambda: stack.processes() == [], 15.0), stack.processes()
+    assert eventually(lambda: not any(map(listens, ports)), 15.0)
     assert stack.run("hitl", "status").returncode == 1
 
 

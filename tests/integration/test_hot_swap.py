@@ -61,7 +61,7 @@ def inference(amqp_url: str, models: Path, folder: Path) -> Iterator[str]:
         until(partial(ready, url), seconds=90, what="inference being ready")
         yield url
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()
@@ -89,7 +89,7 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _run(self) -> None:
         with outsider(self._url) as program:
@@ -262,8 +262,9 @@ def test_a_candidate_scores_its_share_after_the_live_model_has_answered(
         assert (event["live_label"], event["live_confidence"]) == ("positive", 0.8)
         assert event["live_model_version"] == "live@1"
         assert "a film" not in json.dumps(event)
-    # and not while there were items to decide: at most in the gap of the worker's slow start.
-    assert sum(call < max(live.calls) for call in candidate.calls) <= 2
+    # and not while there were items to decide, or there would be a call after each of the live
+    # model's: at most in a gap, as that of the worker's slow start.
+    assert sum(call < max(live.calls) for call in candidate.calls) < len(live.calls) / 2
 
 
 def test_an_answer_names_the_model_that_gave_it() -> None:
