@@ -69,7 +69,7 @@ def inference(amqp_url: str, models: Path, folder: Path) -> Iterator[str]:
 
 def ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=20).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -101,7 +101,7 @@ class Stream:
 
 def in_use(url: str) -> str:
     """The live model's version, by the metrics."""
-    page = httpx.get(f"{url}/metrics", timeout=5).text
+    page = httpx.get(f"{url}/metrics", timeout=20).text
     [line] = [
         line
         for line in page.splitlines()
@@ -173,7 +173,7 @@ def promote_broken(models: Path) -> None:
 
 def refused(url: str) -> bool:
     """Whether the worker says that it refused a version."""
-    page = httpx.get(f"{url}/metrics", timeout=5).text
+    page = httpx.get(f"{url}/metrics", timeout=20).text
     return 'hitl_model_refused{role="live",workflow="sentiment"} 1.0' in page
 
 
@@ -227,7 +227,7 @@ def shadowed(amqp_url: str, live: Rule, candidate: Candidate) -> Iterator[Worker
             yield worker
         finally:
             lifecycle.stopping.set()
-            thread.join(20)
+            thread.join(60)
     assert not thread.is_alive()
 
 

@@ -435,7 +435,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
         for process, least in zip(tuple(running), (200, 600), strict=True):
             until(lambda: count(engine) >= least, what="some events")  # noqa: B023 - of this round
             process.kill()
-            process.wait(10)
+            process.wait(60)
             running.append(start_logger(amqp_url, database_url))
         with outsider(amqp_url) as program:
             until(lambda: count(engine) == len(events), what="all events")
@@ -443,7 +443,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
     finally:
         for process in running:
             process.kill()
-            process.wait(10)
+            process.wait(60)
     # I expect one chain, and every event in it once.
     result = audit(engine, "verify")
     assert result.exit_code == 0, result.output

@@ -63,7 +63,7 @@ def relaying(relay: Relay) -> Iterator[None]:
         yield
     finally:
         stopping.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 

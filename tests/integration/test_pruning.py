@@ -117,7 +117,7 @@ def test_the_relay_deletes_when_it_has_nothing_to_publish(engine: Engine, amqp_u
         until(lambda: left(engine)[0] == [], what="the old event being deleted")
     finally:
         stopping.set()
-        thread.join(20)
+        thread.join(60)
         broker.close()
 
 

@@ -328,7 +328,7 @@ def test_a_slow_receiver_holds_up_no_other(
             assert sender.problem() is None
         finally:
             stopping.set()
-            loop.join(20)
+            loop.join(60)
         assert not loop.is_alive()
 
 
@@ -467,4 +467,4 @@ def test_an_outage_of_the_database_only_delays(engine: Engine, served: Served) -
         assert loop.is_alive()
     finally:
         stopping.set()
-        loop.join(20)
+        loop.join(60)
