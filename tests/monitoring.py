@@ -39,7 +39,7 @@ def program(command: list[str], log: Path, **settings: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 @contextmanager

@@ -16,7 +16,12 @@ BAD = ("serious", "critical")
 def findings(page: Page) -> list[str]:
     """What axe-core calls serious or critical, with the first elements that it names."""
     # Half faded in, a text has half its contrast.
-    page.wait_for_timeout(400)
+    page.wait_for_timeout(50)
+    page.evaluate(
+        """Promise.allSettled(document.getAnimations()
+             .filter(each => each.effect.getComputedTiming().endTime !== Infinity)
+             .map(each => each.finished)).then(() => null)"""
+    )
     violations = Axe().run(page).response["violations"]
     return [
         f"{each['id']} ({each['impact']}): {node['html'][:160]} {node['failureSummary'][:200]}"

@@ -48,10 +48,14 @@ def settled(pipeline: Pipeline, confirmed: Iterable[str], seconds: float) -> Acc
                 decisions[item][str(message.message_id)] += 1
             _collect_dead(program, dead)
             status = dict(pipeline.rows("SELECT id, status FROM item"))
+            # A logger may still hold the first events of an item that another one has closed.
+            events = _events(pipeline)
             open_ = {
                 item
                 for item in wanted - set(dead)
-                if item not in decisions or status.get(item) not in FINAL
+                if item not in decisions
+                or status.get(item) not in FINAL
+                or not _expected(status[item]) <= events[item].keys()
             }
             waiting = program.ready("hitl.log") + program.ready("hitl.router")
             if (not open_ and not waiting) or time.monotonic() - started > seconds:
@@ -67,31 +71,35 @@ def settled(pipeline: Pipeline, confirmed: Iterable[str], seconds: float) -> Acc
     account.doubled += [
         f"{item}: two dead letters" for item, found in dead.items() if len(found) > 1
     ]
-    _check_log(pipeline, wanted - set(dead), status, account)
+    _check_log(events, wanted - set(dead), status, account)
     return account
 
 
-def _check_log(
-    pipeline: Pipeline, wanted: set[str], status: dict[str, str], account: Account
-) -> None:
-    """Each item has its events, each of them once, and they tell one story."""
+def _events(pipeline: Pipeline) -> dict[str, Counter[str]]:
+    """How many events of each kind the log has of each item."""
     events: dict[str, Counter[str]] = defaultdict(Counter)
     for item, kind, count in pipeline.rows(
         "SELECT item_id, type, count(*) FROM event GROUP BY item_id, type"
     ):
         events[item][kind] = count
+    return events
+
+
+def _expected(status: str | None) -> set[str]:
+    """The kinds of events of an item with this end, one of each."""
+    by_ai, by_human = {"item.accepted"}, {"item.review_requested", "item.reviewed"}
+    return {"item.submitted", "item.scored"} | (by_ai if status == "AI_ACCEPTED" else by_human)
+
+
+def _check_log(
+    events: dict[str, Counter[str]], wanted: set[str], status: dict[str, str], account: Account
+) -> None:
+    """Each item has its events, each of them once, and they tell one story."""
     for item in wanted:
-        by_ai = {"item.submitted": 1, "item.scored": 1, "item.accepted": 1}
-        by_human = {
-            "item.submitted": 1, "item.scored": 1, "item.review_requested": 1, "item.reviewed": 1,
-        }  # fmt: skip
-        expected = by_ai if status.get(item) == "AI_ACCEPTED" else by_human
-        found = events[item]
-        account.lost += [f"{item}: no {kind}" for kind in expected if not found[kind]]
+        expected, found = _expected(status.get(item)), events[item]
+        account.lost += [f"{item}: no {kind}" for kind in sorted(expected) if not found[kind]]
         account.doubled += [
-            f"{item}: {count} {kind}"
-            for kind, count in found.items()
-            if count > expected.get(kind, 0)
+            f"{item}: {count} {kind}" for kind, count in found.items() if count > (kind in expected)
         ]
 
 

@@ -31,8 +31,11 @@ def report(pipeline: Pipeline, rounds: int, faults: Counter[str], account: Accou
     assert account.doubled == [], account.doubled[:10]
 
 
+@pytest.mark.timeout(600)  # half a minute of work; the producer alone may wait 150 s at its end
 def test_nothing_is_lost_in_a_short_round_of_cheap_faults() -> None:
-    random = Random(SystemRandom().randrange(10**6))
+    seed = SystemRandom().randrange(10**6)
+    random = Random(seed)
+    print(f"\nseed {seed}")
     faults: Counter[str] = Counter()
     try:
         with running() as pipeline:

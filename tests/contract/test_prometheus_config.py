@@ -17,6 +17,7 @@ from hitl.fleet import SERVICES
 from shared import metrics
 from shared.settings import Settings
 from tests.conftest import RabbitMQ, cannot_run
+from tests.outside import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
@@ -250,19 +251,22 @@ def test_every_metric_of_ours_exists_with_its_labels(expression: str) -> None:
 def test_every_metric_of_rabbitmq_exists(rabbitmq: RabbitMQ) -> None:
     # Given a running broker / I expect it to show whatever the alerts and the dashboard ask for.
     # Per queue: at least one must be there, else RabbitMQ leaves the whole metric out.
-    rabbitmq.api.put("/queues/hitl/test-shows-queue-metrics", json={}).raise_for_status()
-    try:
-        page = httpx.get(
-            f"http://127.0.0.1:{rabbitmq.server.ports['metrics']}/metrics", timeout=30
-        ).text
-    finally:
-        rabbitmq.api.delete("/queues/hitl/test-shows-queue-metrics").raise_for_status()
-    shown = set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
     asked = set[str]().union(
         *(names_in(expression, "rabbitmq_") for expression in all_expressions())
     )
     assert asked
-    assert asked <= shown
+    address = f"http://127.0.0.1:{rabbitmq.server.ports['metrics']}/metrics"
+
+    def shown() -> set[str]:
+        page = httpx.get(address, timeout=30).text
+        return set(re.findall(r"^# TYPE (\w+) ", page, re.MULTILINE))
+
+    rabbitmq.api.put("/queues/hitl/test-shows-queue-metrics", json={}).raise_for_status()
+    try:
+        # (a new queue's own come a moment after it)
+        until(lambda: asked <= shown(), seconds=15, what=f"all of {sorted(asked)}")
+    finally:
+        rabbitmq.api.delete("/queues/hitl/test-shows-queue-metrics").raise_for_status()
 
 
 def test_the_dashboards_are_those_of_the_source() -> None:

@@ -33,7 +33,7 @@ def items(first: int, count: int) -> list[Outgoing]:
 def broker(amqp_url: str) -> Iterator[Broker]:
     one = Broker(amqp_url, name="test", topology=TOPOLOGY)
     one.start()
-    assert one.wait_ready(20)
+    assert one.wait_ready(60)
     yield one
     one.close()
 
@@ -58,7 +58,7 @@ def reconnect(broker: Broker) -> None:
     generation = broker.generation
     with pytest.raises(Overloaded):
         broker.publish([Outgoing("no-such-exchange", "k", b"", "m0")], timeout_seconds=0.5)
-    until(lambda: broker.generation > generation and broker.problem() is None, seconds=10)
+    until(lambda: broker.generation > generation and broker.problem() is None)
 
 
 def test_publish_returns_when_every_message_is_confirmed(broker: Broker, amqp_url: str) -> None:
@@ -79,7 +79,7 @@ def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
         time.sleep(0.5)
         assert sending.is_alive(), "nothing was taken, so nothing may be said to be"
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
-        sending.join(20)
+        sending.join(60)
         assert not sending.is_alive()
         assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
 
@@ -94,7 +94,7 @@ def test_a_refused_message_outlives_the_connection_that_refused_it(
     reconnect(broker)
     with outsider(amqp_url) as program:
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
-        sending.join(20)
+        sending.join(60)
         assert not sending.is_alive()
         # Once it is confirmed, no later connection sends it again.
         reconnect(broker)
@@ -115,7 +115,7 @@ def test_a_cut_connection_is_made_again_and_nothing_is_lost(
     sent = 0
     cuts = 0
     ours: set[str] = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while cuts < 2 and time.monotonic() < deadline:
         broker.publish(items(sent, 200))
         sent += 200
@@ -147,14 +147,14 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=consumer)
     one.start()
     try:
-        assert one.wait_ready(20)
+        assert one.wait_ready(60)
         generation = one.generation
         consumer._window.delivered([99])
         consumer._window.settle(99)
         with outsider(amqp_url) as program:
             publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.x")
             publish("first")  # its turn acks tag 99 as well
-            until(lambda: one.generation > generation and one.problem() is None, seconds=10)
+            until(lambda: one.generation > generation and one.problem() is None)
             publish("second")
             until(lambda: [d.body for d in taken if d.generation > generation] != [])
     finally:
@@ -168,7 +168,7 @@ def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> 
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
     one.start()
     try:
-        assert one.wait_ready(20)
+        assert one.wait_ready(60)
         with outsider(amqp_url) as program:
             program.publish("{}")
         until(lambda: len(arrived) == 1)
@@ -179,7 +179,7 @@ def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> 
 
         one._call(wrong)
         # I expect the delivery to come again at once, on the next connection
-        until(lambda: len(arrived) == 2, seconds=10)
+        until(lambda: len(arrived) == 2)
         assert [each.generation for each in arrived] == [1, 2]
     finally:
         one.close()
@@ -195,7 +195,7 @@ def test_what_the_broker_holds_differently_is_named(amqp_url: str) -> None:
 def test_a_killed_broker_loses_nothing_that_was_confirmed(node: PrivateRabbitMQ) -> None:
     broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
     broker.start()
-    assert broker.wait_ready(20)
+    assert broker.wait_ready(60)
     confirmed: list[int] = []
     stop = threading.Event()
 
@@ -229,7 +229,7 @@ def test_a_killed_broker_loses_nothing_that_was_confirmed(node: PrivateRabbitMQ)
 def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
     broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
     broker.start()
-    assert broker.wait_ready(20)
+    assert broker.wait_ready(60)
     try:
         rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1MB")
         with pytest.raises(Overloaded):  # RabbitMQ blocks whoever publishes during the alarm
@@ -240,7 +240,7 @@ def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
         time.sleep(0.5)
         assert sending.is_alive()
         rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1GB")
-        sending.join(20)
+        sending.join(60)
         assert not sending.is_alive()
         assert broker.problem() is None
     finally:

@@ -11,10 +11,9 @@ import sys
 import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -23,6 +22,7 @@ import psycopg2
 import pytest
 
 from hitl.ports import free_ports
+from services.feedback.service import HEARTBEAT_SECONDS
 from shared.broker import Broker
 from shared.conversation import follow_stream
 from shared.envelope import encode
@@ -36,7 +36,7 @@ from shared.events import (
     Prediction,
     Review,
 )
-from shared.live_policy import LivePolicy
+from shared.live_policy import LivePolicy, LiveRoute
 from shared.topology import policy_stream, topology
 from tests.conftest import RabbitMQ
 from tests.outside import outsider, until
@@ -57,6 +57,7 @@ alpha = 0.05
 """
 ITEMS_A_SECOND = 100
 LEASE_SECONDS = 12
+FOLLOWS, MOMENT = timedelta(seconds=2.5), timedelta(seconds=1)
 
 
 @contextmanager
@@ -82,7 +83,7 @@ class Stream:
 
     def __init__(self, amqp_url: str) -> None:
         self.error = 0.0
-        self.accepted: list[tuple[float, bool, str | None]] = []  # when, wrong, certificate
+        self.accepted: list[tuple[datetime, bool, str | None]] = []  # when, wrong, certificate
         self.reviewed = 0
         self._amqp_url = amqp_url
         self._truth: dict[str, str] = {}
@@ -92,7 +93,7 @@ class Stream:
 
     def __enter__(self) -> "Stream":
         self._broker.start()
-        assert self._broker.wait_ready(20)
+        assert self._broker.wait_ready(60)
         for thread in self._threads:
             thread.start()
         return self
@@ -143,7 +144,8 @@ class Stream:
                         taken = ItemAccepted.model_validate_json(message.body)
                         wrong = taken.decision.label != self._truth[taken.item_id]
                         certificate = taken.decision.certificate_version
-                        self.accepted.append((time.monotonic(), wrong, certificate))
+                        # By the router's clock: this thread may come to it late.
+                        self.accepted.append((taken.decision.decided_at, wrong, certificate))
 
     def _label(self, asked: ItemReviewRequested) -> ItemReviewed:
         now = datetime.now(UTC)
@@ -188,65 +190,69 @@ def test_the_loop_closes_on_real_servers(
         Stream(amqp_url) as stream,
     ):
 
+        def told() -> list[tuple[datetime, LiveRoute]]:
+            """What the certifier has said so far, and when."""
+            return [(policy.issued_at, policy.workflows["sentiment"]) for _, policy in heard]
+
         def state() -> str:
-            return heard[-1][1].workflows["sentiment"].state if heard else ""
+            return told()[-1][1].state if heard else ""
+
+        def certificates(epoch: str) -> set[str | None]:
+            """Those of an epoch: with more audits a looser one may follow the first."""
+            return {route.certificate_version for _, route in told() if route.epoch == epoch}
+
+        def accepted_under(epoch: str) -> list[datetime]:
+            known = certificates(epoch)
+            return [when for when, _, certificate in stream.accepted if certificate in known]
 
         # Given a machine that is always right / I expect everything at people, then a certificate
-        until(lambda: state() == "certified", seconds=90, what="a certificate")
-        first = heard[-1][1].workflows["sentiment"]
-        until(lambda: len(stream.accepted) > 100, seconds=30, what="decisions of the machine")
-        assert {certificate for _, _, certificate in stream.accepted} == {first.certificate_version}
+        until(lambda: state() == "certified", seconds=120, what="a certificate")
+        first = told()[-1][1].epoch
+        until(lambda: len(accepted_under(first)) > 100, what="decisions of the machine")
         # If half of its answers are suddenly wrong
-        stream.error, shifted = 0.5, time.monotonic()
-        # I expect the alarm, and routers that accept nothing two seconds later, though it is right
-        # again by now
-        until(lambda: state() == "alarm", seconds=90, what="the alarm")
-        alarmed, mended = heard[-1][0], time.monotonic()
-        stream.error = 0.0
-        time.sleep(4)
-        last = max(when for when, _, _ in stream.accepted)
-        late = [when for when, _, _ in stream.accepted if when > alarmed + 2.5]
-        assert late == []
-        wrong = sum(wrong for when, wrong, _ in stream.accepted if when > shifted)
-        # I expect a new certificate, by fresh audits alone
+        stream.error, shifted = 0.5, datetime.now(UTC)
+        # I expect the alarm,
+        until(lambda: state() == "alarm", seconds=120, what="the alarm")
+        alarmed = next(when for when, route in told() if route.state == "alarm")
+        stream.error, mended = 0.0, time.monotonic()
+        # and now that it is right again, a new certificate, by fresh audits alone
         until(lambda: state() == "certified", seconds=120, what="another certificate")
         again = time.monotonic()
-        second = heard[-1][1].workflows["sentiment"]
-        assert second.epoch != first.epoch
-        assert second.certificate_version != first.certificate_version
+        second = told()[-1][1].epoch
+        assert second != first
+        until(lambda: bool(accepted_under(second)), what="decisions under the second certificate")
         # and each route in the log under the certificate of its time
-        logged = Counter(
-            pipeline.rows(
-                "SELECT data #>> '{decision,certificate_version}' FROM event"
-                " WHERE type = 'item.accepted'"
-            )
+        logged = pipeline.rows(
+            "SELECT DISTINCT data #>> '{decision,certificate_version}' FROM event"
+            " WHERE type = 'item.accepted'"
         )
-        assert set(logged) <= {(first.certificate_version,), (second.certificate_version,)}
+        assert {version for (version,) in logged} <= certificates(first) | certificates(second)
         page = pipeline.page("feedback", "/metrics")[1]
         assert 'hitl_certification_state{state="certified",workflow="sentiment"} 1.0' in page
-        until(
-            lambda: stream.accepted[-1][2] == second.certificate_version,
-            what="decisions under the second certificate",
-        )
         # If the certifier dies, and nobody takes over / I expect the machine to decide on for the
-        # length of its lease, and then nothing more
+        # length of its lease, and then nothing more: everything is for people
         dead = pipeline.processes.pop("feedback")
         dead.kill()
         dead.wait()
-        killed = time.monotonic()
-        time.sleep(LEASE_SECONDS + 3)
-        last_of_all = stream.accepted[-1][0]
-        assert last_of_all - killed < LEASE_SECONDS + 2
+        killed, ends = datetime.now(UTC), told()[-1][1].valid_until
+        time.sleep(max(0.0, (ends - killed).total_seconds()) + 2)
         reviewed = stream.reviewed
-        time.sleep(3)
-        assert stream.accepted[-1][0] == last_of_all
-        assert stream.reviewed > reviewed
+        until(lambda: stream.reviewed > reviewed + 2 * ITEMS_A_SECOND, what="items at people")
+        last = max(accepted_under(second))
+        assert last < ends + MOMENT
+        assert last > min(killed, ends - MOMENT)
+        # In all that time routers accepted nothing under the first one, once it was withdrawn, for
+        # longer than the two seconds that they may take.
+        before = accepted_under(first)
+        assert max(before) < alarmed + FOLLOWS
+        assert len(before) + len(accepted_under(second)) == len(stream.accepted)
+        wrong = sum(wrong for when, wrong, _ in stream.accepted if when > shifted)
         with capsys.disabled():
             print(
-                f"\nalarm {alarmed - shifted:.1f} s after the shift, last accept"
-                f" {last - alarmed:+.1f} s from it, {wrong} wrong accepts in between;"
-                f" certified again after {again - mended:.1f} s;"
-                f" last accept {last_of_all - killed:.1f} s after the certifier's death"
+                f"\nalarm {(alarmed - shifted).total_seconds():.1f} s after the shift, last accept"
+                f" {(max(before) - alarmed).total_seconds():+.1f} s from it, {wrong} wrong accepts"
+                f" in between; certified again after {again - mended:.1f} s;"
+                f" last accept {(last - killed).total_seconds():.1f} s after the certifier's death"
             )
 
 
@@ -302,13 +308,13 @@ def test_of_two_certifiers_one_leads_and_the_other_takes_over(
             # If the one that leads is killed / I expect the other to publish within seconds
             first.send_signal(signal.SIGKILL)
             killed = time.monotonic()
-            until(lambda: heard[-1][0] > killed, seconds=5, what="the second to publish")
-            assert leads(ports[1])
+            until(lambda: leads(ports[1]), seconds=20, what="the second to lead")
+            until(lambda: heard[-1][0] > killed, seconds=20, what="the second to publish")
             versions = [policy.version for _, policy in heard]
             assert versions == sorted(versions)
             # If it is stopped, I expect a good end, and the lead to be free at once
             second.send_signal(signal.SIGTERM)
-            assert second.wait(20) == 0
+            assert second.wait(60) == 0
     with certifier(amqp_url, database_url, tmp_path, ports[0]):
         until(lambda: leads(ports[0]), what="another to lead")
 
@@ -324,13 +330,11 @@ def test_a_certifier_says_changes_at_once_and_comes_back_when_it_was_cut_off(
         closing(psycopg2.connect(database_url)) as database,
     ):
         until(lambda: bool(heard), what="the first word")
-        # If a policy changes just after a heartbeat / I expect it said without waiting for the next
-        count = len(heard)
-        until(lambda: len(heard) > count, what="a heartbeat")
+        # If a policy changes just after that / I expect it said without waiting for a heartbeat
+        before, _ = heard[-1]
         (tmp_path / "sentiment.toml").write_text(FILE.replace("alpha = 0.05", "alpha = 0.04"))
-        until(
-            lambda: heard[-1][1].workflows["sentiment"].alpha == 0.04, seconds=6, what="the change"
-        )
+        until(lambda: heard[-1][1].workflows["sentiment"].alpha == 0.04, what="the change")
+        assert heard[-1][0] - before < HEARTBEAT_SECONDS
         # If Postgres ends its sessions, and with them the lock
         database.autocommit = True
         with database.cursor() as cursor:
@@ -341,17 +345,17 @@ def test_a_certifier_says_changes_at_once_and_comes_back_when_it_was_cut_off(
             assert cursor.fetchall()[0][0] > 0
         cut = time.monotonic()
         # I expect it to lead again and to say so within seconds
-        until(lambda: heard[-1][0] > cut, seconds=8, what="another word")
+        until(lambda: heard[-1][0] > cut, seconds=20, what="another word")
         # If RabbitMQ ends its connection / I expect it back as well
         log = tmp_path / f"{port}.log"
         for connection in rabbitmq.api.get("/connections").json():
             properties = connection.get("client_properties", {})
             if properties.get("connection_name") == "hitl-feedback":
                 rabbitmq.api.delete(f"/connections/{quote(connection['name'])}")
-        until(lambda: log.read_text().count("connected to RabbitMQ") == 2, what="a connection")
+        until(lambda: log.read_text().count("connected to RabbitMQ") >= 2, what="a connection")
         cut = time.monotonic()
-        until(lambda: heard[-1][0] > cut, seconds=20, what="a word after the broker was back")
-        assert leads(port)
+        until(lambda: heard[-1][0] > cut, what="a word after the broker was back")
+        until(lambda: leads(port), what="it to lead")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert "Traceback" not in log.read_text()

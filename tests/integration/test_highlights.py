@@ -167,13 +167,16 @@ def test_only_what_a_reviewer_may_see_is_weighed(amqp_url: str, program: Outside
         ask(program, requested("ordinary", text="a good but dull film"))
         # If all are taken, I expect the ordinary one explained, and it alone
         found = explained(program, 1)
-        until(lambda: program.ready(QUEUE) == 0)
+
+        def gained() -> dict[str, float]:
+            return {name: outcomes(name) - count for name, count in before.items()}
+
+        until(lambda: sum(gained().values()) == 6, what="what became of the others")
     weights = weighed(found["ordinary"], "a good but dull film")
     assert weights["good"] > 0 > weights["dull"]
     assert weights["film"] == 0
     # and of the others to be known why not, and no model to have been asked
-    gained = {name: outcomes(name) - count for name, count in before.items()}
-    assert gained == {"blind": 1, "other_model": 1, "too_long": 2, "failed": 2}
+    assert gained() == {"blind": 1, "other_model": 1, "too_long": 2, "failed": 2}
     assert max(model.calls) == 6, "the text, and the text without each of its five words"
 
 
@@ -224,10 +227,10 @@ def test_a_full_queue_refuses_nothing_and_drops_the_oldest(
 def test_a_request_that_nobody_weighs_is_gone_after_its_time(
     amqp_url: str, program: Outsider
 ) -> None:
-    # Given the queue with a second instead of a day
+    # Given the queue with some seconds instead of a day
     (declared,) = [q for q in topology(["sentiment"], (1,)).queues if q.name == QUEUE]
     program.delete(QUEUE)
-    program.declare(QUEUE, **{**declared.arguments, "x-message-ttl": 1_000})
+    program.declare(QUEUE, **{**declared.arguments, "x-message-ttl": 4_000})
     program.bind(QUEUE, EVENTS, "item.review_requested.sentiment")
     ask(program, requested("late"))
     until(partial(_holds, program, QUEUE, 1))

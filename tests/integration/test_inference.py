@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,9 +28,11 @@ class Model:
     model_version: str = "rule@1"
     sizes: list[int] = field(default_factory=list)
     out_of_memory: int = 0
+    seconds: float = 0.0
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         self.sizes.append(len(texts))
+        time.sleep(self.seconds)
         if self.out_of_memory:
             self.out_of_memory -= 1
             raise MemoryError
@@ -64,7 +67,7 @@ def inference(amqp_url: str, **models: Model) -> Iterator[None]:
         yield
     finally:
         lifecycle.stopping.set()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -123,7 +126,7 @@ def test_each_workflow_has_its_own_model_and_labels(amqp_url: str, program: Outs
 
 
 def test_what_is_queued_is_scored_together(amqp_url: str, program: Outsider) -> None:
-    model = Model()
+    model = Model(seconds=0.05)  # in which the broker delivers more than one
     with inference(amqp_url, sentiment=Model()):
         pass  # declares the queues
     for number in range(200):

@@ -87,7 +87,7 @@ def working(
         yield lifecycle
     finally:
         lifecycle.stopping.set()
-        thread.join(20)
+        thread.join(30)
         assert not thread.is_alive(), "the worker stops within its deadline"
 
 
@@ -169,7 +169,7 @@ def test_what_is_in_progress_is_counted_and_nothing_once_all_is_done(
 
 
 def _wait(held: threading.Event) -> None:
-    assert held.wait(20)
+    assert held.wait(60)
 
 
 def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
@@ -310,19 +310,21 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
     amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
     calls = []
+    back = threading.Event()
 
     def away_at_first(batch: Sequence[Delivery]) -> None:
         calls.append(len(batch))
-        if len(calls) < 4:
+        if len(calls) < 4 or not back.is_set():
             raise Overloaded("the database is away")
 
     with working(amqp_url, Recorder(before=away_at_first), at_once=at_once) as lifecycle:
         scored(program, "m1")
         until(lambda: lifecycle.problems().get("overload") == "the database is away")
+        back.set()
         program.take("hitl.sentiment.accepted", 1)
         until(lambda: not lifecycle.problems(), what="being ready again")
         assert program.ready("hitl.router.dlq") == 0
-    assert len(calls) == 4
+    assert len(calls) >= 4
 
 
 @ON_BOTH_THREADS
@@ -407,12 +409,14 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
 ) -> None:
     """RabbitMQ 3.10 never tells a channel that a queue without its former limit takes messages."""
     monkeypatch.setattr("shared.publisher.STUCK_SECONDS", 1.0)
-    policy = f"/policies/{amqp_url.rpartition('/')[2]}/full"
+    vhost = amqp_url.rpartition("/")[2]
+    policy, queue = f"/policies/{vhost}/full", f"/queues/{vhost}/hitl.sentiment.accepted"
     limit = {"definition": {"max-length": 5}, "pattern": "accepted$", "priority": 9}
     handler = Recorder()
     with working(amqp_url, handler, prefetch=1_000):
         rabbitmq.api.put(policy, json=limit).raise_for_status()
-        time.sleep(1)
+        until(lambda: rabbitmq.api.get(queue).json().get("policy") == "full", what="the limit")
+        time.sleep(0.5)  # the queue hears of it a moment after the list of queues
         names = [f"m{number}" for number in range(100)]
         scored(program, *names)
         until(lambda: len(handler.seen) == 100)
@@ -420,7 +424,7 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
         assert program.ready("hitl.sentiment.accepted") < 100, "the full queue refused some"
         # If an operator lifts the limit, I expect the rest to arrive
         rabbitmq.api.delete(policy).raise_for_status()
-        until(lambda: program.ready("hitl.sentiment.accepted") >= 100, seconds=30)
+        until(lambda: program.ready("hitl.sentiment.accepted") >= 100)
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
     assert {message.message_id for message in program.drain("hitl.sentiment.accepted")} == {*names}
     assert len(handler.seen) == 100, "no input came a second time"
@@ -435,7 +439,7 @@ def test_large_messages_are_held_by_their_bytes_and_small_ones_by_their_number(
     gate.set()
 
     def wait(_batch: Sequence[Delivery]) -> None:
-        gate.wait(30)
+        gate.wait(120)
 
     handler = Recorder(act=lambda _: (), before=wait)
     small = [f"s{number}" for number in range(300)]
@@ -490,7 +494,7 @@ def test_a_worker_begins_carefully_where_bytes_count(amqp_url: str, program: Out
         )
     # If it may hold 600 messages, and five megabytes
     held: list[float] = []
-    handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.02))
+    handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.05))
     with working(amqp_url, handler, prefetch=600, max_batch=300, most_bytes=5 << 20):
         while len(handler.seen) < 200:
             held.append((in_progress() or 0) * 65_536)
