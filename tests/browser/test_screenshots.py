@@ -100,9 +100,13 @@ def test_pictures_of_the_review_page(
         take(page, folder / "review.png")
         page.keyboard.press("?")
         take(page, folder / "review-help.png")
+    # (what the one before had in hand is given back as the page goes)
     with reviewing(chromium, served, "grace", dark=True) as (page, _):
+        expect(page.locator('[data-id="item"]')).to_have_text("#film-2")
         take(page, folder / "review-dark.png")
     with reviewing(chromium, served, "linus", phone=True) as (page, _):
+        expect(page.locator('[data-id="item"]')).to_have_text("#film-2")
+        expect(page.locator('[data-act="help"]').first).to_be_hidden()
         take(page, folder / "review-phone.png")
 
 
