@@ -171,7 +171,8 @@ def test_a_fresh_checkout_is_up_and_ready_after_one_command(stack: Stack) -> Non
     # I expect exit code 0 and the keys of the contract
     assert done.returncode == 0
     assert status.keys() == {
-        "amqp_url", "database_url", "ui_url", "metrics", "services", "queues", "items", "for_leads"
+        "amqp_url", "database_url", "ui_url", "metrics", "services", "queues", "items", "for_leads",
+        "problems",
     }  # fmt: skip
     # every service there, ready, and never restarted
     assert {service["name"] for service in status["services"]} == SERVICES
