@@ -1,6 +1,7 @@
 """What does a look at /metrics cost after traffic, and can any of its labels grow without bound?"""
 
 import json
+import statistics
 import time
 from pathlib import Path
 from uuid import uuid4
@@ -88,15 +89,14 @@ def test_a_scrape_is_cheap_and_no_label_grows_with_the_traffic(
         # and that each page comes within 50 ms
         with httpx.Client(timeout=10) as client:
             for service in SERVICES:
-                assert least_seconds(client, pipeline.url(service)) < MOST_SECONDS, service
+                assert median_seconds(client, pipeline.url(service)) < MOST_SECONDS, service
 
 
-def least_seconds(client: httpx.Client, url: str) -> float:
-    """How long one look takes: the quickest of several, because the machine may be busy, and no
-    look is ever quicker than what it costs."""
+def median_seconds(client: httpx.Client, url: str) -> float:
+    """How long one look takes; the median of several, because the machine may be busy."""
     took = []
     for _ in range(LOOKS):
         started = time.perf_counter()
         client.get(f"{url}/metrics").raise_for_status()
         took.append(time.perf_counter() - started)
-    return min(took)
+    return statistics.median(took)

@@ -24,7 +24,6 @@ pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
 SECOND_START_SECONDS = 20.0
-HELP_SECONDS = 1.0  # of `hitl --help` where those were promised
 SERVICES = {"inference", "router", "feedback", "review_ui", "logger"}
 
 
@@ -103,13 +102,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     return condition()
 
 
-def slowness(stack: Stack) -> float:
-    """How many times slower this machine is for us than the one that the promise was made on, be it
-    for what else runs on it or by itself; at least 1."""
-    started = time.monotonic()
-    stack.run("hitl", "--help")
-    took = time.monotonic() - started
-    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1), took / HELP_SECONDS)
+def others_load() -> float:
+    """How many times slower this machine is for us, because of what else runs on it; at least 1."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def listens(port: int) -> bool:
@@ -206,12 +201,11 @@ def test_an_item_goes_through_and_is_still_there_after_a_quick_second_start(stac
     assert eventually(lambda: decided() == before + 1), stack.status()
     # If I stop the stack and start it again
     stack.down()
-    before_it = slowness(stack)
+    allowed = SECOND_START_SECONDS * others_load()
     started = time.monotonic()
     stack.up()
-    took = time.monotonic() - started
     # I expect it to be ready in 20 seconds (of a machine with nothing else to do), with its data
-    assert took < SECOND_START_SECONDS * max(before_it, slowness(stack))
+    assert time.monotonic() - started < allowed
     assert decided() == before + 1
 
 
@@ -283,8 +277,8 @@ def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder
         # If the second is started, where all usual ports are taken
         other.up()
         # I expect both to be ready, on different ports
-        for each in (other, stack):
-            assert eventually(lambda: all(s["ready"] for s in each.status()["services"]))  # noqa: B023
+        assert all(service["ready"] for service in other.status()["services"])
+        assert all(service["ready"] for service in stack.status()["services"])
         assert not other.ports() & stack.ports()
     finally:
         other.down()
@@ -332,6 +326,6 @@ def test_down_leaves_no_process_and_no_port_behind(stack: Stack) -> None:
     places = [done.stdout.index(f"Stopping {step}") for step in steps]
     assert places == sorted(places)
     # and nothing left of it
-    assert eventually(lambda: stack.processes() == [], 15.0), stack.processes()
-    assert eventually(lambda: not any(map(listens, ports)), 15.0)
+    assert stack.processes() == []
+    assert not any(map(listens, ports))
     assert stack.run("hitl", "status").returncode == 1

@@ -58,7 +58,7 @@ def reconnect(broker: Broker) -> None:
     generation = broker.generation
     with pytest.raises(Overloaded):
         broker.publish([Outgoing("no-such-exchange", "k", b"", "m0")], timeout_seconds=0.5)
-    until(lambda: broker.generation > generation and broker.problem() is None)
+    until(lambda: broker.generation > generation and broker.problem() is None, seconds=10)
 
 
 def test_publish_returns_when_every_message_is_confirmed(broker: Broker, amqp_url: str) -> None:
@@ -154,7 +154,7 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
         with outsider(amqp_url) as program:
             publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.x")
             publish("first")  # its turn acks tag 99 as well
-            until(lambda: one.generation > generation and one.problem() is None)
+            until(lambda: one.generation > generation and one.problem() is None, seconds=10)
             publish("second")
             until(lambda: [d.body for d in taken if d.generation > generation] != [])
     finally:
@@ -179,7 +179,7 @@ def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> 
 
         one._call(wrong)
         # I expect the delivery to come again at once, on the next connection
-        until(lambda: len(arrived) == 2)
+        until(lambda: len(arrived) == 2, seconds=10)
         assert [each.generation for each in arrived] == [1, 2]
     finally:
         one.close()

@@ -31,8 +31,7 @@ labels = ["negative", "positive"]
 mode = "certified"
 threshold = 0.6
 """
-# What is promised; a busy machine may take longer now and then, and never for ever.
-FOLLOWS_SECONDS, AT_MOST_SECONDS = 2.0, 30.0
+FOLLOWS_SECONDS = 2.0
 REVIEW, ACCEPTED = "hitl.sentiment.review", "hitl.sentiment.accepted"
 
 
@@ -48,7 +47,7 @@ def connected(amqp_url: str) -> Iterator[Broker]:
     """A publisher with the whole topology declared."""
     broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], (1,)))
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     try:
         yield broker
     finally:
@@ -74,7 +73,7 @@ def router(amqp_url: str, folder: Path) -> Iterator[Path]:
         try:
             yield log
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
             process.wait()
@@ -152,7 +151,6 @@ class Items:
         self.broker = broker
         self.client = client
         self.sent = 0
-        self.took: list[float] = []  # seconds until each change was followed
 
     def send(self, **how: object) -> tuple[str, bytes]:
         """The queue that the next item came to, and its event."""
@@ -169,16 +167,14 @@ class Items:
         (one,) = found
         return one
 
-    def until_at(self, queue: str, **how: object) -> bytes:
+    def until_at(self, queue: str, seconds: float, **how: object) -> bytes:
         """The event of the first item that comes to `queue`; in time, or the test fails."""
-        started = time.monotonic()
+        deadline = time.monotonic() + seconds
         while True:
             came_to, body = self.send(**how)
-            took = time.monotonic() - started
             if came_to == queue:
-                self.took.append(took)
                 return body
-            assert took < AT_MOST_SECONDS, f"after {took:.0f} s still at {came_to}: {body!r}"
+            assert time.monotonic() < deadline, f"after {seconds} s still at {came_to}: {body!r}"
             time.sleep(0.05)
 
 
@@ -196,7 +192,7 @@ def test_a_policy_on_the_stream_steers_a_running_router_within_two_seconds(
             assert b'"blind":true' in body
             # If a certificate is published, I expect it in force within two seconds, in each route
             certifier.say()
-            body = items.until_at(ACCEPTED)
+            body = items.until_at(ACCEPTED, FOLLOWS_SECONDS)
             assert b'"certificate_version":"cert-1"' in body
             queue, body = items.send(confidence=0.5)
             assert queue == REVIEW
@@ -204,14 +200,10 @@ def test_a_policy_on_the_stream_steers_a_running_router_within_two_seconds(
             assert b'"code":"below_threshold"' in body
             # If it is withdrawn, I expect everything at people within two seconds, and why
             certifier.to_people("the monitor raised the alarm")
-            body = items.until_at(REVIEW, confidence=0.99)
+            body = items.until_at(REVIEW, FOLLOWS_SECONDS, confidence=0.99)
             assert b"the monitor raised the alarm" in body
             certifier.say()
-            items.until_at(ACCEPTED)
-            certifier.to_people("the monitor raised the alarm")
-            items.until_at(REVIEW, confidence=0.99)
-            certified, withdrawn = items.took[::2], items.took[1::2]
-            assert max(min(certified), min(withdrawn)) < FOLLOWS_SECONDS
+            items.until_at(ACCEPTED, FOLLOWS_SECONDS)
 
 
 def test_a_router_that_starts_waits_a_little_for_the_certifier(amqp_url: str, folder: Path) -> None:
@@ -235,7 +227,7 @@ def test_what_a_router_cannot_trust_changes_nothing_or_goes_to_people(
         items, certifier = Items(broker, client), Certifier(broker, folder)
         with router(amqp_url, folder) as log:
             certifier.say()
-            items.until_at(ACCEPTED)
+            items.until_at(ACCEPTED, FOLLOWS_SECONDS + 5)
             # If nonsense comes, or a certificate that promises nothing / I expect the last good one
             good = encode_policy(
                 LivePolicy(
@@ -260,12 +252,11 @@ def test_what_a_router_cannot_trust_changes_nothing_or_goes_to_people(
             # If another model has scored / I expect a person, whatever the score
             assert items.send(model="m2", confidence=0.99)[0] == REVIEW
             # If the certifier dies and its lease runs out / I expect everything at people
-            lease = datetime.now(UTC) + timedelta(seconds=5)
-            certifier.say(valid_until=lease, certificate_version="the last")
-            until(lambda: b'"the last"' in items.send()[1], what="the last word being followed")
-            body = items.until_at(REVIEW)
+            certifier.say(valid_until=datetime.now(UTC) + timedelta(seconds=3))
+            time.sleep(1)
+            assert items.send()[0] == ACCEPTED
+            body = items.until_at(REVIEW, 3 + FOLLOWS_SECONDS)
             assert b"nothing heard from the certifier since" in body
-            assert datetime.now(UTC) >= lease
 
 
 def test_a_stream_that_is_deleted_comes_back_and_is_heard(amqp_url: str, folder: Path) -> None:
@@ -273,14 +264,14 @@ def test_a_stream_that_is_deleted_comes_back_and_is_heard(amqp_url: str, folder:
         items, certifier = Items(broker, client), Certifier(broker, folder)
         with router(amqp_url, folder):
             certifier.say()
-            items.until_at(ACCEPTED)
+            items.until_at(ACCEPTED, FOLLOWS_SECONDS + 5)
             # If somebody deletes the stream / I expect the last word to stand, and a new stream
             client.delete(POLICY_STREAM)
             until(lambda: client.exists(POLICY_STREAM), what="the stream again")
             assert items.send()[0] == ACCEPTED
             # on which the router hears what is said next
             certifier.to_people()
-            items.until_at(REVIEW, confidence=0.99)
+            items.until_at(REVIEW, FOLLOWS_SECONDS, confidence=0.99)
 
 
 def test_a_router_hears_the_certifier_again_after_the_broker_was_away(
@@ -290,15 +281,15 @@ def test_a_router_hears_the_certifier_again_after_the_broker_was_away(
         certifier = Certifier(broker, folder)
         with outsider(node.amqp_url) as client:
             certifier.say()
-            Items(broker, client).until_at(ACCEPTED)
+            Items(broker, client).until_at(ACCEPTED, FOLLOWS_SECONDS + 5)
         # If the broker restarts / I expect the next word to be heard
         time.sleep(10)  # a stream of 3.10 that is killed younger than that may never come back
         node.stop()
         node.start()
         node.wait_ready()
-        until(lambda: broker.problem() is None, what="a connection")
+        until(lambda: broker.problem() is None, seconds=60, what="a connection")
         certifier.to_people()
         with outsider(node.amqp_url) as client:
             items = Items(broker, client)
             items.sent = 1_000
-            items.until_at(REVIEW, confidence=0.99)
+            items.until_at(REVIEW, 10.0, confidence=0.99)

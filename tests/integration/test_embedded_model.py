@@ -95,14 +95,9 @@ def test_our_merge_is_pefts_merge(model: Classifier, held_out: list[datasets.Sni
 
 
 def test_it_loads_within_five_seconds_and_has_a_stable_version(model: Classifier) -> None:
-    took = []
-    for _ in range(3):  # the quickest counts: the machine may be busy
-        started = time.perf_counter()
-        again = load("embedded")
-        took.append(time.perf_counter() - started)
-        if took[-1] < 5:
-            break
-    assert min(took) < 5
+    started = time.perf_counter()
+    again = load("embedded")
+    assert time.perf_counter() - started < 5
     assert again.model_version == model.model_version
     assert re.fullmatch(r"embedded@[0-9a-f]{12}", model.model_version)
     assert model.labels == ("negative", "positive")

@@ -118,9 +118,8 @@ def test_fifty_reviewers_whose_pages_crash_decide_every_item_once(
     with ThreadPoolExecutor(len(PEOPLE)) as pool:
         for finished in [pool.submit(work, reviewer) for reviewer in PEOPLE]:
             finished.result()
-    # I expect that pages crashed (three of a hundred decisions, by chance: who gets which item is
-    # not ours to say),
-    assert len(crashed) > items * 0.01
+    # I expect that pages crashed,
+    assert len(crashed) > items * 0.02
     # one event for each item, and no other,
     with Session(engine) as session:
         events = [

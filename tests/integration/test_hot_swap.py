@@ -262,9 +262,8 @@ def test_a_candidate_scores_its_share_after_the_live_model_has_answered(
         assert (event["live_label"], event["live_confidence"]) == ("positive", 0.8)
         assert event["live_model_version"] == "live@1"
         assert "a film" not in json.dumps(event)
-    # and not while there were items to decide, or there would be a call after each of the live
-    # model's: at most in a gap, as that of the worker's slow start.
-    assert sum(call < max(live.calls) for call in candidate.calls) < len(live.calls) / 2
+    # and not while there were items to decide: at most in the gap of the worker's slow start.
+    assert sum(call < max(live.calls) for call in candidate.calls) <= 2
 
 
 def test_an_answer_names_the_model_that_gave_it() -> None:

@@ -433,7 +433,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
     running = [start_logger(amqp_url, database_url) for _ in range(2)]
     try:
         for process, least in zip(tuple(running), (200, 600), strict=True):
-            until(lambda: count(engine) >= least, what="some events")  # noqa: B023 - of this round
+            until(more_than(engine, least), what="some events")
             process.kill()
             process.wait(60)
             running.append(start_logger(amqp_url, database_url))
@@ -466,6 +466,11 @@ def start_logger(amqp_url: str, database_url: str) -> "subprocess.Popen[bytes]":
         env=environment,
         stderr=subprocess.DEVNULL,
     )
+
+
+def more_than(engine: Engine, least: int) -> Callable[[], bool]:
+    """Whether so many events are committed."""
+    return lambda: count(engine) >= least
 
 
 def count(engine: Engine) -> int:

@@ -87,7 +87,7 @@ def working(
         yield lifecycle
     finally:
         lifecycle.stopping.set()
-        thread.join(30)
+        thread.join(20)
         assert not thread.is_alive(), "the worker stops within its deadline"
 
 
