@@ -12,10 +12,6 @@ from urllib.parse import unquote, urlsplit
 
 import amqp
 
-# How long a busy machine may take for what another one does in no time: only a failure waits so
-# long. Where the time itself is promised, a test names its own.
-PATIENCE_SECONDS = 60.0
-
 
 @dataclass(frozen=True)
 class Received:
@@ -87,7 +83,7 @@ class Outsider:
             found.append(message)
         return found
 
-    def take(self, queue: str, count: int, *, seconds: float = PATIENCE_SECONDS) -> list[Received]:
+    def take(self, queue: str, count: int, *, seconds: float = 20.0) -> list[Received]:
         """Take exactly `count`, waiting for them; fails with what there was."""
         found: list[Received] = []
         deadline = time.monotonic() + seconds
@@ -104,7 +100,7 @@ class Outsider:
         self._channel.basic_qos(0, count, False)
         self._channel.basic_consume(queue, callback=held.append)
         while len(held) < count:
-            self._connection.drain_events(timeout=PATIENCE_SECONDS)
+            self._connection.drain_events(timeout=10)
 
     def ready(self, queue: str) -> int:
         """How many messages wait in a queue."""
@@ -147,7 +143,7 @@ def outsider(amqp_url: str) -> Iterator[Outsider]:
 
 
 def until(
-    true: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS, what: str = "what was expected"
+    true: Callable[[], bool], *, seconds: float = 20.0, what: str = "what was expected"
 ) -> None:
     """Wait for something to become true; fails in words when it does not."""
     deadline = time.monotonic() + seconds

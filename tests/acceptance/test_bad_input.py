@@ -80,7 +80,7 @@ def test_each_bad_message_ends_where_a_person_can_find_it(
         ], "the machine does not decide on what it has not fully read"
 
         # The others are dead letters with their bytes and a reason, and FAILED rows.
-        letters = program.take("hitl.sentiment.inference.dlq", len(UNREADABLE))
+        letters = program.take("hitl.sentiment.inference.dlq", len(UNREADABLE), seconds=30)
         reasons = {str(letter.message_id): letter for letter in letters}
         for name, (body, reason) in UNREADABLE.items():
             assert reasons[name].body == body, name
@@ -146,7 +146,7 @@ def test_events_that_only_look_like_ours_are_set_aside(
         publish(scored("0.9"), cloudEvents_schemaversion="99")
         publish("{}")
         publish(scored("0.97"))  # and one that is right: other programs may score, too
-        letters: list[Received] = program.take("hitl.router.dlq", 6)
+        letters: list[Received] = program.take("hitl.router.dlq", 6, seconds=30)
         assert sorted(str(letter.headers["x-hitl-reason"]) for letter in letters) == [
             "schema", "schema", "schema", "schema", "unknown_type", "unknown_workflow",
         ]  # fmt: skip

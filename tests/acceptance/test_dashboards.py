@@ -33,7 +33,7 @@ def test_every_panel_finds_something(
         pipeline.add_reviewer("ada")
         for pause in (3 * SCRAPE_SECONDS, 0):  # a rate needs two looks that differ
             publish_some(pipeline, ITEMS)
-            until(lambda: pipeline.count(OPEN) >= REVIEWS, what="tasks")
+            until(lambda: pipeline.count(OPEN) >= REVIEWS, seconds=60, what="tasks")
             review_some(pipeline, REVIEWS)
             time.sleep(pause)
         missing = {
@@ -63,4 +63,8 @@ def test_every_panel_finds_something(
         def shown() -> list[float]:
             return [float(line["value"][1]) for line in value_of(prometheus, query)]
 
-        until(lambda: shown() == [pipeline.count(OPEN)], what="the same number of open tasks")
+        until(
+            lambda: shown() == [pipeline.count(OPEN)],
+            seconds=60,
+            what="the same number of open tasks",
+        )

@@ -157,7 +157,7 @@ def test_a_second_workflow_is_added_under_load(
             )
             until(lambda: pipeline.count(routed) == TWEETS, seconds=60, what="every tweet routed")
             # and items of the one whose policy is refused,
-            until(lambda: "unsure" in pipeline.log("inference"))
+            until(lambda: "unsure" in pipeline.log("inference"), seconds=30)
             send(program, "unsure", "u1", "Is it?")
         sent = stream.sent
 
@@ -197,7 +197,7 @@ def test_a_second_workflow_is_added_under_load(
         path.write_text(
             path.read_text().replace("always_review = []", 'always_review = ["neutral"]')
         )
-        until(lambda: pipeline.log("router").count('"policy in use"') == 1)
+        until(lambda: pipeline.log("router").count('"policy in use"') == 1, seconds=30)
 
         # If somebody reviews tweets only, I expect them to see nothing else, and its own labels.
         pipeline.add_reviewer("ada", "tweets")

@@ -44,7 +44,7 @@ def supervised(environment: dict[str, str], log: Path) -> Iterator[list[int]]:
         stopping.set()
         for process in started:
             process.kill()
-        thread.join(60)
+        thread.join(10)
 
 
 def test_a_poison_message_among_a_thousand_prefetched_is_one_dead_letter(
@@ -69,7 +69,7 @@ def test_a_poison_message_among_a_thousand_prefetched_is_one_dead_letter(
             program.publish(json.dumps({"id": name, "text": f"about {name}"}))
         with supervised(environment, tmp_path / "log") as ended:
             # I expect one dead letter, and every other item scored
-            until(lambda: program.ready("hitl.sentiment.inference.dlq") == 1)
+            until(lambda: program.ready("hitl.sentiment.inference.dlq") == 1, seconds=60)
             scored: set[str] = set()
 
             def all_scored() -> bool:
@@ -77,7 +77,7 @@ def test_a_poison_message_among_a_thousand_prefetched_is_one_dead_letter(
                     scored.add(json.loads(message.body)["item"]["id"])
                 return scored == set(names)
 
-            until(all_scored, what="every innocent item scored")
+            until(all_scored, seconds=30, what="every innocent item scored")
             assert ended == [-9, -9], "it died twice, and then no more"
         [letter] = program.take("hitl.sentiment.inference.dlq", 1)
         assert letter.headers["x-hitl-reason"] == "delivery_limit"

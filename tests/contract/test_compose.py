@@ -300,7 +300,7 @@ def test_the_ledgers_state_is_shown_to_prometheus(tmp_path: Path) -> None:
             except OSError:
                 return ""
 
-        until(lambda: shown() == "hitl_ledger_whole 1\n")
+        until(lambda: shown() == "hitl_ledger_whole 1\n", seconds=20)
     finally:
         audit.kill()
         audit.wait()

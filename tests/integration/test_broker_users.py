@@ -153,7 +153,7 @@ def test_a_service_without_the_right_to_declare_finds_what_the_owner_declared(
     broker.start()
     try:
         # I expect it to be ready
-        assert broker.wait_ready(60), broker.problem()
+        assert broker.wait_ready(20), broker.problem()
     finally:
         broker.close()
 
@@ -166,11 +166,11 @@ def test_a_service_says_what_is_missing_and_who_makes_it(url_of: Url, drawn: Top
     broker.start()
     try:
         # I expect it not to be ready, to name the queue and the command,
-        until(lambda: "hitl prepare" in str(broker.problem()))
+        until(lambda: "hitl prepare" in str(broker.problem()), seconds=20)
         assert "no queue 'hitl.log'" in str(broker.problem())
         # and to go on by itself when the owner has declared it
         declare_all(url_of(OWNER), drawn)
-        assert broker.wait_ready(60), broker.problem()
+        assert broker.wait_ready(30), broker.problem()
     finally:
         broker.close()
 
@@ -191,7 +191,7 @@ def test_the_live_policy_gets_from_the_certifier_to_the_router(
         )
         broker.publish([encode_policy(policy)])
         # I expect the other to hear it
-        until(lambda: len(heard) == 1)
+        until(lambda: len(heard) == 1, seconds=20)
     finally:
         broker.close()
         conversation.stop()

@@ -206,13 +206,13 @@ def test_the_loop_closes_on_real_servers(
             return [when for when, _, certificate in stream.accepted if certificate in known]
 
         # Given a machine that is always right / I expect everything at people, then a certificate
-        until(lambda: state() == "certified", seconds=120, what="a certificate")
+        until(lambda: state() == "certified", seconds=90, what="a certificate")
         first = told()[-1][1].epoch
-        until(lambda: len(accepted_under(first)) > 100, what="decisions of the machine")
+        until(lambda: len(accepted_under(first)) > 100, seconds=30, what="decisions of the machine")
         # If half of its answers are suddenly wrong
         stream.error, shifted = 0.5, datetime.now(UTC)
         # I expect the alarm,
-        until(lambda: state() == "alarm", seconds=120, what="the alarm")
+        until(lambda: state() == "alarm", seconds=90, what="the alarm")
         alarmed = next(when for when, route in told() if route.state == "alarm")
         stream.error, mended = 0.0, time.monotonic()
         # and now that it is right again, a new certificate, by fresh audits alone

@@ -433,13 +433,13 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
     running = [start_logger(amqp_url, database_url) for _ in range(2)]
     try:
         for process, least in zip(tuple(running), (200, 600), strict=True):
-            until(more_than(engine, least), what="some events")
+            until(more_than(engine, least), seconds=60, what="some events")
             process.kill()
             process.wait(60)
             running.append(start_logger(amqp_url, database_url))
         with outsider(amqp_url) as program:
-            until(lambda: count(engine) == len(events), what="all events")
-            until(lambda: program.ready(LOG_QUEUE) == 0, what="an empty queue")
+            until(lambda: count(engine) == len(events), seconds=60, what="all events")
+            until(lambda: program.ready(LOG_QUEUE) == 0, seconds=60, what="an empty queue")
     finally:
         for process in running:
             process.kill()

@@ -33,7 +33,7 @@ def home(rabbitmq: RabbitMQ, postgres: Postgres) -> Iterator[Path]:
         yield path
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
     """Does it become true in time?"""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

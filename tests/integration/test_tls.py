@@ -164,7 +164,7 @@ def why_not_ready(amqp_url: str) -> str | None:
     before = broker.problem()
     broker.start()
     try:
-        until(lambda: broker.problem() != before, what="an answer")
+        until(lambda: broker.problem() != before, seconds=15, what="an answer")
         return broker.problem()
     finally:
         broker.close()

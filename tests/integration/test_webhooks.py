@@ -318,11 +318,12 @@ def test_a_slow_receiver_holds_up_no_other(
         loop.start()
         try:
             # I expect the second to have everything before the first has waited once
-            until(lambda: len(receiver.received) == 5, what="the quick receiver")
+            until(lambda: len(receiver.received) == 5, seconds=10, what="the quick receiver")
             assert slow.received == []
             # and the first's time to be cut off.
             until(
                 lambda: standing(admin, tardy)["last_error"] == "no answer within 1 s",
+                seconds=10,
                 what="the slow receiver being given up",
             )
             assert sender.problem() is None

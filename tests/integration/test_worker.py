@@ -424,7 +424,7 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
         assert program.ready("hitl.sentiment.accepted") < 100, "the full queue refused some"
         # If an operator lifts the limit, I expect the rest to arrive
         rabbitmq.api.delete(policy).raise_for_status()
-        until(lambda: program.ready("hitl.sentiment.accepted") >= 100)
+        until(lambda: program.ready("hitl.sentiment.accepted") >= 100, seconds=30)
         until(lambda: program.ready(ROUTER_QUEUE) == 0)
     assert {message.message_id for message in program.drain("hitl.sentiment.accepted")} == {*names}
     assert len(handler.seen) == 100, "no input came a second time"
