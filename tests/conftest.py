@@ -121,7 +121,7 @@ def rabbitmq(server_home: Path) -> Iterator[RabbitMQ]:
         cannot_run(str(error))
     try:
         server.wait_ready()
-        with httpx.Client(base_url=server.api_url, timeout=60) as api:
+        with httpx.Client(base_url=server.api_url, timeout=10) as api:
             yield RabbitMQ(server, api)
     finally:
         server.stop()

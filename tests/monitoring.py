@@ -39,7 +39,7 @@ def program(command: list[str], log: Path, **settings: str) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(20)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ class Pipeline:
     def page(self, service: str, path: str) -> tuple[int, str]:
         """Status and body of one of the operations pages; 0 where nothing answers."""
         try:
-            with urllib.request.urlopen(self.url(service) + path, timeout=20) as answer:
+            with urllib.request.urlopen(self.url(service) + path, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -100,7 +100,7 @@ class Pipeline:
         for service in services:
             process = self.processes.pop(service)
             try:
-                codes[service] = process.wait(60)
+                codes[service] = process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -32,5 +32,5 @@ def working(amqp_url: str, handlers: Sequence[tuple[str, Handler]]) -> Iterator[
         for lifecycle in lifecycles:
             lifecycle.stopping.set()
         for thread in threads:
-            thread.join(60)
+            thread.join(20)
             assert not thread.is_alive()

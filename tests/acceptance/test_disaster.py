@@ -372,7 +372,7 @@ def archived(site: Site, folder: Path) -> Iterator[None]:
         yield
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(10)
 
 
 def recovered(lost: PrivatePostgres, base: Path, archive: Path, home: Path) -> PrivatePostgres:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine
 
 from shared.clock import utc_now
@@ -14,7 +14,6 @@ from tests.conftest import cannot_run
 from tests.reviewing import Served, TurnedClock, make_test_desk, serving
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-expect.set_options(timeout=20_000)  # as long as a busy machine takes: only a failure waits so long
 
 
 class RunningClock(TurnedClock):

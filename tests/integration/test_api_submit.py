@@ -23,7 +23,7 @@ QUEUE = inference_queue("sentiment")
 def broker(amqp_url: str) -> Iterator[Broker]:
     broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], [5]))
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     yield broker
     broker.close()
 

@@ -33,7 +33,7 @@ def items(first: int, count: int) -> list[Outgoing]:
 def broker(amqp_url: str) -> Iterator[Broker]:
     one = Broker(amqp_url, name="test", topology=TOPOLOGY)
     one.start()
-    assert one.wait_ready(60)
+    assert one.wait_ready(20)
     yield one
     one.close()
 
@@ -79,7 +79,7 @@ def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
         time.sleep(0.5)
         assert sending.is_alive(), "nothing was taken, so nothing may be said to be"
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
-        sending.join(60)
+        sending.join(20)
         assert not sending.is_alive()
         assert [got.message_id for got in program.take("a-queue-of-later", 1)] == ["m1"]
 
@@ -94,7 +94,7 @@ def test_a_refused_message_outlives_the_connection_that_refused_it(
     reconnect(broker)
     with outsider(amqp_url) as program:
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
-        sending.join(60)
+        sending.join(20)
         assert not sending.is_alive()
         # Once it is confirmed, no later connection sends it again.
         reconnect(broker)
@@ -147,7 +147,7 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=consumer)
     one.start()
     try:
-        assert one.wait_ready(60)
+        assert one.wait_ready(20)
         generation = one.generation
         consumer._window.delivered([99])
         consumer._window.settle(99)
@@ -168,7 +168,7 @@ def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> 
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
     one.start()
     try:
-        assert one.wait_ready(60)
+        assert one.wait_ready(20)
         with outsider(amqp_url) as program:
             program.publish("{}")
         until(lambda: len(arrived) == 1)
@@ -195,7 +195,7 @@ def test_what_the_broker_holds_differently_is_named(amqp_url: str) -> None:
 def test_a_killed_broker_loses_nothing_that_was_confirmed(node: PrivateRabbitMQ) -> None:
     broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     confirmed: list[int] = []
     stop = threading.Event()
 
@@ -229,7 +229,7 @@ def test_a_killed_broker_loses_nothing_that_was_confirmed(node: PrivateRabbitMQ)
 def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
     broker = Broker(node.amqp_url, name="test", topology=TOPOLOGY)
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     try:
         rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1MB")
         with pytest.raises(Overloaded):  # RabbitMQ blocks whoever publishes during the alarm
@@ -240,7 +240,7 @@ def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
         time.sleep(0.5)
         assert sending.is_alive()
         rabbitmqctl(node, "set_vm_memory_high_watermark", "absolute", "1GB")
-        sending.join(60)
+        sending.join(20)
         assert not sending.is_alive()
         assert broker.problem() is None
     finally:

@@ -93,7 +93,7 @@ class Stream:
 
     def __enter__(self) -> "Stream":
         self._broker.start()
-        assert self._broker.wait_ready(60)
+        assert self._broker.wait_ready(20)
         for thread in self._threads:
             thread.start()
         return self
@@ -314,7 +314,7 @@ def test_of_two_certifiers_one_leads_and_the_other_takes_over(
             assert versions == sorted(versions)
             # If it is stopped, I expect a good end, and the lead to be free at once
             second.send_signal(signal.SIGTERM)
-            assert second.wait(60) == 0
+            assert second.wait(20) == 0
     with certifier(amqp_url, database_url, tmp_path, ports[0]):
         until(lambda: leads(ports[0]), what="another to lead")
 
@@ -359,5 +359,5 @@ def test_a_certifier_says_changes_at_once_and_comes_back_when_it_was_cut_off(
         until(lambda: heard[-1][0] > cut, seconds=20, what="a word after the broker was back")
         until(lambda: leads(port), what="it to lead")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(20) == 0
     assert "Traceback" not in log.read_text()

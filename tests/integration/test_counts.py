@@ -52,7 +52,7 @@ def test_overdue_tasks_are_counted(engine: Engine, amqp_url: str) -> None:
     broker = Broker(amqp_url, name="test-counts", topology=topology(["sentiment"], [5]))
     broker.start()
     try:
-        assert broker.wait_ready(60)
+        assert broker.wait_ready(20)
         for hours, overdue in ((0, 0), (2, 1), (23, 2)):
             # If time passes / I expect those whose time is over, and no other
             clock.turn(hours * 3_600)

@@ -293,7 +293,7 @@ def working(amqp_url: str, queue: str, handler: Handler) -> Iterator[None]:
         yield
     finally:
         lifecycle.stopping.set()
-        thread.join(60)
+        thread.join(20)
         assert not thread.is_alive()
 
 

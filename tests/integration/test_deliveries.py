@@ -86,7 +86,7 @@ def taken(
         one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
         one.start()
         try:
-            assert one.wait_ready(60)
+            assert one.wait_ready(20)
             one.publish(sent)
             settled = 0
             while settled < len(sent):
@@ -134,7 +134,7 @@ def test_properties_that_cannot_be_read_count_as_none(amqp_url: str) -> None:
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
     one.start()
     try:
-        assert one.wait_ready(60)
+        assert one.wait_ready(20)
         with outsider(amqp_url) as program:
             number = program.channel_number
             program.send(

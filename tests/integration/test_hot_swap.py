@@ -61,7 +61,7 @@ def inference(amqp_url: str, models: Path, folder: Path) -> Iterator[str]:
         until(partial(ready, url), seconds=90, what="inference being ready")
         yield url
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()
@@ -69,7 +69,7 @@ def inference(amqp_url: str, models: Path, folder: Path) -> Iterator[str]:
 
 def ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=20).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -89,7 +89,7 @@ class Stream:
 
     def __exit__(self, *_: object) -> None:
         self._stopping.set()
-        self._thread.join(60)
+        self._thread.join(20)
 
     def _run(self) -> None:
         with outsider(self._url) as program:
@@ -101,7 +101,7 @@ class Stream:
 
 def in_use(url: str) -> str:
     """The live model's version, by the metrics."""
-    page = httpx.get(f"{url}/metrics", timeout=20).text
+    page = httpx.get(f"{url}/metrics", timeout=5).text
     [line] = [
         line
         for line in page.splitlines()
@@ -173,7 +173,7 @@ def promote_broken(models: Path) -> None:
 
 def refused(url: str) -> bool:
     """Whether the worker says that it refused a version."""
-    page = httpx.get(f"{url}/metrics", timeout=20).text
+    page = httpx.get(f"{url}/metrics", timeout=5).text
     return 'hitl_model_refused{role="live",workflow="sentiment"} 1.0' in page
 
 
@@ -227,7 +227,7 @@ def shadowed(amqp_url: str, live: Rule, candidate: Candidate) -> Iterator[Worker
             yield worker
         finally:
             lifecycle.stopping.set()
-            thread.join(60)
+            thread.join(20)
     assert not thread.is_alive()
 
 

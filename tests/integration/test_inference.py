@@ -67,7 +67,7 @@ def inference(amqp_url: str, **models: Model) -> Iterator[None]:
         yield
     finally:
         lifecycle.stopping.set()
-        thread.join(60)
+        thread.join(20)
         assert not thread.is_alive()
 
 

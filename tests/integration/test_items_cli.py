@@ -52,7 +52,7 @@ def broker(amqp_url: str) -> Iterator[Broker]:
     delays = Settings().retry_delays_seconds
     broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], delays))
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     yield broker
     broker.close()
 
@@ -242,7 +242,7 @@ def test_tail_shows_decisions_and_takes_them_from_nobody(
         decided = [json.loads(read(programs)) for _ in range(2)]
         for process in (people, programs):
             process.send_signal(signal.SIGINT)
-            rest, said = process.communicate(timeout=60)
+            rest, said = process.communicate(timeout=10)
             assert (process.returncode, rest, said) == (0, "", "")
     # I expect the events as they are, with their types
     assert [(d["type"], d["decision"]["label"]) for d in decided] == [
@@ -262,7 +262,7 @@ def test_tail_ends_quietly_when_nobody_reads_it_any_more(
         assert process.stdout is not None
         process.stdout.close()
         broker.publish([message] * 3)
-        assert process.wait(60) == 0
+        assert process.wait(10) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
 

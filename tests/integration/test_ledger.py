@@ -426,7 +426,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
         topology=topology(["sentiment"], Settings().retry_delays_seconds),
     )
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     broker.publish([encode(event, source="test", traceparent=TRACEPARENT) for event in events])
     broker.close()
     # If two loggers take them in small batches, one of which dies in the middle, and then the other
@@ -435,7 +435,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
         for process, least in zip(tuple(running), (200, 600), strict=True):
             until(more_than(engine, least), seconds=60, what="some events")
             process.kill()
-            process.wait(60)
+            process.wait(10)
             running.append(start_logger(amqp_url, database_url))
         with outsider(amqp_url) as program:
             until(lambda: count(engine) == len(events), seconds=60, what="all events")
@@ -443,7 +443,7 @@ def test_loggers_that_are_killed_leave_one_whole_chain(
     finally:
         for process in running:
             process.kill()
-            process.wait(60)
+            process.wait(10)
     # I expect one chain, and every event in it once.
     result = audit(engine, "verify")
     assert result.exit_code == 0, result.output

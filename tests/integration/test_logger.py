@@ -248,7 +248,7 @@ def test_two_loggers_with_the_same_rows_in_opposite_order_do_not_deadlock(
             holder.rollback()
         # and lets go, I expect both to finish.
         for outcome in outcomes:
-            outcome.result(60)
+            outcome.result(20)
     assert len(items(engine)) == 100
 
 
@@ -453,7 +453,7 @@ def test_no_write_goes_on_when_a_batch_was_given_up(
             outcome.result(1)
         holder.rollback()
         with pytest.raises(RuntimeError, match="a bug"):
-            outcome.result(60)
+            outcome.result(20)
     assert set(items(engine)) == {"1"}
 
 
@@ -567,7 +567,7 @@ def test_a_connection_that_breaks_within_a_batch_is_no_fault_of_the_batch(
         rows(engine, "SELECT pg_terminate_backend(:pid)", **rows(engine, waiting)[0])
         # I expect the batch to be held,
         with pytest.raises(Overloaded):
-            outcome.result(60)
+            outcome.result(20)
     # with nothing of it written, and to be written when it is tried again.
     assert items(engine)["a"].status == "SCORED"
     assert rows(engine, "SELECT count(*) FROM event") == [{"count": 1}]
@@ -625,7 +625,7 @@ def test_the_whole_service_logs_what_passes_on_a_real_broker(
             until(lambda: program.ready("hitl.log") == 0)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, (tmp_path / "stderr").read_text()
+        assert process.wait(30) == 0, (tmp_path / "stderr").read_text()
 
 
 def is_ready(port: int) -> bool:

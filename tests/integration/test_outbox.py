@@ -30,7 +30,7 @@ ACCEPTED = accepted_queue("sentiment")
 def broker(amqp_url: str) -> Iterator[Broker]:
     broker = Broker(amqp_url, name="test-relay", topology=topology(["sentiment"], [5]))
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     yield broker
     broker.close()
 
@@ -63,7 +63,7 @@ def relaying(relay: Relay) -> Iterator[None]:
         yield
     finally:
         stopping.set()
-        thread.join(60)
+        thread.join(20)
         assert not thread.is_alive()
 
 
@@ -190,7 +190,7 @@ def test_an_outage_of_the_broker_only_delays(engine: Engine, amqp_url: str) -> N
     # and once there is a broker, all of it to leave
     broker = Broker(amqp_url, name="back", topology=topology(["sentiment"], [5]))
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     with relaying(back := Relay(engine, broker, clock)):
         until(lambda: unpublished(engine) == 0, what="everything being published")
         until(lambda: OUTBOX_OLDEST_UNPUBLISHED._value.get() == 0, what="the gauge going to 0")

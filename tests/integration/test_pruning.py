@@ -107,7 +107,7 @@ def test_the_relay_deletes_when_it_has_nothing_to_publish(engine: Engine, amqp_u
     clock = TurnedClock()
     broker = Broker(amqp_url, name="test-pruning")
     broker.start()
-    assert broker.wait_ready(60)
+    assert broker.wait_ready(20)
     relay = Relay(engine, broker, clock, Pruning(engine, clock, KEEP).step)
     # If it runs, I expect the event to go
     stopping = threading.Event()
@@ -117,7 +117,7 @@ def test_the_relay_deletes_when_it_has_nothing_to_publish(engine: Engine, amqp_u
         until(lambda: left(engine)[0] == [], what="the old event being deleted")
     finally:
         stopping.set()
-        thread.join(60)
+        thread.join(20)
         broker.close()
 
 

@@ -40,13 +40,13 @@ NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]
 
 
 def impatient(*arguments: Any, **options: Any) -> Engine:
-    """As `connect` makes it, with 600 ms for a lock in the place of 10 s, and for a statement."""
+    """As `connect` makes it, with 300 ms for a lock in the place of 10 s, and for a statement."""
     engine = connect(*arguments, **options)
 
     @listens_for(engine, "connect")
     def limit(opened: Any, _record: object) -> None:
         with opened.cursor() as cursor:
-            cursor.execute("SET lock_timeout = 600; SET statement_timeout = 600")
+            cursor.execute("SET lock_timeout = 300; SET statement_timeout = 300")
         opened.commit()
 
     return engine
@@ -214,7 +214,7 @@ def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
         assert not going.done()
         service.rollback()
         # I expect it to wait for both, and to arrive.
-        done = going.result(60)
+        done = going.result(20)
     assert done.exit_code == 0, done.output
     assert version() == steps[-3]
     # And up again without a question, with everything that the older one has a place for.

@@ -51,7 +51,7 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
-def sending(served: Served, *, private: bool = True, seconds: float = 20) -> Sender:
+def sending(served: Served, *, private: bool = True, seconds: float = 5) -> Sender:
     """A sender as a review service has it, on the test's clock."""
     post = sender(private=private, timeout_seconds=seconds)
     return Sender(served.desk.engine, post, served.clock, DELAYS)
@@ -218,7 +218,7 @@ def test_two_senders_share_the_work_and_repeat_nothing(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(30)
     # I expect each delivered once.
     assert len(receiver.received) == 40
     assert len({received.id for received in receiver.received}) == 40
@@ -329,7 +329,7 @@ def test_a_slow_receiver_holds_up_no_other(
             assert sender.problem() is None
         finally:
             stopping.set()
-            loop.join(60)
+            loop.join(20)
         assert not loop.is_alive()
 
 
@@ -468,4 +468,4 @@ def test_an_outage_of_the_database_only_delays(engine: Engine, served: Served) -
         assert loop.is_alive()
     finally:
         stopping.set()
-        loop.join(60)
+        loop.join(20)

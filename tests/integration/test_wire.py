@@ -285,7 +285,7 @@ def tls_in_front_of(port: int, folder: Path) -> Iterator[tuple[int, Path]]:
     thread = Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        yield ready.get(timeout=60), certificate
+        yield ready.get(timeout=10), certificate
     finally:
         loop.call_soon_threadsafe(stop.set)
         thread.join()

@@ -169,7 +169,7 @@ def test_what_is_in_progress_is_counted_and_nothing_once_all_is_done(
 
 
 def _wait(held: threading.Event) -> None:
-    assert held.wait(60)
+    assert held.wait(20)
 
 
 def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
@@ -439,7 +439,7 @@ def test_large_messages_are_held_by_their_bytes_and_small_ones_by_their_number(
     gate.set()
 
     def wait(_batch: Sequence[Delivery]) -> None:
-        gate.wait(120)
+        gate.wait(30)
 
     handler = Recorder(act=lambda _: (), before=wait)
     small = [f"s{number}" for number in range(300)]

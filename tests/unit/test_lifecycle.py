@@ -74,7 +74,7 @@ def test_a_signal_never_waits_for_what_it_interrupts() -> None:
     # If a signal comes while the main thread holds the lock of the very event that is to be set
     # I expect the event to be set a moment later, and no deadlock
     command = [sys.executable, "-P", "-c", INTERRUPTED_AT_THE_WRONG_MOMENT]
-    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=90)
+    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=20)
 
 
 WAITING_AND_INTERRUPTED = """
@@ -101,7 +101,7 @@ def test_a_worker_that_waits_for_messages_hears_every_signal() -> None:
     # Given an idle worker, and signals whose handling takes longer than it wanted to wait
     # When it is told to stop, I expect it to end
     command = [sys.executable, "-P", "-c", WAITING_AND_INTERRUPTED]
-    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=90)
+    subprocess.run(command, cwd=ROOT, env=HERE, check=True, timeout=30)
 
 
 def test_the_pages_are_served_while_the_service_runs() -> None:
