@@ -2,11 +2,14 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 
 from hitl.letters import Letter
+from shared.messages import short_text
 from shared.retry import ERROR
 from shared.submissions import excerpt
 
@@ -36,7 +39,7 @@ def as_object(letter: Letter) -> dict[str, object]:
         "content_type": delivery.content_type,
         "content_encoding": delivery.content_encoding,
         "timestamp": delivery.timestamp,
-        "headers": json.loads(json.dumps(dict(delivery.headers), default=str)),
+        "headers": json.loads(json.dumps(_named(delivery.headers), default=str)),
         **body,
     }
 
@@ -52,13 +55,24 @@ def describe(console: Console, letter: Letter, now: datetime) -> None:
     lines["put back"] = f"{letter.redrives} times" if letter.redrives else None
     lines["headers"] = ", ".join(
         f"{key}={str(value)[:80]}"
-        for key, value in delivery.headers.items()
+        for key, value in _named(delivery.headers).items()
         if not key.startswith(("x-hitl-", "x-death", "x-first-", "x-last-"))
     )
     lines["text"] = " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split())
     for title, line in lines.items():
         if line:
             console.print(f"  {title}: {printable(line)}", style="dim" if title != "text" else None)
+
+
+def _named(headers: Mapping[Any, object]) -> dict[str, object]:
+    """The same, also within tables, by names that are texts: one that is not UTF-8 is bytes."""
+    return {short_text(name): _within(value) for name, value in headers.items()}
+
+
+def _within(value: object) -> object:
+    if isinstance(value, list):
+        return [_within(entry) for entry in value]
+    return _named(value) if isinstance(value, dict) else value
 
 
 def printable(line: str) -> str:

@@ -19,7 +19,7 @@ from pika.channel import Channel
 
 from hitl.status import declared_depths
 from shared.conversation import GOODBYE_SECONDS, Conversation
-from shared.messages import Delivery
+from shared.messages import Delivery, short_text
 from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
 from shared.submissions import guess_id
 from shared.topology import UNROUTABLE, inference_queue
@@ -304,4 +304,4 @@ def _first_death(headers: Mapping[str, object]) -> Mapping[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return short_text(value) if isinstance(value, bytes) else str(value)

@@ -17,7 +17,7 @@ from pika.channel import Channel
 
 from shared.confirms import AckWindow
 from shared.frames_alike import Reader
-from shared.messages import Delivery
+from shared.messages import Delivery, short_text
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking
 
@@ -316,20 +316,19 @@ def _delivery(queue: str, generation: int, method: Any, properties: Any, body: b
     """What pika read, as we name it."""
     return Delivery(
         queue=queue,
-        exchange=_text(method.exchange),
-        routing_key=_text(method.routing_key),
+        exchange=short_text(method.exchange),
+        routing_key=short_text(method.routing_key),
         body=body,
         headers=properties.headers or {},
         tag=method.delivery_tag,
         generation=generation,
         redelivered=method.redelivered,
-        message_id=_text(properties.message_id),
-        content_type=_text(properties.content_type),
-        content_encoding=_text(properties.content_encoding),
+        message_id=_if_given(properties.message_id),
+        content_type=_if_given(properties.content_type),
+        content_encoding=_if_given(properties.content_encoding),
         timestamp=properties.timestamp,
     )
 
 
-def _text(value: Any) -> Any:
-    """pika hands over a short string that is not UTF-8 as bytes; we only know texts."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+def _if_given(value: Any) -> str | None:
+    return None if value is None else short_text(value)

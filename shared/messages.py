@@ -3,10 +3,12 @@
 Not frozen, though nobody changes them: that would cost two microseconds for each message.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Headers = Mapping[str, object]
+SHORT_BYTES = 255  # what an AMQP short string holds: a message id, a content type
 
 
 @dataclass(slots=True)
@@ -22,6 +24,7 @@ class Outgoing:
     message_id: str
     headers: Headers = field(default_factory=dict)
     content_type: str = "application/json"
+    content_encoding: str | None = None
     type: str | None = None
     expiration_ms: int | None = None
     timestamp: int | None = None  # seconds since the epoch
@@ -62,3 +65,13 @@ class Delivery:
         """A header that counts; 0 where it is absent or not a number."""
         value = self.headers.get(name)
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def short_text(value: str | bytes) -> str:
+    """A short string as text: pika hands over one that is not UTF-8 as bytes. Other bytes are another
+    text, unless they spell these out, and it is a short string again: a copy can say the same."""
+    if isinstance(value, str):
+        return value
+    text = value.decode("utf-8", "backslashreplace")
+    fits = len(text.encode()) <= SHORT_BYTES
+    return text if fits else f"not-utf8-{hashlib.sha256(value).hexdigest()}"

@@ -3,12 +3,10 @@
 from uuid import uuid4
 
 from shared.clock import Clock
-from shared.messages import Delivery, Outgoing
+from shared.messages import SHORT_BYTES, Delivery, Outgoing
 from shared.submissions import read_submission
 from shared.topology import ITEMS
 from shared.tracing import new_trace
-
-MESSAGE_ID_BYTES = 255  # an AMQP short string
 
 
 def item_message(
@@ -36,7 +34,7 @@ def item_message(
         routing_key=workflow,
         body=body,
         # The body's id counts first; without one, the reader takes this.
-        message_id=item_id if len(item_id.encode()) <= MESSAGE_ID_BYTES else fallback,
+        message_id=item_id if len(item_id.encode()) <= SHORT_BYTES else fallback,
         headers={"traceparent": new_trace()},
         timestamp=int(clock().timestamp()),
     )

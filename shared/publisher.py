@@ -192,6 +192,7 @@ def _publish(channel: Channel, message: Outgoing) -> None:
         message.body,
         pika.BasicProperties(
             content_type=message.content_type,
+            content_encoding=message.content_encoding,
             headers=dict(message.headers),
             delivery_mode=2,
             message_id=message.message_id or None,

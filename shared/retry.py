@@ -104,6 +104,7 @@ def _copy(
         body=delivery.body,
         message_id=delivery.message_id or "",
         content_type=delivery.content_type or "application/octet-stream",
+        content_encoding=delivery.content_encoding,
         headers={
             **kept,
             ORIGINAL_EXCHANGE: delivery.exchange,

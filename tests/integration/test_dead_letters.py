@@ -92,6 +92,23 @@ def ids(program: Outsider, queue: str) -> list[str]:
     return [str(message.message_id) for message in program.drain(queue)]
 
 
+def test_a_letter_with_headers_whose_names_are_no_text_is_shown_like_any_other(
+    program: Outsider,
+) -> None:
+    # Given a letter with such names, also in a table; if I look at it
+    headers = {b"\xff": "far", "table": {b"\xfe": [{b"\xfd": 1}]}}
+    program.publish(
+        '{"id": "odd"}', exchange="", routing_key=f"{ROUTER_QUEUE}.dlq", headers=headers
+    )
+    people, programs = dlq("show", "--item", "odd"), dlq("show", "--item", "odd", "--json")
+    # I expect it, as text and as JSON
+    assert people.exit_code == programs.exit_code == 0, people.output + programs.output
+    assert r"\xff=far" in people.stdout
+    shown = json.loads(programs.stdout)["headers"]
+    assert shown[r"\xff"] == "far"
+    assert shown["table"] == {r"\xfe": [{r"\xfd": 1}]}
+
+
 def test_looking_tells_what_and_why_and_changes_nothing(program: Outsider) -> None:
     # Given letters of three queues, one not readable as text and one that nobody took
     for number in range(40):

@@ -236,18 +236,28 @@ def test_a_running_router_routes_by_the_file_as_it_is_now(
         assert b"policy refused; the last good one stays" in said
 
 
-def test_a_message_whose_properties_are_no_text_is_dead_lettered_and_not_in_the_way(
+def test_messages_whose_properties_are_no_text_are_dead_lettered_and_not_in_the_way(
     amqp_url: str, broker: Broker, tmp_path: Path
 ) -> None:
-    # Given a message id and a content encoding that are not UTF-8
+    # Given properties that are not UTF-8, also such as are as long as AMQP allows
     write(tmp_path, "threshold = 0.5")
+    bad: list[dict[str, bytes]] = [
+        {"message_id": b"\xff\xfe", "content_encoding": b"\xff"},
+        {"message_id": b"\xff" * 255},
+        {"content_type": b"\xff" * 255},
+        {"content_encoding": b"\xff" * 255},
+    ]
     with router(amqp_url, tmp_path), outsider(amqp_url) as client:
-        bad = {"message_id": b"\xff\xfe", "content_encoding": b"\xff"}
-        client.publish(b"{}", exchange="hitl.events", routing_key="item.scored.sentiment", **bad)
-        # I expect a dead letter with a reason, and the next item routed
+        for given in bad:
+            client.publish(
+                b"{}", exchange="hitl.events", routing_key="item.scored.sentiment", **given
+            )
+        # I expect dead letters with a reason, and the next item routed
         broker.publish([scored("next")])
-        (dead,) = client.take("hitl.router.dlq", 1)
-        assert dead.headers["x-hitl-reason"] == "not_utf8"
+        reasons = [
+            letter.headers["x-hitl-reason"] for letter in client.take("hitl.router.dlq", len(bad))
+        ]
+        assert reasons == ["not_utf8", "schema", "schema", "not_utf8"]
         assert client.take("hitl.sentiment.accepted", 1)
 
 

@@ -81,6 +81,7 @@ ODD_MESSAGES = st.builds(
     body=st.binary(max_size=3_000),
     message_id=SHORT,
     headers=st.dictionaries(SHORT, VALUES, max_size=5),
+    content_encoding=st.none() | SHORT,
     expiration_ms=st.none() | st.integers(0, 10**6),
 )
 
@@ -120,6 +121,7 @@ def test_a_usual_message_becomes_the_same_bytes(message: Outgoing) -> None:
 @example(Outgoing("e", "k", b"x", "m", headers={"n": True}))
 @example(Outgoing("e", "k", b"x", "m", headers={"n": b"bytes"}))
 @example(Outgoing("e", "k", b"x", "m", expiration_ms=5))
+@example(Outgoing("e", "k", b"x", "m", content_encoding="gzip"))
 def test_an_odd_message_becomes_the_same_bytes_or_is_left_to_pika(message: Outgoing) -> None:
     written = write_message(7, message, MOST)
     assert written is None or written == by_pika(message)

@@ -1,5 +1,7 @@
 """Is a failing message delayed, counted and at last set aside, with everything it came with?"""
 
+from dataclasses import replace
+
 from shared.errors import NotYet, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
 from shared.retry import RetryPolicy, dead_letter
@@ -55,6 +57,17 @@ def test_a_copy_remembers_where_it_was_first_published() -> None:
     assert isinstance(after, Outgoing)
     assert after.headers["x-hitl-exchange"] == "hitl.events"
     assert after.headers["x-hitl-routing-key"] == "item.scored.sentiment"
+
+
+def test_a_copy_says_how_its_body_is_encoded_as_the_original_did() -> None:
+    # Given a body that its producer has packed; if it is delayed or set aside
+    packed = replace(delivery(), content_encoding="gzip", content_type="application/json")
+    again = POLICY.after(packed, Retryable("away"), jitter=0.0)
+    letter = dead_letter(packed, Permanent("not_utf8", "packed"), failed_at="now")
+    # I expect the copy to say so, too: nobody can read those bytes who does not know it
+    for copy in (again, letter):
+        assert isinstance(copy, Outgoing)
+        assert (copy.content_encoding, copy.content_type) == ("gzip", "application/json")
 
 
 def test_the_brokers_own_death_record_is_left_behind() -> None:
