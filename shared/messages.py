@@ -68,8 +68,8 @@ class Delivery:
 
 
 def short_text(value: str | bytes) -> str:
-    """A short string as text: pika hands over one that is not UTF-8 as bytes. Other bytes are another
-    text, unless they spell these out, and it is a short string again: a copy can say the same."""
+    """A short string as text: pika hands over one that is not UTF-8 as bytes. Other bytes are
+    another text, unless they spell these out; and it is a short string, which a copy can carry."""
     if isinstance(value, str):
         return value
     text = value.decode("utf-8", "backslashreplace")
