@@ -24,6 +24,7 @@ from shared.frames import (
     TIMESTAMP,
     TYPE,
 )
+from shared.headers import MOST_BYTES
 from shared.messages import Delivery
 
 
@@ -58,7 +59,7 @@ def read_delivery(
         kind, number, size, _, _, length, flags = CONTENT.unpack_from(data, offset + 1)
         offset += 1 + CONTENT.size
         end = offset + size - CONTENT_FIELDS
-        if kind != spec.FRAME_HEADER or number != channel or flags & ~KNOWN:
+        if kind != spec.FRAME_HEADER or number != channel or flags & ~KNOWN or size > MOST_BYTES:
             return None
         if available <= end + (FRAME.size if length else 0):
             raise NotWhole

@@ -20,6 +20,7 @@ from pika.channel import Channel
 from shared.frames_alike import Reader
 from shared.frames_in import NotWhole
 from shared.frames_out import write_message
+from shared.headers import sendable
 from shared.messages import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -187,6 +188,8 @@ def _properties(data: bytes, offset: int) -> spec.BasicProperties:
     properties = spec.BasicProperties()
     try:
         properties.decode(data, offset)
+        if properties.headers:
+            properties.headers = sendable(properties.headers)
     except Exception as error:
         logger.warning("the properties of a message cannot be read: %s", error)
         return spec.BasicProperties()
