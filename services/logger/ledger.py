@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -128,9 +129,10 @@ def utc_text(time: datetime) -> str:
 
 
 def _number(digits: str) -> int | float:
-    """Postgres writes 1e2 as 100 and keeps 1.0: a whole number is an integer here."""
+    """Postgres writes 1e23 as 1 and 23 zeros, which is not the float's exact value, and keeps 1.0:
+    a whole number is an integer here, of the digits that stand there."""
     number = float(digits)
-    return int(number) if number.is_integer() else number
+    return int(Decimal(digits)) if number.is_integer() else number
 
 
 # Made once: json.dumps and json.loads would make them anew for every text.

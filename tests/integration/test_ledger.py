@@ -14,6 +14,7 @@ from uuid import UUID
 
 import pytest
 from alembic import command
+from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner, Result
@@ -389,6 +390,20 @@ def test_a_transaction_that_fails_leaves_no_block(engine: Engine) -> None:
     tampered(engine, "DELETE FROM ledger_block")
     with pytest.raises(Overloaded, match="no block"):
         logger_on(engine).handle([delivered(Journey("b").scored())])
+
+
+def test_numbers_that_postgres_writes_out_are_committed_to_as_it_writes_them(
+    engine: Engine,
+) -> None:
+    # Given metadata with numbers beyond those that a float holds to the last digit
+    journey = Journey("large numbers")
+    numbers: list[JsonValue] = [1e22, 1e23, 1.2345678901234566e25, -1e300, 10**23 + 1, 5e-324]
+    journey.item = journey.item.model_copy(update={"metadata": {"numbers": numbers}})
+    # When they are logged
+    logger_on(engine).handle([delivered(journey.scored()), delivered(journey.accepted())])
+    # I expect the record to be whole
+    result = audit(engine, "verify")
+    assert result.exit_code == 0, result.output
 
 
 def test_what_is_older_than_the_ledger_is_counted(engine: Engine) -> None:
