@@ -39,8 +39,13 @@ Settled = tuple[Delivery, Sequence[Outgoing]]
 """A handled delivery and what has to be confirmed before it is acked."""
 
 
-class _NeverReady(Exception):
-    """A connection attempt that ended before anything could be done with it."""
+# A connection that ends sooner was of no use: the broker refuses what we do first on each (a right
+# is missing), and must be asked less and less often.
+OF_USE_SECONDS = 1.0
+
+
+class _OfNoUse(Exception):
+    """A connection that ended before anything could be done with it."""
 
 
 class Broker:
@@ -67,6 +72,7 @@ class Broker:
         self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
+        self._ready_at = 0.0  # monotonic seconds
         self._blocked: str | None = None
         self._problem: str | None = "not connected yet"
         self._cause: str | None = None  # the first thing that went wrong on this connection
@@ -161,7 +167,7 @@ class Broker:
             retry_error_callback=lambda _state: None,
         )
         while not self._closing.is_set():
-            backoff(self._live_once)  # returns when a connection that was ready has ended
+            backoff(self._live_once)  # returns when a connection that was of use has ended
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -173,7 +179,7 @@ class Broker:
                 "problem": self._problem,
             },
             # An error of our own on this thread must not hide behind a reconnect.
-            exc_info=None if isinstance(error, _NeverReady) else error,
+            exc_info=None if isinstance(error, _OfNoUse) else error,
         )
 
     def _live_once(self) -> None:
@@ -194,15 +200,15 @@ class Broker:
                 connection.ioloop.add_callback_threadsafe(self._close_connection)
             connection.ioloop.start()
         finally:
-            was_ready = self._ready.is_set()
+            of_use = self._ready.is_set() and time.monotonic() - self._ready_at >= OF_USE_SECONDS
             with self._lock:
                 self._ioloop = None
                 self._connection = None
             self._forget_connection()
             hang_up(connection)
             connection.ioloop.close()
-        if not was_ready and not self._closing.is_set():
-            raise _NeverReady(self._problem)
+        if not of_use and not self._closing.is_set():
+            raise _OfNoUse(self._problem)
 
     def _forget_connection(self) -> None:
         self._replaced = None
@@ -251,6 +257,7 @@ class Broker:
 
     def _on_ready(self) -> None:
         self._problem = None
+        self._ready_at = time.monotonic()
         self._ready.set()
         CONNECTION_UP.labels(self._name).set(1)
         logger.info("connected to RabbitMQ", extra={"connection": self._name})
@@ -283,14 +290,13 @@ class Broker:
         self._give_up(f"channel closed by the broker: {reason}")
 
     def _give_up(self, why: str) -> None:
-        self._cause = why
-        logger.warning(why)
-        self._close_connection()
+        if self._cause is None:  # else the channels that go with the connection say so
+            self._cause = why
+            logger.warning(why)
+            self._close_connection()
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:
-        self._cause = "consumer cancelled by the broker: was a queue deleted?"
-        logger.warning(self._cause)
-        self._close_connection()
+        self._give_up("consumer cancelled by the broker: was a queue deleted?")
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException | str) -> None:
         if not self._closing.is_set():

@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+from hitl.broker_users import OWNER
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from shared.broker import Broker, declare_all
 from shared.consumer import Consumer
@@ -157,6 +158,36 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
             until(lambda: one.generation > generation and one.problem() is None, seconds=10)
             publish("second")
             until(lambda: [d.body for d in taken if d.generation > generation] != [])
+    finally:
+        one.close()
+
+
+def test_a_consumer_that_is_refused_says_why_and_asks_less_and_less_often(
+    amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    def allow(**rights: str) -> None:
+        vhost = amqp_url.rpartition("/")[2]
+        rabbitmq.api.put(f"/permissions/{vhost}/{OWNER}", json=rights).raise_for_status()
+
+    # Given a user who may not read the queue
+    declare_all(amqp_url, TOPOLOGY)
+    allow(configure="^$", write=".*", read="^$")
+    taken: list[Delivery] = []
+    consumer = Consumer(["hitl.router"], prefetch=10, take=taken.extend)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=consumer)
+    # If a consumer comes all the same
+    one.start()
+    try:
+        until(lambda: one.generation >= 2)
+        time.sleep(3)
+        # I expect it to come back a few times, not hundreds, and to pass on what the broker says
+        assert one.generation < 10
+        until(lambda: "ACCESS_REFUSED" in (one.problem() or ""))
+        # When the user may, I expect it to take what is there
+        allow(configure=".*", write=".*", read=".*")
+        with outsider(amqp_url) as program:
+            program.publish("{}", exchange="hitl.events", routing_key="item.scored.sentiment")
+        until(lambda: len(taken) == 1)
     finally:
         one.close()
 
