@@ -259,7 +259,8 @@ class Worker:
         deadly = {
             delivery.tag: error
             for delivery in batch
-            if (error := self._retries.died_too_often(delivery)) is not None
+            if delivery.redelivered  # else the count is somebody's copy of an old header
+            and (error := self._retries.died_too_often(delivery)) is not None
         }
         fit = [delivery for delivery in batch if delivery.tag not in deadly]
         handled = iter(self._bisected(fit) if fit else ())

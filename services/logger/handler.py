@@ -9,10 +9,9 @@ import psycopg2
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from services.logger.projection import utc
 from services.logger.rows import EventRow, read_event, read_item
 from services.logger.store import Batch, Written, prepare, write
-from shared.clock import Clock
+from shared.clock import Clock, as_utc
 from shared.database import database_errors, is_bad_data, refusal
 from shared.envelope import encode
 from shared.errors import Permanent
@@ -158,7 +157,7 @@ class Logger:
         for row in written.events:
             event = row.event
             if isinstance(event, ItemAccepted | ItemReviewed):
-                age = (now - utc(event.item.received_at)).total_seconds()
+                age = (now - as_utc(event.item.received_at)).total_seconds()
                 stage = (
                     self._accepted_age if isinstance(event, ItemAccepted) else self._reviewed_age
                 )

@@ -6,9 +6,10 @@ arrive, the batches they fall into and the loggers that take them do not show in
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from shared.clock import as_utc
 from shared.events import (
     Event,
     ItemAccepted,
@@ -117,7 +118,7 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
                 id=event.item_id,
                 status="FAILED",
                 progress=_failure_rank(event.queue),
-                status_at=utc(event.occurred_at),
+                status_at=as_utc(event.occurred_at),
                 failure=f"{event.reason} at {event.queue}: {event.detail}",
                 text=event.text,
                 trace_id=trace_id,
@@ -127,13 +128,13 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
             row.scored_at = row.status_at
         case ItemAccepted():
             row = _item_facts(event, "AI_ACCEPTED", AI_ACCEPTED, event.prediction, trace_id)
-            row.status_at = row.routed_at = utc(event.decision.decided_at)
+            row.status_at = row.routed_at = as_utc(event.decision.decided_at)
             row.final_label = event.decision.label
             row.policy_version = event.decision.policy_version
             row.reasons = _plain(event.decision.reasons)
         case ItemReviewRequested():
             row = _item_facts(event, "HUMAN_REVIEW", HUMAN_REVIEW, event.prediction, trace_id)
-            row.status_at = row.routed_at = utc(event.routing.routed_at)
+            row.status_at = row.routed_at = as_utc(event.routing.routed_at)
             row.policy_version = event.routing.policy_version
             row.reasons = _plain(event.routing.reasons)
         case ItemReviewed():
@@ -141,7 +142,7 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
             status = "HUMAN_ACCEPTED" if agreed else "HUMAN_CORRECTED"
             rank = REVIEWED + event.review.revision - 1
             row = _item_facts(event, status, rank, event.prediction, trace_id)
-            row.status_at = row.reviewed_at = utc(event.decision.decided_at)
+            row.status_at = row.reviewed_at = as_utc(event.decision.decided_at)
             row.final_label = event.decision.label
             row.reviewer = event.decision.reviewer
             row.policy_version = event.decision.policy_version
@@ -183,11 +184,6 @@ def merge(one: ItemFacts, other: ItemFacts) -> ItemFacts:
     )
 
 
-def utc(time: datetime) -> datetime:
-    """The same time; one that a foreign program sent without a zone counts as UTC."""
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-
-
 def _item_facts(
     event: ItemEvent, status: str, progress: int, prediction: Prediction, trace_id: str | None
 ) -> ItemFacts:
@@ -197,7 +193,7 @@ def _item_facts(
         id=item.id,
         status=status,
         progress=progress,
-        status_at=utc(event.occurred_at),
+        status_at=as_utc(event.occurred_at),
         text=item.text,
         metadata=item.metadata,
         ai_label=prediction.label,
@@ -205,7 +201,7 @@ def _item_facts(
         distribution=prediction.distribution,
         model_version=prediction.model_version,
         trace_id=trace_id,
-        received_at=utc(item.received_at),
+        received_at=as_utc(item.received_at),
     )
 
 

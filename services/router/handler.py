@@ -9,7 +9,7 @@ from pydantic_core import to_json
 
 from services.router.policy import Policy, Steering, route, salt_version, steer
 from services.router.stated import around, ending, opening
-from shared.clock import Clock
+from shared.clock import Clock, as_utc
 from shared.envelope import Stamp, decode, enclose
 from shared.errors import NotYet, Permanent
 from shared.events import ItemAccepted, ItemReviewRequested, ItemScored, derive_text
@@ -153,7 +153,7 @@ class Router:
             served.steering,
         )
         turn.taken.append((scored.workflow, chosen.route, chosen.reasons[0].code))
-        turn.ages.append(max((now - scored.item.received_at).total_seconds(), 0.0))
+        turn.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
         return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now, turn.json))
 

@@ -64,6 +64,7 @@ def working(
     max_batch: int = 50,
     most_bytes: int | None = None,
     at_once: bool = False,
+    slow_start: bool = True,
     **settings: object,
 ) -> Iterator[Lifecycle]:
     """A router-like worker in a thread; stopped in order at the end."""
@@ -79,6 +80,7 @@ def working(
         prefetch=prefetch,
         max_batch=None if at_once else max_batch,
         most_bytes=most_bytes,
+        slow_start=slow_start,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -402,6 +404,31 @@ def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
     assert (letter.body, letter.headers["x-hitl-reason"]) == (b"killer", "delivery_limit")
     assert received.body == b"innocent"
     assert b"killer" not in handler.seen, "the handler never saw it again"
+
+
+@ON_BOTH_THREADS
+def test_only_what_the_broker_delivered_before_can_have_ended_its_consumer(
+    amqp_url: str, program: Outsider, at_once: bool
+) -> None:
+    # Given a message that comes again, and behind it one that somebody has copied with its headers
+    with working(amqp_url, Recorder(), at_once=at_once):
+        pass
+    scored(program, "again")
+    with outsider(amqp_url) as dying:
+        dying.hold(ROUTER_QUEUE, 1)
+    program.publish(
+        "copied",
+        exchange="hitl.events",
+        routing_key="item.scored.sentiment",
+        headers={"x-delivery-count": 20},
+    )
+    # If both come in one batch
+    handler = Recorder()
+    with working(amqp_url, handler, at_once=at_once, slow_start=False):
+        received = program.take("hitl.sentiment.accepted", 2, seconds=5)
+    # I expect both to be handled
+    assert handler.batches == [[b"again", b"copied"]]
+    assert {message.body for message in received} == {b"again", b"copied"}
 
 
 def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(

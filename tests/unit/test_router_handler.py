@@ -72,6 +72,15 @@ class Desk:
         return message
 
 
+def test_a_time_without_a_zone_counts_as_utc() -> None:
+    # Given a scored item of a foreign program that names no time zone
+    event = scored()
+    late = event.item.model_copy(update={"received_at": NOW.replace(tzinfo=None)})
+    # If the router handles it, I expect it to leave like any other, at the same age
+    message = Desk().send(event.model_copy(update={"item": late}))
+    assert message.routing_key == "item.accepted.sentiment"
+
+
 def test_a_sure_item_leaves_as_accepted_with_the_whole_decision() -> None:
     # Given an item that the model is sure of, if the router handles it
     desk, event = Desk(), scored()
