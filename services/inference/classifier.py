@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from services.inference import embedded
 from services.inference.batcher import Cut, cut, plan
@@ -21,6 +22,7 @@ TOKEN_BUDGET_GPU = 32_768
 MAX_WINDOWS = 8
 OVERLAP_SHARE = 0.25  # of a window, with the next one
 _CHARACTERS_PER_TOKEN = 64  # far more than any script needs; see `_encode`
+_NO_MEMORY = "can't allocate memory"  # of torch's allocator for processors
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -73,7 +75,8 @@ class Classifier:
         its logits are their mean, weighted by their tokens, so that a short rest counts little.
 
         Raises `NotFinite` for the first text whose scores are not finite: score its neighbours in
-        another call. Anything that the model itself raises passes through.
+        another call; `MemoryError` where there is not enough. Anything else that the model itself
+        raises passes through.
         """
         encoded = [self._encode(text) for text in texts]
         pieces = [
@@ -85,7 +88,7 @@ class Classifier:
         weights = np.zeros((len(texts), 1))
         lengths = [len(ids) for _, ids, _ in pieces]
         for batch in plan(lengths, self._budget, pads=self._model.pads):
-            logits = self._model.network([pieces[i][1] for i in batch])
+            logits = self._logits([pieces[i][1] for i in batch])
             for row, i in zip(logits.double().cpu().numpy(), batch, strict=True):
                 index, _, weight = pieces[i]
                 sums[index] += row * weight
@@ -98,6 +101,14 @@ class Classifier:
             Prediction(tuple(row.tolist()), parts.truncated, len(parts.spans), len(tokens))
             for row, (tokens, parts) in zip(distributions, encoded, strict=True)
         ]
+
+    def _logits(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        try:
+            return self._model.network(rows)
+        except RuntimeError as error:  # torch has no MemoryError
+            if isinstance(error, torch.OutOfMemoryError) or _NO_MEMORY in str(error):
+                raise MemoryError(str(error)) from error
+            raise
 
     def _encode(self, text: str) -> tuple[list[int], Cut]:
         # No window reaches beyond this many characters; reading a megabyte costs half a second.

@@ -115,7 +115,7 @@ class InferenceHandler:
         except Permanent:
             raise
         except MemoryError as error:
-            raise Retryable(f"out of memory on {len(texts)} texts") from error
+            raise Retryable(f"out of memory on {len(texts)} texts: {error}") from error
         except Exception as error:
             if len(texts) == 1:
                 why = f"{type(error).__name__}: {error}"

@@ -4,7 +4,8 @@ The checkpoints are tiny, random and made here: the code is what loads a real on
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from torch import Tensor
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -224,6 +226,17 @@ def test_scores_that_are_not_finite_name_their_text_and_leave_its_neighbours(fol
     assert caught.value.index == 2
     # and its neighbours to be scored without it
     assert len(model.classify(["good", "bad", "a joy"])) == 3
+
+
+def test_memory_that_torch_cannot_have_is_a_lack_of_memory(tiny: Classifier) -> None:
+    # Given a model that needs more memory than there is, as any may while another program has it
+    def too_large(rows: Sequence[Sequence[int]]) -> Tensor:
+        return torch.zeros(len(rows), 1 << 50)
+
+    tiny._model = replace(tiny._model, network=too_large)
+    # If I score a text, I expect an error that blames no text
+    with pytest.raises(MemoryError, match="can't allocate"):
+        tiny.classify(["good"])
 
 
 def test_the_stored_temperature_is_applied(folder: Path) -> None:
