@@ -106,6 +106,19 @@ def program(amqp_url: str) -> Iterator[Outsider]:
         yield one
 
 
+def cut(rabbitmq: RabbitMQ, amqp_url: str) -> None:
+    """Ends the worker's connection, as soon as the broker tells of it."""
+    vhost, named = amqp_url.rpartition("/")[2], []
+    while not named:
+        named = [
+            connection["name"]
+            for connection in rabbitmq.api.get(f"/vhosts/{vhost}/connections").json()
+            if connection.get("client_properties", {}).get("connection_name") == "hitl-test"
+        ]
+    for name in named:
+        rabbitmq.api.delete(f"/connections/{name}")
+
+
 @ON_BOTH_THREADS
 def test_every_input_gives_its_output_and_is_acked(
     amqp_url: str, program: Outsider, at_once: bool
@@ -327,6 +340,34 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
         until(lambda: not lifecycle.problems(), what="being ready again")
         assert program.ready("hitl.router.dlq") == 0
     assert len(calls) >= 4
+
+
+def test_what_is_held_through_a_long_outage_is_not_taken_for_what_ends_its_consumer(
+    amqp_url: str, program: Outsider, rabbitmq: RabbitMQ
+) -> None:
+    """RabbitMQ takes back what is held for half an hour (`consumer_timeout`), and ends the
+    connection, again and again: each time counts a delivery."""
+    away, seen = threading.Event(), set[int]()
+    away.set()
+
+    def hold(batch: Sequence[Delivery]) -> None:
+        seen.update(delivery.count("x-delivery-count") for delivery in batch)
+        if away.is_set():
+            raise Overloaded("the database is away")
+
+    # Given a handler that is held up with a message
+    with working(amqp_url, Recorder(before=hold), delivery_limit=2):
+        scored(program, "m1")
+        # If its connection ends more often than a message may be delivered
+        for deaths in range(4):
+            until(lambda: deaths in seen)  # noqa: B023 - called at once
+            cut(rabbitmq, amqp_url)
+        until(lambda: 4 in seen)
+        # and then the database is back
+        away.clear()
+        # I expect the message to be handled
+        program.take("hitl.sentiment.accepted", 1)
+        assert program.ready("hitl.router.dlq") == 0
 
 
 @ON_BOTH_THREADS
