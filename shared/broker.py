@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import Empty, Queue
 from typing import Any
@@ -109,9 +110,11 @@ class Broker:
         done = threading.Event()
         group = Group(len(messages), time.monotonic(), done=done.set)
         publications = [Publication(message, group) for message in messages]
-        self._call(partial(self._publisher.send, publications))
+        call = partial(self._publisher.send, publications)
+        self._call(call)
         if not done.wait(timeout_seconds):
             group.cancelled = True
+            self._withdraw(call)
             why = self.problem() or "no confirm from the broker"
             raise Overloaded(f"{group.remaining} of {len(messages)} messages unconfirmed: {why}")
 
@@ -141,10 +144,12 @@ class Broker:
             Overloaded: not within the time; what the broker refuses ends up here as well.
         """
         outcome: Queue[str | None] = Queue()
-        self._call(partial(self._add, topology, queues, outcome.put))
+        call = partial(self._add, topology, queues, outcome.put)
+        self._call(call)
         try:
             problem = outcome.get(timeout=timeout_seconds)
         except Empty:
+            self._withdraw(call)
             problem = self.problem() or "not taken up in time"
         if problem is not None:
             raise Overloaded(f"RabbitMQ: {problem}")
@@ -338,6 +343,11 @@ class Broker:
         with self._lock:
             if self._ioloop is not None:
                 self._ioloop.add_callback_threadsafe(self._run_calls)
+
+    def _withdraw(self, call: Callable[[], None]) -> None:
+        """Nobody waits for it any more: where there was no connection, it is not kept for one."""
+        with suppress(ValueError):  # it has begun
+            self._calls.remove(call)
 
     def _run_calls(self) -> None:
         if self._ready.is_set() or self._closing.is_set():

@@ -253,8 +253,8 @@ class Worker:
                 return None
 
     def _checked(self, batch: list[Delivery]) -> list[Result]:
-        """Sets aside what kills its consumer before the handler sees it. While we are held up, it is
-        we who never settle: RabbitMQ ends a connection that holds a message for half an hour
+        """Sets aside what kills its consumer before the handler sees it. While we are held up, we
+        are who never settles: RabbitMQ ends a connection that holds a message for half an hour
         (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
         if self._overloaded is not None or not any(delivery.redelivered for delivery in batch):
             return list(self._bisected(batch))

@@ -110,6 +110,24 @@ def test_publish_says_what_is_wrong_when_the_time_is_up(broker: Broker) -> None:
         broker.publish([message], timeout_seconds=0.5)
 
 
+def test_what_was_given_up_without_a_connection_is_not_kept_for_later() -> None:
+    """Somebody who tries again for a night would fill the memory, and then the broker."""
+    # Given no broker
+    one = Broker("amqp://127.0.0.1:1/", name="test", topology=TOPOLOGY)
+    one.start()
+    try:
+        # If somebody publishes and adds queues again and again
+        for _ in range(3):
+            with pytest.raises(Overloaded):
+                one.publish(items(0, 1), timeout_seconds=0.01)
+            with pytest.raises(Overloaded):
+                one.add(TOPOLOGY, timeout_seconds=0.01)
+        # I expect none of it to wait
+        assert not one._calls
+    finally:
+        one.close()
+
+
 def test_a_cut_connection_is_made_again_and_nothing_is_lost(
     broker: Broker, amqp_url: str, rabbitmq: RabbitMQ
 ) -> None:
