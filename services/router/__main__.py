@@ -18,6 +18,8 @@ from shared.workflows import Workflow
 
 # Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
 HEAR_SECONDS = 5.0
+# Items of up to a megabyte: a thousand of them, and the events about them, would be 2 GB.
+MOST_BYTES = 32 * 1_024 * 1_024
 
 
 def main() -> None:
@@ -47,6 +49,7 @@ def main() -> None:
             handler=router,
             prefetch=settings.prefetch,
             max_batch=None,
+            most_bytes=MOST_BYTES,
         )
 
         def begin(workflow: Workflow) -> None:

@@ -1,6 +1,7 @@
 """Does a running router follow its policy file, and never a bad one?"""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from shared.messages import Outgoing
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import Workflow
-from tests.outside import outsider
+from tests.outside import outsider, until
 
 ROOT = Path(__file__).parents[2]
 WORKFLOW = Workflow(name="sentiment", labels=("negative", "positive"))
@@ -183,12 +184,12 @@ def router(amqp_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
         process.communicate(timeout=30)
 
 
-def scored(item_id: str) -> Outgoing:
+def scored(item_id: str, text: str = "fine") -> Outgoing:
     now = datetime.now(UTC)
     event = ItemScored(
         workflow="sentiment",
         occurred_at=now,
-        item=Item(id=item_id, text="fine", received_at=now),
+        item=Item(id=item_id, text=text, received_at=now),
         prediction=Prediction(
             label="positive",
             confidence=0.7,
@@ -259,6 +260,22 @@ def test_messages_whose_properties_are_no_text_are_dead_lettered_and_not_in_the_
         ]
         assert reasons == ["not_utf8", "schema", "schema", "not_utf8"]
         assert client.take("hitl.sentiment.accepted", 1)
+
+
+def test_large_items_do_not_fill_the_memory_of_a_router(
+    amqp_url: str, broker: Broker, tmp_path: Path
+) -> None:
+    # Given items of the largest size that we take
+    count, text = 400, "x" * Settings().max_body_bytes
+    broker.publish([scored(f"large {number}", text) for number in range(count)])
+    # If a router routes them
+    write(tmp_path, "threshold = 0.5")
+    with router(amqp_url, tmp_path) as process, outsider(amqp_url) as client:
+        until(lambda: client.ready("hitl.sentiment.accepted") == count)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    # I expect its memory to stay within the limit of the Helm chart
+    peak_kib = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
+    assert peak_kib < 256 * 1024
 
 
 def test_a_router_does_not_start_with_an_invalid_policy(amqp_url: str, tmp_path: Path) -> None:
