@@ -108,7 +108,8 @@ def program(amqp_url: str) -> Iterator[Outsider]:
 
 def cut(rabbitmq: RabbitMQ, amqp_url: str) -> None:
     """Ends the worker's connection, as soon as the broker tells of it."""
-    vhost, named = amqp_url.rpartition("/")[2], []
+    vhost = amqp_url.rpartition("/")[2]
+    named: list[str] = []
     while not named:
         named = [
             connection["name"]
