@@ -7,11 +7,13 @@ it, so that every two versions can be compared on it. Of the rest a part is for 
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 from uuid import UUID
 
 from sqlalchemy import Engine, text
 
+from services.feedback.panel import SCORE_REASONS
+from services.router.policy import ReasonCode
 from shared.database import database_errors
 
 # Another salt is another hold-out, and what is held out then has been trained on: never change it.
@@ -23,6 +25,8 @@ CALIBRATION_SHARE = 0.15  # of the rest
 MOST_HELD_OUT = 10_000
 MOST_OTHERS = 40_000
 _ROWS = 500
+# What sends an item to people whether or not it is on the panel and the model is sure.
+_ANYWAY = sorted(set(get_args(ReasonCode)) - SCORE_REASONS - {"confident"})
 
 # Erased texts are gone from `item`, too; the condition says why they are not here.
 _REVIEWED = text("""
@@ -30,6 +34,7 @@ _REVIEWED = text("""
            i.model_version, i.policy_version, e.event_id,
            coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel,
            (e.data #>> '{decision,sampling,q}')::float8 AS panel_rate,
+           jsonb_path_query_array(e.data, '$.decision.reasons[*].code') ?| :anyway AS anyway,
            (e.data #>> '{decision,threshold}')::float8 AS threshold
     FROM item i
     CROSS JOIN LATERAL (
@@ -87,7 +92,7 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # a million are sorted first
         found = connection.execute(
             _REVIEWED,
-            {"workflow": workflow},
+            {"workflow": workflow, "anyway": _ANYWAY},
             execution_options={"stream_results": True, "max_row_buffer": _ROWS},
         )
         for row in found:
@@ -103,17 +108,23 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
                 policy_version=row.policy_version,
                 event_id=row.event_id,
                 on_panel=row.on_panel,
-                weight=weight(row.confidence, row.threshold, row.on_panel, row.panel_rate),
+                weight=weight(
+                    row.confidence,
+                    row.threshold,
+                    row.on_panel and not row.anyway,
+                    row.panel_rate,
+                ),
             )
 
 
 def weight(
-    confidence: float | None, threshold: float | None, on_panel: bool, panel_rate: float | None
+    confidence: float | None, threshold: float | None, by_panel: bool, panel_rate: float | None
 ) -> float:
     """One over the probability that a person decided the item. What is under the threshold always
-    goes to people; what is above, only where the panel was drawn."""
+    goes to people; what is above, only where the panel was drawn. `by_panel`: it is on the panel,
+    and no rule, label or length would have sent it anyway."""
     confident = confidence is not None and threshold is not None and confidence >= threshold
-    if not (confident and on_panel and panel_rate):
+    if not (confident and by_panel and panel_rate):
         return 1.0
     return 1 / panel_rate
 

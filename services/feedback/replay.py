@@ -52,7 +52,9 @@ class ErrorEstimate:
 
     `rate` is None where no answer is known. `low` and `high`: a 95 % interval, exact in each
     stratum and shared out between them, so that it holds for few answers too. `unknown` items had
-    no chance of an answer, or nobody has answered: nothing is said about them.
+    no chance of an answer, or nobody has answered: nothing is said about them. `open_audits` are
+    those of the `unanswered` that only the panel sent: the interval holds whatever they turn out
+    to be, the rate may be too low, because people take longer over errors.
     """
 
     rate: float | None
@@ -63,6 +65,7 @@ class ErrorEstimate:
     shown: int
     unknown: int
     unanswered: int
+    open_audits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class _Accepted:
     def estimate(self) -> ErrorEstimate:
         known = {key: each for key, each in self.strata.items() if each.labels}
         # Where everybody was asked, those who have not answered are unknown; in a sample, the
-        # answered ones stand for them.
+        # answered ones stand for them, and the interval has room for the worst.
         sizes = {key: each.labels if key[0] >= 1.0 else each.items for key, each in known.items()}
         total = sum(sizes.values())
         rate = low = high = None
@@ -129,15 +132,12 @@ class _Accepted:
             risk = _RISK / 2.0 / len(known)
             weights = {key: size / total for key, size in sizes.items()}
             rate = sum(weights[key] * each.errors / each.labels for key, each in known.items())
-            high = sum(
-                weights[key] * clopper_pearson_upper(each.errors, each.labels, risk)
-                for key, each in known.items()
-            )
-            low = sum(
-                weights[key]
-                * (1.0 - clopper_pearson_upper(each.labels - each.errors, each.labels, risk))
-                for key, each in known.items()
-            )
+            low = high = 0.0
+            for key, each in known.items():
+                waiting = each.unanswered if key[0] < 1.0 else 0
+                asked, right = each.labels + waiting, each.labels - each.errors
+                high += weights[key] * clopper_pearson_upper(each.errors + waiting, asked, risk)
+                low += weights[key] * (1.0 - clopper_pearson_upper(right + waiting, asked, risk))
         everything = sum(each.items for each in self.strata.values())
         return ErrorEstimate(
             rate=rate,
@@ -148,6 +148,7 @@ class _Accepted:
             shown=sum(each.shown for each in known.values()),
             unknown=everything - total,
             unanswered=sum(each.unanswered for each in self.strata.values()),
+            open_audits=sum(each.unanswered for key, each in self.strata.items() if key[0] < 1.0),
         )
 
 
@@ -259,6 +260,11 @@ def _notes(
         notes.append(
             f"of {error.unknown} items that the policy would accept nothing is known: nobody was "
             "asked, or has answered. The error is that of the others"
+        )
+    if error.open_audits:
+        notes.append(
+            f"{error.open_audits} audits have no answer: people take longer over errors, so that "
+            "the rate may be too low. The interval holds whatever they turn out to be"
         )
     if error.shown:
         notes.append(

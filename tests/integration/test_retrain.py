@@ -30,7 +30,7 @@ from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
 from shared.clock import utc_now
-from shared.events import ItemShadowScored, Prediction, Sampling
+from shared.events import ItemShadowScored, Prediction, RouteReason, Sampling
 from tests.integration.test_classifier import LABELS, SIZE, write
 from tests.journeys import Journey, delivered
 from tests.versions import NOW, add_version
@@ -411,6 +411,28 @@ def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> Non
     assert found.on_panel
     assert found.weight == pytest.approx(20)
     assert (found.reviewer, found.label, found.ai_label) == ("reviewer 1", "positive", "positive")
+
+
+def test_an_audited_item_that_came_to_people_anyway_stands_for_itself(engine: Engine) -> None:
+    # Given items that the machine was sure of, on the panel, that people would have got anyhow
+    logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    for code in ("rule", "always_review", "unknown_label", "not_fully_read"):
+        event = Told(code, f"a fine film, {code}", "positive").reviewed("positive")
+        decision = event.decision.model_copy(
+            update={
+                "threshold": 0.7,
+                "sampling": Sampling(u=0.01, q=0.05, salt_version="s1", on_panel=True),
+                "reasons": (
+                    RouteReason(code="panel", text="drawn at random for the audit panel"),
+                    RouteReason(code=code, text="people decide these"),
+                ),
+            }
+        )
+        told = delivered(event.model_copy(update={"decision": decision}))
+        assert list(logger.handle([told])) == [()]
+    # I expect each to count once: their like off the panel were decided by people, too.
+    found = list(reviewed(engine, "sentiment"))
+    assert [(each.on_panel, each.weight) for each in found] == [(True, 1.0)] * 4
 
 
 def test_resuming_takes_what_the_training_began_with(engine: Engine, home: Path) -> None:

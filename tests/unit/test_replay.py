@@ -109,6 +109,34 @@ def test_the_interval_holds_for_few_answers() -> None:
     assert missed / runs <= 0.05
 
 
+def test_the_interval_holds_where_audits_of_errors_still_wait() -> None:
+    # Given audits of a machine that is wrong in 8 % of its answers, of which people have confirmed
+    # every right one, while two of three wrong ones still wait for whoever settles disputes
+    random = np.random.default_rng(44)
+    for _ in range(20):
+        items = [
+            past(n, 0.9, u=u, q=0.5, label=None if wrong and waits else label)
+            for n, (u, wrong, waits) in enumerate(
+                zip(
+                    random.random(1_000),
+                    random.random(1_000) < 0.08,
+                    random.random(1_000) < 2 / 3,
+                    strict=True,
+                )
+            )
+            for label in ["negative" if wrong else "positive"]
+        ]
+        found = replayed(items, threshold=0.8)
+        assert found.error.rate is not None
+        assert found.error.low is not None
+        assert found.error.high is not None
+        # I expect the truth inside the interval, though the rate of the answered ones is too low,
+        assert found.error.rate < 0.06
+        assert found.error.low < 0.08 < found.error.high
+        # and to be told why.
+        assert any(f"{found.error.unanswered} audits" in note for note in found.notes)
+
+
 def test_what_nobody_could_have_audited_is_not_guessed() -> None:
     # Given a log without a panel: only unsure items have answers
     items = [past(n, 0.9, q=0.0) for n in range(80)] + [past(80 + n, 0.7) for n in range(20)]
