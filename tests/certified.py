@@ -74,8 +74,10 @@ class World:
             results = self.log.handle(batch)
             assert all(result == () or list(result) == [] for result in results)  # type: ignore[arg-type]
 
-    def score(self, count: int, *, low: float = 0.5, high: float = 1.0) -> list[ItemScored]:
-        """Items that the model has scored, one a second."""
+    def score(
+        self, count: int, *, low: float = 0.5, high: float = 1.0, text: str | None = None
+    ) -> list[ItemScored]:
+        """Items that the model has scored, one a second; `text`: that of all of them."""
         scored = []
         for _ in range(count):
             self._number += 1
@@ -87,7 +89,9 @@ class World:
                     workflow="sentiment",
                     occurred_at=self.now,
                     item=Item(
-                        id=f"i{self._number}", text=f"text {self._number}", received_at=self.now
+                        id=f"i{self._number}",
+                        text=text or f"text {self._number}",
+                        received_at=self.now,
                     ),
                     prediction=Prediction(
                         label=label,
@@ -107,12 +111,13 @@ class World:
         answered: bool = True,
         low: float = 0.5,
         high: float = 1.0,
+        text: str | None = None,
     ) -> list[Route]:
         """Items come and are routed; people audit theirs a minute later, and find that a share of
         `error` of all labels is wrong."""
         events: list[Event] = []
         routes = []
-        for scored in self.score(count, low=low, high=high):
+        for scored in self.score(count, low=low, high=high, text=text):
             now = scored.occurred_at
             steering = steer(self.policy, self.live, now)
             chosen = route(

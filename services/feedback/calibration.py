@@ -19,6 +19,7 @@ from services.feedback.curves import (
     risk_coverage,
     temperature_of,
 )
+from services.feedback.load import operating_threshold
 from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import ON_PANEL, PanelLog
 from services.router.policy import Policy
@@ -58,8 +59,9 @@ _ASKED = text(
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """How many of 1 000 items people see: at the file's threshold as it is used now, at the
-    certified one (None: nothing is certified), and with no machine at all."""
+    """How many of 1 000 items people see: at the threshold that is used now (in mode `certified`
+    the certified level that the file's wish amounts to), at the loosest certified one (None:
+    nothing is certified), and with no machine at all."""
 
     now: float | None
     certified: float | None
@@ -92,6 +94,7 @@ class Calibration:
     disputes: int
     held: int
     duplicates: int
+    wrong_copies: int
     erased: int
     reviews_per_1000: Reviews
     temperature: Temperature
@@ -178,6 +181,7 @@ def calibrate(
         disputes=int(disputes or 0),
         held=matured.held,
         duplicates=matured.duplicates,
+        wrong_copies=matured.wrong_copies,
         erased=matured.erased,
         reviews_per_1000=_reviews(policy, certified, lately),
         temperature=temperature,
@@ -260,7 +264,10 @@ def _temperature(session: Session, workflow: str, matured: Matured) -> Temperatu
 
 def _reviews(policy: Policy, certified: Certified, lately: Floats) -> Reviews:
     rate = policy.panel.rate
-    used = certified.threshold if policy.mode == "certified" else policy.threshold
+    used: float | None = policy.threshold
+    if policy.mode == "certified":
+        levels = certified.levels
+        used = operating_threshold(levels, policy.threshold, loosened=False) if levels else None
     panel = (rate or _CERTIFIED_PANEL) if policy.mode == "certified" else rate
     return Reviews(
         now=reviews_per_1000(lately, used, panel),
@@ -299,6 +306,15 @@ def _notes(policy: Policy, test: _Test, matured: Matured) -> list[str]:
         notes.append(
             f"{matured.overdue} of the errors are audits that nobody answered within "
             f"{policy.certificate.sla_hours:g} hours"
+        )
+    if matured.wrong_copies:
+        wrong = int(matured.errors.sum())
+        everything = len(matured.items) + matured.duplicates
+        notes.append(
+            f"{matured.wrong_copies} audits are copies of texts that the machine got wrong before, "
+            "and count nothing: the certificate is about different texts. With all copies "
+            f"{wrong + matured.wrong_copies} of {everything} audits are wrong, and not "
+            f"{wrong} of {len(matured.items)}"
         )
     if matured.held:
         notes.append(f"{matured.held} labels wait for earlier items that nobody has answered yet")

@@ -51,7 +51,8 @@ class Matured:
     `watermark`: every item routed before it is resolved or overdue (None: no item at all).
     `overdue`: how many of the errors are items that nobody resolved in time. `waiting`: how many
     eligible items wait for a label, counted or held back by the watermark; `held`: how many are
-    resolved and wait only for earlier ones. `duplicates` and `erased` were left out.
+    resolved and wait only for earlier ones. `duplicates` and `erased` were left out; `wrong_copies`
+    are the duplicates of texts that the AI got wrong.
     """
 
     items: tuple[PanelItem, ...]
@@ -61,6 +62,7 @@ class Matured:
     waiting: int
     held: int
     duplicates: int
+    wrong_copies: int
     erased: int
 
     @property
@@ -95,8 +97,8 @@ def mature(
     )
     counted: list[PanelItem] = []
     errors: list[bool] = []
-    texts: set[bytes] = set()
-    overdue = waiting = held = duplicates = erased = 0
+    texts: dict[bytes, bool] = {}
+    overdue = waiting = held = duplicates = wrong_copies = erased = 0
     stopped: datetime | None = None
     for item in ordered:
         resolved = item.resolved_at is not None and item.label is not None
@@ -110,13 +112,14 @@ def mature(
             continue
         if item.text_digest is not None and item.text_digest in texts:
             duplicates += 1
+            wrong_copies += texts[item.text_digest]
             continue
         if not resolved and not late:
             stopped = item.routed_at
             continue
         wrong = late or item.label != item.ai_label
         if item.text_digest is not None:
-            texts.add(item.text_digest)
+            texts[item.text_digest] = wrong
         elif not wrong:
             erased += 1
             continue
@@ -131,6 +134,7 @@ def mature(
         waiting=waiting,
         held=held,
         duplicates=duplicates,
+        wrong_copies=wrong_copies,
         erased=erased,
     )
 

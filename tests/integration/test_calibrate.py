@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from hitl.__main__ import app
 from services.feedback.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from shared.errors import ConfigurationError
-from tests.certified import World
+from tests.certified import CERTIFIED, World
 
 ROOT = Path(__file__).parents[2]
 FIXED = {
@@ -71,6 +71,39 @@ def test_in_fixed_mode_it_says_what_could_be_certified_and_what_it_would_save(
     # The same is in the table of certificates.
     assert world.live is not None
     assert world.live.certificate_version == found.certificate
+
+
+def test_in_certified_mode_reviews_are_those_of_the_threshold_that_is_operated_at(
+    engine: Engine,
+) -> None:
+    # Given a machine that is certified for nearly everything, and a file that wishes for 0.7
+    world = World(engine, CERTIFIED | {"threshold": 0.7})
+    live = world.certify()
+    assert live.threshold is not None
+    assert live.certified_threshold is not None
+    assert live.certified_threshold < 0.55 < 0.7 <= live.threshold
+    # I expect what people see now, and what they would at the loosest certified threshold.
+    reviews = report(world).reviews_per_1000
+    assert reviews.now == pytest.approx(430, abs=40)
+    assert reviews.certified is not None
+    assert reviews.certified < 100
+
+
+def test_copies_of_wrong_texts_are_left_out_of_the_test_and_named(world: World) -> None:
+    # Given a stream of which every tenth item is one and the same text, which the machine gets
+    # wrong, as an automatic reply may be; all others are right
+    world.stream(250)
+    world.look()
+    for _ in range(40):
+        world.stream(18)
+        world.stream(2, error=1.0, text="I am out of office")
+    found = report(world)
+    # I expect the certificate of the different texts, as documented,
+    assert found.certified.threshold is not None
+    assert found.errors == 1
+    # and to be told what it does not speak of.
+    assert 20 < found.wrong_copies <= found.duplicates
+    assert any(f"{found.wrong_copies} audits are copies" in note for note in found.notes)
 
 
 def test_the_curve_and_the_reliability_count_every_audit(world: World) -> None:
