@@ -1,15 +1,17 @@
 """What does the certifier say now? Heard from the stream `hitl.policy`, without a database.
 
-A message that is invalid or older than the last one changes nothing: the last good one stays, and
-runs out by itself (`valid_until`). A stream that is missing is asked for again and again.
+A message that is invalid, of the future or older than the last one changes nothing: the last good
+one stays, and runs out by itself (`valid_until`). A stream that is missing is asked for again.
 """
 
 import logging
 import threading
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
+from shared.clock import Clock, utc_now
 from shared.conversation import Conversation, follow_stream
 from shared.errors import Overloaded
 from shared.live_policy import LivePolicy, LiveRoute
@@ -18,15 +20,20 @@ from shared.topology import policy_stream
 
 logger = logging.getLogger(__name__)
 RETRY_SECONDS = 0.5  # a router must follow within two seconds, also after the broker was away
+# Two clocks may differ by so much. What was said by a clock that had jumped ahead further would
+# stand above all that is said once it is right, an alarm as well, and its lease would last as long.
+MOST_AHEAD = timedelta(minutes=1)
 
 
 class LiveFeed:
     """The newest live policy; `route` may be asked from any thread."""
 
-    def __init__(self, amqp_url: str) -> None:
+    def __init__(self, amqp_url: str, clock: Clock = utc_now) -> None:
         self._amqp_url = amqp_url
+        self._clock = clock
         self._routes: Mapping[str, LiveRoute] = {}
         self._version = -1
+        self._issued_at: datetime | None = None
         self._heard = threading.Event()
         self._lock = threading.Lock()
         self._conversation: Conversation | None = None
@@ -35,8 +42,9 @@ class LiveFeed:
         LIVE_POLICY_REFUSED.set(0)
 
     def route(self, workflow: str) -> LiveRoute | None:
-        """What was last heard of this workflow; None where nothing was."""
-        return self._routes.get(workflow)
+        """What was last heard of this workflow; None where nothing was, or where our clock has been
+        set back since, to before it was said."""
+        return None if self._is_ahead(self._issued_at) else self._routes.get(workflow)
 
     def wait_heard(self, timeout_seconds: float) -> bool:
         """Whether a live policy has come, in time."""
@@ -75,21 +83,23 @@ class LiveFeed:
         try:
             policy = LivePolicy.model_validate_json(body)
         except ValidationError as error:
-            LIVE_POLICY_REFUSED.set(1)
-            problem = "; ".join(
-                f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
-                for wrong in error.errors(include_url=False, include_input=False)
-            )
-            logger.error(
-                "live policy refused; the last good one stays", extra={"problem": problem[:500]}
+            self._refuse(
+                "; ".join(
+                    f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+                    for wrong in error.errors(include_url=False, include_input=False)
+                )
             )
             return
-        if policy.version < self._version:
+        if self._is_ahead(policy.issued_at):
+            self._refuse(f"issued at {policy.issued_at:%c}, which is not yet: do the clocks agree?")
+            return
+        if policy.version < self._version and not self._is_ahead(self._issued_at):
             return  # of a leader that did not know yet that another leads
         LIVE_POLICY_REFUSED.set(0)
         LIVE_POLICY_VERSION.set(policy.version)
         before = self._routes
         self._routes, self._version = policy.workflows, policy.version
+        self._issued_at = policy.issued_at
         self._heard.set()
         for name, live in policy.workflows.items():
             if _gist(before.get(name)) != _gist(live):
@@ -102,6 +112,15 @@ class LiveFeed:
                         "certificate_version": live.certificate_version,
                     },
                 )
+
+    def _is_ahead(self, issued_at: datetime | None) -> bool:
+        return issued_at is not None and issued_at > self._clock() + MOST_AHEAD
+
+    def _refuse(self, problem: str) -> None:
+        LIVE_POLICY_REFUSED.set(1)
+        logger.error(
+            "live policy refused; the last good one stays", extra={"problem": problem[:500]}
+        )
 
 
 def _gist(live: LiveRoute | None) -> object:
