@@ -75,10 +75,10 @@ def _train(
         progress(0.0, "reading what people decided")
         parent = place.load(version)
         labels = parent.labels
-        items = reviewed(engine, place.workflow.name)
+        items, taught = reviewed(engine, place.workflow.name), registry.taught(version)
         if resume:
-            items = plan.restrict(items)
-        parts = divide(items, labels, registry.taught(version))
+            items, taught = plan.restrict(items), taught | plan.trained
+        parts = divide(items, labels, taught)
         training.check(parts, min_labels)
         if not resume:
             unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))

@@ -145,8 +145,9 @@ def text_key(text: str) -> str:
 
 
 def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collection[str]) -> Parts:
-    """Who learns, who calibrates, who judges. `taught` are the ids of items that an earlier version
-    was trained on; a text like theirs can no longer judge or calibrate."""
+    """Who learns, who calibrates, who judges. `taught` are the ids of items that an earlier
+    version, or this one before it was interrupted, was trained on; a text like theirs can no longer
+    judge or calibrate."""
     known = {label.casefold() for label in labels}
     judging: list[Reviewed] = []
     others: list[Reviewed] = []
@@ -163,7 +164,7 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
         else:
             older += 1
     held_out = _once(judging, seen)
-    judged = {text_key(i.text) for i in judging}
+    judged = {text_key(i.text) for i in held_out}
     rest = [i for i in others if text_key(i.text) not in judged]
     calibration = _once([i for i in rest if is_for_calibration(i.item_id)], seen)
     measured = {text_key(i.text) for i in calibration}

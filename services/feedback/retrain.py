@@ -102,7 +102,8 @@ def retrain(
     replayed: list[Lesson] = []
     if old is not None:
         judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
-        old = without(old, judging, {text_key(lesson.text) for lesson in lessons})
+        read = parts.taught | {text_key(lesson.text) for lesson in lessons}
+        old = without(old, judging, read)
         replayed = sample(old.lessons, max(_LEAST_REPLAYED, len(lessons)), order.seed)
     torch.manual_seed(order.seed)
     taught = [*lessons, *replayed]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from services.feedback.labels import Parts, Reviewed, is_held_out
+from services.feedback.labels import Parts, Reviewed, is_for_calibration, is_held_out
 from services.feedback.registry import Registry
 from shared.errors import ConfigurationError
 
@@ -25,6 +25,11 @@ class Plan(BaseModel):
         given = None if replay is None else str(replay.absolute())
         ids = frozenset(i.item_id for i in (*parts.train, *parts.calibration))
         return cls(parent=parent, seed=seed, replay=given, items=ids)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """The items that the weights have seen by now, or may have."""
+        return frozenset(item for item in self.items if not is_for_calibration(item))
 
     def restrict(self, items: Iterable[Reviewed]) -> Iterator[Reviewed]:
         """Without what was decided since, unless it is held out; what was erased stays away."""

@@ -21,6 +21,7 @@ from hitl import retrain as retrain_command
 from services.feedback import labels
 from services.feedback.labels import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.locks import only_one
+from services.feedback.old_domain import Judged, OldDomain
 from services.feedback.receipt import Receipt, read_receipt
 from services.feedback.registry import Registry
 from services.feedback.retrain import Order, retrain
@@ -317,6 +318,49 @@ def test_what_is_held_out_stays_so_and_judges_nothing_it_was_taught(engine: Engi
     # and where it had been trained on before, its twin to judge nothing.
     again = divide(reviewed(engine, "sentiment"), ("negative", "positive"), {free})
     assert held.item.id not in {i.item_id for i in again.held_out}
+
+
+def test_a_training_that_goes_on_is_not_judged_by_what_it_has_read(engine: Engine) -> None:
+    # Given a training that was interrupted, and a text of it that comes again as a held-out item
+    log(engine, decisions(60))
+    before = parts_of(engine)
+    plan = Plan.of("base", 7, None, before)
+    name = next(f"again-{n}" for n in range(100) if is_held_out(f"again-{n}"))
+    log(engine, [Told(name, before.train[0].text, "positive")])
+    # If it goes on
+    parts = divide(
+        plan.restrict(reviewed(engine, "sentiment")), ("negative", "positive"), plan.trained
+    )
+    # I expect the very lessons that it began with, and the text to judge nothing
+    assert parts.train == before.train
+    assert parts.calibration == before.calibration
+    assert parts.held_out == before.held_out
+
+
+def test_what_any_earlier_version_was_taught_measures_no_old_domain(
+    engine: Engine, tmp_path: Path
+) -> None:
+    # Given a text of the old domain that an earlier version was trained on, and this one is not
+    log(engine, decisions(60))
+    source = tmp_path / "tiny"
+    write(source, BertForSequenceClassification(BertConfig(**SIZE, **LABELS)))
+    model = load(str(source))
+    parts = divide(reviewed(engine, "sentiment"), model.labels, ())
+    parts = parts._replace(taught=frozenset({text_key("known by heart")}))
+    old = OldDomain("movies", [], [Judged("known by heart", 0), Judged("never read", 0)])
+    # If I train on
+    receipt = retrain(
+        Registry(tmp_path / "models", "sentiment"),
+        Order("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
+        model,
+        parts,
+        old,
+        lambda folder: load(str(folder)),
+        utc_now,
+        lambda _part, _what: None,
+    )
+    # I expect it to be measured on the other one only
+    assert receipt.figures["old"]["candidate"].items == 1
 
 
 def test_of_many_decisions_only_the_newest_are_held_in_memory(
