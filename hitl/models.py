@@ -136,7 +136,7 @@ def promote(
                     f"is recorded"
                 )
             forced = f"{force} (against: {why_not})"
-        registry.promote(version, by=whoever(), at=utc_now(), forced=forced)
+        registry.promote(version, by=whoever(), at=utc_now(), forced=forced, over=before)
     print(f"{version} decides now. Back: hitl model rollback --workflow {workflow}")
     copied(place)
 

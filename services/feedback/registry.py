@@ -138,16 +138,21 @@ class Registry:
         at: datetime,
         forced: str | None = None,
         action: Literal["promoted", "rolled back"] = "promoted",
+        over: str | None = None,
     ) -> Current:
-        """Put a version in use; its shadow, or that of the one before, ends.
+        """Put a version in use; its shadow, or that of the one before, ends. `over`: the version
+        that it was found to be no worse than, if any.
 
         Raises:
-            ConfigurationError: there is no such version, its files have changed, or it is in use.
+            ConfigurationError: there is no such version, its files have changed, it is in use, or
+                another than `over` is.
         """
         with self._writing():
             before = self.current_version()
             if version == before:
                 raise ConfigurationError(f"{version} is in use already")
+            if over not in (None, before):
+                raise ConfigurationError(f"{before} was put in use meanwhile, in place of {over}")
             folder = model_version = None
             if version != BASE_VERSION:
                 receipt = self._whole(version)
@@ -172,10 +177,11 @@ class Registry:
         Raises:
             ConfigurationError: there is nothing to go back to.
         """
-        back = self._version_before()
-        if back is None:
+        with self._writing():
+            stack = self._stack()
+        if len(stack) < 2:
             raise ConfigurationError(f"workflow {self.workflow} runs the model it began with")
-        return self.promote(back, by=by, at=at, action="rolled back")
+        return self.promote(stack[-2], by=by, at=at, action="rolled back", over=stack[-1])
 
     def shadow(self, version: str | None, share: float, *, by: str, at: datetime) -> Current:
         """Let a version score a share of the items beside the one in use; None ends that.
@@ -217,7 +223,7 @@ class Registry:
             )
         return receipt
 
-    def _version_before(self) -> str | None:
+    def _stack(self) -> list[str]:
         """The history read as a stack: a promotion puts a version on it, a rollback takes one."""
         stack: list[str] = []
         for change in self.history():
@@ -227,7 +233,23 @@ class Registry:
                 )
             elif change.action == "rolled back":
                 stack = stack[:-1]
-        return stack[-2] if len(stack) > 1 else None
+        return stack
+
+    def _record_what_was_lost(self) -> None:
+        """A process that died between a change and its record: who and when is in both files."""
+        current, stack = self.current(), self._stack()
+        if current is None or current.version == (stack[-1] if stack else BASE_VERSION):
+            return
+        back = current.version in stack[-2:-1] and current.previous == stack[-1]
+        self._record(
+            Change(
+                at=current.promoted_at,
+                by=current.by,
+                action="rolled back" if back else "promoted",
+                version=current.version,
+                previous=current.previous,
+            )
+        )
 
     def _write(self, current: Current) -> None:
         """Replaced as a whole: a worker reads the old file or the new one."""
@@ -250,4 +272,5 @@ class Registry:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".changes").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            self._record_what_was_lost()
             yield
