@@ -2,7 +2,8 @@
 
 All services on servers of their own. Movie snippets come, which the model knows how to judge; when
 a threshold is certified, part of them goes through alone; then tweets come. The data's own raters
-review. Beside it, computed on the same stream: the first certified threshold kept for good.
+review. Beside it, computed on the same stream: the last threshold certified before the change, kept
+for good.
 """
 
 import argparse
@@ -294,8 +295,9 @@ def _report(
         title="A threshold with a guarantee",
         text=f"At most {ALPHA:.0%} of what the machine decides may be wrong, at a risk of "
         f"{DELTA:.0%}; the audit panel takes {PANEL_RATE:.0%} once certified. {len(log):,} items, "
-        f"{reviews:,} answers by three simulated raters and a lead, whose labels are recorded "
-        "ratings of people (Hutto & Gilbert 2014). " + "; ".join(steps) + ". Without the monitor: "
+        f"{reviews:,} answers by three simulated raters, whose labels are recorded ratings of "
+        "people (Hutto & Gilbert 2014), and by a lead, who settles disputes by the mean of all "
+        "ratings, so always rightly. " + "; ".join(steps) + ". Without the monitor: "
         "the last threshold certified on movie snippets, kept for good, on the same stream. Wrong "
         "is what differs from the sign of the mean rating of all raters.\n\n"
         "![Who decides, and how often the machine is wrong](images/certified-run.svg)",
