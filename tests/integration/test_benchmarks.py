@@ -22,7 +22,17 @@ def test_names_are_listed_where_none_is_given() -> None:
 @pytest.mark.parametrize(
     ("name", "keys"),
     [
-        ("router", {"ours_per_s", "ours_client_us", "ours_broker_us", "vs_naive", "scaling_2"}),
+        (
+            "router",
+            {
+                "ours_per_s",
+                "ours_client_us",
+                "ours_broker_us",
+                "vs_aio_pika",
+                "vs_faststream",
+                "vs_celery",
+            },
+        ),
         ("logger", {"ours_events_per_s", "rows_per_s", "vs_orm", "vs_copy", "slower_at_20000"}),
         ("pipeline", {"items_per_s", "vs_naive", "latency_p99_ms_at_50"}),
     ],
