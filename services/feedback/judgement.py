@@ -25,13 +25,12 @@ def watched_errors(matured: Matured, policy: Policy, threshold: float | None) ->
     """What the drift monitor watches: was the AI wrong in what it accepted under a certificate? In
     mode `fixed`: in what it would have accepted under the one that is only reported. (That the
     file's own threshold is too loose is no drift, and no reason to forget what was learnt.)"""
-    pairs = zip(matured.items, matured.errors, strict=True)
     if policy.mode == "fixed":
         least = math.inf if threshold is None else threshold
-        return [bool(wrong) for item, wrong in pairs if item.score >= least]
+        return [wrong for item, wrong in matured.watched if item.score >= least]
     return [
-        bool(wrong)
-        for item, wrong in pairs
+        wrong
+        for item, wrong in matured.watched
         if item.would_accept and item.certificate_version is not None
     ]
 

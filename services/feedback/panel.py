@@ -46,7 +46,9 @@ class PanelItem:
 
 @dataclass(frozen=True, slots=True)
 class Matured:
-    """The items that count, in the order of their routing, and whether the AI was wrong.
+    """The items that count, in the order of their routing, and whether the AI was wrong. `watched`
+    are those that the drift monitor counts: erased ones that were right, too, because without them
+    it would see errors only, and raise the alarm.
 
     `watermark`: every item routed before it is resolved or overdue (None: no item at all).
     `overdue`: how many of the errors are items that nobody resolved in time. `waiting`: how many
@@ -57,6 +59,7 @@ class Matured:
 
     items: tuple[PanelItem, ...]
     errors: Bools
+    watched: tuple[tuple[PanelItem, bool], ...]
     watermark: datetime | None
     overdue: int
     waiting: int
@@ -73,8 +76,7 @@ class Matured:
     @property
     def accepted_errors(self) -> list[bool]:
         """Of the items that reached the live threshold: was the AI wrong? For the drift monitor."""
-        pairs = zip(self.items, self.errors, strict=True)
-        return [bool(wrong) for item, wrong in pairs if item.would_accept]
+        return [wrong for item, wrong in self.watched if item.would_accept]
 
 
 def mature(
@@ -87,7 +89,8 @@ def mature(
 
     - Overdue (not resolved within `sla` of its routing) is an error for ever.
     - Of items with the same text the first counts.
-    - An erased text could be a copy of another: it counts if it is an error and not if it is right.
+    - An erased text could be a copy of another: it counts if it is an error; if it is right, for
+      the monitor only.
     - Nothing counts that was routed after `logged_until`, the newest event in the log, less a
       margin (None: `now` less the margin): the logger may not have written its neighbours yet.
     """
@@ -97,6 +100,7 @@ def mature(
     )
     counted: list[PanelItem] = []
     errors: list[bool] = []
+    watched: list[tuple[PanelItem, bool]] = []
     texts: dict[bytes, bool] = {}
     overdue = waiting = held = duplicates = wrong_copies = erased = 0
     stopped: datetime | None = None
@@ -118,6 +122,7 @@ def mature(
             stopped = item.routed_at
             continue
         wrong = late or item.label != item.ai_label
+        watched.append((item, wrong))
         if item.text_digest is not None:
             texts[item.text_digest] = wrong
         elif not wrong:
@@ -129,6 +134,7 @@ def mature(
     return Matured(
         items=tuple(counted),
         errors=np.array(errors, dtype=np.bool_),
+        watched=tuple(watched),
         watermark=(stopped or horizon) if ordered else None,
         overdue=overdue,
         waiting=waiting,

@@ -1,9 +1,12 @@
 """Are certificates doubted when audits stop, models told apart, and rates what the stage needs?"""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
+from services.feedback.drift import detect
 from services.feedback.judgement import in_doubt, newest_model, panel_rate, watched_errors
 from services.feedback.panel import Matured, PanelItem, mature
 from services.router.policy import Policy
@@ -82,6 +85,19 @@ def test_the_monitor_watches_what_was_accepted_under_a_certificate() -> None:
     # and in mode fixed those that the reported one would accept, if there is one
     assert watched_errors(audits, policy(), 0.85) == [True, False]
     assert watched_errors(audits, policy(), None) == []
+
+
+@pytest.mark.parametrize("mode", ["fixed", "certified"])
+def test_erasing_old_texts_raises_no_alarm(mode: str) -> None:
+    # Given 2 000 audits of a machine that is half as often wrong as it may be
+    random = np.random.default_rng(45)
+    wrong = random.random(2_000) < 0.01
+    audits = [audit(20 - n / 100, wrong=bool(each)) for n, each in enumerate(wrong)]
+    assert detect(watched_errors(done(*audits), policy(mode=mode), 0.8), 0.02).alarm_at is None
+    # If all but the newest are erased / I expect no alarm: the machine is what it was
+    erased = done(*(replace(each, text_digest=None) for each in audits[:1_500]), *audits[1_500:])
+    assert erased.erased > 1_400
+    assert detect(watched_errors(erased, policy(mode=mode), 0.8), 0.02).alarm_at is None
 
 
 @pytest.mark.parametrize(
