@@ -8,7 +8,7 @@ with the same id, never not at all (the "transactional outbox").
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Engine, delete, func, select, update
+from sqlalchemy import Engine, bindparam, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from shared.envelope import encode
@@ -17,6 +17,12 @@ from shared.messages import Outgoing
 from shared.tables import Outbox
 
 BATCH_ROWS = 500
+# Built once: `in_` leaves cycles of objects to Python's collector wherever it is written down anew.
+_MARK = (
+    update(Outbox)
+    .where(Outbox.id.in_(bindparam("ids", expanding=True)))
+    .values(published_at=bindparam("now"))
+)
 
 
 def append(
@@ -74,8 +80,7 @@ def publish_due(
         rows = session.scalars(due).all()
         if rows:
             publish([_message(row) for row in rows])
-            ids = [row.id for row in rows]
-            session.execute(update(Outbox).where(Outbox.id.in_(ids)).values(published_at=now))
+            session.execute(_MARK, {"ids": [row.id for row in rows], "now": now})
     return len(rows)
 
 

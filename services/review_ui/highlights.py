@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from shared.events import ItemExplained
@@ -26,6 +26,10 @@ STORE = text(
     ORDER BY workflow, item_id
     ON CONFLICT DO NOTHING
     """
+)
+# Built once: `in_` leaves cycles of objects to Python's collector wherever it is written down anew.
+_OF_ITEMS = select(Highlight).where(
+    tuple_(Highlight.workflow, Highlight.item_id).in_(bindparam("items", expanding=True))
 )
 
 
@@ -56,8 +60,7 @@ def find(session: Session, tasks: Sequence[ReviewTask]) -> dict[tuple[str, str],
     wanted = {(task.workflow, task.item_id) for task in tasks}
     if not wanted:
         return {}
-    item = tuple_(Highlight.workflow, Highlight.item_id)
-    found = session.scalars(select(Highlight).where(item.in_(wanted)))
+    found = session.scalars(_OF_ITEMS, {"items": list(wanted)})
     return {(each.workflow, each.item_id): each for each in found}
 
 

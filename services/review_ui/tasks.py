@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, text, tuple_, update
+from sqlalchemy import bindparam, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.review_ui.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
@@ -131,14 +131,7 @@ def claim(
                     claimed += session.scalars(statement, asked).all()
         if claimed:
             break
-    return list(
-        session.scalars(
-            select(ReviewTask)
-            .where(ReviewTask.id.in_(claimed))
-            .order_by((ReviewTask.round != "adjudication"), *_URGENCY)
-            .execution_options(populate_existing=True)
-        )
-    )
+    return list(session.scalars(_CLAIMED, {"ids": claimed}))
 
 
 def heartbeat(
@@ -154,26 +147,13 @@ def heartbeat(
     A lease that ran out while nobody else wanted the task is taken up again.
     """
     until = now + timedelta(seconds=lease_seconds)
-    statement = (
-        update(ReviewTask)
-        .where(_held(reviewer, leases))
-        .values(lease_expires_at=until)
-        .returning(ReviewTask.id)
-        .execution_options(synchronize_session=False)
-    )
-    return dict.fromkeys(session.scalars(statement), until)
+    given = {**_held(reviewer, leases), "until": until}
+    return dict.fromkeys(session.scalars(_EXTEND, given), until)
 
 
 def release(session: Session, reviewer: str, leases: Sequence[Lease]) -> int:
     """Gives back what the reviewer still holds, at once; how many."""
-    statement = (
-        update(ReviewTask)
-        .where(_held(reviewer, leases))
-        .values(leased_by=None, leased_at=None, lease_expires_at=None)
-        .returning(ReviewTask.id)
-        .execution_options(synchronize_session=False)
-    )
-    return len(session.scalars(statement).all())
+    return len(session.scalars(_RELEASE, _held(reviewer, leases)).all())
 
 
 def upcoming(
@@ -238,10 +218,26 @@ _URGENCY = (
 )
 
 
-def _held(reviewer: str, leases: Sequence[Lease]) -> ColumnElement[bool]:
-    pairs = [(lease.task_id, lease.token) for lease in leases]
-    return (
-        (ReviewTask.status == "open")
-        & (ReviewTask.leased_by == reviewer)
-        & tuple_(ReviewTask.id, ReviewTask.lease_token).in_(pairs)
+# Built once: `in_` leaves cycles of objects to Python's collector wherever it is written down anew.
+_CLAIMED = (
+    select(ReviewTask)
+    .where(ReviewTask.id.in_(bindparam("ids", expanding=True)))
+    .order_by((ReviewTask.round != "adjudication"), *_URGENCY)
+    .execution_options(populate_existing=True)
+)
+_OF_THOSE_HELD = (
+    update(ReviewTask)
+    .where(
+        ReviewTask.status == "open",
+        ReviewTask.leased_by == bindparam("reviewer"),
+        tuple_(ReviewTask.id, ReviewTask.lease_token).in_(bindparam("held", expanding=True)),
     )
+    .returning(ReviewTask.id)
+    .execution_options(synchronize_session=False)
+)
+_EXTEND = _OF_THOSE_HELD.values(lease_expires_at=bindparam("until"))
+_RELEASE = _OF_THOSE_HELD.values(leased_by=None, leased_at=None, lease_expires_at=None)
+
+
+def _held(reviewer: str, leases: Sequence[Lease]) -> dict[str, object]:
+    return {"reviewer": reviewer, "held": [(lease.task_id, lease.token) for lease in leases]}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Engine, exists, func, select, update
+from sqlalchemy import Engine, bindparam, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -38,6 +38,21 @@ MEASURE_EVERY_SECONDS = 15.0
 _JITTER = 0.2
 _LEASE = timedelta(seconds=120)  # longer than any attempt
 _GONE = 410
+# Built once: SQLAlchemy's `in_` leaves cycles of objects behind wherever it is written down anew,
+# and twice a second that is megabytes until Python's collector comes by.
+_DUE = (
+    select(Webhook.id)
+    .where(
+        Webhook.disabled_at.is_(None),
+        exists().where(
+            WebhookDelivery.webhook_id == Webhook.id,
+            WebhookDelivery.next_attempt_at <= bindparam("now"),
+        ),
+        Webhook.id.not_in(bindparam("not_now", expanding=True)),
+    )
+    .order_by(func.random())
+    .limit(bindparam("room"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +131,9 @@ class Sender:
         """Webhooks to serve now; in no order, so that none is always the last."""
         moment = time.monotonic()
         resting = [key for key, until in self._resting.items() if until > moment]
-        waits = exists().where(
-            WebhookDelivery.webhook_id == Webhook.id,
-            WebhookDelivery.next_attempt_at <= self._clock(),
-        )
-        statement = (
-            select(Webhook.id)
-            .where(Webhook.disabled_at.is_(None), waits, Webhook.id.not_in([*self._busy, *resting]))
-            .order_by(func.random())
-            .limit(room)
-        )
+        given = {"now": self._clock(), "not_now": [*self._busy, *resting], "room": room}
         with self._engine.connect() as connection:
-            return list(connection.execute(statement).scalars())
+            return list(connection.execute(_DUE, given).scalars())
 
     def _serve(self, webhook_id: UUID) -> None:
         try:
