@@ -1,12 +1,14 @@
 """Who may call which route? One table: a token's scope, and a person's role.
 
 A request with an `Authorization` header is judged by its token alone (RFC 6750); the session cookie
-counts only where there is none. So a page of another site can never use both at once.
+counts only where there is none. So a page of another site can never use both at once. A page says
+for whom it speaks: all tabs of a browser share one cookie, and another tab may log in anew.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
@@ -16,6 +18,8 @@ from services.review_ui.desk import Desk
 from services.review_ui.sessions import COOKIE
 from services.review_ui.tokens import Scope
 
+SPEAKS_FOR = "x-hitl-reviewer"
+"""The name for whom a page speaks, percent-encoded; without it the cookie alone says who calls."""
 _RANK: Mapping[Role, int] = {"reviewer": 0, "lead": 1, "admin": 2}
 
 
@@ -74,7 +78,7 @@ def authorize(desk: Desk) -> Callable[[Request], None]:
             return
         given = request.headers.get("authorization")
         request.state.caller = (
-            _by_cookie(desk, request.cookies.get(COOKIE), need)
+            _by_cookie(desk, request, need)
             if given is None
             else _by_token(desk, given, need)
         )
@@ -91,8 +95,8 @@ Here = Annotated[Account, Depends(_caller)]
 """Who calls, in a route's signature."""
 
 
-def _by_cookie(desk: Desk, cookie: str | None, need: Need) -> Account:
-    account = desk.account(cookie)
+def _by_cookie(desk: Desk, request: Request, need: Need) -> Account:
+    account = desk.account(request.cookies.get(COOKIE))
     if account is None:
         raise ApiError(
             401,
@@ -100,6 +104,8 @@ def _by_cookie(desk: Desk, cookie: str | None, need: Need) -> Account:
             "Log in: POST /api/v1/login, or open /login. Programs send a bearer token.",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    if unquote(request.headers.get(SPEAKS_FOR, account.name)) != account.name:
+        raise ApiError(401, "another_login", "Somebody else has logged in in this browser since.")
     if _RANK[account.role] < _RANK[need.role]:
         raise ApiError(403, "role_required", f"This takes the role {need.role} or a higher one.")
     return account

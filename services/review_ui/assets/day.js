@@ -4,6 +4,7 @@ import { make, percent, shortText, span } from "./show.js";
 import { fill } from "./words.js";
 
 const STATS_EVERY_MS = 10_000;
+const AGAIN_MS = 2_000; // while the server is away: when it is back is seen soon
 const LAST = 8;
 
 export class Day {
@@ -43,7 +44,9 @@ export class Day {
       this.on.queues(queues);
       this.on.trouble(null);
     } catch (error) {
-      if (error instanceof ApiError && error.temporary) this.on.trouble(error);
+      if (!(error instanceof ApiError && error.temporary)) return;
+      this.on.trouble(error);
+      if (error.status !== 401) this.soon ??= setTimeout(() => this.load(), AGAIN_MS);
     }
   }
 
@@ -72,24 +75,34 @@ export class Day {
     this.at("stat-median").textContent = median === undefined ? "–" : `${median.toFixed(1)} s`;
   }
 
-  /** Whether `unsent` decisions wait, and for what. */
-  showSync(unsent, trouble) {
+  /** Whether `unsent` decisions wait, and for what; `safe`: the browser keeps them. */
+  showSync(unsent, trouble, safe) {
+    const { words } = this;
     const sync = this.at("sync");
-    const offline = unsent ? fill(this.words.offline_unsent, { n: unsent }) : this.words.offline;
-    const saving = unsent ? fill(this.words.saving, { n: unsent }) : this.words.saved;
+    const offline = unsent ? fill(words.offline_unsent, { n: unsent }) : words.offline;
+    const saving = unsent ? fill(words.saving, { n: unsent }) : words.saved;
     sync.textContent = trouble ? offline : saving;
     sync.dataset.state = trouble ? "away" : unsent > 0 ? "busy" : "saved";
     const banner = this.at("banner");
     banner.hidden = !trouble;
-    if (!trouble) return;
-    const link = make("a", "", this.words.log_in_link);
-    link.href = loginAddress();
-    const why = this.words[`error_${trouble.code}`] ?? trouble.message;
-    banner.replaceChildren(
-      ...(trouble.status === 401
-        ? [span(`${this.words.log_in_again} `), link]
-        : [span(`${why} ${offline}.`)]),
-    );
+    const said = trouble ? this.#told(unsent, trouble, safe) : [];
+    const text = said.map((each) => each.textContent).join(" ");
+    if (banner.dataset.text === text) return; // read aloud once; a link keeps the focus
+    banner.dataset.text = text;
+    banner.replaceChildren(...said.flatMap((each) => [each, " "]));
+  }
+
+  /** What has happened, what is kept, and what comes next. */
+  #told(unsent, trouble, safe) {
+    const { words } = this;
+    if (trouble.status === 401) {
+      const link = make("a", "", words.log_in_link);
+      link.href = loginAddress();
+      return [span(words[`ended_${trouble.code}`] ?? words.log_in_again), link];
+    }
+    const kept = safe ? words.away_unsent : words.away_unsafe;
+    const why = words[`error_${trouble.code}`] ?? trouble.message;
+    return [span(why), span(unsent > 0 ? kept : words.away)];
   }
 
   async #loadLast() {

@@ -15,21 +15,29 @@ export class ApiError extends Error {
   }
 }
 
+// All tabs share the cookie: the server refuses what this page asks in the name of another login.
+const speaksFor = {};
+
+/** From here on this page speaks for the reviewer of this name and for nobody else. */
+export function speakFor(name) {
+  speaksFor["X-HITL-Reviewer"] = encodeURIComponent(name);
+}
+
 /** The login page, which leads back to here. */
 export function loginAddress() {
   return `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 
-export async function call(method, path, body) {
+export async function call(method, path, body, patience = TIMEOUT_MS) {
   let response;
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      headers: body === undefined ? speaksFor : { ...speaksFor, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
       keepalive: method !== "GET", // a decision is not lost when its page is closed
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(patience),
     });
   } catch {
     throw new ApiError(0, "offline", "The server cannot be reached.");

@@ -3,7 +3,12 @@
 import { call } from "./http.js";
 
 const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 15_000;
+const LONGEST_PAUSE_MS = 2_000; // one small request: a server that has just come back bears that
+const LOGIN_PAUSE_MS = 15_000; // only a login helps, perhaps in another tab
+// A connection may fall silent without an end (another network, a firewall): it is given up soon,
+// since the same key may be sent again. What is really slow gets longer from the third try on.
+const PATIENCE_MS = 4_000;
+const MORE_PATIENCE_MS = 10_000;
 
 /** A random UUID; `crypto.randomUUID` is missing where the page is served over plain http. */
 export function newKey() {
@@ -27,7 +32,9 @@ export class Outbox {
     this.trouble = null; // the error that holds everything up
     this.pause = FIRST_PAUSE_MS;
     this.timer = null;
+    this.safe = true; // whether the browser keeps what is unsent when the page is closed
     addEventListener("online", () => this.flush());
+    document.addEventListener("visibilitychange", () => document.hidden || this.flush());
   }
 
   get size() {
@@ -43,7 +50,7 @@ export class Outbox {
     try {
       localStorage.setItem(this.prefix + entry.key, JSON.stringify(entry));
     } catch {
-      // Storage full or forbidden: the entry still is in memory and is sent from there.
+      this.safe = false; // Storage full or forbidden: it is sent from memory.
     }
     this.on.changed();
     this.flush();
@@ -73,14 +80,17 @@ export class Outbox {
       const entry = (this.sending = this.entries[0]);
       entry.tried = true; // from here on the server may know it
       try {
-        const outcome = await call("POST", `/tasks/${entry.taskId}/decision`, entry.body);
+        const patience = this.pause < LONGEST_PAUSE_MS ? PATIENCE_MS : MORE_PATIENCE_MS;
+        const path = `/tasks/${entry.taskId}/decision`;
+        const outcome = await call("POST", path, entry.body, patience);
         this.#relieved();
         this.#forget(entry);
         this.on.answered(entry, outcome);
       } catch (error) {
         if (error.temporary) {
           this.trouble = error;
-          this.timer = setTimeout(() => this.flush(), this.pause);
+          const pause = error.status === 401 ? LOGIN_PAUSE_MS : this.pause;
+          this.timer = setTimeout(() => this.flush(), pause);
           this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
           break;
         }

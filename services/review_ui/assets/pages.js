@@ -1,5 +1,5 @@
 // What can the pages around the card do in the browser? Their head, reopening, and downloads.
-import { call, loginAddress } from "./http.js";
+import { call, loginAddress, speakFor } from "./http.js";
 import { label, language, words } from "./words.js";
 
 let known = {};
@@ -20,7 +20,9 @@ export async function mount(element) {
   root.querySelector("h1").textContent = current;
   document.title = `${current} · Review`;
   try {
-    root.querySelector('[data-id="who"]').textContent = (await call("GET", "/me")).name;
+    const { name } = await call("GET", "/me");
+    root.querySelector('[data-id="who"]').textContent = name;
+    speakFor(name);
   } catch (error) {
     if (error.status === 401) location.replace(loginAddress());
   }

@@ -7,7 +7,7 @@ import { Choices } from "./choices.js";
 import { Day } from "./day.js";
 import { Filters } from "./filters.js";
 import { offerReasons, openReasons, sendOwnReason } from "./flag.js";
-import { ApiError, call, loginAddress } from "./http.js";
+import { ApiError, call, loginAddress, speakFor } from "./http.js";
 import { bindKeys } from "./keys.js";
 import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
@@ -22,6 +22,7 @@ export async function mount(element) {
   root.dataset.mounted = "yes";
   try {
     const [me, known] = await Promise.all([call("GET", "/me"), words("card")]);
+    speakFor(me.name);
     new Screen(root, me, known).start();
   } catch (error) {
     if (error.status === 401) location.replace(loginAddress());
@@ -337,7 +338,8 @@ class Screen {
   }
 
   showSync() {
-    this.day.showSync(this.outbox.size, this.outbox.trouble ?? this.trouble);
+    const { size, safe, trouble } = this.outbox;
+    this.day.showSync(size, trouble ?? this.trouble, safe);
   }
 
   toast(text, milliseconds = 2_500) {

@@ -1,0 +1,95 @@
+"""Is a reviewer's work safe, and soon sent, when the server is away or somebody else logs in?"""
+
+import dataclasses
+import time
+
+from playwright.sync_api import Browser, expect
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from shared.tables import ReviewDecision, ReviewTask
+from tests.browser.test_review_page import decisions, some
+from tests.browsing import reviewing
+from tests.chaos.proxy import Proxy
+from tests.outside import until
+from tests.reviewing import PASSWORD, Served
+
+SOON_SECONDS = 5.0
+SILENT_SECONDS = 10.0
+
+
+def test_decisions_leave_soon_after_an_outage_that_the_browser_did_not_notice(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 7)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # Given a server that cannot be reached, while the browser's own network is there
+        page.route("**/api/v1/**", lambda route: route.abort("connectionrefused"))
+        # If I decide several, one after the other
+        for number in range(1, 7):
+            page.keyboard.press("a")
+            expect(page.locator('[data-id="sync"]')).to_have_text(f"offline, {number} unsent")
+        # I expect to read what is kept and what will happen
+        expect(page.get_by_role("alert")).to_contain_text("cannot be reached. Your unsent decisions")
+        expect(page.get_by_role("alert")).to_contain_text("are kept in this browser")
+        page.wait_for_timeout(5_000)
+        # If the server is back, I expect all to arrive soon, and the word of trouble to go
+        page.unroute("**/api/v1/**")
+        back = time.monotonic()
+        until(lambda: len(decisions(engine)) == 6, what="the unsent decisions")
+        expect(page.get_by_role("alert")).to_be_hidden()
+        assert time.monotonic() - back < SOON_SECONDS
+
+
+def test_a_decision_does_not_wait_for_a_connection_that_fell_silent(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 3)
+    proxy = Proxy(int(served.url.rpartition(":")[2]))
+    try:
+        near = dataclasses.replace(served, url=f"http://127.0.0.1:{proxy.port}")
+        with reviewing(chromium, near, "ada") as (page, _):
+            # Given a page at work, which the server has hung up on but for one connection
+            page.wait_for_timeout(6_000)
+            page.keyboard.press("a")
+            until(lambda: len(decisions(engine)) == 1, what="the first decision")
+            # If that one brings nothing any more, as after a change of networks
+            proxy.silence()
+            silent = time.monotonic()
+            page.keyboard.press("a")
+            # I expect the next decision to find another
+            until(lambda: len(decisions(engine)) == 2, what="the second decision")
+            assert time.monotonic() - silent < SILENT_SECONDS
+    finally:
+        proxy.close()
+
+
+def test_nothing_is_decided_in_the_name_of_who_logs_in_beside(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    some(engine, 20)
+    with reviewing(chromium, served, "ada") as (page, _):
+        # Given bob, who logs in in another tab of ada's browser
+        served.register("bob")
+        beside = page.context.new_page()
+        beside.goto(f"{served.url}/login")
+        beside.get_by_label("Name").fill("bob")
+        beside.get_by_label("Password").fill(PASSWORD)
+        beside.get_by_role("button", name="Log in").click()
+        expect(beside.locator('[data-id="who"]')).to_have_text("bob")
+        # If ada goes on in hers, I expect her to be told, and nothing to be written down
+        for _press in range(6):
+            page.keyboard.press("1")
+        expect(page.get_by_role("alert")).to_contain_text("somebody else has logged in")
+        with Session(engine) as session:
+            assert session.query(ReviewDecision).count() == 0
+            bobs = session.query(ReviewTask).filter(ReviewTask.leased_by == "bob").count()
+        assert bobs == 8  # those of his own page
+        # and all of it to arrive as hers once she has logged in again
+        page.get_by_role("link", name="log in again").click()
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        until(lambda: len(decisions(engine)) == 6, what="the decisions")
+        with Session(engine) as session:
+            assert {row.reviewer for row in session.query(ReviewDecision)} == {"ada"}
