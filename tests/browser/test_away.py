@@ -2,17 +2,20 @@
 
 import dataclasses
 import time
+from datetime import timedelta
 
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from shared.lifecycle import Lifecycle
 from shared.tables import ReviewDecision, ReviewTask
+from tests.browser.conftest import RunningClock
 from tests.browser.test_review_page import decisions, some
-from tests.browsing import reviewing
+from tests.browsing import reviewing, shown
 from tests.chaos.proxy import Proxy
 from tests.outside import until
-from tests.reviewing import PASSWORD, Served
+from tests.reviewing import PASSWORD, Served, make_test_desk, serving
 
 SOON_SECONDS = 5.0
 SILENT_SECONDS = 10.0
@@ -30,7 +33,9 @@ def test_decisions_leave_soon_after_an_outage_that_the_browser_did_not_notice(
             page.keyboard.press("a")
             expect(page.locator('[data-id="sync"]')).to_have_text(f"offline, {number} unsent")
         # I expect to read what is kept and what will happen
-        expect(page.get_by_role("alert")).to_contain_text("cannot be reached. Your unsent decisions")
+        expect(page.get_by_role("alert")).to_contain_text(
+            "reached. Your unsent decisions"
+        )
         expect(page.get_by_role("alert")).to_contain_text("are kept in this browser")
         page.wait_for_timeout(5_000)
         # If the server is back, I expect all to arrive soon, and the word of trouble to go
@@ -93,3 +98,58 @@ def test_nothing_is_decided_in_the_name_of_who_logs_in_beside(
         until(lambda: len(decisions(engine)) == 6, what="the decisions")
         with Session(engine) as session:
             assert {row.reviewer for row in session.query(ReviewDecision)} == {"ada"}
+
+
+def test_a_hold_that_ends_takes_nothing_from_under_the_hands(
+    chromium: Browser, engine: Engine
+) -> None:
+    # Given short leases, and somebody who writes a note
+    clock = RunningClock()
+    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
+    some(engine, 4)
+    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+
+        def taken_by_another(item_id: str) -> None:
+            with Session(engine) as session, session.begin():
+                task = session.query(ReviewTask).filter_by(item_id=item_id).one()
+                task.leased_by, task.lease_token = "bob", task.lease_token + 1
+                task.lease_expires_at = clock() + timedelta(hours=1)
+            expect(page.locator('[data-id="lease"]')).to_have_text("your hold has ended")
+
+        page.keyboard.press("n")
+        page.keyboard.type("as far")
+        # If another gets the item meanwhile, I expect the letters not to become decisions
+        taken_by_another("i0")
+        page.keyboard.type(" as I can see")
+        expect(page.locator('[data-id="note"]')).to_have_value("as far as I can see")
+        page.keyboard.press("Enter")
+        # and to be told, once I decide
+        page.keyboard.press("1")
+        expect(page.locator('[data-id="toast"]')).to_contain_text("hold on this item had ended")
+        assert shown(page) == "i1"
+        # and a reason not to be that of another item
+        page.keyboard.press("f")
+        taken_by_another("i1")
+        page.keyboard.press("2")
+        expect(page.locator('[data-id="last"] li')).to_have_text(
+            ["#i1flagged · too late", "#i0negative · too late"]
+        )
+        assert shown(page) == "i2"
+        assert decisions(engine) == []
+
+
+def test_who_works_with_the_mouse_alone_keeps_their_items(
+    chromium: Browser, engine: Engine
+) -> None:
+    # Given short leases, and nobody at the keys for longer than the page waits
+    clock = RunningClock()
+    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=3.0)
+    some(engine, 4)
+    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+        page.clock.set_system_time(clock() + timedelta(minutes=16))
+        # If I click, I expect what I see to be mine from then on
+        page.get_by_text("a film of two halves").click()
+        page.wait_for_timeout(3_500)
+        with Session(engine) as session:
+            ends = session.query(ReviewTask.lease_expires_at).filter_by(item_id="i0").scalar()
+            assert ends > clock()

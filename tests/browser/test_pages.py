@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from services.review_ui import webhooks
 from shared.lifecycle import Lifecycle
 from shared.tables import ReviewDecision, ReviewTask, WebhookDelivery
+from shared.workflows import Workflow
 from tests.browser.conftest import RunningClock
 from tests.browsing import reviewing, shown
 from tests.outside import until
@@ -355,3 +356,45 @@ def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
         # and the other ways into Gradio to be shut
         assert client.post("/gradio_api/queue/join", json={}).status_code == 404
         assert client.post("/gradio_api/run/other", json={}).status_code == 404
+
+
+def test_what_is_due_is_told_by_the_servers_clock(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given an item that is due in ten minutes, and a browser whose clock is an hour ahead
+    take_in(engine, requested("i0", due_at=served.clock() + timedelta(minutes=10)))
+    with reviewing(chromium, served, "ada") as (page, _):
+        page.clock.set_system_time(served.clock() + timedelta(hours=1))
+        page.reload()
+        # I expect to read how long there really is
+        expect(page.locator('[data-id="badges"]')).to_have_text("due in 10 min")
+
+
+def test_names_of_labels_stay_whole_and_the_buttons_below_them_in_sight(
+    chromium: Browser, engine: Engine
+) -> None:
+    # Given a workflow with a handful of labels, and one with a hundred
+    clock = RunningClock()
+    flows = {
+        "few": Workflow(name="few", labels=("negative", "positive", "mixed", "neutral", "unsure")),
+        "many": Workflow(name="many", labels=tuple(f"label {n}" for n in range(100))),
+    }
+    desk = make_test_desk(engine, clock, Lifecycle(), flows)
+    take_in(engine, *(requested(f"i-{name}", workflow=name) for name in flows))
+    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+        # I expect a name on one line,
+        page.goto(f"{served.url}/?workflow=few")
+        name = page.locator(".rv-name", has_text="negative").bounding_box()
+        assert name is not None
+        assert name["height"] < 30
+        # and the buttons to be seen, on a desk and on a phone
+        page.goto(f"{served.url}/?workflow=many")
+        accept = page.get_by_role("button", name="Accept positive")
+        expect(accept).to_be_in_viewport(ratio=1)
+        page.set_viewport_size({"width": 390, "height": 844})
+        expect(accept).to_be_in_viewport(ratio=1)
+        text = page.locator('[data-id="text"]').bounding_box()
+        dock = page.locator(".rv-dock").bounding_box()
+        assert text is not None
+        assert dock is not None
+        assert text["y"] + 60 < dock["y"]  # with room for the text above them

@@ -15,9 +15,10 @@ const REFUSED_MS = 30_000;
 
 export class Buffer {
   /** changed(): the first task may be another one; trouble(error or null);
-   *  blocked(): whether to wait with claiming; refused(error): it makes no sense to the server. */
-  constructor(leaseSeconds, filter, { changed, trouble, blocked, refused }) {
-    this.on = { changed, trouble, blocked, refused };
+   *  blocked(): whether to wait with claiming; refused(error): it makes no sense to the server;
+   *  writing(): whether somebody is just writing about the first task. */
+  constructor(leaseSeconds, filter, { changed, trouble, blocked, refused, writing }) {
+    this.on = { changed, trouble, blocked, refused, writing };
     this.tasks = [];
     this.filter = filter;
     this.leaseMs = leaseSeconds * 1_000;
@@ -88,6 +89,7 @@ export class Buffer {
         task.heldUntil = asked + this.leaseMs;
         const at = this.tasks.findIndex((each) => each.id === task.id);
         if (at < 0) this.tasks.push(task);
+        else if (at === 0 && this.on.writing()) Object.assign(this.tasks[0], task);
         else this.tasks[at] = task; // our lease had run out and is ours again
       }
       this.on.trouble(null);
@@ -117,10 +119,10 @@ export class Buffer {
     try {
       const { held } = await call("POST", "/tasks/heartbeat", { leases: this.#leases() });
       const was = this.current;
-      this.tasks = this.tasks.filter((task) => !asked.has(task) || task.id in held);
-      for (const task of this.tasks) {
-        if (asked.has(task)) task.heldUntil = askedAt + this.leaseMs;
-      }
+      for (const task of asked) task.heldUntil = task.id in held ? askedAt + this.leaseMs : 0;
+      // Another card under the hands of who is writing would get the rest as its keys.
+      const stays = this.on.writing() ? was : undefined;
+      this.tasks = this.tasks.filter((task) => task === stays || task.heldUntil > 0);
       this.on.trouble(null);
       if (this.current !== was) this.on.changed();
     } catch (error) {

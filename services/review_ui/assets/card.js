@@ -1,6 +1,7 @@
 // How does a task look on the card? Everything of an item is text, never markup.
 import { Highlights } from "./highlights.js";
 import { showAnswers } from "./answers.js";
+import { serverTime } from "./http.js";
 import { make, percent, seconds, shortText, span } from "./show.js";
 import { fill } from "./words.js";
 
@@ -106,7 +107,7 @@ export class Card {
       found.push(make("span", "rv-badge", fill(this.words.priority, { value: task.priority })));
     }
     if (task.due_at) {
-      const left = (new Date(task.due_at) - Date.now()) / 1_000;
+      const left = (new Date(task.due_at) - serverTime()) / 1_000;
       const words = left >= 0 ? this.words.due_in : this.words.due_over;
       const text = fill(words, { time: this.#time(Math.abs(left)) });
       found.push(make("span", left < 600 ? "rv-badge rv-late" : "rv-badge", text));

@@ -23,6 +23,13 @@ export function speakFor(name) {
   speaksFor["X-HITL-Reviewer"] = encodeURIComponent(name);
 }
 
+let ahead = 0; // milliseconds by which the server's clock goes before this browser's
+
+/** What the server's clock shows, in milliseconds since 1970: the browser's may go differently. */
+export function serverTime() {
+  return Date.now() + ahead;
+}
+
 /** The login page, which leads back to here. */
 export function loginAddress() {
   return `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
@@ -42,6 +49,7 @@ export async function call(method, path, body, patience = TIMEOUT_MS) {
   } catch {
     throw new ApiError(0, "offline", "The server cannot be reached.");
   }
+  ahead = (Date.parse(response.headers.get("Date")) || Date.now()) - Date.now();
   if (response.status === 204) return null;
   const answer = await response.json().catch(() => null);
   if (!response.ok) {

@@ -20,10 +20,13 @@ const READ = new Set(["PageDown", "PageUp", "ArrowDown", "ArrowUp", "Home", "End
 
 export function bindKeys(root, act, active) {
   const text = root.querySelector('[data-id="text"]');
+  // Whoever works with the mouse or a finger works as well.
+  for (const sign of ["keydown", "pointerdown", "wheel"]) {
+    document.addEventListener(sign, active, { capture: true, passive: true });
+  }
   document.addEventListener(
     "keydown",
     (event) => {
-      active();
       const shown = root.offsetParent !== null;
       const held = event.repeat || event.ctrlKey || event.metaKey || event.altKey;
       if (!shown || held || event.isComposing || root.querySelector("dialog[open]")) return;

@@ -77,6 +77,7 @@ class Screen {
       trouble: (error) => this.inTrouble(error),
       refused: (error) => this.toast(this.explained(error)),
       blocked: () => this.outbox.size > 0 && this.outbox.trouble !== null,
+      writing: () => root.querySelector("dialog[open], textarea:focus") !== null,
     });
   }
 
