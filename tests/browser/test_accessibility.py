@@ -1,10 +1,11 @@
 """Can everybody use the pages? axe-core finds nothing serious, by day and by night."""
 
+import re
 from uuid import uuid4
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import Engine
 
 from tests.browsing import reviewing
@@ -31,6 +32,21 @@ def findings(page: Page) -> list[str]:
     ]
 
 
+def contrast(element: Locator) -> float:
+    """Of an element's text with its own ground (WCAG 2); axe-core judges no list to choose from."""
+    colours = element.evaluate(
+        "e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]"
+    )
+    light = []
+    for colour in colours:
+        shares = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+        linear = [
+            each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in shares
+        ]
+        light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
 def closed_by_escape(page: Page) -> None:
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
@@ -54,11 +70,12 @@ def flag_two(served: Served) -> None:
 def test_no_page_has_serious_findings(
     chromium: Browser, served: Served, engine: Engine, dark: bool, flagged: bool
 ) -> None:
-    # Given items to decide, among them a blind one, and one decision; perhaps one flagged
+    # Given items to decide in two queues, among them a blind one, and one decision; perhaps flags
     take_in(
         engine,
         *(requested(f"i{n}", confidence=0.6, metadata={"page": n}, priority=3) for n in range(5)),
         requested("blind", blind=True),
+        requested("elsewhere", queue="vip"),
     )
     if flagged:
         flag_two(served)
@@ -66,6 +83,9 @@ def test_no_page_has_serious_findings(
     with reviewing(chromium, served, "ada", role="lead", dark=dark) as (page, _):
         page.keyboard.press("1")
         page.locator("summary").click()
+        queue = page.get_by_label("Queue", exact=True)
+        expect(queue).to_be_visible()
+        assert contrast(queue) >= 4.5
         found["card"] = findings(page)
         page.keyboard.press("?")
         found["help"] = findings(page)

@@ -33,9 +33,7 @@ def test_decisions_leave_soon_after_an_outage_that_the_browser_did_not_notice(
             page.keyboard.press("a")
             expect(page.locator('[data-id="sync"]')).to_have_text(f"offline, {number} unsent")
         # I expect to read what is kept and what will happen
-        expect(page.get_by_role("alert")).to_contain_text(
-            "reached. Your unsent decisions"
-        )
+        expect(page.get_by_role("alert")).to_contain_text("reached. Your unsent decisions")
         expect(page.get_by_role("alert")).to_contain_text("are kept in this browser")
         page.wait_for_timeout(5_000)
         # If the server is back, I expect all to arrive soon, and the word of trouble to go
