@@ -27,6 +27,15 @@ from shared.lifecycle import package_version
 app = typer.Typer(add_completion=False)
 
 DUMP, DEFINITIONS, ABOUT = "database.dump", "definitions.json", "backup.json"
+# No dump has them: the roles of Postgres are the server's, and so is what they may do.
+AFTER = (
+    "Next, before any service starts: `hitl prepare --roles FOLDER` makes the services' roles again and"
+    " says what each may do (without --roles where they are there, or one user serves all); then"
+    " `hitl rebuild --queues`."
+)
+AFTER_PRIVATE = (
+    "Next: `bin/up --no-demo`, which makes the roles, and at once `bin/hitl rebuild --queues`."
+)
 DatabaseOnly = Annotated[
     bool, typer.Option("--database-only", help="Without the broker's definitions.")
 ]
@@ -83,6 +92,7 @@ def restore(
         f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
         f" {found['height']}. What came later: see docs/backups.md."
     )
+    typer.echo(AFTER_PRIVATE if private else AFTER)
 
 
 def management() -> str:

@@ -32,6 +32,10 @@ NEXT = """Next:
   choose who      `hitl reviewer add NAME --workflow {name}`; who has no --workflow sees them all
   take decisions  from the queue hitl.{name}.accepted
   see it          `hitl workflow list`, the workflow {name} on the review page and the dashboards"""
+TAKEN_UP = (
+    "Running services follow a saved file within two seconds; other labels or another model of a"
+    " workflow that they serve count from their next start."
+)
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Make, list, check and draw the workflows."
@@ -62,6 +66,7 @@ def check(
             print(f"{path}: valid; policy {policy.version}, {rules}")
     if bad:
         raise typer.Exit(1)
+    print(TAKEN_UP)
 
 
 @app.command()

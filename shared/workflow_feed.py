@@ -2,8 +2,8 @@
 
 The folder is looked at twice a second. A new file that has stood still between two looks is handed
 to the service, which begins with it: queues declared, model loaded. What cannot be used harms no
-other workflow; it is said, shown, and tried again. A file that goes, or whose [workflow] changes,
-changes nothing until the next start.
+other workflow; it is said, shown, and tried again. Of one that is served, the guideline and [review]
+follow the file; other labels, another model, or no file at all: until the next start, nothing.
 """
 
 import logging
@@ -33,7 +33,7 @@ Begin = Callable[[Workflow], None]
 
 
 class Workflows(Mapping[str, Workflow]):
-    """Workflows by name. It only grows; whoever iterates sees them as they were then."""
+    """Workflows by name. None goes; whoever iterates sees them as they were then."""
 
     def __init__(self) -> None:
         self._of: dict[str, Workflow] = {}
@@ -48,7 +48,7 @@ class Workflows(Mapping[str, Workflow]):
         return len(self._of)
 
     def add(self, workflow: Workflow) -> None:
-        """One more, for whoever asks from now on."""
+        """One more, or one as it is now, for whoever asks from now on."""
         self._of = {**self._of, workflow.name: workflow}
 
 
@@ -104,7 +104,9 @@ class WorkflowFeed:
         for name in dict.fromkeys((*changed, *due)):
             if not self._paths[name].exists():
                 self._gone(name)
-            elif name not in self.workflows:
+            elif name in self.workflows:
+                self._follow_file(self.workflows[name])
+            else:
                 self._try(name)
 
     def __contains__(self, name: object) -> bool:
@@ -130,6 +132,28 @@ class WorkflowFeed:
         POLICY_REFUSED.labels(name).set(0)
         self.workflows.add(workflow.workflow)
         logger.info("workflow served", extra={"workflow": name})
+
+    def _follow_file(self, served: Workflow) -> None:
+        """Labels and model hang together with queues, tasks and certificates: they wait."""
+        about: dict[str, object] = {"workflow": served.name}
+        try:
+            written = read_workflow_file(self._paths[served.name]).workflow
+        except ConfigurationError as error:
+            logger.error(
+                "the file of a workflow cannot be used; what it said before counts",
+                extra={**about, "problem": str(error)},
+            )
+            return
+        kept = {"labels": served.labels, "model": served.model}
+        if (now := written.model_copy(update=kept)) != served:
+            self.workflows.add(now)
+            logger.info("guideline and [review] are followed as they are now", extra=about)
+        if now != written:
+            logger.warning(
+                "the labels or the model of a workflow were changed; they count from the next start"
+                " of all services",
+                extra={**about, **{f"{key}_until_then": kept[key] for key in kept}},
+            )
 
     def _refuse(self, name: str, error: ConfigurationError | Overloaded) -> None:
         soon = isinstance(error, Overloaded)

@@ -22,7 +22,7 @@ POLL_SECONDS = 0.5
 class PolicyFeed:
     """The live policy of each workflow; `policy` may be asked from any thread.
 
-    The labels are those of the start: a change of [workflow] waits for the next start.
+    The labels are those of the start: other ones wait for the next start.
     """
 
     def __init__(

@@ -251,6 +251,7 @@ def test_last_nights_dump_and_the_queues_bring_back_all_but_what_everybody_had_a
         lose(lost)
         said = well(hitl(new_database, site, tmp_path, "restore", str(night), "--database-only"))
         assert "restored as of" in said
+        assert "Next, before any service starts: `hitl prepare --roles FOLDER`" in said
         restored = connect(new_database)
         assert set(items(restored)) == {f"yesterday {number}" for number in range(60)}
         # I expect the ledger to be whole as of then, and an anchor to say where the record goes on.

@@ -160,6 +160,36 @@ def test_the_alerts_and_the_jobs_names_are_those_of_compose(
     assert checked.returncode == 0, checked.stderr
 
 
+def test_a_check_of_the_ledger_that_never_succeeded_is_missed_too(
+    sets: dict[str, list[Object]], tmp_path: Path
+) -> None:
+    # Given a job that was made and has succeeded never, or last night / I expect the alert after
+    # two days in the first case only.
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        cannot_run("promtool is not installed")
+    *_, own = of_kind(sets["production"], "PrometheusRule")["monitoring"]["spec"]["groups"]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [own]}))
+    of_the_job = '{namespace="review", cronjob="hitl-audit"}'
+    never = {"series": f"kube_cronjob_created{of_the_job}", "values": "0x800"}
+    last = f"kube_cronjob_status_last_successful_time{of_the_job}"
+    query = 'ALERTS{alertname="LedgerCheckMissing", alertstate="firing"}'
+    fires = {"labels": query.replace("{", '{severity="warning", '), "value": 1}
+    cases = [([never], [fires]), ([never, {"series": last, "values": "170000x800"}], [])]
+    tests = [
+        {
+            "interval": "4m",
+            "input_series": series,
+            "promql_expr_test": [{"expr": query, "eval_time": "50h", "exp_samples": expected}],
+        }
+        for series, expected in cases
+    ]
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": tests}))
+    told = run(promtool, "test", "rules", file)
+    assert told.returncode == 0, told.stdout + told.stderr
+
+
 def test_the_queues_decide_how_many_there_are(sets: dict[str, list[Object]]) -> None:
     # Given KEDA's triggers / I expect exactly the queues that the service takes from, none of their
     # dead letters and retries, and no number of replicas that would fight with KEDA's.

@@ -36,6 +36,7 @@ RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule
 OF_A_SCRAPE = {"job", "instance", "le"}
 OF_RABBITMQ = {"queue", "vhost", "node"}
 OF_POSTGRES = {"datname"}
+OF_KUBERNETES = {"cronjob"}
 SUFFIXES = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_count", "_sum"]}
 
 
@@ -245,6 +246,8 @@ def test_every_metric_of_ours_exists_with_its_labels(expression: str) -> None:
         allowed |= OF_RABBITMQ
     if names_in(expression, "pg_"):
         allowed |= OF_POSTGRES
+    if names_in(expression, "kube_"):
+        allowed |= OF_KUBERNETES
     assert labels <= allowed
 
 

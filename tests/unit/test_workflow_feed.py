@@ -159,6 +159,38 @@ def test_a_file_that_goes_changes_nothing_until_the_next_start(
     assert service.begun == ["first"]
 
 
+def test_what_people_are_told_follows_the_file_and_labels_wait_for_the_next_start(
+    service: Service,
+    feed_of: Callable[..., WorkflowFeed],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given a workflow that is served / If its file gets a guideline, a share of second reviews and
+    # other labels at once
+    write(tmp_path, "first", 'labels = ["bad", "good"]\n')
+    feed = feed_of()
+    more = 'labels = ["a", "b"]\nguideline = "Be kind."\n[review]\nsecond_review_share = 0.5\n'
+    write(tmp_path, "first", more)
+    feed.look()
+    assert feed.workflows["first"].guideline == ""  # it may be half-written
+    feed.look()
+    feed.look()
+    # I expect people to be told and checked by the file; the labels as they were, and once, by
+    # name, that they wait. Nothing is begun with again.
+    flow = feed.workflows["first"]
+    assert (flow.guideline, flow.review.second_review_share) == ("Be kind.", 0.5)
+    assert flow.labels == ("bad", "good")
+    [said] = [one for one in caplog.records if "count from the next start" in one.message]
+    assert vars(said)["workflow"] == "first"
+    assert service.begun == ["first"]
+    # If the file breaks / I expect that said, and nothing to change.
+    write(tmp_path, "first", "labels = 7\n")
+    feed.look()
+    feed.look()
+    assert feed.workflows["first"] is flow
+    assert "first.toml" in str(vars(caplog.records[-1])["problem"])
+
+
 def test_where_the_settings_name_the_workflows_no_other_comes(
     service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path
 ) -> None:
