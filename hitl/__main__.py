@@ -7,6 +7,8 @@ from typer._click.core import Command, Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from hitl.processes import unencodable_escaped
+
 # Command → the module whose `app` has it.
 COMMANDS = {
     "up": "hitl.stack",
@@ -68,4 +70,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    unencodable_escaped()
     app(prog_name="hitl")

@@ -3,7 +3,6 @@
 What is promised, what is not and how to anchor: docs/ledger.md.
 """
 
-import getpass
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from hitl.audit_erase import erase as erase_text
 from hitl.audit_records import Record
 from hitl.audit_texts import wrong_texts
 from hitl.connection import database_url
+from hitl.home import user_name
 from hitl.items import refuse
 from hitl.transaction import transaction
 from services.logger.ledger import utc_text
@@ -138,7 +138,7 @@ def erase(
 ) -> None:
     """Take an item's text, metadata and notes away for good; what was decided about it stays."""
     with transaction() as session:
-        wanted = Erasure(workflow, item, by or getpass.getuser(), reason, utc_now())
+        wanted = Erasure(workflow, item, by or user_name(), reason, utc_now())
         on_its_way = erase_text(session, wanted)
     with transaction() as session:
         forget_samples(session)

@@ -29,9 +29,9 @@ app = typer.Typer(add_completion=False)
 DUMP, DEFINITIONS, ABOUT = "database.dump", "definitions.json", "backup.json"
 # No dump has them: the roles of Postgres are the server's, and so is what they may do.
 AFTER = (
-    "Next, before any service starts: `hitl prepare --roles FOLDER` makes the services' roles again and"
-    " says what each may do (without --roles where they are there, or one user serves all); then"
-    " `hitl rebuild --queues`."
+    "Next, before any service starts: `hitl prepare --roles FOLDER` makes the services' roles again"
+    " and says what each may do (without --roles where they are there, or one user serves all);"
+    " then `hitl rebuild --queues`."
 )
 AFTER_PRIVATE = (
     "Next: `bin/up --no-demo`, which makes the roles, and at once `bin/hitl rebuild --queues`."
@@ -54,15 +54,18 @@ def backup(
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True, mode=0o700)  # texts of people, and hashes of passwords
-        with following("dumping the database") as show:
-            held = backup_postgres.dump(database_url(os.environ), unfinished / DUMP, show)
-        if broker is not None:
-            definitions = backup_broker.definitions(broker)
-            (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))
-        about = {"made_at": utc_now().isoformat(), "release": package_version(), **held}
-        (unfinished / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-        write_checksums(unfinished)
-        unfinished.rename(folder)
+        try:
+            with following("dumping the database") as show:
+                held = backup_postgres.dump(database_url(os.environ), unfinished / DUMP, show)
+            if broker is not None:
+                definitions = backup_broker.definitions(broker)
+                (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))
+            about = {"made_at": utc_now().isoformat(), "release": package_version(), **held}
+            (unfinished / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+            write_checksums(unfinished)
+            unfinished.rename(folder)
+        finally:  # a half of it would keep a full disk full
+            shutil.rmtree(unfinished, ignore_errors=True)
     head = held["ledger_head"]
     typer.echo(f"{folder}: {held['events']} events, ledger up to block {head['height']}")
 

@@ -7,6 +7,7 @@ HITL_HOME.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
@@ -40,9 +41,30 @@ def api_url(environment: Mapping[str, str] = os.environ) -> str:
     """The management API of the broker, with user and password.
 
     Raises:
-        ConfigurationError: neither set nor known from a running stack.
+        ConfigurationError: neither set nor known from a running stack, or no address.
     """
-    return _address("API_URL", environment, variable="HITL_RABBITMQ_API_URL")
+    return given_api_url(environment) or _address(
+        "API_URL", environment, variable="HITL_RABBITMQ_API_URL"
+    )
+
+
+def given_api_url(environment: Mapping[str, str]) -> str | None:
+    """HITL_RABBITMQ_API_URL; None where unset.
+
+    Raises:
+        ConfigurationError: it is no address.
+    """
+    found = environment.get("HITL_RABBITMQ_API_URL", "").strip()
+    try:
+        parts = urlsplit(found)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if found and not right:
+        raise ConfigurationError(
+            "HITL_RABBITMQ_API_URL: no address like http://USER:PASSWORD@HOST:15672/api"
+        )
+    return found or None
 
 
 def given(key: str, environment: Mapping[str, str]) -> str:
@@ -56,8 +78,7 @@ def given(key: str, environment: Mapping[str, str]) -> str:
 
 
 def _address(key: str, environment: Mapping[str, str], variable: str = "") -> str:
-    address = environment.get(variable, "").strip() if variable else given(key, environment)
-    if address:
+    if not variable and (address := given(key, environment)):
         return address
     home = Home.from_environment(environment)
     state = home.read_state() if home.supervisor() is not None else None

@@ -1,6 +1,7 @@
 """What does a stack keep, and where? Everything under HITL_HOME."""
 
 import fcntl
+import getpass
 import json
 import os
 import secrets
@@ -106,6 +107,14 @@ class Home:
             return None
         os.set_inheritable(file.fileno(), False)
         return file
+
+
+def user_name() -> str:
+    """Who types, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user has no name
+        return f"user {os.getuid()}"
 
 
 def kept_secret(path: Path) -> str:

@@ -3,7 +3,6 @@
 What `hitl retrain` and `hitl model` share. torch is imported only where a model is needed.
 """
 
-import getpass
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ import typer
 from sqlalchemy import Engine
 
 from hitl.connection import database_url
-from hitl.home import Home
+from hitl.home import Home, user_name
 from services.feedback.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry import Registry
 from shared.database import connect, database_errors
@@ -121,9 +120,5 @@ def copied(place: Place) -> None:
 
 
 def whoever() -> str:
-    """Who types, for the record."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user has no name
-        name = f"user {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
+    """Who types where, for the record."""
+    return f"{user_name()}@{socket.gethostname()}"

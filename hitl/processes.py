@@ -9,13 +9,22 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 
 POLL_SECONDS = 0.05
 RESEND_SECONDS = 2.0
+
+
+def unencodable_escaped() -> None:
+    """Whatever the locale: what it cannot write comes out as \\u2026, as on stderr, and ends
+    nothing."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def start_ticks(pid: int) -> int | None:

@@ -12,6 +12,7 @@ from hitl.known_workflows import known
 from hitl.transaction import transaction
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
+from shared.errors import ConfigurationError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The accounts of the review page."
@@ -97,6 +98,8 @@ def _for(workflows: list[str]) -> str:
 def _password(from_stdin: bool) -> str:
     if from_stdin:
         given = sys.stdin.readline().rstrip("\r\n")
+    elif not sys.stdin.isatty():
+        raise ConfigurationError("there is no terminal to ask for a password: --password-stdin")
     else:
         given = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     if 0 < len(given) < SHORT_PASSWORD:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hitl.connection import given
+from hitl.connection import given, given_api_url
 from hitl.database_roles import RIGHTS
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
@@ -30,7 +30,7 @@ class Servers:
             home,
             amqp_url,
             database_url,
-            environment.get("HITL_RABBITMQ_API_URL", "").strip() or None,
+            given_api_url(environment),
             None if amqp_url else PrivateRabbitMQ(home.path / "rabbitmq", home.log("rabbitmq")),
             None if database_url else PrivatePostgres(home.path / "postgres", home.log("postgres")),
         )

@@ -68,7 +68,12 @@ def up(
             file=sys.stderr,
         )
         raise typer.Exit(1)
-    follower = Follower(home)
+    try:
+        follower = Follower(home)
+        home.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"Cannot start: {error}. Set HITL_HOME to a folder of yours.", file=sys.stderr)
+        raise typer.Exit(1) from None
     # Also where a shell has started us in the background, with Ctrl-C ignored; and to be asked
     # to terminate is to be asked to stop in order.
     for number in (signal.SIGINT, signal.SIGTERM):

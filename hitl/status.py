@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import psycopg2
 
-from hitl.connection import given
+from hitl.connection import given, given_api_url
 from hitl.fleet import SERVICES, is_ready
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
@@ -65,7 +65,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
     state = home.read_state() or StackState()
     amqp_url = given("AMQP_URL", environment) or state.amqp_url
     database_url = given("DATABASE_URL", environment) or state.database_url
-    api_url = environment.get("HITL_RABBITMQ_API_URL") or state.api_url
+    api_url = given_api_url(environment) or state.api_url
     services = state.services if running else []
     queues = state.queues or (configured_queues(environment) if amqp_url else [])
     with ThreadPoolExecutor(len(SERVICES) + 2) as pool:

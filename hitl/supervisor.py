@@ -17,7 +17,7 @@ from hitl.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.home import Home, StackState
 from hitl.prepare import ensure_first_reviewer
 from hitl.private_rabbitmq import ServerError
-from hitl.processes import Child, Record
+from hitl.processes import Child, Record, unencodable_escaped
 from hitl.servers import Servers
 from shared.broker import declare_all
 from shared.database import migrate
@@ -256,4 +256,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    unencodable_escaped()
     sys.exit(main())

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
 from sqlalchemy import Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.errors import ConfigurationError, Overloaded
@@ -21,14 +21,18 @@ from shared.errors import ConfigurationError, Overloaded
 MIGRATION_LOCK = 0x68_69_74_6C  # "hitl": one migration at a time, whoever starts first
 # Connection, authorisation, rollback to try again, resources, shutdown, system, internal.
 _AWAY_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
-_AWAY_STATES = frozenset(
+_NOT_PREPARED = frozenset(
+    {
+        "42501",  # rights not granted yet
+        "42703",  # no such column: an older schema, not migrated yet
+        "42P01",  # no such table: not migrated yet
+    }
+)
+_AWAY_STATES = _NOT_PREPARED | frozenset(
     {
         "25006",  # a standby that is not promoted yet
         "25P03",  # idle in a transaction for too long
         "3D000",  # no such database, yet
-        "42501",  # rights not granted yet
-        "42703",  # no such column: an older schema, not migrated yet
-        "42P01",  # no such table: not migrated yet
         "55P03",  # a lock was not to be had in time
     }
 )
@@ -39,8 +43,16 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
     """An engine on psycopg2 that notices dead connections before it uses them.
 
     Statements are cut off after 30 s and lock waits after 10 s, so that nothing hangs for ever.
+
+    Raises:
+        ConfigurationError: that is no address.
     """
-    url = make_url(database_url)
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):  # which would quote a part of it, maybe of the password
+        raise ConfigurationError(
+            "DATABASE_URL: no address like postgresql://USER:PASSWORD@HOST:PORT/NAME"
+        ) from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")
     return create_engine(
@@ -66,6 +78,10 @@ def database_errors() -> Iterator[None]:
     try:
         yield
     except (DBAPIError, psycopg2.Error) as error:
+        if sqlstate(error) in _NOT_PREPARED:
+            raise Overloaded(
+                f"Postgres: {refusal(error)}: is this the database, and was `hitl prepare` run?"
+            ) from error
         if is_away(error):
             raise Overloaded(f"Postgres: {_driver_error(error)}") from error
         raise

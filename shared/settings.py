@@ -7,8 +7,17 @@ Read once, at each program's start; frozen; a start with bad keys lists every on
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 
 from shared.errors import ConfigurationError
 
@@ -96,6 +105,22 @@ class Settings(BaseModel):
     certificate_lease_seconds: float = Field(
         3_600.0, gt=0, description="without the certifier a certificate is good for so long"
     )
+
+    @field_validator("amqp_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        """Asked here: who reads it later would quote a part of it, maybe of the password."""
+        try:
+            parts = urlsplit(url.get_secret_value())
+            right = parts.scheme in ("amqp", "amqps") and not parts.fragment and parts.port != 0
+        except ValueError:
+            right = False
+        if url.get_secret_value() and not right:
+            raise ValueError(
+                "no address like amqp://USER:PASSWORD@HOST:PORT/VHOST; within a part of it write"
+                " %2F for /, %40 for @, %23 for #, %3F for ?"
+            )
+        return url
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

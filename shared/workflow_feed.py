@@ -2,8 +2,8 @@
 
 The folder is looked at twice a second. A new file that has stood still between two looks is handed
 to the service, which begins with it: queues declared, model loaded. What cannot be used harms no
-other workflow; it is said, shown, and tried again. Of one that is served, the guideline and [review]
-follow the file; other labels, another model, or no file at all: until the next start, nothing.
+other workflow; it is said, shown, and tried again. Of one that is served, guideline and [review]
+follow the file; other labels, another model, or no file at all change nothing until the next start.
 """
 
 import logging

@@ -317,8 +317,13 @@ def test_a_backup_that_is_damaged_or_a_database_in_use_is_refused(
         dump.seek(200)
         dump.write(b"damage")
     damaged = hitl(new_database, site, tmp_path, "restore", str(night), "--database-only")
-    # I expect a refusal each time, in one line that says what to do, and nothing changed.
-    for refused, why in ((again, "exists already"), (into_use, "has tables"), (damaged, "damaged")):
+    # or back up what is no database of ours,
+    half = hitl(new_database, site, tmp_path, "backup", str(tmp_path / "half"), "--database-only")
+    # I expect a refusal each time, in one line that says what to do, and nothing changed: nor is
+    # there a half of a backup, which would keep a full disk full.
+    assert not list(tmp_path.glob("half*"))
+    for refused, why in ((again, "exists already"), (into_use, "has tables"), (damaged, "damaged"),
+                         (half, "was `hitl prepare` run?")):  # fmt: skip
         assert refused.exit_code == 2
         assert why in refused.stderr
         assert password not in refused.output

@@ -47,6 +47,23 @@ class Stack:
         assert not ok or done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done
 
+    def shell(self, lines: str, folder: Path) -> str:
+        """Lines of the docs as they stand there, run in `folder`; each must end with 0."""
+        plugin = self.engine.socket.parent / ".docker" / "cli-plugins" / "docker-compose"
+        plugin.parent.mkdir(parents=True, exist_ok=True)
+        if not plugin.exists():
+            plugin.symlink_to(program("docker-compose"))
+        files = os.pathsep.join(map(str, (*self.files, STAND_INS)))
+        ports = {f"HITL_{name}_PORT": str(port) for name, port in self.ports.items()}
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", lines], cwd=folder,
+            env={**self.engine.environment, **ports, "COMPOSE_FILE": files,
+                 "COMPOSE_ENV_FILES": os.devnull},
+            stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+        return done.stdout
+
     def up(self) -> None:
         """Everything that `docker compose up` starts; with the words of who is not healthy."""
         done = self.compose("up", "--detach", "--wait", "--wait-timeout", "600", ok=False)

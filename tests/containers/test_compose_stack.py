@@ -6,10 +6,12 @@ The tests are in the order of a stack's life; `--containers FOLDER` runs them (d
 
 import json
 import os
+import re
 import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,7 +22,7 @@ from hitl.fleet import SERVICES
 from tests.containers.conftest import running, timed
 from tests.containers.engine import Engine
 from tests.containers.stack import STAND_INS, Stack
-from tests.contract.test_compose import COMPOSE_FILE, IMAGES, WITH_MODEL, canonical, closure
+from tests.contract.test_compose import COMPOSE_FILE, IMAGES, ROOT, WITH_MODEL, canonical, closure
 from tests.outside import outsider, until
 
 pytestmark = pytest.mark.timeout(3600)
@@ -28,6 +30,7 @@ pytestmark = pytest.mark.timeout(3600)
 CERTAIN = "A wonderful film, moving and funny from beginning to end."
 UNCERTAIN = "It is a film about a man and a dog."
 ACCEPTED = "hitl.sentiment.accepted"
+RUNBOOK, BACKUPS = ROOT / "docs" / "runbook.md", ROOT / "docs" / "backups.md"
 OWN_USER = "10001"
 # What the base brings, and what an image says that fetches with pip, besides the packages of its
 # extras and the embedded model.
@@ -204,6 +207,30 @@ def test_a_program_that_dies_comes_back_and_goes_on(stack: Stack) -> None:
     assert after["State"]["Pid"] != before["Pid"]
 
 
+def test_the_runbooks_lines_run(stack: Stack, tmp_path: Path) -> None:
+    # Given the functions and the queries of the runbook / If I ask by them, and restart and scale /
+    # I expect answers; a deleted stream of policies to be back after `migrate`.
+    page = RUNBOOK.read_text()
+    [functions] = re.findall(r"# compose\n(.*?)```", page, re.DOTALL)
+    queries = re.findall(r"`(sql \"[^`]+?\")`", page, re.DOTALL)
+    assert len(queries) == 2
+    stack.shell("\n".join((functions, *queries, "rabbitmqctl status")), tmp_path)
+    commands = re.findall(r"`(docker compose (?:exec|run|up|restart|logs|ps)[^`]*)`", page)
+    assert len(commands) > 10
+    for command in commands:
+        if "SERVICE" not in command:
+            stack.shell(command, tmp_path)
+    ready = [f"docker compose exec -T {n} python3 ready.py {p}" for n, (_, p) in SERVICES.items()]
+    asked = " && ".join(ready) + " || echo no"
+    until(lambda: stack.shell(asked, tmp_path) == "", what="all ready", seconds=60)
+    # If Postgres is stopped on purpose / I expect the command line to say so, and it to stay so.
+    stack.compose("stop", "postgres")
+    told = stack.compose("run", "--rm", "--no-deps", "-T", "hitl", "status", ok=False).stdout
+    assert "postgres does not answer" in told
+    assert stack.inspect("postgres")["State"]["Status"] == "exited"
+    stack.compose("up", "--detach", "--wait")
+
+
 def test_training_starts_and_says_what_is_missing(stack: Stack) -> None:
     # Given two reviewed items / If I train / I expect a model loaded, and words instead of a trace.
     tried = stack.compose(
@@ -212,6 +239,23 @@ def test_training_starts_and_says_what_is_missing(stack: Stack) -> None:
     assert tried.returncode == 1
     assert "100" in tried.stderr
     assert "Traceback" not in tried.stderr
+
+
+def test_a_lost_database_comes_back_from_its_dump(stack: Stack, tmp_path: Path) -> None:
+    # Given a dump / If the lines of the page on backups are run as they stand there / I expect a
+    # whole ledger with the same events, and services that work with it.
+    dump, again = (
+        block
+        for block in re.findall(r"```sh\n(.*?)```", BACKUPS.read_text(), re.DOTALL)
+        if "pg_dump" in block or "pg_restore" in block
+    )
+    count = ("psql", "-U", "hitl", "-tA", "-c", "SELECT count(*) FROM event")
+    before = stack.inside("postgres", *count)
+    stack.shell(dump, tmp_path)
+    with timed("a restored dump"):
+        said = stack.shell(again, tmp_path)
+    assert "whole: " in said
+    assert stack.inside("postgres", *count) == before
 
 
 def test_down_and_up_keep_the_data(stack: Stack) -> None:

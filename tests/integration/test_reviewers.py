@@ -125,3 +125,9 @@ def test_a_reviewer_is_limited_to_workflows_and_freed_again(
     refused = reviewer(*lead, stdin="a long password")
     assert refused.returncode == 1
     assert "a lead sees every workflow" in refused.stderr
+
+
+def test_without_a_terminal_it_says_how_to_give_a_password(reviewer: CommandLine) -> None:
+    done = reviewer("add", "zoe")
+    assert done.returncode == 1
+    assert done.stderr == "there is no terminal to ask for a password: --password-stdin\n"

@@ -1,12 +1,19 @@
-"""Does the command line find the servers where the services find them?"""
+"""Does the command line find the servers where the services find them, and say so if it cannot?"""
 
+import getpass
+import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hitl.connection import amqp_url, database_url
-from hitl.home import Home
+from hitl.connection import amqp_url, api_url, database_url
+from hitl.home import REPOSITORY, Home, user_name
+from hitl.processes import unencodable_escaped
 from hitl.servers import Servers
+from shared.database import connect
 from shared.errors import ConfigurationError
 
 
@@ -33,3 +40,49 @@ def test_without_an_address_or_a_stack_it_says_what_to_do(tmp_path: Path) -> Non
     missing = {"HITL_HOME": str(tmp_path), "AMQP_URL_FILE": str(tmp_path / "nothing")}
     with pytest.raises(ConfigurationError, match="AMQP_URL_FILE"):
         amqp_url(missing)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "http://[x", "http://h:99999/api", "amqp://h/v"])
+def test_a_management_api_that_is_no_address_is_named(address: str, tmp_path: Path) -> None:
+    environment = {"HITL_HOME": str(tmp_path), "HITL_RABBITMQ_API_URL": address}
+    for asked in (api_url, lambda of: Servers.from_environment(Home(tmp_path), of)):
+        with pytest.raises(ConfigurationError, match="HITL_RABBITMQ_API_URL: no address like"):
+            asked(environment)
+
+
+@pytest.mark.parametrize("address", ["secret", "postgresql:secret", "postgresql://u@h:secret/db"])
+def test_a_database_that_is_no_address_is_named_and_not_quoted(address: str) -> None:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL: no address like") as refused:
+        connect(address)
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("home", ["/proc/hitl", "/dev/null"])
+def test_a_home_that_cannot_be_made_is_named(home: str) -> None:
+    # If the stack is started in a folder that cannot be / I expect one line that says what to do.
+    done = subprocess.run(
+        [sys.executable, "-m", "hitl", "up", "--detach"],
+        cwd=REPOSITORY, env={**os.environ, "HITL_HOME": home}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert home in line
+    assert line.endswith("Set HITL_HOME to a folder of yours.")
+
+
+def test_what_the_locale_cannot_write_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given standard output of a locale without the ellipsis / If a program of ours prints one / I
+    # expect its number instead.
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    unencodable_escaped()
+    print("Grüße \u2026", flush=True)
+    assert written.getvalue() == b"Gr\xfc\xdfe \\u2026\n"
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert user_name() == f"user {os.getuid()}"

@@ -1,5 +1,6 @@
 """Does a start with a bad environment say everything that is wrong with it?"""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_values_are_read_under_their_names() -> None:
     assert settings.retry_delays_seconds == (1, 2, 3)
     assert settings.workflows == ("sentiment", "topics")
     assert settings.log_level == "DEBUG"
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "amqp://u:secret/x@h:5672/v", "amqp://u:secret@h:99999/",
+                "amqp://u:12#secret@h", "amqp://[h", "http://u:secret@h/v"],
+)  # fmt: skip
+def test_what_is_no_address_is_refused_without_a_word_of_the_password(address: str) -> None:
+    # Given addresses whose password has a sign that means something in them, and other nonsense / I
+    # expect the key named, and how to write it, and no part of it quoted.
+    [line] = problems(AMQP_URL=address)
+    assert line.startswith("AMQP_URL: ")
+    assert "%2F for /" in line
+    assert not re.search("secret|nonsense", line)
 
 
 def test_an_empty_value_is_the_default() -> None:
