@@ -78,9 +78,7 @@ def authorize(desk: Desk) -> Callable[[Request], None]:
             return
         given = request.headers.get("authorization")
         request.state.caller = (
-            _by_cookie(desk, request, need)
-            if given is None
-            else _by_token(desk, given, need)
+            _by_cookie(desk, request, need) if given is None else _by_token(desk, given, need)
         )
 
     return check
