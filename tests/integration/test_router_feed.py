@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
@@ -237,16 +238,17 @@ def test_a_running_router_routes_by_the_file_as_it_is_now(
         assert b"policy refused; the last good one stays" in said
 
 
-def test_messages_whose_properties_are_no_text_are_dead_lettered_and_not_in_the_way(
+def test_messages_whose_properties_cannot_be_copied_are_dead_lettered_and_not_in_the_way(
     amqp_url: str, broker: Broker, tmp_path: Path
 ) -> None:
-    # Given properties that are not UTF-8, also such as are as long as AMQP allows
+    # Given properties that are not UTF-8 or as long as AMQP allows, and headers that fill a frame
     write(tmp_path, "threshold = 0.5")
-    bad: list[dict[str, bytes]] = [
+    bad: list[dict[str, Any]] = [
         {"message_id": b"\xff\xfe", "content_encoding": b"\xff"},
         {"message_id": b"\xff" * 255},
         {"content_type": b"\xff" * 255},
         {"content_encoding": b"\xff" * 255},
+        {"headers": {"mine": "kept", "large": "x" * 130_900, "last": "kept"}},
     ]
     with router(amqp_url, tmp_path), outsider(amqp_url) as client:
         for given in bad:
@@ -255,10 +257,12 @@ def test_messages_whose_properties_are_no_text_are_dead_lettered_and_not_in_the_
             )
         # I expect dead letters with a reason, and the next item routed
         broker.publish([scored("next")])
-        reasons = [
-            letter.headers["x-hitl-reason"] for letter in client.take("hitl.router.dlq", len(bad))
-        ]
-        assert reasons == ["not_utf8", "schema", "schema", "not_utf8"]
+        letters = client.take("hitl.router.dlq", len(bad))
+        reasons = [letter.headers["x-hitl-reason"] for letter in letters]
+        assert reasons == ["not_utf8", "schema", "schema", "not_utf8", "schema"]
+        # of headers that leave no room for the reason, those that fit
+        assert letters[-1].headers["mine"] == letters[-1].headers["last"] == "kept"
+        assert "large" not in letters[-1].headers
         assert client.take("hitl.sentiment.accepted", 1)
 
 
