@@ -79,7 +79,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
             items, for_leads = {}, ForLeads(waiting=0, since=None)
             problems["postgres"] = " ".join(str(error).split())
         if amqp_url and not depths.result():
-            problems["rabbitmq"] = "or it has none of the queues"
+            problems["rabbitmq"] = "no connection, or none of the queues is there"
         return Status(
             amqp_url=amqp_url,
             database_url=database_url,
