@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from functools import partial
+from math import inf
 from queue import Empty, Queue
 from threading import Lock
 from typing import Protocol
@@ -87,12 +88,14 @@ class Worker:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
         never raises `Overloaded`: it gets what was just read, on the connection's thread.
         `linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
-        `prefetch` messages would have more than `most_bytes`, it holds fewer."""
+        `prefetch` messages would have more than `most_bytes`, it holds fewer, and a batch ends
+        with the message that reaches them."""
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
         self._handler = handler if lifecycle.spans is None else lifecycle.spans.around(handler)
         self._max_batch = max_batch or 0
+        self._most_bytes = inf if most_bytes is None else most_bytes
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds
         self._clock = clock
@@ -209,10 +212,12 @@ class Worker:
         self._gather(time.monotonic() + self._linger)
         generation = self._broker.generation
         batch: list[Delivery] = []
-        while self._waiting and len(batch) < self._max_batch:
+        size = 0
+        while self._waiting and len(batch) < self._max_batch and size < self._most_bytes:
             delivery = self._waiting.popleft()
             if delivery.generation == generation:  # else its connection is gone: it comes again
                 batch.append(delivery)
+                size += len(delivery.body)
         return batch
 
     def _gather(self, deadline: float) -> None:

@@ -20,6 +20,9 @@ from shared.worker import Worker
 from shared.workflow_feed import WorkflowFeed
 from shared.workflows import Workflow
 
+# Requests of up to a megabyte each: SQLAlchemy takes a dozen times a batch's bytes.
+MOST_BYTES = 8 * 1_024 * 1_024
+
 
 def main() -> bool:
     keys = ("amqp_url", "database_url", "session_secret")
@@ -39,7 +42,8 @@ def main() -> bool:
                          lifecycle.spans)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
-                        handler=Intake(engine, utc_now), max_batch=500)  # fmt: skip
+                        handler=Intake(engine, utc_now), max_batch=500,
+                        most_bytes=MOST_BYTES)  # fmt: skip
 
         def begin(workflow: Workflow) -> None:
             whole = topology([*flows, workflow.name], settings.retry_delays_seconds)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from prometheus_client import REGISTRY
@@ -571,3 +572,24 @@ def test_a_worker_begins_carefully_where_bytes_count(amqp_url: str, program: Out
     # I expect no more of them to be held
     assert 5 << 19 < max(held) <= 5 << 20
     assert len(handler.seen) == 200
+
+
+def test_a_batch_ends_with_the_message_that_reaches_the_bytes(
+    amqp_url: str, program: Outsider
+) -> None:
+    """A handler may need a dozen times a batch's bytes, as one that inserts rows does."""
+    # Given small and large messages that wait before the worker starts
+    with working(amqp_url, Recorder()):
+        pass  # declares the queue
+    publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.sentiment")
+    for number in range(100):
+        publish("x" * (65_536 if number >= 50 else 1))
+    # If a batch may have 300 of them, and half a megabyte
+    handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.2))
+    with working(amqp_url, handler, prefetch=300, max_batch=300, most_bytes=1 << 19):
+        until(lambda: len(handler.seen) == 100)
+    # I expect as many small ones together as before, and of the large ones eight
+    sizes = [len(batch) for batch in handler.batches]
+    bodies = [sum(map(len, batch[:-1])) for batch in handler.batches]
+    assert max(sizes) > 20
+    assert max(bodies) < 1 << 19
