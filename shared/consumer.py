@@ -235,10 +235,17 @@ class Consumer:
     def _cancel(self, subscription: _Subscription) -> None:
         """Not by `basic_cancel`: from then on pika rejects whatever is still on its way, which
         counts a delivery against each of these messages and sends them round again."""
-        if self._channel is not None and self._channel.is_open and subscription.tag is not None:
-            cancelled = (spec.Basic.CancelOk, {"consumer_tag": subscription.tag})
-            self._channel._rpc(spec.Basic.Cancel(subscription.tag), None, [cancelled])
+        channel, tag = self._channel, subscription.tag
+        if channel is not None and channel.is_open and tag is not None:
+            forget = partial(self._forget, channel, tag)
+            cancelled = (spec.Basic.CancelOk, {"consumer_tag": tag})
+            channel._rpc(spec.Basic.Cancel(tag), forget, [cancelled])
             subscription.tag = None
+
+    def _forget(self, channel: Channel, tag: str, _frame: object) -> None:
+        """The broker has cancelled it: nothing more comes by this tag."""
+        channel._cleanup_consumer_ref(tag)
+        self._queues_by_tag.pop(tag.encode(), None)
 
     def _arrive(self, deliveries: Sequence[Delivery]) -> None:
         self._heard += len(deliveries)

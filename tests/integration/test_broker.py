@@ -210,6 +210,30 @@ def test_a_consumer_that_is_refused_says_why_and_asks_less_and_less_often(
         one.close()
 
 
+def test_what_was_consumed_by_before_is_forgotten(amqp_url: str) -> None:
+    """A consumer is another one for the broker after each pause, and whenever it asks for more or
+    fewer messages at a time."""
+    # Given a consumer
+    taker = Consumer([inference_queue("sentiment")], prefetch=10, take=lambda _: None)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
+    one.start()
+    try:
+        assert one.wait_ready(20)
+        # If it pauses and goes on again and again
+        for _ in range(3):
+            one.pause()
+            until(lambda: taker.quiet)
+            one.resume()
+            until(lambda: not taker.quiet)
+        # I expect only the last one to be remembered
+        until(lambda: len(taker._subscriptions) == 1)
+        channel = taker._channel
+        assert channel is not None
+        assert (len(taker._queues_by_tag), len(channel.consumer_tags)) == (1, 1)
+    finally:
+        one.close()
+
+
 def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> None:
     # Given a delivery that is not settled
     arrived: list[Delivery] = []
