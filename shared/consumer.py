@@ -185,10 +185,11 @@ class Consumer:
             else wanted >= self._prefetch * 2
         ):
             self._prefetch = wanted
-            for subscription in self._subscriptions.values():
+            fast = [one for one in self._subscriptions.values() if not one.probing]
+            for subscription in fast:
                 self._cancel(subscription)
             channel.basic_qos(prefetch_count=wanted)
-            for subscription in self._subscriptions.values():
+            for subscription in fast:
                 self._subscribe(channel, subscription)
 
     def _room(self) -> int:
@@ -269,11 +270,18 @@ class Consumer:
         for delivery in deliveries:
             self._bytes += len(delivery.body)
             self._size += (len(delivery.body) - self._size) / 16
-        # More is asked for while the window is full: then none is on its way to us.
+        # More is asked for while the window is full, or what one queue may send is here: then none
+        # of that is on its way to us.
+        fast = [one.queue for one in self._subscriptions.values() if not one.probing]
         if (
             self._channel is not None
-            and not (self._paused or self.probing)
-            and (self._bytes > most_bytes or self._window.unacked >= self._room())
+            and not self._paused
+            and fast
+            and (
+                self._bytes > most_bytes
+                or self._window.unacked >= self._room()
+                or max(map(self._in_progress.__getitem__, fast)) >= self._prefetch
+            )
         ):
             self._fit(self._channel, most_bytes)
 

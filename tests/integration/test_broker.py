@@ -210,6 +210,25 @@ def test_a_consumer_that_is_refused_says_why_and_asks_less_and_less_often(
         one.close()
 
 
+def test_a_queue_where_nothing_comes_holds_back_no_other(amqp_url: str) -> None:
+    # Given a consumer of two queues that begins carefully, because bytes count
+    arrived: list[Delivery] = []
+    queues = [inference_queue("sentiment"), "hitl.router"]
+    taker = Consumer(queues, prefetch=300, take=arrived.extend, most_bytes=1 << 25)
+    one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
+    one.start()
+    try:
+        assert one.wait_ready(20)
+        # If one of them has many small messages, and the other none
+        one.publish([Outgoing("", "hitl.router", b"{}", f"m{number}") for number in range(400)])
+        until(lambda: len(arrived) == 1)
+        one.settle([(arrived[0], ())])
+        # I expect as many of them to be held as may be
+        until(lambda: len(arrived) >= 300, seconds=10)
+    finally:
+        one.close()
+
+
 def test_what_was_consumed_by_before_is_forgotten(amqp_url: str) -> None:
     """A consumer is another one for the broker after each pause, and whenever it asks for more or
     fewer messages at a time."""
