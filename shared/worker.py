@@ -193,12 +193,9 @@ class Worker:
             self._mind_the_breaker()
 
     def _work(self, batch: list[Delivery]) -> None:
-        started = time.perf_counter()
         results = self._handle(batch)
-        if results is None:
-            return
-        MESSAGE_PROCESS_DURATION.labels(batch[0].queue).observe(time.perf_counter() - started)
-        self._settle(batch, results)
+        if results is not None:
+            self._settle(batch, results)
 
     # -- taking ------------------------------------------------------------------------------
 
@@ -239,10 +236,9 @@ class Worker:
         """The results, or None when the batch was given up (its connection ended, or we stop)."""
         attempt = 0
         while True:
+            started = time.perf_counter()
             try:
                 results = self._checked(batch)
-                self._overloaded = None
-                return results
             except Overloaded as error:
                 attempt += 1
                 self._overloaded = str(error)
@@ -251,6 +247,11 @@ class Worker:
                     "held up; trying the same batch again",
                     extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},
                 )
+            else:
+                self._overloaded = None
+                taken = time.perf_counter() - started
+                MESSAGE_PROCESS_DURATION.labels(batch[0].queue).observe(taken)
+                return results
             if self._lifecycle.stopping.wait(pause):
                 self._given_up += len(batch)
                 return None

@@ -121,6 +121,12 @@ def cut(rabbitmq: RabbitMQ, amqp_url: str) -> None:
         rabbitmq.api.delete(f"/connections/{name}")
 
 
+def seconds_handled() -> float:
+    """What the metric of the handler's time says so far."""
+    metric = "hitl_message_process_duration_seconds_sum"
+    return REGISTRY.get_sample_value(metric, {"queue": ROUTER_QUEUE}) or 0.0
+
+
 @ON_BOTH_THREADS
 def test_every_input_gives_its_output_and_is_acked(
     amqp_url: str, program: Outsider, at_once: bool
@@ -334,6 +340,7 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
         if len(calls) < 4 or not back.is_set():
             raise Overloaded("the database is away")
 
+    before = seconds_handled()
     with working(amqp_url, Recorder(before=away_at_first), at_once=at_once) as lifecycle:
         scored(program, "m1")
         until(lambda: lifecycle.problems().get("overload") == "the database is away")
@@ -342,6 +349,7 @@ def test_an_overloaded_handler_holds_the_batch_and_gets_it_again(
         until(lambda: not lifecycle.problems(), what="being ready again")
         assert program.ready("hitl.router.dlq") == 0
     assert len(calls) >= 4
+    assert seconds_handled() - before < 0.5, "pauses are not time in the handler"
 
 
 def test_what_is_held_through_a_long_outage_is_not_taken_for_what_ends_its_consumer(
