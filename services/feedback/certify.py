@@ -22,6 +22,7 @@ STAKES = (0.35, 0.20, 0.15, 0.12, 0.10, 0.08)
 # each may spend. Several starts, because a chain ends at the first threshold that it cannot pass.
 STARTS = ((0.15, 0.2), (0.40, 0.4), (0.70, 0.4))
 _MOST_LABELS = 10_000_000  # beyond this, people are told that it will not happen
+_MOMENTS = 2_000  # looked at together: 20 MB. A panel that nobody works on has an error an item
 
 
 class Grid(NamedTuple):
@@ -114,17 +115,31 @@ def best_log_e_values(scores: Floats, errors: Bools, thresholds: Floats, alpha: 
     # The first (strictest) threshold that lets the item through; `levels` for none.
     level = np.searchsorted(-thresholds, -scores, side="left")
     before: Ints = np.cumsum(errors) - errors  # errors before the label itself
-    moments = int(errors.sum()) + 1
-    shape = (moments, levels + 1)
-    right = np.bincount(
-        (before * (levels + 1) + level)[~errors], minlength=moments * (levels + 1)
-    ).reshape(shape)
-    wrong = np.zeros(shape, dtype=np.int64)
-    wrong[1 + np.arange(moments - 1), level[errors]] = 1
-    rights = right.cumsum(axis=0).cumsum(axis=1)[:, :levels]
-    wrongs = wrong.cumsum(axis=0).cumsum(axis=1)[:, :levels]
-    found: Floats = log_e_value(rights, wrongs, alpha).max(axis=0)
-    return np.maximum(found, 0.0)  # before the first label the e-value is 1
+    last = int(errors.sum()) + 1
+    best: Floats = np.zeros(levels)  # before the first label the e-value is 1
+    rights_so_far = wrongs_so_far = np.zeros(levels + 1, dtype=np.int64)
+    for start in range(0, last, _MOMENTS):
+        moments = min(_MOMENTS, last - start)
+        part = slice(*np.searchsorted(before, (start, start + moments)))
+        moment, of, bad = before[part] - start, level[part], errors[part]
+        right = np.bincount(
+            (moment * (levels + 1) + of)[~bad], minlength=moments * (levels + 1)
+        ).reshape(moments, levels + 1)
+        after_right = right.any(axis=1)  # between two errors in a row there is nothing to see
+        # An error counts from the next moment on; the last one's is in the next part.
+        wrong = np.zeros((moments + 1, levels + 1), dtype=np.int64)
+        wrong[1 + moment[bad], of[bad]] = 1
+        right[0] += rights_so_far
+        wrong[0] += wrongs_so_far
+        rights, wrongs = right.cumsum(axis=0), wrong.cumsum(axis=0)
+        rights_so_far, wrongs_so_far = rights[-1], wrongs[-1]
+        found = log_e_value(
+            rights[after_right].cumsum(axis=1)[:, :levels],
+            wrongs[:-1][after_right].cumsum(axis=1)[:, :levels],
+            alpha,
+        )
+        best = np.maximum(best, found.max(axis=0, initial=0.0))
+    return best
 
 
 def log_e_value(rights: ArrayLike, wrongs: ArrayLike, alpha: float) -> Floats:
