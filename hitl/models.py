@@ -184,6 +184,7 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
 
     from hitl.retrain import old_domain
     from services.feedback.compare import compare_on
+    from services.feedback.gates import remembered
 
     torch.set_num_threads(1)
     registry = place.registry
@@ -193,7 +194,7 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
     taught = frozenset().union(*(registry.taught(version) for version in (one, other)))
     first, second = place.load(one), place.load(other)
     with database() as engine:
-        return compare_on(
+        found, verdicts = compare_on(
             engine,
             place.workflow.name,
             first,
@@ -202,6 +203,10 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
             taught,
             place.threshold,
         )
+    if other != BASE_VERSION and found.old is None:
+        then = remembered(registry.receipt(other))
+        verdicts += [] if then is None else [then]
+    return found, verdicts
 
 
 def _print(verdicts: "list[Gate]") -> None:

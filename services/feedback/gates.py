@@ -11,6 +11,7 @@ import numpy as np
 
 from services.feedback.evaluate import ece_of_the_honest, worse_by_chance
 from services.feedback.quality import Floats, Ints, calibration_error
+from services.feedback.receipt import Receipt
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05
@@ -49,6 +50,20 @@ def gates(held_out: Scored, old: Scored | None) -> list[Gate]:
     if old is not None and len(old.truth):
         verdicts.append(_remembers(old))
     return verdicts
+
+
+def remembered(receipt: Receipt) -> Gate | None:
+    """What a version had forgotten when it was trained, beside its parent; None where it was not
+    measured. For a replayed file, which is not at hand any more when it is promoted."""
+    found = receipt.figures.get("old")
+    if found is None:
+        return None
+    before, after = found["parent"].accuracy[0], found["candidate"].accuracy[0]
+    words = (
+        f"right on {after:.1%} of {found['candidate'].items} texts of {receipt.old_domain} when it "
+        f"was trained, {receipt.parent.version} on {before:.1%}"
+    )
+    return Gate("remembers", before - after <= MOST_FORGOTTEN, words)
 
 
 def refusal(verdicts: Sequence[Gate]) -> str | None:

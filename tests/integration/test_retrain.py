@@ -22,7 +22,7 @@ from services.feedback import labels
 from services.feedback.labels import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.locks import only_one
 from services.feedback.old_domain import Judged, OldDomain
-from services.feedback.receipt import Receipt, read_receipt
+from services.feedback.receipt import Figures, Receipt, read_receipt
 from services.feedback.registry import Registry
 from services.feedback.retrain import Order, retrain
 from services.feedback.training import Recipe
@@ -196,6 +196,33 @@ def test_a_version_that_is_worse_is_not_promoted_unless_somebody_says_why(
     assert change.forced is not None
     assert "a drill" in change.forced
     assert "no worse" in change.forced
+
+
+def test_what_a_version_forgot_of_a_replayed_file_is_asked_at_its_promotion(
+    engine: Engine, home: Path
+) -> None:
+    # Given a version that is as right as its parent on what people decided, and was measured to
+    # have lost 5 points on the file that was replayed, which promotion cannot read again
+    log(engine, decisions(300))
+    receipt = add_version(home / "models", load("embedded").temperature)
+    share = (0.1, 0.1, 0.1)
+
+    def figures(accuracy: float) -> Figures:
+        right = (accuracy, accuracy, accuracy)
+        return Figures(items=400, accuracy=right, ece=share, share_below=share, f1={})
+
+    told = {"parent": figures(0.90), "candidate": figures(0.85)}
+    forgetful = receipt.model_copy(update={"old_domain": "old.jsonl", "figures": {"old": told}})
+    (home / "models" / "sentiment" / "v1" / "receipt.json").write_text(forgetful.model_dump_json())
+    # If I promote it, I expect the gate to say so
+    refused = hitl(engine, home, model_command.app, "promote", "v1")
+    assert refused.exit_code == 1, refused.output
+    assert "pass  no worse" in refused.stdout
+    assert "FAIL  remembers: right on 85.0% of 400 texts of old.jsonl" in refused.stdout
+    # and to let one pass that has lost little.
+    told["candidate"] = figures(0.89)
+    (home / "models" / "sentiment" / "v1" / "receipt.json").write_text(forgetful.model_dump_json())
+    assert "pass  remembers" in hitl(engine, home, model_command.app, "promote", "v1").stdout
 
 
 def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
