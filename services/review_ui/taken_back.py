@@ -20,7 +20,7 @@ from shared.tables import ReviewDecision, ReviewTask
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """`task` is leased to the reviewer again, or None where somebody else has it by now.
+    """`task` is leased to the reviewer again, or None where it is somebody else's by now.
     `published`: the decision had left already, so the next one goes out as a new revision. Of a
     known item it only says that the time to undo was over: that nothing left would tell it."""
 
@@ -55,7 +55,9 @@ def undo(
             raise Refused("decided_since", "This item has been decided again since.")
         left = _revert(session, task, row, now)
         row.undone_at = now
-        if task.status == "open" and not _held_by_another(task, reviewer, now):
+        # After a skip the task may be in another round, which is not for whoever was in that one.
+        waits = task.status == "open" and task.round == row.round
+        if waits and not _held_by_another(task, reviewer, now):
             task.lease_token += 1
             task.leased_by, task.leased_at = reviewer, now
             task.lease_expires_at = now + timedelta(seconds=lease_seconds)

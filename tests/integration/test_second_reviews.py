@@ -303,6 +303,28 @@ def test_a_dispute_cannot_be_taken_back_once_a_lead_has_seen_it(engine: Engine) 
     assert refused.value.code == "decided_since"
 
 
+def test_a_skip_taken_back_brings_no_item_that_has_gone_on_to_others(engine: Engine) -> None:
+    # Given an item that Ada skipped, and answered when it came back for want of anything else
+    people = room(engine, EVERYTHING)
+    take_in(engine, requested("i1"))
+    (task,) = people.claim("ada")
+    skipped = uuid4()
+    people.decide("ada", task, None, "skip", key=skipped)
+    people.answer("ada", "negative")
+    # If she takes the skip back, I expect her not to get the item for its second answer
+    assert people.undo("ada", skipped).task is None
+    # nor, when it was disputed, who is no lead to settle it
+    (task,) = people.claim("bob")
+    skipped = uuid4()
+    people.decide("bob", task, None, "skip", key=skipped)
+    people.answer("cy", "positive")
+    undone = people.undo("bob", skipped)
+    assert undone.task is None
+    assert people.undo("bob", skipped).task is None
+    (disputed,) = people.claim("lea")
+    assert disputed.round == "adjudication"
+
+
 def test_an_adjudication_can_be_taken_back(engine: Engine) -> None:
     people = room(engine, EVERYTHING)
     take_in(engine, requested("i1"))
