@@ -1,12 +1,14 @@
 """Does every key do what its reviewer meant: after an undo, on other keyboards, in a long text?"""
 
+import re
+
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import Engine
 
 from tests.browser.test_review_page import decisions, some
 from tests.browsing import reviewing, shown
 from tests.outside import until
-from tests.reviewing import PASSWORD, Served
+from tests.reviewing import PASSWORD, Served, requested, take_in
 
 DRAFT = "seen twice"
 
@@ -144,3 +146,28 @@ def test_a_reviewer_without_a_server_is_not_told_that_all_is_done(
         expect(page.get_by_role("heading", name="Getting items")).to_be_visible()
         page.wait_for_timeout(700)
         expect(page.get_by_role("heading", name="All done")).to_be_hidden()
+
+
+def test_who_hears_the_page_is_told_what_was_done_and_what_comes(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given items whose texts differ, one with an id that is too long to be shown
+    faces = "\N{GRINNING FACE}" * 9
+    take_in(
+        engine,
+        requested(faces, text="a loud film", confidence=0.6),
+        requested("i1", text="a quiet film " * 100, confidence=0.7),
+    )
+    with reviewing(chromium, served, "ada") as (page, _):
+        says = page.locator('[data-id="says"]')
+        expect(says).to_have_text("Item: a loud film")
+        page.keyboard.press("1")
+        # I expect the decision and the beginning of the next item, which need not be looked for
+        expect(says).to_have_text(re.compile("^Recorded: negative. Item: a quiet film a quiet.*…$"))
+        # and no half of a character where the id is cut
+        expect(page.locator('[data-id="last"] li')).to_have_text(f"#{faces[:7]}…negative")
+        page.keyboard.press("u")
+        expect(says).to_have_text("Item: a loud film")
+        page.keyboard.press("s")
+        page.keyboard.press("s")
+        expect(says).to_contain_text("Item: a loud film")  # what was skipped comes last

@@ -11,10 +11,12 @@ import { ApiError, call, loginAddress, speakFor } from "./http.js";
 import { bindKeys } from "./keys.js";
 import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
+import { shortText } from "./show.js";
 import { fill, label, language, words } from "./words.js";
 
 // What is pressed after an undo is meant for the item that it brings back.
 const FOR_THE_CARD = new Set(["accept", "label", "skip", "flag", "note", "undo"]);
+const READ_OUT = 300; // characters of an item; all of it is in a region of its own
 
 export async function mount(element) {
   const root = element.querySelector(".rv");
@@ -252,9 +254,8 @@ class Screen {
     const changed = action !== "accept" && given !== task.suggestion?.label && !task.blind;
     this.day.add({ key: body.key, task, label: given, action, changed, late: false, note }, took);
     this.buffer.next();
-    this.show();
     const what = given ?? this.words[action === "skip" ? "skipped" : "flagged"];
-    this.say(fill(this.words.recorded, { what }));
+    this.show(fill(this.words.recorded, { what }));
     this.outbox.add({ key: body.key, taskId: task.id, at: Date.now(), body });
     this.day.showLast();
   }
@@ -332,10 +333,16 @@ class Screen {
     this.showSync();
   }
 
-  show() {
+  /** `done`: what led to this, for who hears the page; they also hear what is shown now. */
+  show(done = "") {
+    const was = this.card.task;
     const filtered = Object.keys(this.choices.filter).length > 0;
     this.card.show(this.buffer.current, this.buffer.loading, filtered);
     this.at("stat-buffered").textContent = String(this.buffer.tasks.length);
+    const { task } = this.card;
+    if (task !== undefined && task === was) return;
+    const text = task && `${this.words.item}: ${shortText(task.text, READ_OUT)}`;
+    this.say(`${done} ${text ?? this.at("empty-title").textContent}`.trim());
   }
 
   showSync() {

@@ -27,5 +27,6 @@ export function seconds(value, days) {
 }
 
 export function shortText(text, most) {
-  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+  if (text.length <= most) return text;
+  return `${text.slice(0, most - 1).replace(/[\ud800-\udbff]$/, "")}…`; // no half of a character
 }
