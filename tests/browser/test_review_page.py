@@ -139,6 +139,8 @@ def test_a_session_that_ends_loses_nothing(
         page.keyboard.press("1")
         # I expect to be told, with a way back in
         expect(page.get_by_role("alert")).to_contain_text("Nothing is lost")
+        page.keyboard.press("u")
+        expect(page.locator('[data-id="toast"]')).to_contain_text("Your session has ended")
         assert decisions(engine) == []
         page.get_by_role("link", name="log in again").click()
         page.get_by_label("Name").fill("ada")
