@@ -2,6 +2,7 @@
 
 Everything is counted from the decisions of a period, found by an index, and from what waits. What
 was decided blind never counts towards the agreement with the AI: it would tell what the AI said.
+What was accepted unread, with a list, is work done, but says nothing of agreement or time.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,12 @@ _BINS = 20
 # A decision took the time since its author's last one, or since the item was handed out, whichever
 # is later: items are handed out a few ahead. GREATEST ignores NULL.
 _MADE = """
-    SELECT d.task_id, d.reviewer, d.action, d.label, d.ai_label_shown AS shown, d.decided_at,
-           extract(epoch FROM d.decided_at - greatest(
+    SELECT d.task_id, d.reviewer, d.action, d.label, d.decided_at,
+           d.ai_label_shown AND d.batch IS NULL AS shown,
+           CASE WHEN d.batch IS NULL THEN extract(epoch FROM d.decided_at - greatest(
                d.assigned_at,
                lag(d.decided_at) OVER (PARTITION BY d.reviewer ORDER BY d.decided_at, d.id)
-           )) AS seconds
+           )) END AS seconds
     FROM review_decision d
     WHERE d.decided_at >= :since AND d.effective AND d.undone_at IS NULL
       AND (CAST(:reviewer AS text) IS NULL OR d.reviewer = :reviewer)
@@ -58,7 +60,7 @@ _CONFIDENCE = text(
            count(*) FILTER (WHERE made.action = 'correct') AS changed
     FROM review_decision made JOIN review_task task ON task.id = made.task_id
     WHERE made.decided_at >= :since AND made.effective AND made.undone_at IS NULL
-      AND made.ai_label_shown AND made.action IN ('accept', 'correct')
+      AND made.ai_label_shown AND made.batch IS NULL AND made.action IN ('accept', 'correct')
       AND (CAST(:reviewer AS text) IS NULL OR made.reviewer = :reviewer)
     GROUP BY 1 ORDER BY 1
     """

@@ -28,7 +28,8 @@ class MyStats(BaseModel):
     skipped: int
     flagged: int
     agreement: float | None = Field(
-        description="share of decisions that kept the AI's label; blind items do not count"
+        description="share of decisions that kept the AI's label; without blind items and lists "
+        "accepted unread"
     )
 
 
@@ -51,9 +52,9 @@ _MINE = text(
     SELECT count(*) FILTER (WHERE action IN ('accept', 'correct')) AS decided,
            count(*) FILTER (WHERE action = 'skip') AS skipped,
            count(*) FILTER (WHERE action = 'flag') AS flagged,
-           count(*) FILTER (WHERE action = 'accept' AND ai_label_shown) AS kept,
-           count(*) FILTER (WHERE action IN ('accept', 'correct') AND ai_label_shown) AS shown
-    FROM review_decision
+           count(*) FILTER (WHERE action = 'accept' AND judged) AS kept,
+           count(*) FILTER (WHERE action IN ('accept', 'correct') AND judged) AS shown
+    FROM (SELECT *, ai_label_shown AND batch IS NULL AS judged FROM review_decision) AS made
     WHERE reviewer = :reviewer AND decided_at >= :since AND effective AND undone_at IS NULL
     """
 )

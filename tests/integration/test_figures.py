@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import figures, for_leads, past, quality
+from services.review_ui import figures, for_leads, past, quality, stats
 from services.review_ui.accounts import Account, Role
 from services.review_ui.past import Search
 from shared.tables import ReviewDecision, ReviewTask
@@ -29,6 +29,7 @@ def decided(
     held: float = 20,
     undone: bool = False,
     effective: bool = True,
+    batch: uuid.UUID | None = None,
 ) -> None:
     """A decision that was made `minutes_ago`, `held` seconds after the task was handed out."""
     task = session.get_one(ReviewTask, task_id(item))
@@ -49,6 +50,7 @@ def decided(
             assigned_at=at - timedelta(seconds=held),
             decided_at=at,
             undone_at=START if undone else None,
+            batch=batch,
         )
     )
 
@@ -95,6 +97,25 @@ def test_work_is_counted_by_hour_reviewer_and_label(engine: Engine) -> None:
         alone = figures.read(session, since=START - timedelta(days=1), reviewer="bob")
         assert [each.name for each in alone.reviewers] == ["bob"]
         assert alone.labels == []
+
+
+def test_what_was_accepted_unread_is_work_and_says_nothing_of_people(engine: Engine) -> None:
+    # Given two items that Ada read, one of which the AI had wrong, and two accepted with a list
+    take_in(engine, *(requested(f"i{number}", confidence=0.62) for number in range(4)))
+    with Session(engine) as session, session.begin():
+        decided(session, "i0", "ada", minutes_ago=40, held=20)
+        decided(session, "i1", "ada", minutes_ago=30, held=10, action="correct", label="negative")
+        for number in (2, 3):
+            decided(session, f"i{number}", "ada", minutes_ago=20, held=0, batch=uuid.UUID(int=1))
+    with Session(engine) as session:
+        found = figures.read(session, since=START - timedelta(days=1))
+        mine = stats.mine(session, "ada", START)
+    # I expect all four counted as done, and the two read alone in how they were decided
+    (ada,) = found.reviewers
+    assert (ada.decided, ada.shown, ada.kept) == (4, 2, 1)
+    assert ada.seconds == pytest.approx(15.0)
+    assert [(each.kept, each.changed) for each in found.confidence] == [(1, 1)]
+    assert (mine.decided, mine.agreement) == (4, 0.5)
 
 
 def test_the_forecast_follows_the_last_hour(engine: Engine) -> None:
