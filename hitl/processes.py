@@ -136,7 +136,8 @@ class Child:
             )
         record = Record.of(self.process.pid)
         if record is not None:
-            record.write(self.record)
+            with contextlib.suppress(OSError):  # a full disk: it runs, which is what matters
+                record.write(self.record)
 
     @property
     def pid(self) -> int | None:

@@ -27,6 +27,7 @@ from shared.topology import Topology, topology
 from shared.workflows import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
+AGAIN_SECONDS = 2.0
 DECLARE_SECONDS = 5.0
 DECLARE_AGAIN_SECONDS = 15.0
 
@@ -36,8 +37,9 @@ class Stopped(Exception):
 
 
 def say(text: str) -> None:
-    """One line for whoever follows the start and the stop."""
-    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+    """One line for whoever follows the start and the stop; where the disk is full, later."""
+    with suppress(OSError):
+        print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
 
 
 class Supervisor:
@@ -54,6 +56,7 @@ class Supervisor:
         self.fleet = Fleet(home, dict(os.environ), say)
         self.stop_signals = 0
         self.declare_again_at = 0.0
+        self.untold = False
 
     def run(self) -> int:
         """Until a signal comes; returns the exit code."""
@@ -65,7 +68,7 @@ class Supervisor:
             code = 0
         except Stopped:
             code = 0
-        except (ServerError, HitlError) as error:
+        except (ServerError, HitlError, OSError) as error:
             say(f"Cannot start: {error}")
             code = 1
         self._stop()
@@ -121,9 +124,15 @@ class Supervisor:
             raise Stopped
 
     def _watch(self) -> None:
+        """What cannot be done now, as on a full disk, is tried again: whoever runs must run on."""
         while not self.stop_signals:
-            self._watch_once()
-            time.sleep(WATCH_SECONDS)
+            pause = WATCH_SECONDS
+            try:
+                self._watch_once()
+            except (OSError, ServerError) as error:
+                say(f"{error}; trying again.")
+                pause = AGAIN_SECONDS
+            time.sleep(pause)
 
     def _watch_once(self) -> None:
         for name, server in self.servers.private():
@@ -132,7 +141,7 @@ class Supervisor:
                 server.stop()
                 server.start()
                 self._follow_move()
-        if self.fleet.watch():
+        if self.fleet.watch() or self.untold:
             self._tell()
         if self.demo is not None and not self.demo.alive():
             say(f"Samples: {self.demo.log_tail(1)}")
@@ -174,7 +183,8 @@ class Supervisor:
     def _stop(self) -> None:
         """In the order of the flow, so that nobody works for a process that is gone."""
         self.state.phase = "stopping"
-        self._tell()
+        with suppress(OSError):
+            self._tell()
         if self.demo is not None:
             say("Stopping the samples …")
             self.demo.stop(self._grace())
@@ -188,7 +198,8 @@ class Supervisor:
                 say(f"Stopping {name} …")
             server.stop()
         self.state.phase = "stopped"
-        self._tell()
+        with suppress(OSError):
+            self._tell()
         say("Stopped.")
 
     def _grace(self) -> float:
@@ -224,12 +235,14 @@ class Supervisor:
         self._tell()
 
     def _tell(self) -> None:
+        self.untold = True  # until it is written
         services = self.fleet.services
         self.state.services = [services[name].state for name in SERVICES if name in services]
         review = services.get("review_ui")
         if review is not None:
             self.state.ui_url = f"http://localhost:{review.state.port}/"
         self.home.write_state(self.state)
+        self.untold = False
 
 
 def main() -> int:

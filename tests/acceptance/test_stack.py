@@ -221,6 +221,30 @@ def test_a_killed_service_is_started_again_and_counted(stack: Stack) -> None:
     assert stack.service("router")["pid"] != before["pid"]
 
 
+def test_a_disk_that_is_full_stops_nothing(stack: Stack) -> None:
+    # Given that nothing can be written beside the logs (a folder in the place of the file fails as
+    # a full disk does, which needs no root to make) / If a service dies
+    run = stack.home / "run"
+    blocked = [run / "stack.json", run / "router.json"]
+    router = stack.service("router")
+    port = int(stack.status()["metrics"]["router"].rpartition(":")[2].partition("/")[0])
+    for file in blocked:
+        file.rename(file.with_suffix(".away"))
+        file.mkdir()
+    try:
+        os.kill(router["pid"], signal.SIGKILL)
+        # I expect another one, and all the rest to run on;
+        assert eventually(lambda: not listens(port), 20)
+        assert eventually(lambda: listens(port), 60)
+    finally:
+        for file in blocked:
+            file.rmdir()
+            file.with_suffix(".away").rename(file)
+    # and once there is room again, that the status knows.
+    assert eventually(lambda: stack.service("router")["pid"] not in (None, router["pid"]))
+    assert eventually(lambda: all(one["ready"] for one in stack.status()["services"]))
+
+
 def test_a_killed_broker_that_lost_its_port_moves_and_everybody_follows(stack: Stack) -> None:
     def process(record: str) -> int:
         return int(json.loads((stack.home / record).read_text())["pid"])
