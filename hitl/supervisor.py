@@ -215,6 +215,8 @@ class Supervisor:
             "HITL_HOME": str(self.home.path),
             "HITL_SESSION_SECRET": self.home.secret("session-secret"),
             "HITL_PANEL_SALT": self.home.secret("panel-salt"),
+            # Else it makes one under /tmp, where another user's may be in the way.
+            "GRADIO_TEMP_DIR": str(self.home.path / "gradio"),
         }
         self.state.amqp_url, self.state.database_url = addresses
         self.state.api_url = servers.api_url

@@ -288,10 +288,13 @@ def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:
 
 
 def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder: Path) -> None:
-    # Given a stack, and another home, of an ordinary user (where root's Python lets one in)
-    place = folder / "beside"
+    # Given a stack, and another home, of an ordinary user (where root's Python lets one in), who
+    # shares the folder for temporary files with others
+    place, shared = folder / "beside", folder / "temporary"
     place.mkdir()
-    other = Stack(stack.checkout, place / "home")
+    shared.mkdir()
+    shared.chmod(0o1777)
+    other = Stack(stack.checkout, place / "home", given={"TMPDIR": str(shared)})
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
     python = str(stack.checkout / ".venv" / "bin" / "python")
     if os.geteuid() == 0 and not subprocess.run([*nobody, "test", "-x", python]).returncode:
@@ -306,6 +309,8 @@ def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder
         assert not other.ports() & stack.ports()
     finally:
         other.down()
+    # and all that the other has written in its home
+    assert list(shared.iterdir()) == []
     # and the end of one to leave the other alone
     assert stack.run("hitl", "status").returncode == 0
 
