@@ -283,9 +283,9 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
         headers=headers,
         tag=method.delivery_tag,
         redelivered=method.redelivered,
-        message_id=None if properties.message_id is None else _text(properties.message_id),
-        content_type=properties.content_type,
-        content_encoding=properties.content_encoding,
+        message_id=_if_given(properties.message_id),
+        content_type=_if_given(properties.content_type),
+        content_encoding=_if_given(properties.content_encoding),
         timestamp=properties.timestamp,
     )
     return Letter(queue, delivery, properties)
@@ -305,3 +305,7 @@ def _first_death(headers: Mapping[str, object]) -> Mapping[str, Any]:
 
 def _text(value: object) -> str:
     return short_text(value) if isinstance(value, bytes) else str(value)
+
+
+def _if_given(value: object) -> str | None:
+    return None if value is None else _text(value)

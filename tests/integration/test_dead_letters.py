@@ -92,21 +92,22 @@ def ids(program: Outsider, queue: str) -> list[str]:
     return [str(message.message_id) for message in program.drain(queue)]
 
 
-def test_a_letter_with_headers_whose_names_are_no_text_is_shown_like_any_other(
+def test_a_letter_whose_properties_are_no_text_is_shown_like_any_other(
     program: Outsider,
 ) -> None:
-    # Given a letter with such names, also in a table; if I look at it
+    # Given a letter with such properties and names of headers, also in a table; if I look at it
     headers = {b"\xff": "far", "table": {b"\xfe": [{b"\xfd": 1}]}}
-    program.publish(
-        '{"id": "odd"}', exchange="", routing_key=f"{ROUTER_QUEUE}.dlq", headers=headers
-    )
+    odd = {"content_type": b"\xfc", "content_encoding": b"\xfb", "message_id": b"\xfa"}
+    to = f"{ROUTER_QUEUE}.dlq"
+    program.publish(b'{"id": "odd"}', exchange="", routing_key=to, headers=headers, **odd)
     people, programs = dlq("show", "--item", "odd"), dlq("show", "--item", "odd", "--json")
     # I expect it, as text and as JSON
     assert people.exit_code == programs.exit_code == 0, people.output + programs.output
     assert r"\xff=far" in people.stdout
-    shown = json.loads(programs.stdout)["headers"]
-    assert shown[r"\xff"] == "far"
-    assert shown["table"] == {r"\xfe": [{r"\xfd": 1}]}
+    shown = json.loads(programs.stdout)
+    assert shown["headers"][r"\xff"] == "far"
+    assert shown["headers"]["table"] == {r"\xfe": [{r"\xfd": 1}]}
+    assert (shown["content_type"], shown["content_encoding"]) == (r"\xfc", r"\xfb")
 
 
 def test_looking_tells_what_and_why_and_changes_nothing(program: Outsider) -> None:
