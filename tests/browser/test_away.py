@@ -146,7 +146,7 @@ def test_who_works_with_the_mouse_alone_keeps_their_items(
     with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
         page.clock.set_system_time(clock() + timedelta(minutes=16))
         # If I click, I expect what I see to be mine from then on
-        page.get_by_text("a film of two halves").click()
+        page.get_by_role("region", name="Item").click()
         page.wait_for_timeout(3_500)
         with Session(engine) as session:
             ends = session.query(ReviewTask.lease_expires_at).filter_by(item_id="i0").scalar()

@@ -114,6 +114,7 @@ def test_a_login_leads_back_to_where_the_session_ended(
         def logs_in() -> None:
             page.get_by_label("Name").fill("ada")
             page.get_by_label("Password").fill(PASSWORD)
+            expect(page.get_by_role("button", name="Log in")).to_be_enabled()
             page.keyboard.press("Enter")
 
         # Given a filtered list and a session that ends
@@ -131,6 +132,28 @@ def test_a_login_leads_back_to_where_the_session_ended(
         page.goto(f"{served.url}/login?next=/%09/elsewhere.invalid/")
         logs_in()
         expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+
+
+def test_who_logs_in_before_the_page_is_ready_stays_on_it(
+    chromium: Browser, served: Served
+) -> None:
+    # Given a slow connection, over which the form is there before its script
+    served.register("ada")
+    page = chromium.new_context(locale="en-US").new_page()
+    waiting: list[Route] = []
+    page.route("**/ui/login.js", lambda route: waiting.append(route))
+    page.goto(f"{served.url}/login", wait_until="commit")
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(PASSWORD)
+    # If I press Enter already then, I expect to be where I was
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(500)
+    expect(page.get_by_label("Name")).to_have_value("ada")
+    # and to get in as soon as it is ready
+    waiting[0].continue_()
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator('[data-id="who"]')).to_have_text("ada")
+    page.context.close()
 
 
 def test_a_reviewer_without_a_server_is_not_told_that_all_is_done(

@@ -29,6 +29,8 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
+button.disabled = false; // before, Enter would have sent the form past this script
+
 /** Where the login was asked for; on this site only. */
 function wanted() {
   const next = new URLSearchParams(location.search).get("next") ?? "/";
