@@ -35,7 +35,7 @@ def test_decisions_leave_soon_after_an_outage_that_the_browser_did_not_notice(
         # I expect to read what is kept and what will happen
         expect(page.get_by_role("alert")).to_contain_text("reached. Your unsent decisions")
         expect(page.get_by_role("alert")).to_contain_text("are kept in this browser")
-        page.wait_for_timeout(5_000)
+        page.wait_for_timeout(1_000)
         # If the server is back, I expect all to arrive soon, and the word of trouble to go
         page.unroute("**/api/v1/**")
         back = time.monotonic()
@@ -141,13 +141,13 @@ def test_who_works_with_the_mouse_alone_keeps_their_items(
 ) -> None:
     # Given short leases, and nobody at the keys for longer than the page waits
     clock = RunningClock()
-    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=3.0)
+    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
     some(engine, 4)
     with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
         page.clock.set_system_time(clock() + timedelta(minutes=16))
         # If I click, I expect what I see to be mine from then on
         page.get_by_role("region", name="Item").click()
-        page.wait_for_timeout(3_500)
+        page.wait_for_timeout(2_000)
         with Session(engine) as session:
             ends = session.query(ReviewTask.lease_expires_at).filter_by(item_id="i0").scalar()
             assert ends > clock()
