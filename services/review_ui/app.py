@@ -12,6 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from services.review_ui import screen
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _MISSING = ("no_such_task", "no_such_decision")
 _CONFLICTS = (
     "key_reused",
@@ -101,6 +103,7 @@ def make_app(desk: Desk) -> ASGIApp:
     app.include_router(routes(desk))
     _error_answers(app)
     _own_pages(app, desk)
+    _no_such_call(app)
     screen.mount(app, desk)
     return Guard(app, desk.session_ok)
 
@@ -126,6 +129,27 @@ def _own_pages(app: FastAPI, desk: Desk) -> None:
         return FileResponse(ASSETS / "favicon.svg", media_type="image/svg+xml")
 
     app.mount("/ui", StaticFiles(directory=ASSETS))
+
+
+def _no_such_call(app: FastAPI) -> None:
+    """What no route of the API takes is answered as the API answers, not as the screen would."""
+    before = [*app.routes]
+
+    @app.api_route("/api/v1/{_path:path}", methods=[*_METHODS], include_in_schema=False)
+    def nothing(request: Request) -> Response:
+        others = [
+            method
+            for method in _METHODS
+            if any(
+                route.matches({**request.scope, "method": method})[0] is Match.FULL
+                for route in before
+            )
+        ]
+        if not others:
+            return problem(404, "no_such_path", "There is no such path: see /api/v1/docs.")
+        answer = problem(405, "no_such_method", f"This path takes {', '.join(others)}.")
+        answer.headers["Allow"] = ", ".join(others)
+        return answer
 
 
 def _error_answers(app: FastAPI) -> None:

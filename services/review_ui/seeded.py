@@ -28,6 +28,7 @@ from services.review_ui.tasks import Lease
 from shared.errors import HitlError
 from shared.events import Item, ItemId, Label, Prediction, Probability, RouteReason, derive_id
 from shared.tables import KnownItem, ReviewTask
+from shared.wording import compared
 from shared.workflows import Workflow
 
 # JSON can only bring it escaped; a backslash before may be one that is escaped itself.
@@ -191,7 +192,7 @@ def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> d
         }
     )
     if shown:
-        text = f"confidence {confidence:.2f} is below {like.routing['threshold']:.2f}"
+        text = compared(confidence, "is below", like.routing["threshold"])
         reasons = [RouteReason(code="below_threshold", text=text).model_dump()]
     else:
         reasons = like.routing["reasons"]

@@ -19,6 +19,7 @@ from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
 from shared.events import Item, Prediction, RouteReason
 from shared.live_policy import LiveRoute
+from shared.wording import compared
 from shared.workflows import WorkflowFile
 
 ReasonCode = Literal[
@@ -267,7 +268,7 @@ def route(
 
     if reasons or not (sure or rule is not None):
         if threshold is not None and not sure:
-            reasons.append(_reason("below_threshold", _compare(confidence, "is below", threshold)))
+            reasons.append(_reason("below_threshold", compared(confidence, "is below", threshold)))
         asks = rule if rule is not None and rule.then == "review" else None
         if asks is not None and sampling.on_panel and asks.when.sees_the_prediction:
             asks = None  # its queue and its urgency would tell the reviewer what the model thinks
@@ -286,7 +287,7 @@ def route(
     if rule is not None:
         reasons.append(_reason("rule", rule.text))
     if threshold is not None and sure:
-        reasons.append(_reason("confident", _compare(confidence, "reaches", threshold)))
+        reasons.append(_reason("confident", compared(confidence, "reaches", threshold)))
     return Route(
         route="accept",
         reasons=tuple(reasons),
@@ -343,15 +344,6 @@ def _key(salt: str) -> bytes:
 @lru_cache(maxsize=1_024)  # with two decimals, the same few texts come again and again
 def _reason(code: ReasonCode, text: str) -> RouteReason:
     return RouteReason(code=code, text=text)
-
-
-def _compare(confidence: float, verb: str, threshold: float) -> str:
-    """Two decimals, or as many as it takes for two different numbers to look different."""
-    for digits in (2, 3, 4, 6):
-        left, right = f"{confidence:.{digits}f}", f"{threshold:.{digits}f}"
-        if left != right or confidence == threshold:
-            return f"confidence {left} {verb} {right}"
-    return f"confidence {confidence!r} {verb} {threshold!r}"
 
 
 def _repeated_names(mapping: Mapping[str, object]) -> list[str]:

@@ -179,6 +179,17 @@ def test_a_senseless_request_gets_a_clear_answer(engine: Engine, served: Served)
             assert (body, answer.status_code, code_of(answer)) == (body, 422, code)
 
 
+def test_what_the_api_does_not_take_is_answered_as_the_api_answers(served: Served) -> None:
+    with served.logged_in("ada") as ada:
+        # Given a path that is none; and one that takes other methods
+        nowhere = ada.get("/api/v1/nothing")
+        deleted = ada.delete("/api/v1/items")
+        # I expect the API's own words, and the methods that there are
+        assert (nowhere.status_code, code_of(nowhere)) == (404, "no_such_path")
+        assert (deleted.status_code, code_of(deleted)) == (405, "no_such_method")
+        assert deleted.headers["allow"] == "GET, POST"
+
+
 def test_what_is_not_there_is_not_found(served: Served) -> None:
     with served.logged_in("ada") as ada:
         for path, code in (

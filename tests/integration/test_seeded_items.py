@@ -106,6 +106,17 @@ def test_a_known_item_looks_like_its_neighbour(engine: Engine) -> None:
         assert "seed" not in seen.model_dump_json()
 
 
+def test_a_known_item_just_below_the_threshold_says_so_as_the_router_would(engine: Engine) -> None:
+    # Given one that two decimals would put at the threshold itself
+    people = ReviewRoom(engine, ALWAYS)
+    know(engine, line("k1", distribution={"negative": 0.1504, "positive": 0.8496}))
+    take_in(engine, requested("i1"))
+    (shown,) = people.claim("ada", 1)
+    # If it is shown, I expect as many decimals as the router gives: else it could be told apart
+    reasons = [reason.text for reason in people.seen(shown, "ada").reasons]
+    assert reasons == ["confidence 0.8496 is below 0.8500"]
+
+
 def test_taking_back_an_answer_about_a_known_item_looks_like_any_other(engine: Engine) -> None:
     people = ReviewRoom(engine, ALWAYS)
     know(engine, line("k1", distribution={"negative": 0.4, "positive": 0.6}))

@@ -1,0 +1,10 @@
+"""How is a confidence compared with a threshold, in words? The same wherever an item comes from."""
+
+
+def compared(confidence: float, verb: str, threshold: float) -> str:
+    """Two decimals, or as many as it takes for two different numbers to look different."""
+    for digits in (2, 3, 4, 6):
+        left, right = f"{confidence:.{digits}f}", f"{threshold:.{digits}f}"
+        if left != right or confidence == threshold:
+            return f"confidence {left} {verb} {right}"
+    return f"confidence {confidence!r} {verb} {threshold!r}"
