@@ -4,7 +4,6 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from hitl.disagreements import sections
 from services.feedback.disagreements import Disagreements
 
 _BLUE, _GREY = "#2f7ed8", "#7a7a7a"
@@ -13,7 +12,7 @@ _ROW_INCHES, _TITLE_INCHES = 0.3, 0.75
 
 def draw_disagreements(found: Disagreements, workflow: str, path: Path) -> None:
     """A bar for each group: its correction rate, the 95 % interval as a line."""
-    parts = list(sections(found))
+    parts = list(found.sections())
     heights = [_TITLE_INCHES + _ROW_INCHES * len(groups) for _, groups in parts]
     figure = Figure(figsize=(8, sum(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)

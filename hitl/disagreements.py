@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.connection import database_url
-from services.feedback.disagreements import Disagreements, Group, disagreements
+from services.feedback.disagreements import Disagreements, disagreements
 from services.feedback.reviewed import reviewed
 from shared.database import connect
 from shared.errors import HitlError
@@ -70,7 +69,7 @@ def _print(found: Disagreements) -> None:
             "None of them was on the audit panel: the rates are those of the items that came to "
             "people, not of the whole stream."
         )
-    for title, groups in sections(found):
+    for title, groups in found.sections():
         table = Table(title, "items", "corrected", "rate", "95 % interval", title_justify="left")
         for group in groups:
             low, high = group.rate.low, group.rate.high
@@ -84,16 +83,6 @@ def _print(found: Disagreements) -> None:
         for word in found.words:
             table.add_row(word.word, str(word.items), str(word.corrected), f"{word.z:.1f}")
         console.print(table)
-
-
-def sections(found: Disagreements) -> Iterator[tuple[str, Sequence[Group]]]:
-    """The groups by what they are groups of; nothing empty."""
-    yield "AI label \u2192 corrected to", found.labels
-    yield "confidence of the AI", found.confidences
-    if found.lengths:
-        yield "length", found.lengths
-    for key, groups in found.sources.items():
-        yield f"metadata {key}", groups
 
 
 def _percent(rate: object) -> str:

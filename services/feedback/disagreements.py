@@ -7,7 +7,7 @@ corrections of three do not come before ninety of a hundred.
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -74,6 +74,15 @@ class Disagreements:
     lengths: Sequence[Group]
     sources: Mapping[str, Sequence[Group]]
     words: Sequence[Word]
+
+    def sections(self) -> Iterator[tuple[str, Sequence[Group]]]:
+        """The groups by what they are groups of; nothing empty."""
+        yield "AI label \u2192 corrected to", self.labels
+        yield "confidence of the AI", self.confidences
+        if self.lengths:
+            yield "length", self.lengths
+        for key, groups in self.sources.items():
+            yield f"metadata {key}", groups
 
 
 @dataclass(slots=True)
