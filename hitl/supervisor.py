@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from collections import defaultdict
 from contextlib import suppress
 from datetime import datetime
 from types import FrameType
@@ -56,6 +57,7 @@ class Supervisor:
         self.fleet = Fleet(home, dict(os.environ), say)
         self.stop_signals = 0
         self.declare_again_at = 0.0
+        self.start_again_at: defaultdict[str, float] = defaultdict(float)  # by server; monotonic
         self.untold = False
 
     def run(self) -> int:
@@ -136,7 +138,9 @@ class Supervisor:
 
     def _watch_once(self) -> None:
         for name, server in self.servers.private():
-            if not server.alive():
+            # At once where it ran; one that ends each time not four times a second.
+            if not server.alive() and time.monotonic() >= self.start_again_at[name]:
+                self.start_again_at[name] = time.monotonic() + AGAIN_SECONDS
                 say(f"{name} ended; starting it again.")
                 server.stop()
                 server.start()
