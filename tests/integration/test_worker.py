@@ -473,12 +473,13 @@ def test_only_what_the_broker_delivered_before_can_have_ended_its_consumer(
         routing_key="item.scored.sentiment",
         headers={"x-delivery-count": 20},
     )
-    # If both come in one batch
+    # If both come
     handler = Recorder()
     with working(amqp_url, handler, at_once=at_once, slow_start=False):
         received = program.take("hitl.sentiment.accepted", 2, seconds=5)
-    # I expect both to be handled
-    assert handler.batches == [[b"again", b"copied"]]
+    # I expect both to be handled (nearly always in one batch: where a redelivery was judged, its
+    # neighbours were judged with it)
+    assert handler.seen == [b"again", b"copied"]
     assert {message.body for message in received} == {b"again", b"copied"}
 
 
