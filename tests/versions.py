@@ -13,6 +13,32 @@ from services.inference.classifier import load
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
+def receipt_of(version: str, model_version: str) -> Receipt:
+    """Of a version that nothing was trained on, without files."""
+    return Receipt(
+        workflow="sentiment",
+        version=version,
+        model_version=model_version,
+        folder=version,
+        created_at=NOW,
+        parent=Parent(version="base", model_version="embedded@0"),
+        labels=("negative", "positive"),
+        seed=1,
+        recipe={},
+        threshold=0.85,
+        temperature=1.0,
+        trained_on=(),
+        calibrated_on=(),
+        held_out=0,
+        left_out={},
+        replay=None,
+        old_domain=None,
+        figures={},
+        packages={},
+        files={},
+    )
+
+
 def add_version(
     models_dir: Path, temperature: float, labels: tuple[str, ...] = ("negative", "positive")
 ) -> Receipt:
@@ -25,27 +51,13 @@ def add_version(
         path = folder / "calibration.json"
         told = {"labels": labels, "temperature": temperature}
         path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
-        receipt = Receipt(
-            workflow="sentiment",
-            version=version,
-            model_version=load(str(folder)).model_version,
-            folder=version,
-            created_at=NOW,
-            parent=Parent(version="base", model_version="embedded@0"),
-            labels=labels,
-            seed=1,
-            recipe={},
-            threshold=0.85,
-            temperature=temperature,
-            trained_on=(),
-            calibrated_on=(),
-            held_out=0,
-            left_out={},
-            replay=None,
-            old_domain=None,
-            figures={},
-            packages=packages(),
-            files=files(folder),
+        receipt = receipt_of(version, load(str(folder)).model_version).model_copy(
+            update={
+                "labels": labels,
+                "temperature": temperature,
+                "packages": packages(),
+                "files": files(folder),
+            }
         )
         registry.register(folder, receipt, "a test")
     return receipt

@@ -2,9 +2,11 @@
 
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -19,6 +21,16 @@ from tests.reviewing import PASSWORD, Served, make_test_desk, serving
 
 SOON_SECONDS = 5.0
 SILENT_SECONDS = 10.0
+
+
+@contextmanager
+def at_short_leases(chromium: Browser, engine: Engine) -> Iterator[tuple[Page, RunningClock]]:
+    """The page with four items, where a lease lasts for 1.5 s; and the server's clock."""
+    clock = RunningClock()
+    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
+    some(engine, 4)
+    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+        yield page, clock
 
 
 def test_decisions_leave_soon_after_an_outage_that_the_browser_did_not_notice(
@@ -102,10 +114,7 @@ def test_a_hold_that_ends_takes_nothing_from_under_the_hands(
     chromium: Browser, engine: Engine
 ) -> None:
     # Given short leases, and somebody who writes a note
-    clock = RunningClock()
-    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
-    some(engine, 4)
-    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+    with at_short_leases(chromium, engine) as (page, clock):
 
         def taken_by_another(item_id: str) -> None:
             with Session(engine) as session, session.begin():
@@ -140,10 +149,7 @@ def test_who_works_with_the_mouse_alone_keeps_their_items(
     chromium: Browser, engine: Engine
 ) -> None:
     # Given short leases, and nobody at the keys for longer than the page waits
-    clock = RunningClock()
-    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
-    some(engine, 4)
-    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+    with at_short_leases(chromium, engine) as (page, clock):
         page.clock.set_system_time(clock() + timedelta(minutes=16))
         # If I click, I expect what I see to be mine from then on
         page.get_by_role("region", name="Item").click()

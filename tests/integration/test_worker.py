@@ -365,14 +365,17 @@ def test_what_is_held_through_a_long_outage_is_not_taken_for_what_ends_its_consu
         if away.is_set():
             raise Overloaded("the database is away")
 
+    def counted(deaths: int) -> None:
+        until(lambda: deaths in seen, what=f"a delivery after {deaths} others")
+
     # Given a handler that is held up with a message
     with working(amqp_url, Recorder(before=hold), delivery_limit=2):
         scored(program, "m1")
         # If its connection ends more often than a message may be delivered
         for deaths in range(4):
-            until(lambda: deaths in seen)  # noqa: B023 - called at once
+            counted(deaths)
             cut(rabbitmq, amqp_url)
-        until(lambda: 4 in seen)
+        counted(4)
         # and then the database is back
         away.clear()
         # I expect the message to be handled
@@ -461,26 +464,27 @@ def test_a_message_that_keeps_ending_its_consumer_is_set_aside_and_alone(
 def test_only_what_the_broker_delivered_before_can_have_ended_its_consumer(
     amqp_url: str, program: Outsider, at_once: bool
 ) -> None:
-    # Given a message that comes again, and behind it one that somebody has copied with its headers
     with working(amqp_url, Recorder(), at_once=at_once):
         pass
-    scored(program, "again")
-    with outsider(amqp_url) as dying:
-        dying.hold(ROUTER_QUEUE, 1)
-    program.publish(
-        "copied",
-        exchange="hitl.events",
-        routing_key="item.scored.sentiment",
-        headers={"x-delivery-count": 20},
-    )
-    # If both come
     handler = Recorder()
-    with working(amqp_url, handler, at_once=at_once, slow_start=False):
-        received = program.take("hitl.sentiment.accepted", 2, seconds=5)
-    # I expect both to be handled (nearly always in one batch: where a redelivery was judged, its
-    # neighbours were judged with it)
-    assert handler.seen == [b"again", b"copied"]
-    assert {message.body for message in received} == {b"again", b"copied"}
+    while handler.batches != [[b"again", b"copied"]]:  # RabbitMQ may send them one by one
+        # Given a message that comes again, and behind it one that somebody has copied with its
+        # headers
+        scored(program, "again")
+        with outsider(amqp_url) as dying:
+            dying.hold(ROUTER_QUEUE, 1)
+        program.publish(
+            "copied",
+            exchange="hitl.events",
+            routing_key="item.scored.sentiment",
+            headers={"x-delivery-count": 20},
+        )
+        # If both come in one batch
+        handler = Recorder()
+        with working(amqp_url, handler, at_once=at_once, slow_start=False):
+            received = program.take("hitl.sentiment.accepted", 2, seconds=5)
+        # I expect both to be handled
+        assert {message.body for message in received} == {b"again", b"copied"}
 
 
 def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(

@@ -1,15 +1,12 @@
 """Does the registry stay whole when a process dies, or two people act, between two of its steps?"""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from services.feedback.receipt import Parent, Receipt
 from services.feedback.registry import Change, Registry
 from shared.errors import ConfigurationError
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
+from tests.versions import NOW, receipt_of
 
 
 @pytest.fixture
@@ -17,28 +14,7 @@ def registry(tmp_path: Path) -> Registry:
     """Three versions without weights; the first two were promoted, one after the other."""
     registry = Registry(tmp_path, "sentiment")
     for version in ("v1", "v2", "v3"):
-        receipt = Receipt(
-            workflow="sentiment",
-            version=version,
-            model_version=f"m@{version}",
-            folder=version,
-            created_at=NOW,
-            parent=Parent(version="base", model_version="m@base"),
-            labels=("negative", "positive"),
-            seed=1,
-            recipe={},
-            threshold=0.85,
-            temperature=1.0,
-            trained_on=(),
-            calibrated_on=(),
-            held_out=0,
-            left_out={},
-            replay=None,
-            old_domain=None,
-            figures={},
-            packages={},
-            files={},
-        )
+        receipt = receipt_of(version, f"m@{version}")
         with registry.staging() as staged:
             (staged / version).mkdir()
             registry.register(staged / version, receipt, "a test")
