@@ -20,6 +20,7 @@ from pika.channel import Channel
 from hitl.status import declared_depths
 from shared.conversation import GOODBYE_SECONDS, Conversation
 from shared.messages import Delivery, short_text
+from shared.received import delivery_of
 from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
 from shared.submissions import guess_id
 from shared.topology import UNROUTABLE, inference_queue
@@ -275,19 +276,8 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
     elif death:  # set aside by the broker itself
         exchange = death.get("exchange", exchange)
         routing_key = next(iter(death.get("routing-keys", ())), routing_key)
-    delivery = Delivery(
-        queue=queue.removesuffix(".dlq"),
-        exchange=_text(exchange),
-        routing_key=_text(routing_key),
-        body=body,
-        headers=headers,
-        tag=method.delivery_tag,
-        redelivered=method.redelivered,
-        message_id=_if_given(properties.message_id),
-        content_type=_if_given(properties.content_type),
-        content_encoding=_if_given(properties.content_encoding),
-        timestamp=properties.timestamp,
-    )
+    delivery = delivery_of(queue.removesuffix(".dlq"), method, properties, body)
+    delivery.exchange, delivery.routing_key = _text(exchange), _text(routing_key)
     return Letter(queue, delivery, properties)
 
 
@@ -305,7 +295,3 @@ def _first_death(headers: Mapping[str, object]) -> Mapping[str, Any]:
 
 def _text(value: object) -> str:
     return short_text(value) if isinstance(value, bytes) else str(value)
-
-
-def _if_given(value: object) -> str | None:
-    return None if value is None else _text(value)

@@ -12,7 +12,7 @@ from shared.conversation import Conversation
 from shared.envelope import decode
 from shared.errors import Permanent
 from shared.events import ItemAccepted, ItemReviewed
-from shared.messages import Delivery
+from shared.received import delivery_of
 from shared.topology import EVENTS
 
 Decided = ItemAccepted | ItemReviewed
@@ -66,10 +66,8 @@ class Tail:
         self._on_ready()
 
     def _on_message(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        headers = properties.headers or {}
-        delivery = Delivery("", method.exchange, method.routing_key, body, headers, tag=0)
         try:
-            event = decode(delivery, ItemAccepted, ItemReviewed)
+            event = decode(delivery_of("", method, properties, body), ItemAccepted, ItemReviewed)
         except Permanent:
             return  # not ours to judge: whoever consumes it dead-letters it
         if isinstance(event, ItemAccepted | ItemReviewed):  # for mypy: decode() has seen to it

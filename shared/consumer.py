@@ -17,7 +17,8 @@ from pika.channel import Channel
 
 from shared.confirms import AckWindow
 from shared.frames_alike import Reader
-from shared.messages import Delivery, short_text
+from shared.messages import Delivery
+from shared.received import delivery_of
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking
 
@@ -227,7 +228,7 @@ class Consumer:
     def _subscribe(self, channel: Channel, subscription: _Subscription) -> None:
         def on_message(_channel: Channel, method: Any, properties: Any, body: bytes) -> None:
             self._arrive(
-                [_delivery(subscription.queue, self._generation, method, properties, body)]
+                [delivery_of(subscription.queue, method, properties, body, self._generation)]
             )
 
         subscription.tag = channel.basic_consume(subscription.queue, on_message)
@@ -325,25 +326,3 @@ class Consumer:
         tag = self._window.advance()
         if tag is not None and self._channel is not None and self._channel.is_open:
             self._channel.basic_ack(tag, multiple=True)
-
-
-def _delivery(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Delivery:
-    """What pika read, as we name it."""
-    return Delivery(
-        queue=queue,
-        exchange=short_text(method.exchange),
-        routing_key=short_text(method.routing_key),
-        body=body,
-        headers=properties.headers or {},
-        tag=method.delivery_tag,
-        generation=generation,
-        redelivered=method.redelivered,
-        message_id=_if_given(properties.message_id),
-        content_type=_if_given(properties.content_type),
-        content_encoding=_if_given(properties.content_encoding),
-        timestamp=properties.timestamp,
-    )
-
-
-def _if_given(value: Any) -> str | None:
-    return None if value is None else short_text(value)

@@ -14,6 +14,7 @@ from shared import broker, consumer, publisher
 from shared.broker import Broker
 from shared.consumer import Consumer
 from shared.messages import Delivery, Outgoing
+from shared.received import delivery_of
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.topology import ROUTER_QUEUE, topology
 from shared.wire import BatchingConnection
@@ -61,16 +62,16 @@ def by_pika(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """The ids of the messages for which pika's own objects are made."""
     seen: dict[str, set[str]] = {"read": set(), "written": set()}
 
-    def reading(queue: str, generation: int, method: Any, properties: Any, body: bytes) -> Delivery:
+    def reading(queue: str, method: Any, properties: Any, body: bytes, generation: int) -> Delivery:
         seen["read"].add(properties.message_id)
-        return read(queue, generation, method, properties, body)
+        return delivery_of(queue, method, properties, body, generation)
 
     def writing(channel: Any, message: Outgoing) -> None:
         seen["written"].add(message.message_id)
         write(channel, message)
 
-    read, write = consumer._delivery, publisher._publish
-    monkeypatch.setattr(consumer, "_delivery", reading)
+    write = publisher._publish
+    monkeypatch.setattr(consumer, "delivery_of", reading)
     monkeypatch.setattr(publisher, "_publish", writing)
     return seen
 

@@ -16,12 +16,12 @@ from pika import frame, spec
 from pika.channel import Channel
 from pika.spec import BasicProperties
 
-from shared.consumer import _delivery
 from shared.frames_alike import Reader
 from shared.frames_in import NotWhole, read_delivery
 from shared.frames_out import write_message
 from shared.messages import Delivery, Outgoing
 from shared.publisher import _publish
+from shared.received import delivery_of
 from shared.wire import BatchingConnection, Taking
 
 MOST = 1_000  # bytes of a body in one frame
@@ -156,7 +156,7 @@ def as_pika_reads(frames: list[bytes], properties: BasicProperties, body: bytes)
     method = spec.Basic.Deliver()
     method.decode(frames[0], 11)
     read = BasicProperties().decode(b"".join(properties.encode()))
-    return _delivery("hitl.router", 3, method, read, body)
+    return delivery_of("hitl.router", method, read, body, 3)
 
 
 @given(properties_of(USUAL), st.binary(max_size=50), st.integers(0, 2**63))
