@@ -4,6 +4,7 @@ Passwords over TCP on 127.0.0.1, a free port, no Unix socket (its path has a lim
 Postgres refuses to run as root: then it runs as `postgres`, with data where that user can enter.
 """
 
+import contextlib
 import hmac
 import os
 import pwd
@@ -22,7 +23,7 @@ from psycopg2 import sql
 from hitl.database_roles import RIGHTS
 from hitl.ports import free_ports, is_free
 from hitl.private_rabbitmq import START_TRIES, ServerError
-from hitl.processes import Child, Record, write_private
+from hitl.processes import POLL_SECONDS, Child, Record, write_private
 
 USER = DATABASE = "hitl"
 READY_SECONDS = 60.0
@@ -47,7 +48,7 @@ def find_programs() -> Path | None:
 class PrivatePostgres:
     """A cluster whose data and password stay in `home`; its port stays where it is free.
 
-    `fast` is for throwaway data: no fsync, and it is killed instead of stopped.
+    `fast` is for throwaway data: no fsync, and it stops without a checkpoint.
     """
 
     def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
@@ -114,7 +115,9 @@ class PrivatePostgres:
             {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
             self.log,
             self.home / "run" / "postgres.json",
-            stop_signal=signal.SIGINT,  # "fast": roll back what is open, do not wait for clients
+            # "Immediate": no checkpoint. "Fast": roll back what is open, do not wait for clients.
+            # A SIGKILL would leave a segment of shared memory behind; the kernel has room for 4096.
+            stop_signal=signal.SIGQUIT if self.fast else signal.SIGINT,
             orphan_signal=signal.SIGINT,
             user=user,
         )
@@ -154,7 +157,7 @@ class PrivatePostgres:
     def stop(self) -> None:
         """Stop the server; nothing of it is left running."""
         if self.server is not None:
-            self.server.stop(0.0 if self.fast else STOP_SECONDS)
+            self.server.stop(STOP_SECONDS)
 
     def _run(self, statement: str | sql.Composed) -> list[tuple[object, ...]]:
         connection = psycopg2.connect(
@@ -262,15 +265,35 @@ def may_enter(user: str, folder: Path) -> bool:
 def remove_stale_lock(data: Path) -> None:
     """Stop a server that still runs on this data, or remove the lock a crash left behind.
 
-    Postgres itself refuses to start when the pid in its lock file belongs to any live process.
+    Postgres itself refuses to start when the pid in its lock file belongs to any live process, and
+    while a process of the old server is still attached to its shared memory.
     """
     lock = data / "postmaster.pid"
     try:
-        pid = int(lock.read_text().split("\n", 1)[0])
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError):
+        lines = lock.read_text().splitlines()
+        pid = int(lines[0])
+    except (OSError, ValueError, IndexError):
         return
     holder = Record.of(pid)
-    if holder is not None and b"postgres" in command and os.fsencode(data) in command:
-        holder.stop(signal.SIGINT, STOP_SECONDS)
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        if holder is not None and b"postgres" in command and os.fsencode(data) in command:
+            holder.stop(signal.SIGINT, STOP_SECONDS)
+    # The children of a killed server end when they notice, usually within milliseconds.
+    deadline = time.monotonic() + STOP_SECONDS
+    while attached(lines) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
     lock.unlink(missing_ok=True)
+
+
+def attached(lock_lines: list[str]) -> bool:
+    """Does any process hold the shared memory that a lock file names (line 7: key and id)?"""
+    if len(lock_lines) < 7:
+        return False
+    key, segment = map(int, lock_lines[6].split())
+    for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+        # key (signed here, not there), shmid, perms, size, cpid, lpid, nattch (sysvipc(7))
+        fields = line.split()
+        if (int(fields[0]) % 2**32, int(fields[1])) == (key % 2**32, segment):
+            return fields[6] != "0"
+    return False

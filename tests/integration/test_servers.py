@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -188,6 +189,56 @@ def test_postgres_keeps_its_rows_over_a_crash_and_a_change_of_port(home: Path) -
             connection.close()
         finally:
             again.stop()
+
+
+def test_postgres_waits_for_the_processes_that_a_killed_server_left(home: Path) -> None:
+    # Given a cluster that was killed, and one of its processes has not noticed that yet (stopped
+    # here; usually it lacks a turn on a busy machine)
+    server = PrivatePostgres(home / "postgres", home / "log", fast=True)
+    server.start()
+    try:
+        server.wait_ready()
+        assert server.pid is not None and server.server is not None
+        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+        late = Record.of(int(children[0]))
+        assert late is not None
+        os.kill(late.pid, signal.SIGSTOP)
+    finally:
+        assert server.server is not None
+        server.server.kill()
+    wakes = threading.Timer(1.0, os.kill, (late.pid, signal.SIGCONT))
+    wakes.start()
+    again = PrivatePostgres(home / "postgres", home / "log", fast=True)
+    try:
+        # If it is started meanwhile
+        again.start()
+        again.wait_ready()
+        # I expect it to run, once that process is gone
+        assert not late.alive()
+    finally:
+        wakes.join()
+        again.stop()
+
+
+def test_a_throwaway_postgres_leaves_no_shared_memory_in_the_kernel(home: Path) -> None:
+    # Given a throwaway cluster, whose lock file names its segment; the kernel has room for 4096
+    server = PrivatePostgres(home / "postgres", home / "log", fast=True)
+    server.start()
+    try:
+        server.wait_ready()
+        lock = Path((home / "postgres" / "location").read_text()) / "postmaster.pid"
+        segment = lock.read_text().splitlines()[6].split()[1]
+        assert segment in shared_memory()
+    finally:
+        # If it is stopped
+        server.stop()
+    # I expect no trace of it
+    assert segment not in shared_memory()
+
+
+def shared_memory() -> set[str]:
+    """The ids of the System V segments that the kernel holds."""
+    return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
 
 
 def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
