@@ -49,8 +49,8 @@ class Costs:
             waiting_bytes=measured["queue_disk_bytes"],
             ceilings={
                 "the log: loggers take turns at the commit": logger["ours_events_per_s"] / events,
-                "the queue `hitl.log`": router["c_per_s"] / events,
-                "the queue `hitl.router`": router["c_per_s"],
+                "the queue `hitl.log`": router["c_logged_per_s"] / events,
+                "the queue `hitl.router`": router["c_logged_per_s"],
             },
         )
 
@@ -135,6 +135,6 @@ def predicted_core_seconds(
     to 60 words, a message decided, three that pass the broker, events written by logger and
     database, which together kept about one core."""
     scored = 1 / inference["short_ours_per_core_s"]
-    routed = router["ours_client_us"] / 1e6
-    moved = MESSAGES * router["ours_broker_us"] / 1e6
+    routed = router["ours_logged_client_us"] / 1e6
+    moved = MESSAGES * router["ours_logged_broker_us"] / 1e6
     return scored + routed + moved + events / logger["ours_events_per_s"]

@@ -16,7 +16,7 @@ from shared.broker import Broker, declare_all
 from shared.envelope import encode
 from shared.events import Decision, Event, Item, ItemAccepted, ItemScored, Prediction, RouteReason
 from shared.messages import Outgoing
-from shared.topology import LOG_QUEUE, ROUTER_QUEUE, accepted_queue, topology
+from shared.topology import EVENTS, LOG_QUEUE, ROUTER_QUEUE, accepted_queue, topology
 
 FROM, TO = 0.1, 0.95  # of the messages: neither the start nor the last ones count
 PATIENCE_SECONDS = 120.0
@@ -108,6 +108,14 @@ class Traffic:
     def close(self) -> None:
         self._publisher.close()
         self._watch.close()
+
+    def copies_for_the_log(self, wanted: bool) -> None:
+        """Does each event also go to the logger's queue, as in the product?
+
+        A program that may declare the topology binds that queue again: give it a user who may not.
+        """
+        change = self._channel.queue_bind if wanted else self._channel.queue_unbind
+        change(LOG_QUEUE, EVENTS, "#")
 
     def depth(self, queue: str) -> int:
         """Messages that are ready in the queue."""
