@@ -28,6 +28,7 @@ from hitl.processes import POLL_SECONDS, Child, Record, write_private
 USER = DATABASE = "hitl"
 READY_SECONDS = 60.0
 STOP_SECONDS = 25.0
+LEFT_SECONDS = 5.0  # for what a killed server left; then Postgres itself says what is in its way
 # Where a cluster goes when its user cannot enter the stack's own folder (/root, say).
 SHARED_DATA = Path("/var/lib/hitl")
 
@@ -280,7 +281,7 @@ def remove_stale_lock(data: Path) -> None:
         if holder is not None and b"postgres" in command and os.fsencode(data) in command:
             holder.stop(signal.SIGINT, STOP_SECONDS)
     # The children of a killed server end when they notice, usually within milliseconds.
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + LEFT_SECONDS
     while attached(lines) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     lock.unlink(missing_ok=True)

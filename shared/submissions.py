@@ -21,6 +21,7 @@ _ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
 _MAX_EPOCH_SECONDS = 253402300799  # year 9999: the last that Python and Postgres agree on
 _EXCERPT_CHARACTERS = 2_000
+_METADATA_LEVELS = 190  # pydantic reads 200, and an item lies inside of events and answers
 _PARSED_BYTES = 2_000_000  # larger ones are refused anyway; only their start is looked at
 
 
@@ -116,17 +117,19 @@ def without_nul(text: str) -> str:
     return text.replace("\0", "\ufffd") if "\0" in text else text
 
 
-def _clean(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    return {without_nul(key): _clean_value(entry) for key, entry in value.items()}
+def _clean(value: dict[str, JsonValue], levels: int = _METADATA_LEVELS) -> dict[str, JsonValue]:
+    return {without_nul(key): _clean_value(entry, levels - 1) for key, entry in value.items()}
 
 
-def _clean_value(value: JsonValue) -> JsonValue:
+def _clean_value(value: JsonValue, levels: int) -> JsonValue:
     if isinstance(value, str):
         return without_nul(value)
+    if isinstance(value, list | dict) and not levels:
+        raise Permanent("schema", f"metadata: at most {_METADATA_LEVELS} levels deep")
     if isinstance(value, list):
-        return [_clean_value(entry) for entry in value]
+        return [_clean_value(entry, levels - 1) for entry in value]
     if isinstance(value, dict):
-        return _clean(value)
+        return _clean(value, levels)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return str(value)  # JSON has no NaN and no infinity; some writers send them all the same
     return value

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.envelope import encode, parse
 from shared.errors import Permanent
 from shared.events import ItemSubmitted
 from shared.messages import Delivery
@@ -132,6 +133,25 @@ def test_what_is_no_item_is_refused_with_its_reason(body: bytes, reason: str) ->
 def test_a_header_or_message_id_that_is_too_long_is_refused_too() -> None:
     assert refusal({"text": "x"}, headers={"cloudEvents_id": "a" * 201}).reason == "schema"
     assert refusal({"text": "x"}, message_id="a" * 201).reason == "schema"
+
+
+def test_metadata_are_as_deep_as_every_later_reader_can_read_or_refused() -> None:
+    # Given metadata in metadata, from few levels to more than anybody reads
+    for levels in (1, 150, 189, 190, 191, 197, 198, 199, 200, 201):
+        metadata: dict[str, Any] = {}
+        for _ in range(levels - 1):
+            metadata = {"a": metadata}
+        # If I submit them
+        try:
+            submitted = read({"text": "x", "metadata": metadata})
+        except Permanent as refused:
+            # I expect to be told at once, and no worker to set the event aside later
+            assert levels > 190 and refused.reason in ("schema", "not_json")
+            assert levels > 199 or "190 levels" in refused.detail
+            continue
+        assert levels <= 190
+        sent = encode(submitted, source="test", traceparent="")
+        assert parse(ItemSubmitted, delivery(sent.body)) == submitted
 
 
 def test_the_largest_body_that_is_allowed_is_read() -> None:
