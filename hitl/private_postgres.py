@@ -289,10 +289,12 @@ def remove_stale_lock(data: Path) -> None:
 
 def attached(lock_lines: list[str]) -> bool:
     """Does any process hold the shared memory that a lock file names (line 7: key and id)?"""
-    if len(lock_lines) < 7:
+    try:
+        key, segment = map(int, lock_lines[6].split())
+        segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    except (IndexError, ValueError, OSError):  # it had none yet, or the kernel has none
         return False
-    key, segment = map(int, lock_lines[6].split())
-    for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+    for line in segments:
         # key (signed here, not there), shmid, perms, size, cpid, lpid, nattch (sysvipc(7))
         fields = line.split()
         if (int(fields[0]) % 2**32, int(fields[1])) == (key % 2**32, segment):
