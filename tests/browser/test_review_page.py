@@ -274,6 +274,20 @@ def test_new_items_appear_by_themselves(chromium: Browser, served: Served, engin
         expect(page.locator('[data-id="item"]')).to_have_text("#i0", timeout=15_000)
 
 
+def test_what_comes_behind_the_item_on_the_screen_is_counted(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given a page that holds one item
+    some(engine, 1)
+    with reviewing(chromium, served, "ada") as (page, _):
+        held = page.locator('[data-id="stat-buffered"]')
+        expect(held).to_have_text("1")
+        # If another one comes, I expect the page to hold and to count it, while the first one stays
+        take_in(engine, requested("later", confidence=0.8))
+        expect(held).to_have_text("2")
+        assert shown(page) == "i0"
+
+
 def test_the_page_fits_a_phone(chromium: Browser, served: Served, engine: Engine) -> None:
     # Given a narrow screen and a very long word
     some(engine, 2, text="unbreakable" * 60)

@@ -14,7 +14,7 @@ const LOOK_LESS = 1.2;
 const REFUSED_MS = 30_000;
 
 export class Buffer {
-  /** changed(): the first task may be another one; trouble(error or null);
+  /** changed(): the first task may be another one, or more or fewer are held; trouble(error or null);
    *  blocked(): whether to wait with claiming; refused(error): it makes no sense to the server;
    *  writing(): whether somebody is just writing about the first task. */
   constructor(leaseSeconds, filter, { changed, trouble, blocked, refused, writing }) {
@@ -84,6 +84,7 @@ export class Buffer {
         this.pause = FIRST_LOOK_MS;
       }
       const was = this.current;
+      const known = this.tasks.length;
       for (const task of start === this.starts ? tasks : []) {
         // By this clock: the server's may go differently.
         task.heldUntil = asked + this.leaseMs;
@@ -95,7 +96,7 @@ export class Buffer {
       this.on.trouble(null);
       const wasLoading = this.loading;
       this.loading = start !== this.starts;
-      if (this.current !== was || wasLoading) this.on.changed();
+      if (this.current !== was || this.tasks.length !== known || wasLoading) this.on.changed();
     } catch (error) {
       if (error.temporary) {
         this.on.trouble(error);
@@ -119,12 +120,13 @@ export class Buffer {
     try {
       const { held } = await call("POST", "/tasks/heartbeat", { leases: this.#leases() });
       const was = this.current;
+      const known = this.tasks.length;
       for (const task of asked) task.heldUntil = task.id in held ? askedAt + this.leaseMs : 0;
       // Another card under the hands of who is writing would get the rest as its keys.
       const stays = this.on.writing() ? was : undefined;
       this.tasks = this.tasks.filter((task) => task === stays || task.heldUntil > 0);
       this.on.trouble(null);
-      if (this.current !== was) this.on.changed();
+      if (this.current !== was || this.tasks.length !== known) this.on.changed();
     } catch (error) {
       this.on.trouble(error);
     }
