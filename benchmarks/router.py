@@ -19,7 +19,7 @@ from benchmarks.report import Bars, Report, Table, options, publish
 from benchmarks.traffic import Emptied, Traffic, as_celery_task, traffic
 from hitl.broker_users import OWNER
 from shared.messages import Outgoing
-from shared.topology import EVENTS, ROUTER_QUEUE
+from shared.topology import EVENTS, LOG_QUEUE, ROUTER_QUEUE
 
 ROUNDS, QUICK_ROUNDS = 9, 2  # medians of five still moved by a tenth from run to run
 # Messages a round: many times the prefetch for those who keep 1 000 in flight.
@@ -98,7 +98,12 @@ def once(
     commands = [program.command] * program.processes
     url = servers.rabbitmq.url_of(program.user)
     with processes(commands, servers, AMQP_URL=url, HITL_ROUTER_PORT="0") as started:
-        return bench.emptied(started, count)
+        emptied = bench.emptied(started, count)
+    if (bench.depth(LOG_QUEUE) > 0) != logged:
+        raise SystemExit(
+            f"{program.title} has changed who gets the events: this measured another job"
+        )
+    return emptied
 
 
 def measure(say: Console, *, quick: bool) -> Report:

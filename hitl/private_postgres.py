@@ -4,7 +4,6 @@ Passwords over TCP on 127.0.0.1, a free port, no Unix socket (its path has a lim
 Postgres refuses to run as root: then it runs as `postgres`, with data where that user can enter.
 """
 
-import contextlib
 import hmac
 import os
 import pwd
@@ -276,10 +275,12 @@ def remove_stale_lock(data: Path) -> None:
     except (OSError, ValueError, IndexError):
         return
     holder = Record.of(pid)
-    with contextlib.suppress(OSError):
+    try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        if holder is not None and b"postgres" in command and os.fsencode(data) in command:
-            holder.stop(signal.SIGINT, STOP_SECONDS)
+    except OSError:  # gone
+        command = b""
+    if holder is not None and b"postgres" in command and os.fsencode(data) in command:
+        holder.stop(signal.SIGINT, STOP_SECONDS)
     # The children of a killed server end when they notice, usually within milliseconds.
     deadline = time.monotonic() + LEFT_SECONDS
     while attached(lines) and time.monotonic() < deadline:
