@@ -3,7 +3,8 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from anyio import from_thread
+from fastapi import APIRouter, Query, Request
 
 from services.review_ui import decisions, lists, seeded, tasks
 from services.review_ui.access import Here
@@ -37,9 +38,9 @@ def routes(desk: Desk) -> APIRouter:
     api = APIRouter()
 
     @api.post("/tasks/claim", tags=["tasks"])
-    def claim(given: Claim, account: Here) -> Claimed:
+    def claim(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
-        among filtered ones: they would stand out."""
+        among filtered ones: they would stand out. Who has hung up by then is leased nothing."""
         now = desk.clock()
         lead = account.role != "reviewer"
         if given.only is not None and not lead:
@@ -68,7 +69,11 @@ def routes(desk: Desk) -> APIRouter:
                     lease_seconds=desk.lease_seconds,
                 )
             )
-            return Claimed(tasks=desk.views(session, given_out, account.name))
+            answer = Claimed(tasks=desk.views(session, given_out, account.name))
+            # A page that was closed meanwhile would hold them, unseen, until its lease ends.
+            if from_thread.run(request.is_disconnected):
+                session.rollback()
+            return answer
 
     @api.post("/tasks/heartbeat", tags=["tasks"])
     def heartbeat(given: Leases, account: Here) -> Extended:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from shared.lifecycle import Lifecycle
@@ -21,6 +21,10 @@ from tests.reviewing import PASSWORD, Served, make_test_desk, serving
 
 SOON_SECONDS = 5.0
 SILENT_SECONDS = 10.0
+LOCKED_OUT = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @contextmanager
@@ -157,3 +161,25 @@ def test_who_works_with_the_mouse_alone_keeps_their_items(
         with Session(engine) as session:
             ends = session.query(ReviewTask.lease_expires_at).filter_by(item_id="i0").scalar()
             assert ends > clock()
+
+
+def test_a_page_that_is_left_while_it_asks_for_items_takes_none_with_it(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    with reviewing(chromium, served, "ada") as (page, _), served.logged_in("bob") as bob:
+        # Given a page that waits for work, and a database that does not get to answer it
+        with engine.connect() as busy, busy.begin():
+            busy.execute(text("LOCK TABLE highlight"))
+            some(engine, 4)
+            until(lambda: busy.scalar(LOCKED_OUT) == 1, what="the page's claim")
+            # If the page is left, and the database answers then
+            page.goto("about:blank")
+        # I expect all of it to be there for the next
+        found: set[str] = set()
+
+        def all_found() -> bool:
+            claimed = bob.post("/api/v1/tasks/claim", json={"count": 4}).raise_for_status().json()
+            found.update(task["item_id"] for task in claimed["tasks"])
+            return len(found) == 4
+
+        until(all_found, what="all four items")

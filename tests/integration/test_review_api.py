@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Accounts
@@ -16,6 +16,7 @@ from services.review_ui.sessions import COOKIE, PER_ADDRESS, PER_NAME
 from shared.database import connect
 from shared.lifecycle import Lifecycle
 from shared.tables import EventRow, ItemRow, ReviewTask
+from tests.outside import until
 from tests.reviewing import (
     PASSWORD,
     START,
@@ -26,6 +27,11 @@ from tests.reviewing import (
     serving,
     take_in,
     task_id,
+)
+
+_WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 
 
@@ -149,6 +155,29 @@ def test_leases_are_extended_and_given_back(engine: Engine, served: Served) -> N
         )
         assert beacon.json() == {"released": 1}
         assert len(claim(bob)) == 1
+
+
+def test_a_claim_that_nobody_waits_for_any_more_leases_nothing(
+    engine: Engine, served: Served
+) -> None:
+    take_in(engine, *(requested(name) for name in ("doc-1", "doc-2")))
+    with served.logged_in("ada") as ada, served.logged_in("bob") as bob:
+        # Given a claim that the database keeps waiting
+        with engine.connect() as busy, busy.begin():
+            busy.execute(text("LOCK TABLE review_task IN EXCLUSIVE MODE"))
+            # If who asked goes away meanwhile, as a page that is closed does
+            with pytest.raises(httpx.ReadTimeout):
+                ada.post("/api/v1/tasks/claim", json={"count": 2}, timeout=0.5)
+            assert busy.scalar(_WAITING) == 1
+        # I expect the next to find everything there
+        found: list[object] = []
+
+        def all_found() -> bool:
+            found.extend(task["item_id"] for task in claim(bob, 2))
+            return len(found) == 2
+
+        until(all_found, what="both items")
+        assert set(found) == {"doc-1", "doc-2"}
 
 
 def test_nobody_undoes_what_somebody_else_decided(engine: Engine, served: Served) -> None:

@@ -76,7 +76,7 @@ export class Buffer {
     let pause = (this.pause = Math.min(this.pause * LOOK_LESS, LOOK_AGAIN_MS));
     try {
       const wanted = { count: AHEAD - this.tasks.length, ...this.filter };
-      const { tasks } = await call("POST", "/tasks/claim", wanted);
+      const { tasks } = await call("POST", "/tasks/claim", wanted, { outlives: false });
       if (start !== this.starts) {
         this.#giveBack(tasks); // found with a filter that is no longer chosen
         pause = 0;

@@ -35,7 +35,13 @@ export function loginAddress() {
   return `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 
-export async function call(method, path, body, patience = TIMEOUT_MS) {
+/** `outlives`: it is to happen also when its page is closed meanwhile, as a decision is. */
+export async function call(
+  method,
+  path,
+  body,
+  { patience = TIMEOUT_MS, outlives = method !== "GET" } = {},
+) {
   let response;
   try {
     response = await fetch(`/api/v1${path}`, {
@@ -43,7 +49,7 @@ export async function call(method, path, body, patience = TIMEOUT_MS) {
       headers: body === undefined ? speaksFor : { ...speaksFor, "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: "same-origin",
-      keepalive: method !== "GET", // a decision is not lost when its page is closed
+      keepalive: outlives,
       signal: AbortSignal.timeout(patience),
     });
   } catch {

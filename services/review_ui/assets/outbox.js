@@ -82,7 +82,7 @@ export class Outbox {
       try {
         const patience = this.pause < LONGEST_PAUSE_MS ? PATIENCE_MS : MORE_PATIENCE_MS;
         const path = `/tasks/${entry.taskId}/decision`;
-        const outcome = await call("POST", path, entry.body, patience);
+        const outcome = await call("POST", path, entry.body, { patience });
         this.#relieved();
         this.#forget(entry);
         this.on.answered(entry, outcome);
