@@ -95,8 +95,13 @@ def die_between_publish_and_mark(pipeline: Pipeline, random: Random) -> None:
 
 def terminate_a_service(pipeline: Pipeline, random: Random) -> None:
     name = random.choice(("inference", "router", "logger", "review_ui"))
-    # One that is still starting has nothing to finish, and simply ends.
-    until(lambda: pipeline.ready(name), seconds=60, what=f"{name} ready")
+    # One that is still starting has nothing to finish, and simply ends; and one that is yet to die
+    # at a point of its work may come to it on the way out.
+    until(
+        lambda: pipeline.ready(name) and not pipeline.doomed(name),
+        seconds=60,
+        what=f"{name} ready, and not about to die",
+    )
     code = pipeline.terminate(name)
     assert code == 0, f"{name} ended with {code} on SIGTERM:\n{pipeline.log(name)[-3000:]}"
 

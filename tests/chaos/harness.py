@@ -74,6 +74,7 @@ class Pipeline:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ended: Counter[str] = Counter()  # "service: exit code"
         self._wanted: dict[str, dict[str, str]] = {}  # service → what its environment has more
+        self._doomed: dict[str, subprocess.Popen[bytes]] = {}  # to die at a point of its work
         self._lock = threading.RLock()
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, daemon=True)
@@ -141,6 +142,12 @@ class Pipeline:
             }
             self.kill(name)
 
+    def doomed(self, name: str) -> bool:
+        """Whether a death of `crash_next` is still ahead of it."""
+        with self._lock:
+            process = self._doomed.get(name)
+            return name in self._wanted or (process is not None and process.poll() is None)
+
     def terminate(self, name: str) -> int:
         """SIGTERM, as a deployment would; its exit code. It is started again."""
         with self._lock:
@@ -174,7 +181,10 @@ class Pipeline:
                     code = process.poll()
                     if code is not None and not self._stopping.is_set():
                         self.ended[f"{name}: {code}"] += 1
-                        self._start(name, **self._wanted.pop(name, {}))
+                        crash = self._wanted.pop(name, {})
+                        self._start(name, **crash)
+                        if crash:
+                            self._doomed[name] = self.processes[name]
 
     # -- servers -----------------------------------------------------------------------------
 
