@@ -185,6 +185,9 @@ class PrivateRabbitMQ:
             config / "definitions.json",
             json.dumps(definitions({user: self.password_of(user) for user in USERS})),
         )
+        # RabbitMQ keeps what its write-ahead log holds (up to 512 MB) in memory as well, twice of it
+        # while the log is moved to the queues' files. With less than three times that much, it
+        # takes no message for half a minute whenever the log is full, and everything stands still.
         (config / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.ports['amqp']}\n"
             "management.tcp.ip = 127.0.0.1\n"
@@ -195,7 +198,7 @@ class PrivateRabbitMQ:
             f"load_definitions = {config / 'definitions.json'}\n"
             "collect_statistics_interval = 1000\n"
             "disk_free_limit.absolute = 200MB\n"
-            "vm_memory_high_watermark.absolute = 1GB\n"
+            "vm_memory_high_watermark.absolute = 2GB\n"
             "log.console.level = warning\n"
         )
         return {

@@ -303,13 +303,14 @@ class Producer(threading.Thread):
 class Reviewer(threading.Thread):
     """Answers every task by the page's own API, and sends an answer again until it is heard."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, name: str = "reviewer") -> None:
         super().__init__(daemon=True)
         self._pipeline = pipeline
+        self._login = {"name": name, "password": PASSWORD}
         self._stopping = threading.Event()
         engine = connect(pipeline.postgres.database_url, pool_size=1)
         with Session(engine) as session, session.begin():
-            Accounts(utc_now).create(session, "reviewer", "reviewer", PASSWORD)
+            Accounts(utc_now).create(session, name, "reviewer", PASSWORD)
         engine.dispose()
 
     def run(self) -> None:
@@ -322,9 +323,8 @@ class Reviewer(threading.Thread):
     def _logged_in(self, browser: httpx.Client) -> bool:
         if browser.cookies:
             return True
-        who = {"name": "reviewer", "password": PASSWORD}
         try:
-            return browser.post("/api/v1/login", json=who).status_code == 200
+            return browser.post("/api/v1/login", json=self._login).status_code == 200
         except httpx.HTTPError:
             return False
 
