@@ -19,6 +19,7 @@ from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
+from shared.wording import percent
 from shared.workflows import read_workflow_file
 
 app = typer.Typer(add_completion=False)
@@ -118,7 +119,7 @@ def _print(found: Calibration) -> None:
     console.print(f"[bold]{state}[/]: {certified.why}.")
     at = f"{found.watermark:%Y-%m-%d %H:%M:%S} UTC" if found.watermark else "none yet"
     console.print(
-        f"alpha {found.alpha:.2%}, delta {found.delta:.0%}; audits routed since "
+        f"alpha {percent(found.alpha)}, delta {percent(found.delta)}; audits routed since "
         f"{found.since:%Y-%m-%d %H:%M:%S} UTC, watermark {at}"
         + (f", epoch {found.epoch}" if found.epoch else "")
     )
@@ -131,7 +132,7 @@ def _print(found: Calibration) -> None:
     if certified.threshold is not None:
         console.print(
             f"at or above {certified.threshold:.4f}: {certified.errors} of {certified.labels} "
-            f"wrong, at most {certified.upper_bound:.2%} (one look, {1 - found.delta:.0%})"
+            f"wrong, at most {certified.upper_bound:.2%} (one look, {percent(1 - found.delta)})"
         )
     _print_reviews(console, found)
     temperature = found.temperature

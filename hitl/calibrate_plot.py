@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from services.feedback.calibration import Calibration
+from shared.wording import percent
 
 _BLUE, _RED, _GREEN, _GREY = "#2f7ed8", "#c0392b", "#2e8b57", "#7a7a7a"
 
@@ -31,7 +32,11 @@ def _risk(axis: Axes, found: Calibration) -> None:
     bounds = [100 * (point.upper_bound or 0.0) for point in points]
     axis.fill_between(coverage, rates, bounds, color=_BLUE, alpha=0.18, linewidth=0)
     axis.plot(
-        coverage, bounds, color=_BLUE, linewidth=0.8, label=f"bound, {1 - found.delta:.0%} each"
+        coverage,
+        bounds,
+        color=_BLUE,
+        linewidth=0.8,
+        label=f"bound, {percent(1 - found.delta)} each",
     )
     axis.plot(coverage, rates, color=_BLUE, linewidth=2, label="wrong among the audited")
     axis.axhline(
@@ -39,7 +44,7 @@ def _risk(axis: Axes, found: Calibration) -> None:
         color=_RED,
         linestyle="--",
         linewidth=1,
-        label=f"alpha = {found.alpha:.2%}",
+        label=f"alpha = {percent(found.alpha)}",
     )
     threshold = found.certified.threshold
     if threshold is not None:

@@ -1,4 +1,5 @@
-"""How is a confidence compared with a threshold, in words? The same wherever an item comes from."""
+"""How is a confidence compared with a threshold, and what is promised, in words? The same wherever
+an item comes from."""
 
 
 def compared(confidence: float, verb: str, threshold: float) -> str:
@@ -8,3 +9,8 @@ def compared(confidence: float, verb: str, threshold: float) -> str:
         if left != right or confidence == threshold:
             return f"confidence {left} {verb} {right}"
     return f"confidence {confidence!r} {verb} {threshold!r}"
+
+
+def percent(share: float) -> str:
+    """`share` as a percentage with the digits that it has: 0.005 is 0.5%, and not 0% or 1%."""
+    return f"{100.0 * share:.6g}%"

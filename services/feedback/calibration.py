@@ -245,7 +245,8 @@ def _test(
             f"are chosen from the first {GRID_SCORES[0]}, and judged by those after"
         )
     grid = grid_of([row.score for row in rows[:first]])
-    return _Test(grid, rows[first].occurred_at, "preview", None)
+    frozen = epoch is not None and epoch.frozen_at is not None and epoch.model_version == model
+    return _Test(grid, rows[first].occurred_at, "what-if" if frozen else "preview", None)
 
 
 def _certificate(test: _Test, certified: Certified) -> str | None:
@@ -292,8 +293,8 @@ def _notes(policy: Policy, test: _Test, matured: Matured) -> list[str]:
         )
     if test.basis == "what-if":
         notes.append(
-            "no certificate: the certifier tests other terms or another version of the policy, and "
-            "terms chosen after a look at the labels promise nothing"
+            "no certificate: the certifier tests other terms, another period or another version of "
+            "the policy, and what is chosen after a look at the labels promises nothing"
         )
     if policy.label_thresholds:
         notes.append("[policy.label_thresholds] are not looked at: one threshold for all labels")

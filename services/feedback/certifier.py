@@ -31,6 +31,7 @@ from services.router.policy import Policy
 from shared.database import database_errors
 from shared.live_policy import LiveRoute, LiveState
 from shared.tables import CertificationEpoch
+from shared.wording import percent
 
 logger = logging.getLogger(__name__)
 
@@ -107,8 +108,9 @@ class WorkflowCertifier:
         self._seen.show_evidence(matured, evidence.detection, now)
         if evidence.detection.alarm_at is not None:
             why = (
-                f"more than {terms.alpha:.2%} of what the machine accepted is wrong: the monitor "
-                f"raised the alarm at audit {evidence.detection.alarm_at + 1} of accepted items"
+                f"more than {percent(terms.alpha)} of what the machine accepted is wrong: the "
+                f"monitor raised the alarm at audit {evidence.detection.alarm_at + 1} of accepted "
+                f"items"
             )
             return self._start_again(session, policy, epoch, "drift", why, now)
         return self._judge(session, policy, epoch, evidence, load, now)

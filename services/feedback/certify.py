@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
+from shared.wording import percent
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -182,8 +184,9 @@ def labels_needed(
     seen: tuple[int, int] = (0, 0),
 ) -> int | None:
     """About how many more accepted labels certify a threshold whose true error rate is
-    `error_rate`, after `seen` = (labels, errors); None where none will do. For people: half of all
-    streams need more. `share` is the part of delta that the test may spend."""
+    `error_rate`, after `seen` = (labels, errors); None where no number will do but by
+    luck. For people: a third of all streams need more, the median is about 0.7 of it. `share` is
+    the part of delta that the test may spend."""
     _check_share(alpha=alpha, delta=delta)
     rights, wrongs = float(seen[0] - seen[1]), float(seen[1])
     needed = -np.log(delta * share)
@@ -230,8 +233,8 @@ def _why(
     if certified:
         level = max(certified)
         return (
-            f"certified: at or above {grid.thresholds[level]:.4g} at most {alpha:.2%} of the "
-            f"machine's labels are wrong, at a risk of {delta:.0%}; it lets "
+            f"certified: at or above {grid.thresholds[level]:.4g} at most {percent(alpha)} of the "
+            f"machine's labels are wrong, at a risk of {percent(delta)}; it lets "
             f"{grid.coverage[level]:.0%} of the items through"
         )
     if not len(scores):
@@ -253,7 +256,7 @@ def _why(
         _, labels, wrong, threshold, _ = hopes[0]
         return (
             f"the error rate is too high: even at or above {threshold:.4g} {wrong} of {labels} "
-            f"labels were wrong, and {alpha:.2%} is tolerated{ties}"
+            f"labels were wrong, and {percent(alpha)} is tolerated{ties}"
         )
     more, _, _, threshold, coverage = min(possible, key=lambda hope: (hope[0] or 0) / hope[4])
     return (

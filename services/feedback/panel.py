@@ -28,7 +28,7 @@ class PanelItem:
     `score` is the confidence, `would_accept` whether it reached the live threshold, `eligible`
     whether the score alone could ever have had it accepted. `resolved_at` and `label` are of the
     last answer within the SLA, else of the first late one, else None. `text_digest` is None once
-    the text has been erased.
+    the text has been erased; `u` is the item's number in the panel's draw.
     """
 
     item_id: str
@@ -42,6 +42,7 @@ class PanelItem:
     text_digest: bytes | None = None
     resolved_at: datetime | None = None
     label: str | None = None
+    u: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def mature(
 ) -> Matured:
     """The labels that count at `now`; a pure function of the rows, whenever it is asked.
 
+    - A batch is routed at one moment: its items count in the order of their `u`, which knows
+      nothing of them. An id may tell whence an item comes, and so how likely an error is.
     - Overdue (not resolved within `sla` of its routing) is an error for ever.
     - Of items with the same text the first counts.
     - An erased text could be a copy of another: it counts if it is an error; if it is right, for
@@ -96,7 +99,8 @@ def mature(
     """
     horizon = _horizon(now, logged_until)
     ordered = sorted(
-        (item for item in items if item.eligible), key=lambda item: (item.routed_at, item.item_id)
+        (item for item in items if item.eligible),
+        key=lambda item: (item.routed_at, item.u, item.item_id),
     )
     counted: list[PanelItem] = []
     errors: list[bool] = []

@@ -28,6 +28,7 @@ _COLUMNS = """
     data #>> '{prediction,model_version}' AS model_version,
     data #>> '{routing,would_accept}' AS would_accept,
     data #>> '{routing,blind}' AS blind,
+    data #>> '{routing,sampling,u}' AS u,
     data #>> '{routing,certificate_version}' AS certificate_version,
     jsonb_path_query_array(data, '$.routing.reasons[*].code') AS reasons,
     data #>> '{decision,label}' AS label,
@@ -152,6 +153,7 @@ class PanelLog:
                     ai_label=row.ai_label,
                     model_version=row.model_version,
                     certificate_version=row.certificate_version,
+                    u=float(row.u),
                 )
             elif row.type == "item.erased":
                 self._digests[row.item_id] = None

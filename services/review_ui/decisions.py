@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from services.review_ui import webhooks
 from services.review_ui.outcome import reviewed
 from services.review_ui.rounds import Answer, Check, Final, after, drawn, round_of
-from services.review_ui.views import labels_of, settles
+from services.review_ui.views import blind_for, labels_of
 from shared import outbox
 from shared.errors import HitlError
 from shared.events import Prediction
@@ -100,7 +100,7 @@ def decide(
     task = locked(session, verdict.task_id)
     window = timedelta(seconds=undo_seconds)
     earlier = session.scalar(by_key(reviewer, verdict.key))
-    shown = earlier.ai_label_shown if earlier else not task.blind or settles(task, reviewer)
+    shown = earlier.ai_label_shown if earlier else not blind_for(task, reviewer)
     label, action = _meant(task, verdict, labels, shown)
     if earlier is not None:
         if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):

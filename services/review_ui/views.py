@@ -68,7 +68,7 @@ class TaskView(BaseModel):
 
 
 def settles(task: ReviewTask, reader: str | None) -> bool:
-    """Whether the reader has the task to settle it: sees both answers, and the AI's label."""
+    """Whether the reader has the task to settle it: sees what others answered."""
     return task.round == "adjudication" and task.leased_by is not None and task.leased_by == reader
 
 
@@ -81,8 +81,10 @@ def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
 
 
 def blind_for(task: ReviewTask, reader: str | None) -> bool:
-    """Whether the reader must see nothing of what the AI thinks."""
-    return task.blind and not settles(task, reader)
+    """Whether the reader must see nothing of what the AI thinks. Who settles a blind task sees it
+    once somebody has given a label; where it was only flagged, theirs is the first."""
+    answered = any(answer["label"] for answer in task.answers)
+    return task.blind and not (answered and settles(task, reader))
 
 
 def highlighted(

@@ -167,7 +167,17 @@ def test_other_terms_than_the_certifiers_are_a_what_if(world: World) -> None:
     audited(world)
     found = report(world, Wanted(alpha=0.2))
     assert (found.basis, found.certificate) == ("what-if", None)
-    assert any("promise nothing" in note for note in found.notes)
+    assert any("promises nothing" in note for note in found.notes)
+
+
+def test_another_period_than_the_epochs_is_a_what_if_and_blames_no_service(world: World) -> None:
+    # Given a certifier at work, and somebody who asks for the last days
+    audited(world)
+    found = report(world, Wanted(days=2))
+    # I expect neither a certificate nor the question whether the certifier is running.
+    assert (found.basis, found.certificate) == ("what-if", None)
+    assert any("another period" in note for note in found.notes)
+    assert not any("running" in note for note in found.notes)
 
 
 def test_an_unknown_model_version_is_refused_with_those_that_are_known(world: World) -> None:

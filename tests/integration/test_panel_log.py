@@ -118,6 +118,8 @@ def test_an_audit_is_read_as_it_was_routed_and_answered(stream: Stream) -> None:
     a, b = matured.items
     assert (a.would_accept, b.would_accept) == (True, False)
     assert a.routed_at == START
+    # with the number that drew it, in whose order a batch counts,
+    assert [a.u, b.u] == [stream.routes[name][1].sampling.u for name in "ab"]
     assert a.resolved_at == START + timedelta(hours=1)
     assert a.text_digest is not None
     assert a.text_digest != b.text_digest

@@ -233,6 +233,40 @@ def test_a_flagged_task_goes_to_a_lead_with_its_reason(engine: Engine) -> None:
     assert event.review.round == "adjudication"
 
 
+def test_a_lead_decides_a_flagged_audit_blind_unless_somebody_has_answered_it(
+    engine: Engine,
+) -> None:
+    # Given two audits that were flagged, the second one by whom the first answer did not convince
+    people = room(engine, NOTHING)
+    for name in ("i1", "i2"):
+        take_in(engine, requested(name, blind=True))
+    unlike = next(iter({"positive", "negative"} - {people.task("i2").prediction["label"]}))
+    one, two = sorted(people.claim("ada", 2), key=lambda task: task.item_id)
+    people.decide("ada", one, None, action="flag")
+    people.decide("ada", two, unlike)
+    people.clock.turn(UNDO_SECONDS)
+    (two,) = people.claim("bob")
+    people.decide("bob", two, None, action="flag")
+    one, two = sorted(people.claim("lea", 2), key=lambda task: task.item_id)
+    # I expect the lead to see why, but not the AI's label, where nobody has said anything blind:
+    # an audit would count what its only answer was told,
+    seen = people.seen(one, "lea")
+    assert (seen.suggestion, seen.blind) == (None, True)
+    assert [(each.label, each.reason) for each in seen.answers] == [(None, "odd")]
+    with pytest.raises(Refused, match="without the AI"):
+        people.decide("lea", one, None, action="accept")
+    # and to settle a disagreement with all of it in view.
+    assert people.seen(two, "lea").suggestion is not None
+    people.decide("lea", one, "negative")
+    people.decide("lea", two, "negative")
+    told = {event.item.id: event.review for event in people.published_at_last()}
+    assert {name: review.ai_label_shown for name, review in told.items()} == {
+        "i1": False,
+        "i2": True,
+    }
+    assert {review.round for review in told.values()} == {"adjudication"}
+
+
 # -- undoing ---------------------------------------------------------------------------------
 
 

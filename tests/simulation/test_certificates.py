@@ -3,6 +3,7 @@
 The expected figures are measured; with `--soak` there are ten times as many runs.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -208,6 +209,34 @@ def test_labels_in_the_order_of_their_arrival_break_the_promise(more: int) -> No
     # I expect it to be wrong in every run, and not if the labels count in the order of the routing.
     assert by_arrival == runs
     assert by_decision <= 0.1 * runs
+
+
+def test_ids_that_tell_the_sender_do_not_break_the_promise(more: int) -> None:
+    # Given a router that catches up, a thousand items at the same moment, and two senders: "mail",
+    # always right, and a tenth of "web", so wrong that the error rate is 2.2 % at every threshold
+    random = np.random.default_rng(15)
+    start, sla = datetime(2026, 3, 1, tzinfo=UTC), timedelta(hours=72)
+    runs, labels = 20 * more, 4_000
+    broken = 0
+    for _ in range(runs):
+        web = random.random(labels) < 0.1
+        errors = web & (random.random(labels) < 0.22)
+        scores, draws = USUAL.draw(random, labels)[0], random.random(labels)
+        items = [
+            replace(item, item_id=f"{'web' if of_web else 'mail'}-{item.item_id}", u=float(u))
+            for item, of_web, u in zip(
+                panel_of(scores, errors, np.arange(labels) // 1_000 / 60.0, start),
+                web,
+                draws,
+                strict=True,
+            )
+        ]
+        matured = mature(items, start + timedelta(days=10), sla)
+        found = certify(matured.scores, matured.errors, USUAL.grid(random), ALPHA, DELTA)
+        broken += found.threshold is not None
+    # I expect hardly a certificate. (Ordered by their ids, all of "mail" would come first, and
+    # every run would have one.)
+    assert broken <= 0.1 * runs
 
 
 def test_a_text_that_comes_again_and_again_is_one_error(more: int) -> None:

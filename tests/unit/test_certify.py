@@ -165,6 +165,22 @@ def test_tied_scores_collapse_and_coverage_counts_all_of_them() -> None:
     assert grid.coverage == pytest.approx((0.7, 1.0))
 
 
+@pytest.mark.parametrize(
+    ("alpha", "delta", "promised"),
+    [
+        (0.02, 0.10, "at most 2% of the machine's labels are wrong, at a risk of 10%"),
+        (0.002, 0.005, "at most 0.2% of the machine's labels are wrong, at a risk of 0.5%"),
+        (0.00004, 0.001, "at most 0.004% of the machine's labels are wrong, at a risk of 0.1%"),
+    ],
+)
+def test_what_is_promised_is_said_as_it_was_asked_for(
+    alpha: float, delta: float, promised: str
+) -> None:
+    # A risk of 0.5 % is not "0%", which would be a certainty that nobody has.
+    certified = certify(np.ones(400_000), np.zeros(400_000), GRID, alpha, delta)
+    assert promised in certified.why
+
+
 def test_few_labels_are_told_how_many_more_it_takes() -> None:
     certified = certify(np.full(100, 1.0), np.zeros(100), GRID, 0.02, 0.1)
     assert certified.threshold is None

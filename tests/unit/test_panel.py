@@ -57,6 +57,16 @@ def test_labels_count_in_the_order_of_the_routing_whenever_they_came() -> None:
     assert (matured.waiting, matured.held, matured.overdue) == (0, 0, 0)
 
 
+def test_items_routed_in_one_batch_count_in_the_order_of_their_draw() -> None:
+    # Given items of two senders, routed at the same moment: their ids tell the senders apart
+    rows = [
+        replace(item(number, hour=0), item_id=f"{sender}-{number:04}", u=u)
+        for number, (sender, u) in enumerate([("a", 0.03), ("a", 0.01), ("b", 0.04), ("b", 0.02)])
+    ]
+    # I expect the panel's own numbers to say who comes first: they know nothing of the sender.
+    assert numbers(mature(rows, at(40), SLA)) == [1, 3, 0, 2]
+
+
 def test_the_first_item_that_waits_stops_all_later_ones() -> None:
     rows = [item(0), item(1, label=None), item(2), item(3)]
     matured = mature(rows, at(40), SLA)

@@ -73,14 +73,17 @@ def test_any_other_task_says_all_that_the_ai_thinks(opinion: dict[str, object]) 
 
 
 def test_highlights_are_for_whoever_sees_the_label_that_they_are_about() -> None:
-    # Given the words of an item, and four tasks about it
+    # Given the words of an item, and five tasks about it
     opinion = {"label": "positive", "confidence": 0.7, "reason": "r", "queue": "q"}
-    ordinary, blind, known, disputed = (
+    ordinary, blind, known, disputed, flagged = (
         task(blind=blind, **opinion)  # type: ignore[arg-type]
-        for blind in (False, True, False, True)
+        for blind in (False, True, False, True, True)
     )
     known.seeded_for, known.known_label = "ada", "positive"
-    disputed.round, disputed.leased_by = "adjudication", "lead"
+    for settled, label in ((disputed, "negative"), (flagged, None)):
+        settled.round, settled.leased_by = "adjudication", "lead"
+        said = {"key": "k", "reviewer": "ada", "round": "first", "label": label}
+        settled.answers = [{**said, "reason": "odd", "note": None}]
     words = [{"start": 2, "end": 6, "weight": 0.5}]
     row = Highlight(label="positive", model_version="test@1", words=words)
     # I expect them on the ordinary one, and for the lead who settles a dispute and sees the label
@@ -93,6 +96,7 @@ def test_highlights_are_for_whoever_sees_the_label_that_they_are_about() -> None
         (blind, "ada", row),
         (known, "ada", row),
         (disputed, "ada", row),
+        (flagged, "lead", row),  # nobody has given a label yet
         (ordinary, "ada", None),
     ):
         assert view(hidden, {}, reader, found).highlights is None
