@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -24,7 +25,7 @@ from hitl.connection import amqp_url
 from hitl.home import Home
 from hitl.items import refuse
 from hitl.letter_filter import Wanted, age, existing_homes, found_queues
-from hitl.letter_text import as_object, describe, readable
+from hitl.letter_text import as_object, describe, printable, readable
 from hitl.letters import Letter, Pass, Verdict
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
@@ -78,6 +79,7 @@ def list_letters(
                 print(json.dumps({**row, "oldest_seconds": oldest}))
             elif count:
                 why = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
+                why = escape(printable(why))  # a letter may bring a reason of its producer's
                 table.add_row(name, str(count), why, "?" if oldest is None else readable(oldest))
     if not as_objects:
         Console(highlight=False).print(table if table.rows else "No dead letters.")

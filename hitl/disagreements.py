@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.connection import database_url
+from hitl.letter_text import printable
 from services.feedback.disagreements import Disagreements, disagreements
 from services.feedback.reviewed import reviewed
 from shared.database import connect
@@ -70,18 +71,22 @@ def _print(found: Disagreements) -> None:
             "people, not of the whole stream."
         )
     for title, groups in found.sections():
-        table = Table(title, "items", "corrected", "rate", "95 % interval", title_justify="left")
+        table = Table(
+            printable(title), "items", "corrected", "rate", "95 % interval", title_justify="left"
+        )
         for group in groups:
             low, high = group.rate.low, group.rate.high
             table.add_row(
-                group.name, str(group.items), str(group.corrected),
+                printable(group.name), str(group.items), str(group.corrected),
                 f"{group.rate.rate:.0%}", f"{low:.0%} to {high:.0%}",
             )  # fmt: skip
         console.print(table)
     if found.words:
         table = Table("words in corrected texts", "items", "corrected", "z")
         for word in found.words:
-            table.add_row(word.word, str(word.items), str(word.corrected), f"{word.z:.1f}")
+            table.add_row(
+                printable(word.word), str(word.items), str(word.corrected), f"{word.z:.1f}"
+            )
         console.print(table)
 
 

@@ -14,6 +14,7 @@ from shared.retry import ERROR
 from shared.submissions import excerpt
 
 EXCERPT_CHARACTERS = 300
+_JOINERS = "\u200c\u200d"
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
 
@@ -49,7 +50,8 @@ def describe(console: Console, letter: Letter, now: datetime) -> None:
     delivery = letter.delivery
     failed_at = letter.failed_at
     old = "?" if failed_at is None else readable((now - failed_at).total_seconds())
-    console.print(f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old", style="bold")
+    title = f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old"
+    console.print(printable(title), style="bold")
     lines = {"error": delivery.header(ERROR), "sent to": delivery.exchange or "-"}
     lines["key"] = delivery.routing_key
     lines["put back"] = f"{letter.redrives} times" if letter.redrives else None
@@ -76,8 +78,9 @@ def _within(value: object) -> object:
 
 
 def printable(line: str) -> str:
-    """Without what would speak to the terminal: a letter may hold anything."""
-    return "".join(one if one.isprintable() else "\ufffd" for one in line)
+    """Without what would speak to the terminal: a producer's text may hold anything. What joins
+    letters and emojis stays."""
+    return "".join(one if one.isprintable() or one in _JOINERS else "\ufffd" for one in line)
 
 
 def readable(seconds: float) -> str:

@@ -23,7 +23,7 @@ from shared.messages import Delivery, short_text
 from shared.received import delivery_of
 from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
 from shared.submissions import guess_id
-from shared.topology import UNROUTABLE, inference_queue
+from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
 MOST_LETTERS = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits
 _SILENT_SECONDS = 3.0  # then somebody else took the rest
@@ -66,7 +66,7 @@ class Letter:
     def failed_at(self) -> datetime | None:
         """When it was set aside; for one that nobody took, when it was sent."""
         told = self.delivery.header(FAILED_AT)
-        death = _first_death(self.delivery.headers).get("time")
+        death = _death(self.delivery.headers, -1).get("time")
         if told is not None:
             try:
                 when = datetime.fromisoformat(told)
@@ -268,12 +268,15 @@ class Pass:
 def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
     """The letter in a delivery of `queue`."""
     headers: Mapping[str, Any] = properties.headers or {}
-    death = _first_death(headers)
+    death = _death(headers, 0)
     exchange, routing_key = method.exchange, method.routing_key
-    if ORIGINAL_EXCHANGE in headers:
+    # Set aside by the broker itself, straight from an exchange that others write to: then our
+    # headers are not ours. Else only we can have sent it there.
+    foreign = death.get("exchange") not in (None, "", QUEUES)
+    if ORIGINAL_EXCHANGE in headers and not foreign:
         exchange = headers[ORIGINAL_EXCHANGE]
         routing_key = headers.get(ORIGINAL_ROUTING_KEY, routing_key)
-    elif death:  # set aside by the broker itself
+    elif death:
         exchange = death.get("exchange", exchange)
         routing_key = next(iter(death.get("routing-keys", ())), routing_key)
     delivery = delivery_of(queue.removesuffix(".dlq"), method, properties, body)
@@ -286,11 +289,12 @@ def depths(amqp_url: str, queues: list[str]) -> dict[str, int]:
     return {name: depth["ready"] for name, depth in declared_depths(amqp_url, queues).items()}
 
 
-def _first_death(headers: Mapping[str, object]) -> Mapping[str, Any]:
-    """The broker's trace of the oldest of its dead-letterings; empty where there is none."""
+def _death(headers: Mapping[str, object], place: Literal[0, -1]) -> Mapping[str, Any]:
+    """The broker's trace of the newest (0) or the oldest (-1) of its dead-letterings; empty where
+    there is none."""
     deaths = headers.get("x-death")
-    oldest = deaths[-1] if isinstance(deaths, list) and deaths else None
-    return oldest if isinstance(oldest, dict) else {}
+    found = deaths[place] if isinstance(deaths, list) and deaths else None
+    return found if isinstance(found, dict) else {}
 
 
 def _text(value: object) -> str:

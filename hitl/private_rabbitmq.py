@@ -91,6 +91,8 @@ class PrivateRabbitMQ:
         server, epmd = find_server(), shutil.which("epmd")
         if server is None or epmd is None:
             raise ServerError("RabbitMQ is not installed (no rabbitmq-server or no epmd)")
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.chmod(0o700)  # texts of people: the node itself writes files that all may read
         self._choose_ports()
         env = self._write_files()
         run = self.home / "run"

@@ -8,6 +8,7 @@ from typing import Any
 from pika.channel import Channel
 from rich.text import Text
 
+from hitl.letter_text import printable
 from shared.conversation import Conversation
 from shared.envelope import decode
 from shared.errors import Permanent
@@ -87,13 +88,15 @@ def as_json(event: Decided) -> str:
 def as_text(event: Decided) -> Text:
     """One line for people: when, what, how sure, by whom, about which text."""
     decision = event.decision
-    by = decision.reviewer or decision.decided_by
+    label = printable(decision.label)
+    by = printable(decision.reviewer or decision.decided_by)
+    text = printable(" ".join(event.item.text[:EXCERPT_CHARACTERS].split()))
     sure = "" if decision.confidence is None else f"{decision.confidence:.2f}"
     line = Text(f"{decision.decided_at.astimezone():%H:%M:%S}  ", style="dim", no_wrap=True)
-    line.append(f"{decision.label:<12.20}", style=f"bold {_colour(decision.label)}")
+    line.append(f"{label:<12.20}", style=f"bold {_colour(decision.label)}")
     line.append(f" {sure:>4}  ")
     line.append(f"{by:<10.20}", style="dim" if decision.decided_by == "ai" else "bold")
-    line.append(f"  {' '.join(event.item.text[:EXCERPT_CHARACTERS].split())}", style="default")
+    line.append(f"  {text}", style="default")
     return line
 
 

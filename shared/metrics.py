@@ -96,7 +96,11 @@ REVIEW_DURATION = Histogram(
     "From the assignment of a task to its decision.",
     buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
 )
-REVIEWS = Counter("hitl_reviews_total", "Decisions of reviewers.", ["workflow", "action"])
+REVIEWS = Counter(
+    "hitl_reviews_total",
+    "Decisions of reviewers; action label: those made blind.",
+    ["workflow", "action"],
+)
 OUTBOX_OLDEST_UNPUBLISHED = Gauge(
     "hitl_outbox_oldest_unpublished_seconds",
     "How long the oldest due event has waited to be published; 0 when none is due.",

@@ -85,7 +85,7 @@ def make_desk(
 
 def count(workflow: str) -> None:
     """Shows its decisions from 0 on: a rate does not see a counter's first value."""
-    for action in ACTIONS:
+    for action in (*ACTIONS, "label"):
         REVIEWS.labels(workflow, action)
 
 

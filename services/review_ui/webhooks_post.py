@@ -21,8 +21,14 @@ from shared.errors import HitlError
 MAX_URL_CHARACTERS = 2_000
 _MAX_RETRY_AFTER_SECONDS = 86_400
 _URL = re.compile(rf"https?://[\x21-\x7e]{{1,{MAX_URL_CHARACTERS}}}")
-# Where clouds tell a host its credentials, beside the link-local 169.254.169.254.
-_METADATA = frozenset(map(ipaddress.ip_address, ("fd00:ec2::254", "100.100.100.200")))
+# Where clouds tell a host its credentials, beside the link-local 169.254.169.254; the last two look
+# like addresses of the world.
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
 _PORTS = {"http": 80, "https": 443}
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -79,7 +85,8 @@ def refusal(address: Address, *, private: bool) -> str | None:
         within = address.ipv4_mapped or address.sixtofour
         if within is not None:
             return refusal(within, private=private)
-    inside = address.is_loopback or not (address.is_global or address.is_link_local)
+    site = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    inside = address.is_loopback or site or not (address.is_global or address.is_link_local)
     special = address.is_multicast or address.is_unspecified or address in _METADATA
     if address.is_link_local or special or (address.is_reserved and not address.is_loopback):
         return "link-local, multicast and reserved addresses are refused"

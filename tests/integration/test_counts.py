@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from uuid import uuid4
 
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine
@@ -11,10 +12,19 @@ from services.review_ui.relay import Relay
 from services.router.handler import Router
 from shared.broker import Broker
 from shared.clock import utc_now
+from shared.lifecycle import Lifecycle
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import Workflow
-from tests.reviewing import START, TurnedClock, no_broker, requested, take_in
+from tests.reviewing import (
+    START,
+    TurnedClock,
+    make_test_desk,
+    no_broker,
+    requested,
+    serving,
+    take_in,
+)
 
 
 def counted(name: str, **labels: str) -> float | None:
@@ -37,7 +47,7 @@ def test_reviews_and_routes_of_a_workflow_are_counted_from_zero_on(engine: Engin
     )
     Router(lambda _name: None, salt="", clock=utc_now, workflows=[name])
     # I expect every action, and every common reason, at 0
-    for action in ("accept", "correct", "skip", "flag"):
+    for action in ("accept", "correct", "label", "skip", "flag"):
         assert counted("hitl_reviews_total", workflow=name, action=action) == 0
     for route, reason in (("accept", "confident"), ("review", "below_threshold")):
         labels = {"workflow": name, "route": route, "reason": reason}
@@ -63,3 +73,24 @@ def test_overdue_tasks_are_counted(engine: Engine, amqp_url: str) -> None:
             assert counted("hitl_review_tasks_overdue", workflow="sentiment") == overdue
     finally:
         broker.close()
+
+
+def test_metrics_do_not_tell_what_the_ai_said_of_a_blind_item(engine: Engine) -> None:
+    # Given a blind item, and whoever may open /metrics, which asks nobody for a name
+    clock = TurnedClock()
+    take_in(engine, requested("blind", label="positive", blind=True))
+    desk = make_test_desk(engine, clock, Lifecycle())
+
+    def shown() -> dict[str, float]:
+        actions = ("accept", "correct", "label")
+        found = {a: counted("hitl_reviews_total", workflow="sentiment", action=a) for a in actions}
+        return {action: value or 0.0 for action, value in found.items()}
+
+    before = shown()
+    with serving(desk, clock) as served, served.logged_in("eve") as eve:
+        (task,) = eve.post("/api/v1/tasks/claim", json={}).json()["tasks"]
+        body = {"key": str(uuid4()), "lease_token": task["lease_token"], "action": "correct"}
+        url = f"/api/v1/tasks/{task['id']}/decision"
+        # If it is decided, I expect it to be counted, and not by what it amounts to
+        assert eve.post(url, json=body | {"label": "negative"}).status_code == 200
+    assert shown() == before | {"label": before["label"] + 1}

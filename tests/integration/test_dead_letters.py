@@ -152,6 +152,46 @@ def test_looking_tells_what_and_why_and_changes_nothing(program: Outsider) -> No
     assert ids(program, "hitl.unroutable") == ["m-c"]
 
 
+def test_no_producer_speaks_to_the_operators_terminal(program: Outsider) -> None:
+    # Given an item that expired, so that the broker set it aside with its producer's own headers
+    program.publish(
+        json.dumps({"id": "e\x1b]0;mine\x07vil", "text": "x\x9b31m"}),
+        routing_key="sentiment",
+        expiration="1",
+        headers={"x-hitl-reason": "[/bold]\x1b[2J", "x-hitl-error": "\x1b[8m"},
+    )
+    until(lambda: program.ready(f"{INFERENCE}.dlq") == 1)
+    # If I look, I expect what it says, as text
+    listed, shown = dlq("list"), dlq("show", "--queue", INFERENCE)
+    assert listed.exit_code == shown.exit_code == 0, listed.output + shown.output
+    assert "[/bold]\ufffd[2J 1" in listed.stdout
+    assert "e\ufffd]0;mine\ufffdvil" in shown.stdout
+    for said in (listed.stdout, shown.stdout):
+        assert not set("\x1b\x07\x9b") & set(said), said
+
+
+def test_a_producer_cannot_name_another_origin_for_what_is_put_back(program: Outsider) -> None:
+    # Given an item that expired in the log's queue, and says that the router had sent it
+    program.publish(
+        json.dumps({"id": "forged", "text": "x"}),
+        routing_key="sentiment",
+        expiration="1",
+        headers={
+            "x-hitl-exchange": "hitl.events",
+            "x-hitl-routing-key": "item.accepted.sentiment",
+            "cloudEvents_type": "item.accepted",
+        },
+    )
+    until(lambda: program.ready(f"{LOG_QUEUE}.dlq") == 1)
+    # If I put it back
+    done = dlq("redrive", "--queue", LOG_QUEUE, "--yes")
+    assert done.exit_code == 0, done.output
+    # I expect the log to be told where the broker had it from
+    [back] = program.drain(LOG_QUEUE)
+    assert back.headers["x-hitl-exchange"] == "hitl.items"
+    assert back.headers["x-hitl-routing-key"] == "sentiment"
+
+
 def test_a_letter_whose_headers_cannot_be_read_hides_no_other(program: Outsider) -> None:
     # Given a letter that the broker set aside as it was, with a header that Python has no value
     # for, a time in the year 100 000; and another one after it

@@ -1,7 +1,10 @@
 """Does the API do what reviewers need, for them alone, and does it keep to itself what is blind?"""
 
+import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -596,6 +599,41 @@ def test_what_the_page_does_not_need_is_not_there(served: Served) -> None:
                 answer = ada.request(method, path)
                 assert answer.status_code in (404, 405), (method, path)
                 assert "root:" not in answer.text
+
+
+def test_a_pages_function_takes_texts_and_opens_no_file(served: Served, tmp_path: Path) -> None:
+    # Given a file of the server's that never ends, and a page's function
+    endless = tmp_path / "endless"
+    os.mkfifo(endless)
+    meta = {"_type": "gradio.FileData"}
+    call = {"fn_index": 1, "session_hash": "x", "data": ["", "", "", "last_week"]}
+    with served.logged_in("eve") as eve:
+        wrong: list[object] = [
+            # If somebody calls it with a file in the place of a text, here or elsewhere, or with
+            # anything else that no page sends
+            [{"path": path, "meta": meta}, "", "", ""]
+            for path in (str(endless), "/etc/passwd", "http://127.0.0.1:1/x")
+        ]
+        wrong += [[["x"], "", "", ""], ["x" * 1_001, "", "", ""], {"text": "x"}, "x", None]
+        try:
+            answers = [
+                eve.post("/gradio_api/run/predict", json=call | {"data": data}, timeout=5)
+                for data in wrong
+            ]
+        finally:  # what was opened all the same is let go
+            with suppress(OSError):
+                os.close(os.open(endless, os.O_WRONLY | os.O_NONBLOCK))
+        # I expect it to be refused before anything is opened
+        assert [(each.status_code, code_of(each)) for each in answers] == [
+            (422, "invalid_request")
+        ] * len(wrong)
+        for body in (b"{", b'{"data":' + b"[" * 100_000, b"[]"):
+            answer = eve.post("/gradio_api/run/predict", content=body)
+            assert answer.status_code == 422, body[:20]
+        large = eve.post("/gradio_api/run/predict", content=iter([b"x" * 700_000] * 2))
+        assert large.status_code == 413
+        # and the same function to answer who sends it texts
+        assert eve.post("/gradio_api/run/predict", json=call).status_code == 200
 
 
 def test_pages_and_their_parts_are_for_those_logged_in(served: Served) -> None:

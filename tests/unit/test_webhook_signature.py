@@ -73,7 +73,7 @@ def test_the_world_may_be_sent_to(address: str) -> None:
     "address",
     [
         *("127.0.0.1", "127.8.8.8", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1"),
-        *("::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::"),
+        *("::1", "fd00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "fec0::1"),
     ],
 )
 def test_this_host_and_its_network_only_where_the_settings_say_so(address: str) -> None:
@@ -86,7 +86,7 @@ def test_this_host_and_its_network_only_where_the_settings_say_so(address: str) 
     [
         *("169.254.169.254", "::ffff:169.254.169.254", "fe80::1", "0.0.0.0", "::"),  # noqa: S104
         *("224.0.0.1", "255.255.255.255", "ff02::1", "2002:a9fe:a9fe::", "64:ff9b::a9fe:a9fe"),
-        *("fd00:ec2::254", "100.100.100.200"),
+        *("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16"),
     ],
 )
 def test_where_clouds_keep_their_credentials_nothing_is_ever_sent(address: str) -> None:

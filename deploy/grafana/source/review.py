@@ -5,7 +5,9 @@ from deploy.grafana.source.marks import MARKS, OF, WORKFLOW
 
 _RATE = "[$__rate_interval]"
 _OPEN = f'max by (workflow) (hitl_review_tasks{{status="open", {OF}}})'
-_DONE = f'sum by (workflow) (increase(hitl_reviews_total{{action=~"accept|correct", {OF}}}[1h]))'
+_LABELLED = "accept|correct|label"  # label: decided blind, which says neither
+_DONE = f'sum by (workflow) (increase(hitl_reviews_total{{action=~"{_LABELLED}", {OF}}}[1h]))'
+_SEEN = f'sum by (workflow) (increase(hitl_reviews_total{{action=~"accept|correct", {OF}}}[1h]))'
 _KEPT = f'sum by (workflow) (increase(hitl_reviews_total{{action="accept", {OF}}}[1h]))'
 _FOR_LEADS = f"hitl_review_tasks_for_leads{{{OF}}}"
 
@@ -53,9 +55,9 @@ BOARD = Board(
                 ),
                 Shown(
                     "Kept the AI's label",
-                    "Share of the decisions of the last hour that agree with the AI, blind ones "
-                    "included.",
-                    (Query(f"sum({_KEPT}) / sum({_DONE})", "kept"),),
+                    "Share of the decisions of the last hour that agree with the AI, where its "
+                    "label was shown.",
+                    (Query(f"sum({_KEPT}) / sum({_SEEN})", "kept"),),
                     unit="percentunit", kind="stat", width=4, height=5, most=1,
                 ),
             ),
@@ -85,15 +87,15 @@ BOARD = Board(
                             "arrive",
                         ),
                         Query(
-                            'sum(rate(hitl_reviews_total{action=~"accept|correct", '
-                            f"{OF}}}{_RATE})) * 60",
+                            f'sum(rate(hitl_reviews_total{{action=~"{_LABELLED}", {OF}}}{_RATE}))'
+                            " * 60",
                             "decided",
                         ),
                     ),
                 ),
                 Shown(
                     "What reviewers do",
-                    "Decisions a minute: accepted, corrected, skipped, flagged.",
+                    "Decisions a minute: accepted, corrected, labelled blind, skipped, flagged.",
                     (
                         Query(
                             "sum by (action)"
@@ -149,9 +151,9 @@ BOARD = Board(
             (
                 Shown(
                     "Kept the AI's label",
-                    "By workflow, over the last hour. A fall is a sign of drift, or of a new "
-                    "guideline.",
-                    (Query(f"{_KEPT} / {_DONE}", "{{workflow}}"),),
+                    "By workflow, over the last hour, where it was shown. A fall is a sign of "
+                    "drift, or of a new guideline.",
+                    (Query(f"{_KEPT} / {_SEEN}", "{{workflow}}"),),
                     unit="percentunit", most=1, width=12,
                 ),
                 Shown(
