@@ -187,9 +187,9 @@ class PrivateRabbitMQ:
             config / "definitions.json",
             json.dumps(definitions({user: self.password_of(user) for user in USERS})),
         )
-        # RabbitMQ keeps what its write-ahead log holds (up to 512 MB) in memory as well, twice of it
-        # while the log is moved to the queues' files. With less than three times that much, it
-        # takes no message for half a minute whenever the log is full, and everything stands still.
+        # RabbitMQ keeps what its write-ahead log holds (up to 512 MB) in memory as well, and twice
+        # of it while the log is moved to the queues' files. With less than three times that much,
+        # it takes no message for half a minute whenever the log is full, and all stand still.
         (config / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{self.ports['amqp']}\n"
             "management.tcp.ip = 127.0.0.1\n"

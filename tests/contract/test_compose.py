@@ -178,6 +178,21 @@ def test_every_container_has_a_memory_limit_and_a_pinned_image(services: dict[st
             assert re.search(r":v?\d+\.\d+(\.\d+)?(-|$)", service["image"]), name
 
 
+def test_rabbitmq_may_use_three_times_what_its_log_holds(services: dict[str, Any]) -> None:
+    # Given RabbitMQ's settings / I expect as much memory as its guide asks for
+    # (https://www.rabbitmq.com/docs/quorum-queues#resource-use): with less, it takes no message
+    # for half a minute each time its write-ahead log is full,
+    lines = (ROOT / "deploy" / "rabbitmq" / "rabbitmq.conf").read_text().splitlines()
+    pairs = (line.split(" = ") for line in lines if line and not line.startswith("#"))
+    settings = {name: value for name, value in pairs}
+    limit = settings["vm_memory_high_watermark.absolute"]
+    assert limit.endswith("MB")
+    allowed = int(limit.removesuffix("MB")) * 10**6
+    assert allowed >= 3 * int(settings["raft.wal_max_size_bytes"])
+    # and room for what it takes before those who publish are held up
+    assert int(services["rabbitmq"]["mem_limit"]) >= 1.5 * allowed
+
+
 def test_our_own_containers_can_do_little(services: dict[str, Any]) -> None:
     # Given a program of this project / I expect no rights, and nothing writable but /tmp and the
     # volumes that it is meant to write.

@@ -20,9 +20,13 @@ from hitl.ports import is_free
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from hitl.processes import Child, Record
+from shared.broker import Broker
+from shared.messages import Outgoing
+from shared.topology import Queue, Topology
 from tests.conftest import Postgres, RabbitMQ
 
 QUORUM = {"x-queue-type": "quorum"}
+LONG = Queue("hitl.long", QUORUM)
 
 
 @pytest.fixture
@@ -65,6 +69,29 @@ def kept(url: str) -> int:
         return int(queue.method.message_count)
     finally:
         connection.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_long_queue_does_not_stop_the_broker(home: Path, request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--soak"):
+        pytest.skip("half a million messages take a minute or two: --soak runs it")
+    node = PrivateRabbitMQ(home / "rabbitmq", home / "log", fast=True)
+    node.start()
+    sender = Broker(node.amqp_url, name="test", topology=Topology((), (LONG,), (), ()))
+    try:
+        node.wait_ready()
+        sender.start()
+        assert sender.wait_ready(20)
+        # Given messages that nobody takes, until RabbitMQ's write-ahead log has been full once
+        message = Outgoing("", LONG.name, bytes(1_000), message_id="any")
+        for _portion in range(100):
+            sender.publish([message] * 5_000, timeout_seconds=60)
+            # I expect it to take the next at once: memory that the log takes is no reason to stop
+            with httpx.Client(base_url=node.api_url, timeout=30) as api:
+                assert not any(one.get("mem_alarm") for one in api.get("/nodes").json())
+    finally:
+        sender.close()
+        node.stop()
 
 
 def test_rabbitmq_keeps_its_messages_over_a_kill_and_a_change_of_every_port(home: Path) -> None:
