@@ -1,7 +1,8 @@
 """How good is each reviewer where the right label is known?
 
 A known item takes the place of one of the tasks just handed out, with that task's queue and
-urgency, so that nothing tells it from its neighbours. Each reviewer gets each known item once.
+urgency, so that nothing on the card tells it from its neighbours. (Its task's id does, to who
+computes those of ordinary tasks.) Each reviewer gets each known item once.
 """
 
 import re
