@@ -124,7 +124,9 @@ class Child:
         if self.user is not None:
             argv += [f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        # A server's complaint may hold a piece of a text: not for the machine's other users.
+        private = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(private, "ab") as log:
             self.process = subprocess.Popen(
                 [*argv, "--", *self.argv],
                 env=dict(self.env),

@@ -103,6 +103,7 @@ def test_rabbitmq_keeps_its_messages_over_a_kill_and_a_change_of_every_port(home
         publish_one(node.amqp_url)
         # which no other user of the machine may read: the node itself keeps it in open files
         assert node.home.stat().st_mode & 0o077 == 0
+        assert node.log.stat().st_mode & 0o077 == 0
         before = dict(node.ports)
         # RabbitMQ writes its directory of quorum queues to disk up to half a second after it has
         # declared one; killed before that, it has forgotten the queue.
