@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine, text
@@ -25,6 +26,13 @@ LOCKED_OUT = text(
     "SELECT count(*) FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+
+
+def connections_to(served: Served) -> int:
+    """How many clients are connected to the server, as the kernel sees it (proc(5), net/tcp)."""
+    here = f":{int(served.url.rpartition(':')[2]):04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(1 for line in lines if line[1].endswith(here) and line[3] == "01")
 
 
 @contextmanager

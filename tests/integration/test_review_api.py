@@ -172,6 +172,7 @@ def test_a_claim_that_nobody_waits_for_any_more_leases_nothing(
             with pytest.raises(httpx.ReadTimeout):
                 ada.post("/api/v1/tasks/claim", json={"count": 2}, timeout=0.5)
             assert busy.scalar(_WAITING) == 1
+            bob.get("/healthz")  # by then the server knows of it
         # I expect the next to find everything there
         found: list[object] = []
 
