@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Generator, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
@@ -41,7 +41,7 @@ def csv_lines(batch: Sequence[Sequence[Any]], cell: Callable[[Any], str]) -> byt
 
 def csv_cell(value: object) -> str:
     """One value as a spreadsheet may read it: texts that a spreadsheet would take for a formula get
-    an apostrophe in front; NULL is empty; objects are JSON."""
+    an apostrophe in front (`csv_text` takes it off again); NULL is empty; objects are JSON."""
     match value:
         case None:
             return ""
@@ -50,11 +50,28 @@ def csv_cell(value: object) -> str:
         case dict() | list():
             return json.dumps(value, ensure_ascii=False)
         case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
+            return f"'{value}" if _is_formula(value) else value
         case datetime():
-            return value.isoformat()
+            return moment(value)
         case _:
             return str(value)
+
+
+def csv_text(cell: str) -> str:
+    """The text that `csv_cell` made this cell of."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
+
+
+def _is_formula(text: str) -> bool:
+    """Apostrophes in front are looked through: what is disarmed already is disarmed once more, so
+    that no two texts become the same cell."""
+    return text.lstrip("'").startswith(_FORMULA)
+
+
+def moment(time: datetime) -> str:
+    """ISO 8601 in UTC, always with six digits of a second: readers take the form of a whole column
+    from its first rows."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
@@ -68,7 +85,7 @@ def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return moment(value)
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"no JSON for {type(value).__name__}")

@@ -43,7 +43,8 @@ def routes(desk: Desk) -> APIRouter:
     ) -> StreamingResponse:
         """All rows as a stream: CSV, JSON Lines or Parquet. In CSV a text that a spreadsheet would
         take for a formula has an apostrophe in front; the others are exact. `corrections` are the
-        decisions that changed the AI's label, with the text: what to train on."""
+        items whose label that stands is not the AI's, with the text; `decisions` is everything that
+        reviewers did, answers that were overruled or taken back too."""
         wanted = Export(what, desk.chosen(workflow, account), since, until)
         if not places.acquire(blocking=False):
             raise ApiError(

@@ -70,13 +70,14 @@ TABLES: Sequence[Table] = (
     ),
     Table(
         "Who decided how much",
-        "In the chosen time: decisions that stand, by reviewer and workflow. No ranking of people: "
-        "the work differs.",
-        """SELECT reviewer, workflow, count(*) AS decisions,
-                  count(*) FILTER (WHERE action = 'correct') AS corrections,
+        "In the chosen time: labels that each gave and did not take back, and how many were not "
+        "the AI's, whatever a second review made of them. No ranking of people: the work differs.",
+        """SELECT reviewer, workflow, count(*) AS labels_given,
+                  count(*) FILTER (WHERE action = 'correct') AS unlike_the_ai,
                   max(decided_at) AS last
            FROM report.review_decision
            WHERE $__timeFilter(decided_at) AND effective AND undone_at IS NULL
+             AND action IN ('accept', 'correct')
            GROUP BY reviewer, workflow ORDER BY reviewer, workflow""",
     ),
     Table(
