@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from shared.topology import EVENTS, ITEMS, POLICY_STREAM, QUEUES
+from shared.topology import EVENTS, ITEMS, POLICY_STREAM, QUEUES, unbound
 
 OWNER = VHOST = "hitl"
 NOTHING = "^$"
@@ -96,10 +96,12 @@ USERS: Mapping[str, Rights] = {
 def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, object]:
     """What RabbitMQ imports (its "Definition Export and Import"): the virtual host, its tunables,
     and every user that a password is given for. Without a `guest`: RabbitMQ makes none beside
-    these."""
+    these. The exchanges are in it because RabbitMQ 4.3 keeps a user's routing keys with their
+    exchange, and starts with no rights at all where that is missing."""
     return {
         "vhosts": [{"name": vhost}],
         "policies": [{"vhost": vhost, **TUNABLES}],
+        **exchanges(vhost),
         "users": [
             {
                 "name": name,
@@ -112,6 +114,47 @@ def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, o
         "permissions": [{"user": name, "vhost": vhost, **permissions(name)} for name in passwords],
         "topic_permissions": [
             {"user": name, "vhost": vhost, **topic} for name in passwords for topic in topics(name)
+        ],
+    }
+
+
+def exchanges(vhost: str = VHOST) -> dict[str, object]:
+    """Every exchange, and where that of the items leads what no queue is bound for yet: an item
+    that comes before `hitl prepare` is set aside, and not lost."""
+    drawn = unbound()
+    return {
+        "exchanges": [
+            {
+                "vhost": vhost,
+                "name": exchange.name,
+                "type": exchange.kind,
+                "durable": True,
+                "auto_delete": False,
+                "internal": False,
+                "arguments": exchange.arguments,
+            }
+            for exchange in drawn.exchanges
+        ],
+        "queues": [
+            {
+                "vhost": vhost,
+                "name": queue.name,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": queue.arguments,
+            }
+            for queue in drawn.queues
+        ],
+        "bindings": [
+            {
+                "vhost": vhost,
+                "source": binding.exchange,
+                "destination": binding.queue,
+                "destination_type": "queue",
+                "routing_key": binding.routing_key,
+                "arguments": {},
+            }
+            for binding in drawn.bindings
         ],
     }
 

@@ -124,6 +124,18 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
     )
 
 
+def unbound() -> Topology:
+    """The exchanges alone, and the queue for what none of theirs takes: the least that can be there
+    without losing a message, whatever the workflows."""
+    drawn = topology((), ())
+    return Topology(
+        exchanges=drawn.exchanges,
+        queues=tuple(queue for queue in drawn.queues if queue.name == UNROUTABLE),
+        bindings=tuple(one for one in drawn.bindings if one.queue == one.exchange == UNROUTABLE),
+        streams=(),
+    )
+
+
 _SAFE: Mapping[str, object] = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
 # What nobody decides by: a full queue drops its oldest and refuses nothing, so that it can never
 # hold up the router, whose messages go to it as well.

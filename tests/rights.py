@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from hitl.broker_users import USERS, permissions, topics
+from hitl.broker_users import USERS, definitions
 from hitl.database_roles import RIGHTS, set_rights, url_of
 from tests.conftest import RabbitMQ
 
@@ -12,11 +12,9 @@ PASSWORD = "one for all roles"
 def broker_users(rabbitmq: RabbitMQ, amqp_url: str) -> dict[str, str]:
     """Gives every user its rights in the test's virtual host; where each connects."""
     vhost = urlsplit(amqp_url).path[1:]
-    for name in USERS:
-        rabbitmq.api.put(f"/permissions/{vhost}/{name}", json=permissions(name)).raise_for_status()
-        for topic in topics(name):
-            path = f"/topic-permissions/{vhost}/{name}"
-            rabbitmq.api.put(path, json=topic).raise_for_status()
+    passwords = {name: rabbitmq.server.password_of(name) for name in USERS}
+    imported = rabbitmq.api.post("/definitions", json=definitions(passwords, vhost))
+    imported.raise_for_status()
     return {name: f"{rabbitmq.server.url_of(name).rpartition('/')[0]}/{vhost}" for name in USERS}
 
 

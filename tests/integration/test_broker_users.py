@@ -108,6 +108,25 @@ def sends(exchange: str, key: str) -> Callable[[BlockingChannel], object]:
     return act
 
 
+def test_rights_come_with_the_exchanges_that_they_are_about(
+    rabbitmq: RabbitMQ, amqp_url: str, drawn: Topology
+) -> None:
+    # Given a virtual host in which nobody has declared anything / If the users are imported
+    broker_users(rabbitmq, amqp_url)
+    # I expect every routing key that a user may send with, also where they are kept with exchanges
+    vhost = amqp_url.rpartition("/")[2]
+    kept = rabbitmq.api.get(f"/vhosts/{vhost}/topic-permissions").raise_for_status().json()
+    wanted = {(name, exchange, key) for name in USERS for exchange, key in USERS[name].keys.items()}
+    assert {(one["user"], one["exchange"], one["write"]) for one in kept} == wanted
+    # and what comes before anything else is declared to be set aside, not lost;
+    with connected(f"{rabbitmq.server.url_of('producer').rpartition('/')[0]}/{vhost}") as early:
+        sends(ITEM, "spam")(early.channel())
+    with connected(amqp_url) as owner:
+        assert owner.channel().basic_get("hitl.unroutable", auto_ack=True)[2] == b"{}"
+    # the services' own declarations agree with it
+    declare_all(amqp_url, drawn)
+
+
 @pytest.mark.parametrize("user", [user for user in USERS if user != OWNER])
 def test_a_user_may_do_what_its_program_does_and_nothing_else(
     user: str, url_of: Url, drawn: Topology
