@@ -29,6 +29,7 @@ from services.logger.ledger import utc_text
 from shared.clock import utc_now
 from shared.database import connect, database_errors
 from shared.errors import HitlError
+from shared.json_lines import append, lines_of, whole_lines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,19 +115,15 @@ def head(
         found = session.execute(text(_HEAD)).one_or_none()
     if found is None:
         refuse("block 0 is missing: there is no ledger")
-    line = json.dumps(
-        {
-            "height": found.height,
-            "block_hash": bytes(found.block_hash).hex(),
-            "created_at": utc_text(found.created_at),
-        }
-    )
-    typer.echo(line)
+    block = {
+        "height": found.height,
+        "block_hash": bytes(found.block_hash).hex(),
+        "created_at": utc_text(found.created_at),
+    }
+    typer.echo(json.dumps(block))
     if anchor is not None:
-        with problems_named(), anchor.open("a", encoding="utf-8") as out:
-            out.write(f"{line}\n")
-            out.flush()
-            os.fsync(out.fileno())
+        with problems_named():
+            append(anchor, block)
 
 
 @app.command()
@@ -167,9 +164,7 @@ def read_anchors(file: Path) -> dict[int, bytes]:
         HitlError: a line is no anchor, or two of them contradict each other.
     """
     found: dict[int, bytes] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in whole_lines(lines_of(file.read_bytes()), str(file)):
         try:
             given = json.loads(line)
             height, block_hash = int(given["height"]), bytes.fromhex(given["block_hash"])

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, text
 from hitl.audit_check import Chained, Event
 from services.logger.chain import LEAF_TEXT
 from services.logger.ledger import Block, unpack
+from shared import json_lines
 from shared.database import database_errors
 from shared.errors import ConfigurationError
 
@@ -93,9 +94,9 @@ def export(records: Iterator[Record], file: Path) -> Iterator[Record]:
             else:
                 blocks += 1
                 line = {"block": _block_object(record)}
-            out.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            out.write(json_lines.line(line).encode())
             yield record
-        out.write(json.dumps({"end": {"blocks": blocks, "events": events}}).encode() + b"\n")
+        out.write(json_lines.line({"end": {"blocks": blocks, "events": events}}).encode())
     unfinished.replace(file)
 
 

@@ -21,7 +21,7 @@ def verify(folder: Path) -> None:
         HitlError: it is no backup, or not a whole one.
     """
     try:
-        lines = (folder / SUMS).read_text().splitlines()
+        lines = (folder / SUMS).read_text().removesuffix("\n").split("\n")
         for line in lines:
             digest, name = line.split("  ", 1)
             if _digest(folder / name) != digest:

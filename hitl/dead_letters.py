@@ -29,6 +29,7 @@ from hitl.letter_text import as_object, describe, printable, readable
 from hitl.letters import Letter, Pass, Verdict
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
+from shared.json_lines import appending, line
 from shared.retry import redriven_headers
 
 app = typer.Typer(
@@ -103,7 +104,7 @@ def show(
             return "enough"
         if wanted.chooses(letter):
             if as_objects:
-                print(json.dumps(as_object(letter), ensure_ascii=False), flush=True)
+                print(line(as_object(letter)), end="", flush=True)
             else:
                 describe(console, letter, wanted.now)
         return "stay"
@@ -265,11 +266,10 @@ def named_problems() -> Iterator[None]:
 def saving(file: Path) -> Iterator[tuple[Callable[[Letter], bool], Callable[[], None]]]:
     """A function that writes a letter, and one that returns when all written are on the disk."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)  # texts of people
-    with os.fdopen(descriptor, "a", encoding="utf-8") as output:
+    with appending(file, mode=0o600) as output:  # texts of people
 
         def keep(letter: Letter) -> bool:
-            output.write(json.dumps(as_object(letter), ensure_ascii=False) + "\n")
+            output.write(line(as_object(letter)))
             return True
 
         def flush() -> None:

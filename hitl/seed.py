@@ -9,6 +9,7 @@ import typer
 from hitl.transaction import transaction
 from services.review_ui import seeded
 from shared.clock import utc_now
+from shared.json_lines import lines_of, numbered
 from shared.settings import Settings
 from shared.workflows import Workflow, read_workflow_file, workflow_paths
 
@@ -27,7 +28,7 @@ def seed(
     """
     with transaction() as session:
         flow = _workflow(workflow)
-        known = seeded.read(file.read_bytes().splitlines(), flow)
+        known = seeded.read(numbered(lines_of(file.read_bytes())), flow)
         added = seeded.add(session, workflow, known, utc_now())
     typer.echo(f"{added} known items added; {len(known) - added} were there already.")
     if flow.review.seeded_share == 0:

@@ -1,7 +1,6 @@
 """What was decided just now? Seen through a queue of one's own, beside those of the consumers."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ from shared.conversation import Conversation
 from shared.envelope import decode
 from shared.errors import Permanent
 from shared.events import ItemAccepted, ItemReviewed
+from shared.json_lines import line
 from shared.received import delivery_of
 from shared.topology import EVENTS
 
@@ -80,9 +80,7 @@ class Tail:
 
 def as_json(event: Decided) -> str:
     """One line: the event with its type."""
-    return json.dumps(
-        {"type": event.type, **event.model_dump(mode="json")}, ensure_ascii=False, allow_nan=False
-    )
+    return line({"type": event.type, **event.model_dump(mode="json")}).removesuffix("\n")
 
 
 def as_text(event: Decided) -> Text:
@@ -92,12 +90,12 @@ def as_text(event: Decided) -> Text:
     by = printable(decision.reviewer or decision.decided_by)
     text = printable(" ".join(event.item.text[:EXCERPT_CHARACTERS].split()))
     sure = "" if decision.confidence is None else f"{decision.confidence:.2f}"
-    line = Text(f"{decision.decided_at.astimezone():%H:%M:%S}  ", style="dim", no_wrap=True)
-    line.append(f"{label:<12.20}", style=f"bold {_colour(decision.label)}")
-    line.append(f" {sure:>4}  ")
-    line.append(f"{by:<10.20}", style="dim" if decision.decided_by == "ai" else "bold")
-    line.append(f"  {text}", style="default")
-    return line
+    shown = Text(f"{decision.decided_at.astimezone():%H:%M:%S}  ", style="dim", no_wrap=True)
+    shown.append(f"{label:<12.20}", style=f"bold {_colour(decision.label)}")
+    shown.append(f" {sure:>4}  ")
+    shown.append(f"{by:<10.20}", style="dim" if decision.decided_by == "ai" else "bold")
+    shown.append(f"  {text}", style="default")
+    return shown
 
 
 def _colour(label: str) -> str:

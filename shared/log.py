@@ -1,9 +1,10 @@
 """What is said? One JSON object a line on stderr; item and trace ids are fields of their own."""
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+from shared.json_lines import line
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -26,7 +27,7 @@ class JsonFormatter(logging.Formatter):
         entry.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False, default=str)
+        return line(entry, default=str).removesuffix("\n")
 
 
 def configure(service: str, level: str) -> None:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
+from shared.json_lines import line
+
 Format = Literal["csv", "jsonl", "parquet"]
 BATCH_ROWS = 1_000
 # A cell that begins so is a formula to spreadsheet programs (OWASP, "CSV Injection").
@@ -76,11 +78,8 @@ def moment(time: datetime) -> str:
 
 def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
     """The rows as JSON Lines, texts exactly as they are."""
-    lines = (
-        json.dumps(dict(zip(columns, row, strict=True)), default=_plain, ensure_ascii=False)
-        for row in batch
-    )
-    return "".join(f"{line}\n" for line in lines).encode()
+    lines = (line(dict(zip(columns, row, strict=True)), default=_plain) for row in batch)
+    return "".join(lines).encode()
 
 
 def _plain(value: object) -> str:

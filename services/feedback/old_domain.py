@@ -16,6 +16,7 @@ from services.feedback import datasets
 from services.feedback.labels import text_key
 from services.feedback.train_embedded import example
 from shared.errors import ConfigurationError
+from shared.json_lines import lines_of, whole_lines
 
 _FILE_HELD_OUT = 0.2
 
@@ -114,10 +115,12 @@ def read_rows(path: Path) -> list[dict[str, object]]:
         ConfigurationError: it cannot be read as one.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            if path.suffix.lower() == ".csv":
+        if path.suffix.lower() == ".csv":
+            with path.open(encoding="utf-8-sig", newline="") as file:
                 return [dict(row) for row in csv.DictReader(file)]
-            rows = [json.loads(line) for line in file if line.strip()]
+        rows = [
+            json.loads(line.content) for line in whole_lines(lines_of(path.read_bytes()), str(path))
+        ]
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     if not all(isinstance(row, dict) for row in rows):

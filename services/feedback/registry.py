@@ -5,7 +5,7 @@ inference workers follow (`shared.model_registry`).
 """
 
 import fcntl
-import json
+import logging
 import os
 import re
 import tempfile
@@ -15,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.feedback.receipt import RECEIPT, Receipt, changed_files, read_receipt
 from shared.errors import ConfigurationError
+from shared.json_lines import append, lines_of, whole_lines
 from shared.model_registry import (
     BASE_VERSION,
     CURRENT,
@@ -27,6 +28,8 @@ from shared.model_registry import (
     Shadow,
     read_current,
 )
+
+logger = logging.getLogger(__name__)
 
 HISTORY = "history.jsonl"
 UNFINISHED = ".unfinished"
@@ -95,10 +98,16 @@ class Registry:
         return BASE_VERSION if current is None else current.version
 
     def history(self) -> list[Change]:
-        """Every change, oldest first."""
+        """Every change, oldest first; a line that is none is said and left out."""
         path = self.folder / HISTORY
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [Change.model_validate_json(line) for line in lines]
+        content = path.read_bytes() if path.is_file() else b""
+        found: list[Change] = []
+        for number, line in whole_lines(lines_of(content), str(path)):
+            try:
+                found.append(Change.model_validate_json(line))
+            except ValidationError:
+                logger.warning("%s, line %d: no change of a model, and left out", path, number)
+        return found
 
     def taught(self, version: str) -> frozenset[str]:
         """The ids of all items that a version or one that it stems from was trained on."""
@@ -262,9 +271,7 @@ class Registry:
         os.replace(written, self.folder / CURRENT)
 
     def _record(self, change: Change) -> None:
-        with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-            told = json.loads(change.model_dump_json(exclude_none=True))
-            file.write(json.dumps(told, ensure_ascii=False) + "\n")
+        append(self.folder / HISTORY, change.model_dump(mode="json", exclude_none=True))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from services.inference.model import Model, version_of
 from services.inference.precision import FEWEST_TEXTS, Evidence, compare
 from shared.errors import ConfigurationError, Permanent
+from shared.json_lines import lines_of, whole_lines
 
 logger = logging.getLogger(__name__)
 
@@ -90,12 +91,12 @@ def _prove(model: Model, proof: Proof, scores: Scores) -> tuple[str, Model | Non
 def _read(path: Path) -> list[str]:
     """Distinct texts, the first of them: the same again shows nothing."""
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line.content for line in whole_lines(lines_of(path.read_bytes()), str(path))]
         texts = [
-            str(json.loads(line)["text"]) if line.startswith("{") else line.strip()
+            str(json.loads(line)["text"]) if line.startswith(b"{") else line.decode().strip()
             for line in lines
         ]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} holds no texts: {error!r}") from error
     return list(dict.fromkeys(texts))[:_MOST_TEXTS]
 

@@ -6,7 +6,7 @@ computes those of ordinary tasks.) Each reviewer gets each known item once.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -28,6 +28,7 @@ from services.review_ui.rounds import chance
 from services.review_ui.tasks import Lease
 from shared.errors import HitlError
 from shared.events import Item, ItemId, Label, Prediction, Probability, RouteReason, derive_id
+from shared.json_lines import Line
 from shared.tables import KnownItem, ReviewTask
 from shared.wording import compared
 from shared.workflows import Workflow
@@ -60,16 +61,14 @@ class KnownLine(BaseModel):
         return shares
 
 
-def read(lines: Sequence[bytes], workflow: Workflow) -> list[KnownLine]:
-    """The known items of a JSONL file; blank lines are none.
+def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
+    """The known items of a JSONL file.
 
     Raises:
         SeedError: a line is wrong, or names a label that the workflow has not.
     """
     found: list[KnownLine] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         try:
             known = KnownLine.model_validate_json(line)
         except ValidationError as error:

@@ -17,6 +17,7 @@ from services.review_ui.items import ItemView, look_up
 from services.review_ui.seeded import KnownLine, SeedError
 from services.review_ui.stats import Backlog
 from shared.database import connect
+from shared.json_lines import lines_of, numbered
 from shared.tables import KnownItem, Outbox, ReviewTask
 from shared.workflows import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, ReviewRoom
@@ -277,12 +278,13 @@ def test_two_tabs_of_one_reviewer_never_hold_the_same_known_item(engine: Engine)
 )
 def test_a_file_that_is_wrong_is_refused_with_its_line(content: bytes, problem: str) -> None:
     with pytest.raises(SeedError) as refused:
-        seeded.read(content.splitlines(), SENTIMENT)
+        seeded.read(numbered(lines_of(content)), SENTIMENT)
     assert problem in str(refused.value)
 
 
 def test_a_backslash_that_only_looks_like_nul_is_kept() -> None:
-    (known,) = seeded.read([rb'{"id": "a", "text": "\\u0000", "label": "positive"}'], SENTIMENT)
+    content = rb'{"id": "a", "text": "\\u0000", "label": "positive"}'
+    (known,) = seeded.read(numbered([content]), SENTIMENT)
     assert known.text == r"\u0000"
 
 
