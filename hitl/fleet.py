@@ -1,11 +1,13 @@
 """Which processes make up the pipeline, on which port is each, and what happens when one dies?"""
 
 import http.client
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from hitl.home import REPOSITORY, Home, ServiceState
 from hitl.ports import is_free
@@ -125,11 +127,26 @@ def python_child(home: Home, name: str, module: str, environment: Mapping[str, s
 
 def is_ready(port: int) -> bool:
     """Does the service on this port say that it is ready?"""
+    return look(port).ready
+
+
+class Look(NamedTuple):
+    """What a service says of itself: whether it is ready, and which workflows it does not serve as
+    their files say, and why."""
+
+    ready: bool
+    refused: dict[str, str]
+
+
+def look(port: int) -> Look:
+    """Asks the service on this port; one that does not answer is not ready."""
     probe = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
     try:
         probe.request("GET", "/readyz")
-        return probe.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
+        answer = probe.getresponse()
+        told = json.loads(answer.read())
+        return Look(answer.status == http.client.OK, dict(told.get("refused", {})))
+    except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError):
+        return Look(False, {})
     finally:
         probe.close()

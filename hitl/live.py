@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hitl.home import Home
+from hitl.letter_text import printable
 from hitl.status import ServiceStatus, Status
 from shared.topology import POLICY_STREAM
 
@@ -112,4 +113,14 @@ def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
         )
         for service in status["services"]
     ]
-    return Group(flow(status, rate), *services, Text(login_words(home, status)))
+    refused = [Text(words, style="red") for words in refusals(status)]
+    return Group(flow(status, rate), *services, *refused, Text(login_words(home, status)))
+
+
+def refusals(status: Status) -> list[str]:
+    """A line for each workflow that a service does not serve as its files say."""
+    return [
+        f"{service} refuses workflow {workflow}: {printable(why)}"
+        for service, workflows in status["refused"].items()
+        for workflow, why in workflows.items()
+    ]

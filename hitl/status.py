@@ -11,7 +11,7 @@ from typing import TypedDict
 import psycopg2
 
 from hitl.connection import given, given_api_url
-from hitl.fleet import SERVICES, is_ready
+from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
 from shared.settings import Settings
@@ -56,6 +56,7 @@ class Status(TypedDict):
     queues: Depths
     items: dict[str, int]
     for_leads: ForLeads
+    refused: dict[str, dict[str, str]]  # by service: workflows not served as their files say, why
     problems: dict[str, str]  # which server does not answer, and why: what it knows is missing
 
 
@@ -69,7 +70,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
     services = state.services if running else []
     queues = state.queues or (configured_queues(environment) if amqp_url else [])
     with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
-        ready = [pool.submit(is_ready, service.port) for service in services]
+        ready = [pool.submit(look, service.port) for service in services]
         depths = pool.submit(queue_depths, amqp_url, api_url, queues)
         counted = pool.submit(counts, database_url)
         problems: dict[str, str] = {}
@@ -91,7 +92,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
                 ServiceStatus(
                     name=service.name,
                     pid=service.pid,
-                    ready=service.pid is not None and answer.result(),
+                    ready=service.pid is not None and answer.result().ready,
                     restarts=service.restarts,
                 )
                 for service, answer in zip(services, ready, strict=True)
@@ -99,6 +100,11 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
             queues=depths.result(),
             items=items,
             for_leads=for_leads,
+            refused={
+                service.name: answer.result().refused
+                for service, answer in zip(services, ready, strict=True)
+                if answer.result().refused
+            },
             problems=problems,
         )
 

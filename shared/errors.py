@@ -51,3 +51,12 @@ class Overloaded(HitlError):
 
 class ConfigurationError(HitlError):
     """The program cannot start as configured; the text lists every problem and what to do."""
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, for a person: an error of ours says it itself, any other by its name
+    and the first line of what it says."""
+    if isinstance(error, HitlError):
+        return str(error)
+    first, _, _ = str(error).strip().partition("\n")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

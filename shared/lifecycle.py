@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 # The standard variables; while neither is set, nothing of OpenTelemetry is imported.
 COLLECTORS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 Probe = Callable[[], str | None]
+Refusals = Callable[[], Mapping[str, str]]
 
 
 class Lifecycle:
@@ -36,10 +37,24 @@ class Lifecycle:
         self.stopping = threading.Event()
         self.spans: Spans | None = None
         self._checks: dict[str, Probe] = {}
+        self._refusals: list[Refusals] = []
 
     def add_check(self, name: str, probe: Probe) -> None:
         """`probe` answers None while all is well, else the problem in words; it must be quick."""
         self._checks[name] = probe
+
+    def add_refusals(self, refusals: Refusals) -> None:
+        """`refusals` names workflows that are not served as their files say, and why. That is told
+        and alarmed, but the service is ready all the same: it serves the others."""
+        self._refusals.append(refusals)
+
+    def refused(self) -> dict[str, str]:
+        """Workflow → why it is not served as its files say."""
+        found: dict[str, str] = {}
+        for refusals in tuple(self._refusals):
+            for workflow, why in refusals().items():
+                found[workflow] = f"{found[workflow]}; {why}" if workflow in found else why
+        return found
 
     def problems(self) -> dict[str, str]:
         """Why this process is not ready; empty when it is."""
@@ -63,7 +78,13 @@ def respond(lifecycle: Lifecycle, path: str) -> tuple[int, str, bytes]:
         return 200, "application/json", b'{"status": "alive"}\n'
     if path == "/readyz":
         problems = lifecycle.problems()
-        body = json.dumps({"status": "not ready" if problems else "ready", "problems": problems})
+        body = json.dumps(
+            {
+                "status": "not ready" if problems else "ready",
+                "problems": problems,
+                "refused": lifecycle.refused(),
+            }
+        )
         return (503 if problems else 200), "application/json", body.encode() + b"\n"
     return 404, "text/plain", b"try /metrics, /healthz or /readyz\n"
 

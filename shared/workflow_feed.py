@@ -1,17 +1,19 @@
 """Which workflows does this process serve, when files may be added while it runs?
 
 The folder is looked at twice a second. A new file that has stood still between two looks is handed
-to the service, which begins with it: queues declared, model loaded. What cannot be used harms no
-other workflow; it is said, shown, and tried again. Of one that is served, guideline and [review]
+to the service, which begins with it: queues declared, model loaded. What cannot be used, for
+whatever reason, harms no other workflow; it is said, shown, and tried again, less and less often.
+Of one that is served, guideline and [review]
 follow the file; other labels, another model, or no file at all change nothing until the next start.
 """
 
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from shared.errors import ConfigurationError, Overloaded
+from shared.errors import ConfigurationError, HitlError, Overloaded, reason_of
 from shared.metrics import POLICY_REFUSED
 from shared.settings import Settings
 from shared.workflows import (
@@ -25,11 +27,12 @@ from shared.workflows import (
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-RETRY_SECONDS = 10.0  # its model may be on its way
+RETRY_SECONDS = 10.0  # its model may be on its way; twice as long after each further failure
 DECLARED_SECONDS = 1.0  # its queues may be: whoever may declare them sees the file as we do
+MOST_RETRY_SECONDS = 300.0
 
 Begin = Callable[[Workflow], None]
-"""Raises `ConfigurationError` or `Overloaded` where the workflow cannot be served (yet)."""
+"""Raises `Overloaded` where the workflow cannot be served yet, anything else where it cannot be."""
 
 
 class Workflows(Mapping[str, Workflow]):
@@ -72,6 +75,7 @@ class WorkflowFeed:
         self._files = SettledFiles(self._paths)
         self._refused: dict[str, str] = {}
         self._retry_at: dict[str, float] = {}
+        self._failures: Counter[str] = Counter()  # in a row, of the file as it is
         for name in self._paths:
             self._try(name)
         if not self.workflows:
@@ -101,6 +105,8 @@ class WorkflowFeed:
         changed = self._files.changed()
         late = [name for name, at in self._retry_at.items() if self._now() >= at]
         due = [name for name in late if self._files.still(name)]  # else it is being written
+        for name in changed:
+            self._failures.pop(name, None)
         for name in dict.fromkeys((*changed, *due)):
             if not self._paths[name].exists():
                 self._gone(name)
@@ -108,6 +114,10 @@ class WorkflowFeed:
                 self._follow_file(self.workflows[name])
             else:
                 self._try(name)
+
+    def refused(self) -> dict[str, str]:
+        """The workflows that are not served, and why; from any thread."""
+        return dict(self._refused)
 
     def __contains__(self, name: object) -> bool:
         """Whether there is such a workflow, even if this service is only about to begin with it."""
@@ -124,11 +134,14 @@ class WorkflowFeed:
         try:
             workflow = read_workflow_file(self._paths[name])
             self._begin(workflow.workflow)
-        except (ConfigurationError, Overloaded) as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
             self._refuse(name, error)
             return
         self._refused.pop(name, None)
         self._retry_at.pop(name, None)
+        self._failures.pop(name, None)
         POLICY_REFUSED.labels(name).set(0)
         self.workflows.add(workflow.workflow)
         logger.info("workflow served", extra={"workflow": name})
@@ -138,10 +151,10 @@ class WorkflowFeed:
         about: dict[str, object] = {"workflow": served.name}
         try:
             written = read_workflow_file(self._paths[served.name]).workflow
-        except ConfigurationError as error:
+        except Exception as error:
             logger.error(
                 "the file of a workflow cannot be used; what it said before counts",
-                extra={**about, "problem": str(error)},
+                extra={**about, "problem": reason_of(error)},
             )
             return
         kept = {"labels": served.labels, "model": served.model}
@@ -155,17 +168,25 @@ class WorkflowFeed:
                 extra={**about, **{f"{key}_until_then": kept[key] for key in kept}},
             )
 
-    def _refuse(self, name: str, error: ConfigurationError | Overloaded) -> None:
+    def _refuse(self, name: str, error: BaseException) -> None:
         soon = isinstance(error, Overloaded)
-        self._retry_at[name] = self._now() + (DECLARED_SECONDS if soon else RETRY_SECONDS)
+        first, most = (
+            (DECLARED_SECONDS, RETRY_SECONDS) if soon else (RETRY_SECONDS, MOST_RETRY_SECONDS)
+        )
+        pause = min(first * 2.0 ** min(self._failures[name], 10), most)
+        self._failures[name] += 1
+        self._retry_at[name] = self._now() + pause
         POLICY_REFUSED.labels(name).set(1)
-        if self._refused.get(name) != str(error):
-            self._refused[name] = str(error)
-            said = {"workflow": name, "problem": str(error)}
+        problem = reason_of(error)
+        if self._refused.get(name) != problem:
+            self._refused[name] = problem
+            said = {"workflow": name, "problem": problem}
             if soon:
                 logger.warning("workflow not taken up yet; trying again", extra=said)
             else:
-                logger.error("workflow refused; the others go on", extra=said)
+                # Of an error that nobody has foreseen, where it came from is worth a look.
+                unforeseen = None if isinstance(error, HitlError) else error
+                logger.error("workflow refused; the others go on", extra=said, exc_info=unforeseen)
 
     def _gone(self, name: str) -> None:
         self._retry_at.pop(name, None)

@@ -88,6 +88,8 @@ def read_workflow_file(path: Path) -> WorkflowFile:
         content = WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: its values are nested too deeply") from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"

@@ -17,10 +17,12 @@ from shared.workflows import Workflow
 
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
-    policies = Policies(settings.workflows_dir)
-    files = WorkflowFeed(settings, policies.add)
     engine = connect(settings.database_url.get_secret_value(), application="hitl-feedback")
     with service("feedback", port=settings.feedback_port, settings=settings) as lifecycle:
+        policies = Policies(settings.workflows_dir)
+        files = WorkflowFeed(settings, policies.add)
+        lifecycle.add_refusals(files.refused)
+        lifecycle.add_refusals(policies.refused)
         broker = Broker(
             settings.amqp_url.get_secret_value(),
             name="feedback",

@@ -16,7 +16,7 @@ from services.feedback.leader import Leader
 from services.router.policy import Policy
 from shared.broker import Broker
 from shared.database import database_errors
-from shared.errors import ConfigurationError, Overloaded
+from shared.errors import ConfigurationError, Overloaded, reason_of
 from shared.live_policy import LivePolicy, LiveRoute, encode_policy
 from shared.metrics import CERTIFIER_LEADS, POLICY_REFUSED
 from shared.workflows import SettledFiles, Workflow, read_workflow_file
@@ -37,6 +37,11 @@ class Policies:
         self._directory = directory
         self._files = SettledFiles({})
         self.of: dict[str, Policy] = {}
+        self._refused: dict[str, str] = {}
+
+    def refused(self) -> dict[str, str]:
+        """The workflows whose file as it is now cannot be used, and why; from any thread."""
+        return dict(self._refused)
 
     def add(self, workflow: Workflow) -> None:
         """One more workflow, by its file; may be called from another thread.
@@ -64,13 +69,15 @@ class Policies:
             labels = tuple(self.of[name].labels)
             try:
                 self.of[name] = Policy.of_file(read_workflow_file(self._path(name)), labels)
-            except ConfigurationError as error:
+            except Exception as error:
+                self._refused[name] = reason_of(error)
                 POLICY_REFUSED.labels(name).set(1)
                 logger.error(
                     "policy refused; the last good one stays",
-                    extra={"workflow": name, "problem": str(error)},
+                    extra={"workflow": name, "problem": self._refused[name]},
                 )
                 continue
+            self._refused.pop(name, None)
             POLICY_REFUSED.labels(name).set(0)
             changed = True
         return changed

@@ -47,6 +47,8 @@ def main() -> None:
             served[inference_queue(workflow.name)] = models.add(workflow)
 
         files = WorkflowFeed(settings, load_model)
+        lifecycle.add_refusals(files.refused)
+        lifecycle.add_refusals(models.refused)
         shape = topology(list(files.workflows), settings.retry_delays_seconds)
 
         def busy() -> bool:

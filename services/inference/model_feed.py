@@ -9,12 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.inference.handler import Candidate, Scorer, Served
 from services.inference.proving import SUFFIX
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, reason_of
 from shared.metrics import CONFIDENCE, MODEL_INFO, MODEL_REFUSED, PREDICTIONS
 from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
 from shared.workflows import Workflow
@@ -37,6 +37,7 @@ class _State:
     live: tuple[str | None, str | None]  # folder and model version in use, as current.json has it
     shadow: tuple[str, str] | None = None
     retry_at: float | None = None
+    problems: dict[str, str] = field(default_factory=dict)  # by role: live, shadow
 
 
 class ModelFeed:
@@ -72,11 +73,24 @@ class ModelFeed:
             ConfigurationError: its model cannot be had.
         """
         with self._turn:
-            state = self._states.get(workflow.name) or self._start(workflow)
+            state = self._states.get(workflow.name)
+            if state is None or state.workflow != workflow:  # its file was mended meanwhile
+                state = self._start(workflow)
             self._states[workflow.name] = state
             self.served[workflow.name] = state.served
             self._follow_shadow(state, state.seen)
         return state.served
+
+    def refused(self) -> dict[str, str]:
+        """The workflows whose `current.json` names a model that cannot be used, and why; from any
+        thread."""
+        return {
+            name: "; ".join(
+                f"{role} model: {problem}" for role, problem in tuple(state.problems.items())
+            )
+            for name, state in tuple(self._states.items())
+            if state.problems
+        }
 
     def watch(self, stopping: threading.Event) -> None:
         """Looks until `stopping`; run it in a thread of its own."""
@@ -84,7 +98,7 @@ class ModelFeed:
             try:
                 with self._turn:
                     self.look()
-            except Exception:
+            except BaseException:
                 # Whatever it was, the scoring goes on, and so must the watch.
                 logger.exception("looking at the models failed")
 
@@ -102,9 +116,10 @@ class ModelFeed:
                 if wanted != state.live:
                     self._take_over(state, self._version(state, current))
                     state.live = wanted
-            except Exception as error:
+            except BaseException as error:  # a panic of a library in Rust is no Exception
                 self._refuse(state, "live", error)
             else:
+                state.problems.pop("live", None)
                 MODEL_REFUSED.labels(name, "live").set(0)
             self._follow_shadow(state, content)
 
@@ -121,7 +136,7 @@ class ModelFeed:
             for version in (current, _before(current)):
                 try:
                     scorer = self._loaded(workflow, version, workflow.labels or None)
-                except ConfigurationError as error:
+                except Exception as error:
                     problem = problem or error
                     continue
                 in_use = (version.folder, version.model_version)
@@ -209,7 +224,7 @@ class ModelFeed:
     def _follow_shadow(self, state: _State, content: bytes | None) -> None:
         try:
             wanted = None if content is None else read_current(content).shadow
-        except ConfigurationError:
+        except Exception:
             return  # said already, of the live model
         name = state.workflow.name
         held = state.served.candidate
@@ -223,10 +238,11 @@ class ModelFeed:
                 labels = state.served.classifier.labels
                 scorer = self._folder(name, wanted.folder, wanted.model_version, labels)
                 candidate = Candidate(scorer, wanted.share)
-        except Exception as error:
+        except BaseException as error:
             key = candidate = None
             self._refuse(state, "shadow", error)
         else:
+            state.problems.pop("shadow", None)
             MODEL_REFUSED.labels(name, "shadow").set(0)
         state.shadow, state.served.candidate = key, candidate
         if held is not None:
@@ -234,16 +250,17 @@ class ModelFeed:
         if candidate is not None:
             MODEL_INFO.labels(name, candidate.classifier.model_version, "shadow").set(1)
 
-    def _refuse(self, state: _State, role: str, error: Exception) -> None:
+    def _refuse(self, state: _State, role: str, error: BaseException) -> None:
         name = state.workflow.name
         state.retry_at = self._now() + RETRY_SECONDS
+        state.problems[role] = reason_of(error)
         MODEL_REFUSED.labels(name, role).set(1)
         logger.error(
             "model refused; the last good one stays",
             extra={
                 "workflow": name,
                 "role": role,
-                "problem": str(error),
+                "problem": state.problems[role],
                 "model_version": state.served.classifier.model_version,
             },
         )

@@ -22,11 +22,12 @@ MOST_BYTES = 64 * 1_024 * 1_024
 
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url", "database_url")
-    files = WorkflowFeed(settings, lambda _workflow: None)
     batch = PORTIONS * settings.log_batch_rows
     sys.setswitchinterval(SWITCH_SECONDS)
     engine = connect(settings.database_url.get_secret_value(), application="hitl-logger")
     with service("logger", port=settings.logger_port, settings=settings) as lifecycle:
+        files = WorkflowFeed(settings, lambda _workflow: None)
+        lifecycle.add_refusals(files.refused)
         lifecycle.add_check("postgres", readiness(engine))
         worker = Worker(
             service="logger",

@@ -27,14 +27,15 @@ MOST_BYTES = 8 * 1_024 * 1_024
 def main() -> bool:
     keys = ("amqp_url", "database_url", "session_secret")
     settings = Settings.from_environment(os.environ).require(*keys)
-    files = WorkflowFeed(settings, lambda _workflow: None)
-    flows = files.workflows
-    shape = topology(tuple(flows), settings.retry_delays_seconds)
     database_url = settings.database_url.get_secret_value()
     # Requests run on up to 40 threads: those that find no connection wait for their turn.
     engine = connect(database_url, pool_size=16, application="hitl-review")
     bound = listen(settings.http_host, settings.review_port)
     with service("review-ui", port=None, settings=settings) as lifecycle:
+        files = WorkflowFeed(settings, lambda _workflow: None)
+        flows = files.workflows
+        shape = topology(tuple(flows), settings.retry_delays_seconds)
+        lifecycle.add_refusals(files.refused)
         lifecycle.add_check("postgres", readiness(engine))
         broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape)
         desk = make_desk(settings, flows, engine, utc_now,

@@ -25,10 +25,12 @@ MOST_BYTES = 32 * 1_024 * 1_024
 def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url")
     salt = settings.panel_salt.get_secret_value()
-    feed = PolicyFeed(settings.workflows_dir, {}, salted=bool(salt))
-    files = WorkflowFeed(settings, feed.add)
-    live = LiveFeed(settings.amqp_url.get_secret_value())
     with service("router", port=settings.router_port, settings=settings) as lifecycle:
+        feed = PolicyFeed(settings.workflows_dir, {}, salted=bool(salt))
+        files = WorkflowFeed(settings, feed.add)
+        live = LiveFeed(settings.amqp_url.get_secret_value())
+        lifecycle.add_refusals(files.refused)
+        lifecycle.add_refusals(feed.refused)
         threading.Thread(
             target=feed.watch, args=(lifecycle.stopping,), name="policies", daemon=True
         ).start()

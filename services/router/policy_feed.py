@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from services.router.policy import Policy
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, reason_of
 from shared.metrics import POLICY_REFUSED
 from shared.workflows import SettledFiles, Workflow, read_workflow_file
 
@@ -39,6 +39,7 @@ class PolicyFeed:
         self._salted = salted
         self._files = SettledFiles(self._paths)
         self._policies: dict[str, Policy] = {}
+        self._refused: dict[str, str] = {}
         problems: list[str] = []
         for name in self._paths:
             try:
@@ -65,6 +66,10 @@ class PolicyFeed:
         """The policy to route by now; None for a workflow that is not served here."""
         return self._policies.get(workflow)
 
+    def refused(self) -> dict[str, str]:
+        """The workflows whose file as it is now cannot be used, and why; from any thread."""
+        return dict(self._refused)
+
     def certifies(self) -> bool:
         """Does any workflow wait for a certificate?"""
         return any(policy.mode == "certified" for policy in tuple(self._policies.values()))
@@ -88,13 +93,19 @@ class PolicyFeed:
         before = self._policies[name].version
         try:
             policy = self._read(name)
-        except ConfigurationError as error:
+        except Exception as error:
+            self._refused[name] = reason_of(error)
             POLICY_REFUSED.labels(name).set(1)
             logger.error(
                 "policy refused; the last good one stays",
-                extra={"workflow": name, "problem": str(error), "policy_version": before},
+                extra={
+                    "workflow": name,
+                    "problem": self._refused[name],
+                    "policy_version": before,
+                },
             )
             return
+        self._refused.pop(name, None)
         POLICY_REFUSED.labels(name).set(0)
         self._policies[name] = policy
         logger.info(
@@ -127,5 +138,5 @@ def read_policy(path: Path, labels: tuple[str, ...] | None = None) -> Policy:
     try:
         return Policy.of_file(content, labels)
     except ConfigurationError as error:
-        listed = "\n".join(f"{path}: {problem}" for problem in str(error).splitlines())
+        listed = "\n".join(f"{path}: {problem}" for problem in str(error).split("\n"))
         raise ConfigurationError(listed) from None

@@ -38,6 +38,17 @@ def test_it_is_ready_when_every_check_is_and_until_it_stops() -> None:
     assert readiness(lifecycle) == (503, {"lifecycle": "stopping"})
 
 
+def test_a_refused_workflow_is_told_and_leaves_the_service_ready() -> None:
+    # Given a service that serves all but one workflow, for two reasons
+    lifecycle = Lifecycle()
+    lifecycle.add_check("rabbitmq", lambda: None)
+    lifecycle.add_refusals(lambda: {"tweets": "no model"})
+    lifecycle.add_refusals(lambda: {"tweets": "mode: unknown", "mails": "no file"})
+    status, _, body = respond(lifecycle, "/readyz")
+    assert status == 200
+    assert json.loads(body)["refused"] == {"tweets": "no model; mode: unknown", "mails": "no file"}
+
+
 def test_it_is_alive_also_when_it_is_not_ready() -> None:
     lifecycle = Lifecycle()
     lifecycle.add_check("database", lambda: "away")

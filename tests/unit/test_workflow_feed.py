@@ -1,6 +1,7 @@
 """Does a service notice a workflow that is added, and leave alone what runs?"""
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from shared.errors import ConfigurationError, Overloaded
 from shared.settings import Settings
-from shared.workflow_feed import RETRY_SECONDS, WorkflowFeed
+from shared.workflow_feed import MOST_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
 from shared.workflows import Workflow
 
 
@@ -17,11 +18,14 @@ class Service:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
-        self.problem: Exception | None = None
+        self.problem: BaseException | None = None
+        self.broken: set[str] = set()  # the workflows that the problem is of; none: of all
+        self.tries: list[float] = []
         self.now = 0.0
 
     def begin(self, workflow: Workflow) -> None:
-        if self.problem is not None:
+        if self.problem is not None and workflow.name in (self.broken or {workflow.name}):
+            self.tries.append(self.now)
             raise self.problem
         self.begun.append(workflow.name)
 
@@ -112,6 +116,78 @@ def test_without_any_workflow_that_can_be_served_there_is_no_start(
     write(tmp_path, "two", 'colour = "red"\n')
     with pytest.raises(ConfigurationError, match=r"(?s)one\.toml.*two\.toml"):
         feed_of()
+
+
+class PanicException(BaseException):
+    """What a library in Rust raises where it should have returned an error."""
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ConfigurationError("no model"),
+        ValueError("header too large\nfor a file of 134 bytes"),
+        KeyError("hidden_size"),
+        RecursionError("maximum recursion depth exceeded"),
+        MemoryError(),
+        PanicException("called `Option::unwrap()` on a `None` value"),
+    ],
+)
+def test_whatever_one_workflow_fails_of_all_others_are_served_and_it_is_tried_again(
+    service: Service,
+    feed_of: Callable[..., WorkflowFeed],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    problem: BaseException,
+) -> None:
+    # Given a workflow that cannot be begun with, between two others, at the start
+    service.problem, service.broken = problem, {"b-broken", "e-broken"}
+    for name in ("a", "b-broken", "c"):
+        write(tmp_path, name)
+    feed = feed_of()
+    # and one more that comes later, between two others that come with it
+    for name in ("d", "e-broken", "f"):
+        write(tmp_path, name)
+    feed.look()
+    feed.look()
+    # I expect all others to be served, and the broken ones to be shown with their reason, once.
+    assert service.begun == ["a", "c", "d", "f"]
+    assert (refused("b-broken"), refused("e-broken"), refused("c")) == (1, 1, 0)
+    why = feed.refused()
+    assert set(why) == {"b-broken", "e-broken"}
+    assert "\n" not in why["b-broken"]
+    assert type(problem).__name__ in why["b-broken"] or why["b-broken"] == "no model"
+    said = [r for r in caplog.records if r.message == "workflow refused; the others go on"]
+    assert [vars(record)["workflow"] for record in said] == ["b-broken", "e-broken"]
+    # Each is tried again, less and less often,
+    service.broken = {"b-broken"}
+    service.tries.clear()
+    for _ in range(1_000):
+        service.now += RETRY_SECONDS / 10
+        feed.look()
+    pauses = [after - before for before, after in pairwise(service.tries)]
+    assert pauses == sorted(pauses)
+    assert len(service.tries) < 10
+    assert max(pauses) <= MOST_RETRY_SECONDS + 1
+    assert "e-broken" in service.begun
+    # at once where its file is changed, and served when what was wrong is mended.
+    service.problem = None
+    write(tmp_path, "b-broken", 'guideline = "mended"\n')
+    feed.look()
+    feed.look()
+    assert service.begun[-1] == "b-broken"
+    assert feed.refused() == {}
+
+
+def test_a_file_that_no_reader_can_take_is_refused_like_any_other(
+    feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    # Given values nested more deeply than Python recurses, in a file of a workflow that is served
+    write(tmp_path, "good")
+    write(tmp_path, "deep", "labels = " + "[" * 5_000 + "]" * 5_000 + "\n")
+    feed = feed_of()
+    assert list(feed.workflows) == ["good"]
+    assert "nested too deeply" in feed.refused()["deep"]
 
 
 @pytest.mark.parametrize("problem", [Overloaded("no broker"), ConfigurationError("no model")])
