@@ -19,7 +19,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from hitl import backup_broker, backup_postgres
 from hitl.audit import problems_named
 from hitl.backup_files import verify, write_checksums
-from hitl.connection import api_url, database_at_hand, database_url
+from hitl.connection import api_url, database_at_hand
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
 from shared.lifecycle import package_version
@@ -46,17 +46,24 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
     database_only: DatabaseOnly = False,
 ) -> None:
-    """Write the database and the broker's definitions into a new folder; everything goes on."""
+    """Write the database and the broker's definitions into a new folder; everything goes on.
+
+    The database of a stopped stack, too, alone.
+    """
     with problems_named():
         if folder.exists():
             raise HitlError(f"{folder} exists already: a backup goes into a new folder")
-        broker = None if database_only else management()
         unfinished = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True, mode=0o700)  # texts of people, and hashes of passwords
         try:
-            with following("dumping the database") as show:
-                held = backup_postgres.dump(database_url(os.environ), unfinished / DUMP, show)
+            with (
+                database_at_hand(may_make=False) as (address, private),
+                following("dumping the database") as show,
+            ):
+                # A private broker is told its definitions at each start.
+                broker = None if database_only or private else management()
+                unfinished.mkdir(parents=True, mode=0o700)  # texts of people, hashes of passwords
+                held = backup_postgres.dump(address, unfinished / DUMP, show)
             if broker is not None:
                 definitions = backup_broker.definitions(broker)
                 (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))

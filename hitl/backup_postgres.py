@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, Engine, make_url, text
 
-from hitl.private_postgres import find_programs
+from hitl.installed import postgres_programs
 from services.logger.ledger import utc_text
 from shared.database import connect, database_errors
 from shared.errors import HitlError
@@ -41,7 +41,8 @@ def dump(database_url: str, file: Path, show: Show) -> dict[str, Any]:
             reading.execute(text("SET LOCAL statement_timeout = 0"))
             snapshot = reading.execute(text("SELECT pg_export_snapshot()")).scalar_one()
             command = ["--format=custom", f"--snapshot={snapshot}", f"--file={file}"]
-            _run("pg_dump", [*command, "--verbose"], database_url, show)
+            command += [f"--dbname={_address(database_url)}"]
+            _run("pg_dump", [*command, "--verbose"], engine, show)
             return {
                 "events": reading.execute(text("SELECT count(*) FROM event")).scalar_one(),
                 "ledger_head": head(reading),
@@ -78,7 +79,7 @@ def restore(database_url: str, file: Path, show: Show) -> dict[str, Any]:
             "--verbose",
         ]
         target = _address(database_url)
-        _run("pg_restore", [*command, f"--dbname={target}", str(file)], database_url, show)
+        _run("pg_restore", [*command, f"--dbname={target}", str(file)], engine, show)
         with database_errors(), engine.connect() as connection:
             connection.execute(text("ANALYZE"))  # the planner knows nothing of a restored database
             connection.commit()
@@ -105,15 +106,18 @@ def _address(database_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
-def _run(program: str, arguments: list[str], database_url: str, show: Show) -> None:
-    """Runs one of Postgres' programs and shows each thing that it begins with."""
-    found = find_programs()
+def _run(program: str, arguments: list[str], engine: Engine, show: Show) -> None:
+    """Runs one of Postgres' programs and shows each thing that it begins with.
+
+    Of the server's own version, if it is here: an older pg_dump refuses a newer server, and what a
+    newer pg_restore says an older server does not understand.
+    """
+    version = engine.dialect.server_version_info or (0,)
+    found = postgres_programs(int(version[0])) or postgres_programs()
     path = shutil.which(program, path=str(found)) if found else shutil.which(program)
     if path is None:
         raise HitlError(f"{program} is not installed (Debian: postgresql-client)")
-    if program == "pg_dump":
-        arguments = [*arguments, f"--dbname={_address(database_url)}"]
-    environment = {**os.environ, "PGPASSWORD": make_url(database_url).password or ""}
+    environment = {**os.environ, "PGPASSWORD": engine.url.password or ""}
     last: list[str] = []
     with subprocess.Popen(
         [path, *arguments], env=environment, stderr=subprocess.PIPE, text=True, errors="replace"

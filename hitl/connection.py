@@ -91,15 +91,16 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
 
 
 @contextmanager
-def database_at_hand() -> Iterator[tuple[str, bool]]:
+def database_at_hand(*, may_make: bool = True) -> Iterator[tuple[str, bool]]:
     """The database's address, and whether it is the private one of a stack that does
-    not run: its server is started for as long as it takes.
+    not run: its server is started for as long as it takes, if need be with a new database.
 
     Raises:
         HitlError: that server cannot be started.
     """
     home = Home.from_environment(os.environ)
-    if given("DATABASE_URL", os.environ) or home.supervisor() is not None:
+    there = may_make or (home.path / "postgres" / "location").exists()
+    if given("DATABASE_URL", os.environ) or home.supervisor() is not None or not there:
         yield database_url(os.environ), False
         return
     server = PrivatePostgres(home.path / "postgres", home.log("postgres"))

@@ -7,7 +7,6 @@ Postgres refuses to run as root: then it runs as `postgres`, with data where tha
 import hmac
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal
@@ -20,6 +19,7 @@ import psycopg2
 from psycopg2 import sql
 
 from hitl.database_roles import RIGHTS
+from hitl.installed import postgres_programs, postgres_versions
 from hitl.ports import free_ports, is_free
 from hitl.private_rabbitmq import START_TRIES, ServerError
 from hitl.processes import POLL_SECONDS, Child, Record, write_private
@@ -30,19 +30,6 @@ STOP_SECONDS = 25.0
 LEFT_SECONDS = 5.0  # for what a killed server left; then Postgres itself says what is in its way
 # Where a cluster goes when its user cannot enter the stack's own folder (/root, say).
 SHARED_DATA = Path("/var/lib/hitl")
-
-
-def find_programs() -> Path | None:
-    """The folder of the newest installed `postgres` (Debian keeps it off PATH)."""
-    installed = {
-        int(found[1]): folder
-        for folder in Path("/usr/lib/postgresql").glob("*/bin")
-        if (found := re.fullmatch(r"(\d+)", folder.parent.name)) and (folder / "initdb").exists()
-    }
-    if installed:
-        return installed[max(installed)]
-    on_path = shutil.which("initdb")
-    return Path(on_path).resolve().parent if on_path else None
 
 
 class PrivatePostgres:
@@ -84,15 +71,13 @@ class PrivatePostgres:
 
         Raises ServerError where PostgreSQL is not installed or no user may run it.
         """
-        programs = find_programs()
-        if programs is None:
-            raise ServerError("PostgreSQL is not installed (no initdb)")
         user = server_user()
         password = self.home / "password"
         if not password.exists():
             write_private(password, secrets.token_urlsafe(24))
         self.password = password.read_text()
         data = self._data_folder(user)
+        programs = programs_for(data)
         if not (data / "PG_VERSION").exists():
             self._make_cluster(programs, data, user)
         self._choose_port()
@@ -203,12 +188,14 @@ class PrivatePostgres:
         return data
 
     def _make_cluster(self, programs: Path, data: Path, user: str | None) -> None:
-        """initdb; a half-made cluster of an earlier, broken-off start is removed first."""
-        shutil.rmtree(data, ignore_errors=True)
-        data.mkdir(mode=0o700)
+        """initdb under another name: what has the right name is whole, also after a kill -9."""
+        draft = data.with_name(f"{data.name}.new")
+        for old in (draft, data):
+            shutil.rmtree(old, ignore_errors=True)
+        draft.mkdir(mode=0o700)
         if user is not None:
             account = pwd.getpwnam(user)
-            os.chown(data, account.pw_uid, account.pw_gid)
+            os.chown(draft, account.pw_uid, account.pw_gid)
         # The user that runs initdb may not read our files: it gets a copy of its own.
         handle, pwfile = tempfile.mkstemp(prefix="hitl-")
         with os.fdopen(handle, "w") as file:
@@ -219,7 +206,7 @@ class PrivatePostgres:
             *as_user(user),
             str(programs / "initdb"),
             "--pgdata",
-            str(data),
+            str(draft),
             "--username",
             USER,
             f"--pwfile={pwfile}",
@@ -234,8 +221,28 @@ class PrivatePostgres:
         finally:
             os.unlink(pwfile)
         if made.returncode:
-            shutil.rmtree(data, ignore_errors=True)
+            shutil.rmtree(draft, ignore_errors=True)
             raise ServerError(f"initdb failed: {made.stderr.strip()}")
+        draft.rename(data)
+
+
+def programs_for(data: Path) -> Path:
+    """The programs of the version that made the data, which no other reads; the first for new ones.
+
+    Raises ServerError where they are not installed.
+    """
+    made_by = data / "PG_VERSION"
+    version = int(made_by.read_text()) if made_by.exists() else None
+    if programs := postgres_programs(version):
+        return programs
+    others = ", ".join(map(str, postgres_versions()))
+    if version is None or not others:
+        raise ServerError("PostgreSQL is not installed (no initdb)")
+    raise ServerError(
+        f"the data in {data} are PostgreSQL {version}'s, which is not installed (there is:"
+        f" {others}). Either install it (Debian: apt-get install postgresql-{version}), or take"
+        f' them along: docs/upgrades.md, "PostgreSQL of another version"'
+    )
 
 
 def server_user() -> str | None:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 from hitl.broker_users import OWNER, USERS, VHOST, definitions
+from hitl.installed import rabbitmq_program
 from hitl.ports import free_ports, is_free
 from hitl.processes import Child, write_private
 
@@ -28,15 +29,6 @@ PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
 
 class ServerError(RuntimeError):
     """A private server is not installed, or did not start; the message says why."""
-
-
-def find_server() -> Path | None:
-    """The real rabbitmq-server: Debian's wrapper in /usr/sbin changes the user."""
-    real = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-    if real.exists():
-        return real
-    on_path = shutil.which("rabbitmq-server")
-    return Path(on_path) if on_path else None
 
 
 class PrivateRabbitMQ:
@@ -88,7 +80,7 @@ class PrivateRabbitMQ:
 
         Raises ServerError where RabbitMQ is not installed.
         """
-        server, epmd = find_server(), shutil.which("epmd")
+        server, epmd = rabbitmq_program("rabbitmq-server"), shutil.which("epmd")
         if server is None or epmd is None:
             raise ServerError("RabbitMQ is not installed (no rabbitmq-server or no epmd)")
         self.home.mkdir(parents=True, exist_ok=True)

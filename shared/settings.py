@@ -191,6 +191,7 @@ AROUND = {
     "HITL_SUPERVISED": "set by `bin/up` for the processes that it watches",
     "HITL_TEST_DATA": "folder where the tests keep the human-rated texts",
     "HITL_TEST_MLFLOW": "program `mlflow` whose server the tests try, too",
+    "HITL_TEST_SERVERS": "Debian suite on whose servers `bin/test` runs: sid, trixie, …",
     "HITL_TORCH_INDEX": "where `bin/setup` finds the CPU build of torch",
 }
 """Keys of the launcher, the demo and the tests, and what they are for: not read by the services."""

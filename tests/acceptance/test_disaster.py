@@ -19,7 +19,8 @@ from sqlalchemy import Engine, make_url, text
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.private_postgres import PrivatePostgres, as_user, find_programs, server_user
+from hitl.installed import postgres_programs
+from hitl.private_postgres import PrivatePostgres, as_user, server_user
 from hitl.private_rabbitmq import ServerError
 from hitl.processes import write_private
 from services.inference.handler import InferenceHandler, Served
@@ -350,7 +351,7 @@ def test_the_broker_is_told_what_the_services_do_not_declare(
 @contextmanager
 def archived(site: Site, folder: Path) -> Iterator[None]:
     """As docs/backups.md says: no commit returns before its log is on a second disk."""
-    programs, user = find_programs(), server_user()
+    programs, user = postgres_programs(), server_user()
     assert programs is not None
     folder.mkdir()
     address = f"{site.url.rpartition('/')[0]}/postgres?application_name=hitl_archive"
@@ -409,7 +410,7 @@ def test_with_the_write_ahead_log_on_a_second_disk_nothing_is_lost(
     archive = server_home / f"wal-{secrets.token_hex(4)}"
     base = server_home / f"base-{secrets.token_hex(4)}"
     anchors = tmp_path / "anchors.jsonl"
-    programs = find_programs()
+    programs = postgres_programs()
     assert programs is not None
     with (
         cluster(server_home, fast=False) as lost,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from hitl.installed import rabbitmq_program
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from tests.outside import until
 
@@ -39,7 +40,7 @@ class Member(PrivateRabbitMQ):
     def rabbitmqctl(self, *command: str) -> None:
         """On this node."""
         subprocess.run(
-            ["/usr/lib/rabbitmq/bin/rabbitmqctl", *command],
+            [str(rabbitmq_program("rabbitmqctl")), *command],
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.home / "user"),

@@ -25,6 +25,7 @@ import psycopg2
 from sqlalchemy.orm import Session
 
 from hitl.broker_users import TUNABLES
+from hitl.installed import rabbitmq_program
 from hitl.ports import free_ports
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
@@ -211,7 +212,7 @@ class Pipeline:
     def rabbitmqctl(self, *command: str) -> None:
         """As an operator would."""
         subprocess.run(
-            ["/usr/lib/rabbitmq/bin/rabbitmqctl", *command],
+            [str(rabbitmq_program("rabbitmqctl")), *command],
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(self.broker.home / "user"),

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from hitl.broker_users import OWNER
+from hitl.installed import rabbitmq_program
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from shared.broker import Broker, declare_all
 from shared.consumer import Consumer
@@ -49,7 +50,7 @@ def rabbitmqctl(node: PrivateRabbitMQ, *command: str) -> None:
         "RABBITMQ_CONF_ENV_FILE": str(node.home / "config" / "environment"),
     }
     subprocess.run(
-        ["/usr/lib/rabbitmq/bin/rabbitmqctl", *command],
+        [str(rabbitmq_program("rabbitmqctl")), *command],
         env=environment, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
 
