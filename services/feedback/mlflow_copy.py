@@ -26,7 +26,9 @@ FILES = "model"  # the artifact path
 CARD = "README.md"
 _MOST_METRICS = 1_000  # a request
 _MOST_DESCRIPTION = 5_000  # characters
-_BAD_IN_KEYS = re.compile(r"[^/\w.\- ]")
+_LONGEST_LABEL = 150  # of a key, which may have 250 characters
+# MLflow takes letters, digits and `_ - . / ` and the blank, and reads keys as paths of files.
+_NOT_IN_KEYS = re.compile(r"[^\w\- ]|^ | $")
 
 
 class NotCopied(ConfigurationError):
@@ -154,8 +156,18 @@ def _metrics(receipt: Receipt) -> Mapping[str, float]:
             found[f"{place}.ece"] = figures.ece[0]
             found[f"{place}.share_below"] = figures.share_below[0]
             for label, f1 in figures.f1.items():
-                found[f"{place}.f1.{_BAD_IN_KEYS.sub('_', label)}"] = f1[0]
+                found[f"{place}.f1.{label_key(label)}"] = f1[0]
     return {key: value for key, value in found.items() if math.isfinite(value)}
+
+
+def label_key(label: str) -> str:
+    """The label as the end of a metric's name; no two labels become the same. What MLflow would not
+    take is written as its UTF-8 bytes, each a dot and two hex digits, as URLs do it with a percent
+    sign: `C++` is `C.2b.2b`. What that makes too long ends with two dots and a digest."""
+    key = _NOT_IN_KEYS.sub(lambda found: f".{found[0].encode().hex('.')}", label)
+    if len(key) <= _LONGEST_LABEL:
+        return key
+    return f"{key[: _LONGEST_LABEL // 2]}..{sha256(label.encode()).hexdigest()[:32]}"
 
 
 def _move_aliases(

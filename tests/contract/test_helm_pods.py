@@ -1,5 +1,7 @@
 """Do the chart's pods run what `bin/up` runs, with what they need and nothing else?"""
 
+import re
+
 import pytest
 from typer.main import get_command
 
@@ -8,7 +10,7 @@ import hitl.prepare
 import hitl.retrain
 from hitl.fleet import SERVICES
 from shared.settings import Settings, key
-from tests.charts import SECRETS, SETS, Object, environment, of_kind, pods
+from tests.charts import CHART, SECRETS, SETS, Object, environment, of_kind, pods, rendered
 
 OF_UVICORN = {"FORWARDED_ALLOW_IPS"}
 
@@ -208,3 +210,17 @@ def test_the_tables_are_there_before_the_services(sets: dict[str, list[Object]])
     assert all(hook["helm.sh/hook"] == "pre-install,pre-upgrade" for hook in hooks)
     assert int(hooks[0]["helm.sh/hook-weight"]) < int(hooks[1]["helm.sh/hook-weight"])
     assert maps[copied]["data"] == maps["hitl-workflows"]["data"]
+
+
+def test_no_two_workflows_share_a_retraining(helm: str) -> None:
+    # Given workflows whose names Kubernetes cannot take as they are, or only in part
+    names = ["a_b", "a-b", "l" * 60, "l" * 59 + "m", "sentiment"]
+    wanted = ("--set", f"retrain.workflows={{{','.join(names)}}}")
+    objects = rendered(helm, "--values", CHART / "ci" / "production-values.yaml", *wanted)
+    # I expect a job for each, with a name that Kubernetes takes
+    found = {}
+    for job in (o for o in objects if "-retrain-" in o["metadata"]["name"]):
+        [(_, template)] = pods([job])
+        found[job["metadata"]["name"]] = template["spec"]["containers"][0]["args"][-1]
+    assert sorted(found.values()) == sorted(names)
+    assert all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", name) for name in found)

@@ -140,6 +140,43 @@ def test_mlflow_has_each_version_and_knows_which_decides(
     assert len(client.search_model_versions("")) == 2
 
 
+def test_each_label_is_a_metric_of_its_own_whatever_it_is_called(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    # Given a version with labels that MLflow takes for paths, would not take, or would confuse
+    labels = [
+        "C++",
+        "C##",
+        "C",
+        "a//b",
+        "../up",
+        ".",
+        "C.2b.2b",
+        " x",
+        "x ",
+        "x",
+        "p0.5",
+        "\U0001f600",
+    ]
+    labels += ["l" * 100, "\u20ac" * 100, "\u20ac" * 99 + "+"]
+    add_version(tmp_path / "models", 1.5, measured=labels)
+    # If it is sent, I expect it to arrive whole
+    sent = model(tmp_path, store, "push")
+    assert "registered in MLflow: v1" in sent.stdout, sent.output
+    client = MlflowClient(store, store)
+    (version,) = client.search_model_versions("")
+    run = client.get_run(str(version.run_id))
+    assert run.info.status == "FINISHED"
+    # with one metric for each label, and what is plain as it is.
+    prefix = "held_out.candidate.f1."
+    found = {key: value for key, value in run.data.metrics.items() if key.startswith(prefix)}
+    assert sorted(found.values()) == [place / 100 for place in range(15)]
+    assert {f"{prefix}C", f"{prefix}x", f"{prefix}C.2b.2b", f"{prefix}a.2f.2fb"} <= found.keys()
+
+
 def digests(paths: list[Path]) -> dict[str, str]:
     return {path.name: sha256(path.read_bytes()).hexdigest() for path in paths}
 

@@ -20,6 +20,18 @@ panelSalt: HITL_PANEL_SALT
 {{- printf "%s-%s" ($root.Release.Name | trunc 40 | trimSuffix "-") (index . 1 | replace "_" "-") | trunc 52 | trimSuffix "-" -}}
 {{- end }}
 
+{{/* (list $ prefix workflow): no two workflows have the same. A digest where the name is not used as
+     it is, because Kubernetes takes no underscore or because it is long. */}}
+{{- define "hitl.ofWorkflow" -}}
+{{- $plain := printf "%s-%s" (index . 1) (index . 2) -}}
+{{- $name := include "hitl.name" (list (index . 0) $plain) -}}
+{{- if hasSuffix (printf "-%s" $plain) $name -}}
+{{- $name -}}
+{{- else -}}
+{{- printf "%s-%s" ($name | trunc 43 | trimSuffix "-") (index . 2 | sha256sum | trunc 8) -}}
+{{- end -}}
+{{- end }}
+
 {{/* (list $ component) */}}
 {{- define "hitl.selector" -}}
 app.kubernetes.io/name: hitl-pipeline
