@@ -134,6 +134,9 @@ LIVE_POLICY_VERSION = Gauge(
 
 # The certificate. Only the certifier that leads shows these.
 CERTIFIER_LEADS = Gauge("hitl_certifier_leads", "1 for the certifier that publishes.")
+CERTIFICATE_LEASE = Gauge(
+    "hitl_certificate_lease_seconds", "For how long routers go by what the certifier said last."
+)
 CERTIFICATION_STATE = Gauge(
     "hitl_certification_state",
     "1 for the state that a workflow is in: uncertified, certified, alarm or reporting.",
@@ -159,6 +162,11 @@ EPOCH_ERRORS = Gauge(
 AUDITS_OVERDUE = Gauge(
     "hitl_audits_overdue", "Audits of the current epoch that came too late.", ["workflow"]
 )
+AUDIT_SLA = Gauge(
+    "hitl_audit_sla_seconds",
+    "The policy's: an audit that is done later than that counts as an error.",
+    ["workflow"],
+)
 WATERMARK_AGE = Gauge(
     "hitl_watermark_age_seconds",
     "How long ago the last item was routed up to which every audit is done; 0: all are.",
@@ -166,6 +174,9 @@ WATERMARK_AGE = Gauge(
 )
 CERTIFICATE_AGE = Gauge(
     "hitl_certificate_age_seconds", "Since the certificate in force was issued.", ["workflow"]
+)
+CERTIFICATE_MAX_AGE = Gauge(
+    "hitl_certificate_max_age_seconds", "The policy's: then a certificate ends.", ["workflow"]
 )
 DRIFT_LEVEL = Gauge(
     "hitl_drift_level",

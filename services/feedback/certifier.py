@@ -78,6 +78,7 @@ class WorkflowCertifier:
         self._seen.forget()
 
     def _look(self, session: Session, policy: Policy, now: datetime) -> LiveRoute:
+        self._seen.show_terms(policy.certificate)
         epoch = self._current_epoch(session, policy, now)
         load = measure(session, self._workflow, now)
         self._seen.show_late(load.late(now))

@@ -18,7 +18,7 @@ from shared.broker import Broker
 from shared.database import database_errors
 from shared.errors import ConfigurationError, Overloaded, reason_of
 from shared.live_policy import LivePolicy, LiveRoute, encode_policy
-from shared.metrics import CERTIFIER_LEADS, POLICY_REFUSED
+from shared.metrics import CERTIFICATE_LEASE, CERTIFIER_LEADS, POLICY_REFUSED
 from shared.workflows import SettledFiles, Workflow, read_workflow_file
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Feedback:
         if not self._certifiers:
             self._lead()
         CERTIFIER_LEADS.set(1)
+        CERTIFICATE_LEASE.set(self._lease.total_seconds())
         clock = time.monotonic()
         if clock < self._resumes_at and not changed:
             return

@@ -9,13 +9,16 @@ from prometheus_client import Gauge
 from services.feedback.certify import Certified
 from services.feedback.drift import Detection
 from services.feedback.panel import Matured
+from services.router.policy import CertificateTerms
 from shared import metrics
 from shared.live_policy import LiveRoute, LiveState
 
 _OF_A_WORKFLOW = (
     metrics.ACCEPTED_ERROR_UPPER_BOUND,
     metrics.AUDITS_OVERDUE,
+    metrics.AUDIT_SLA,
     metrics.CERTIFICATE_AGE,
+    metrics.CERTIFICATE_MAX_AGE,
     metrics.CERTIFIED_THRESHOLD,
     metrics.DRIFT_LEVEL,
     metrics.EPOCH_ERRORS,
@@ -36,6 +39,11 @@ class Seen:
 
     def __init__(self, workflow: str) -> None:
         self._workflow = workflow
+
+    def show_terms(self, terms: CertificateTerms) -> None:
+        """What the policy says of time: alerts go by it."""
+        self._set(metrics.AUDIT_SLA, terms.sla_hours * 3_600)
+        self._set(metrics.CERTIFICATE_MAX_AGE, terms.max_age_days * 86_400)
 
     def show_evidence(self, matured: Matured, detection: Detection, now: datetime) -> None:
         """How much has been learnt in this epoch."""

@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.grafana.source.__main__ import BOARDS, written
 from hitl.fleet import SERVICES
+from services.feedback import drift
 from shared import metrics
 from shared.settings import Settings
 from tests.conftest import RabbitMQ, cannot_run
@@ -123,6 +124,31 @@ def test_every_service_is_scraped_on_its_own_port() -> None:
         (found,) = jobs[service]["dns_sd_configs"]
         port = getattr(Settings(), key.removeprefix("HITL_").lower())
         assert (found["names"], found["type"], found["port"]) == ([service], "A", port)
+
+
+def test_a_limit_that_the_code_or_another_file_sets_is_the_same_in_the_alerts() -> None:
+    # Given what stands in two places because a rule cannot read the other / I expect one value.
+    asked = {rule["alert"]: rule["expr"] for rule in RULES}
+    assert asked["TooManyErrors"].endswith(f"> {drift.LIMIT / 10:g}")
+    assert asked["ScoresDrift"].endswith(f"> {drift.PSI_LIMIT}")
+    (source,) = yaml.safe_load(DATASOURCE.read_text())["datasources"]
+    scraped = yaml.safe_load(CONFIG.read_text())["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == scraped
+
+
+def test_no_alert_repeats_a_setting_or_a_term_of_a_policy() -> None:
+    # Given the alerts about what an operator sets / I expect each to ask for what was set.
+    asked = {rule["alert"]: rule["expr"] for rule in RULES}
+    for alert, setting in (
+        ("CertificateEndsSoon", "hitl_certificate_max_age_seconds"),
+        ("AuditsWait", "hitl_audit_sla_seconds"),
+        ("DisputesWait", "hitl_audit_sla_seconds"),
+        ("RouterHearsNothing", "hitl_certificate_lease_seconds"),
+        ("PostgresConnectionsNearlyUsedUp", "pg_settings_max_connections"),
+        ("RabbitMQDiskFills", "rabbitmq_disk_space_available_limit_bytes"),
+        ("RabbitMQMemoryHigh", "rabbitmq_resident_memory_limit_bytes"),
+    ):
+        assert setting in asked[alert], alert
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
@@ -197,6 +198,25 @@ def test_an_old_certificate_is_withdrawn(world: World) -> None:
     assert live.state == "alarm"
     assert "older than 30 days" in live.reason
     assert live.epoch != before.epoch
+
+
+def test_alerts_learn_the_times_that_the_policy_gives(world: World) -> None:
+    # Given a policy whose certificates last for a week, with audits due within twelve hours
+    terms = {"alpha": 0.05, "delta": 0.10, "max_age_days": 7, "sla_hours": 12}
+    world.use(certificate=terms)
+    # I expect both for the alerts as soon as the certifier has looked, with a certificate or not
+    world.look()
+    assert shown("hitl_certificate_max_age_seconds") == 7 * 86_400
+    assert shown("hitl_audit_sla_seconds") == 12 * 3_600
+    # and nothing any more once another process leads
+    world.certifier.forget()
+    assert shown("hitl_certificate_max_age_seconds") is None
+    assert shown("hitl_audit_sla_seconds") is None
+
+
+def shown(metric: str) -> float | None:
+    """What Prometheus would read of the test's workflow."""
+    return REGISTRY.get_sample_value(metric, {"workflow": "sentiment"})
 
 
 def test_audits_that_stop_suspend_the_certificate_until_they_come_again(world: World) -> None:

@@ -229,6 +229,7 @@ def test_the_loop_closes_on_real_servers(
         assert {version for (version,) in logged} <= certificates(first) | certificates(second)
         page = pipeline.page("feedback", "/metrics")[1]
         assert 'hitl_certification_state{state="certified",workflow="sentiment"} 1.0' in page
+        assert f"\nhitl_certificate_lease_seconds {LEASE_SECONDS}.0\n" in page
         # If the certifier dies, and nobody takes over / I expect the machine to decide on for the
         # length of its lease, and then nothing more: everything is for people
         dead = pipeline.processes.pop("feedback")
