@@ -1,13 +1,15 @@
 """Which command was typed? Each is imported only when it is called: `hitl status` is quick."""
 
+from collections.abc import Iterator, Mapping
 from importlib import import_module
+from typing import Annotated, Any
 
 import typer
-from typer._click.core import Command, Context
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from hitl.processes import unencodable_escaped
+from shared.release import package_version
 
 # Command → the module whose `app` has it.
 COMMANDS = {
@@ -41,31 +43,60 @@ COMMANDS = {
 }
 
 
+class Commands(Mapping[str, Any]):
+    """Every command by its name; what is looked up is imported."""
+
+    def __getitem__(self, name: str) -> Any:
+        found = get_command(import_module(COMMANDS[name]).app)
+        # An app with several commands is one of ours to look into, or a group of that name.
+        inner = found.commands.get(name) if isinstance(found, TyperGroup) else None
+        command = inner or found
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        """In the order of the table: the first things first."""
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
 class LazyGroup(TyperGroup):
     """The commands of all modules, each imported when it is wanted."""
 
-    def list_commands(self, ctx: Context) -> list[str]:
-        """In the order of the table: the first things first."""
-        return list(COMMANDS)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = Commands()  # read only, which is all that a group asks of it
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
-        """The command itself, from its module's `app`."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        found = get_command(import_module(module).app)
-        # An app with several commands is one of ours to look into, or a group of that name.
-        inner = found.get_command(ctx, cmd_name) if isinstance(found, TyperGroup) else None
-        command = inner or found
-        command.name = cmd_name
-        return command
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, which need no import."""
+        return list(self.commands)
 
 
-app = typer.Typer(cls=LazyGroup, no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},  # of every command below it, too
+)
+
+
+def show_version(wanted: bool) -> None:
+    """Print it and end."""
+    if wanted:
+        print(f"hitl {package_version()}")
+        raise typer.Exit
 
 
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Show the version and end."
+        ),
+    ] = False,
+) -> None:
     """An event-driven human-in-the-loop pipeline: a model scores, people decide the rest."""
 
 

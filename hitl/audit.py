@@ -24,6 +24,7 @@ from hitl.audit_texts import wrong_texts
 from hitl.connection import database_url
 from hitl.home import user_name
 from hitl.items import refuse
+from hitl.known_workflows import completed
 from hitl.transaction import transaction
 from services.logger.ledger import utc_text
 from shared.clock import utc_now
@@ -130,7 +131,9 @@ def head(
 def erase(
     item: Annotated[str, typer.Argument(help="The item's id.")],
     reason: Annotated[str, typer.Option(help="Stays in the log for ever: name nobody.")],
-    workflow: Annotated[str, typer.Option(help="Whose item it is.")] = "sentiment",
+    workflow: Annotated[
+        str, typer.Option(help="Whose item it is.", autocompletion=completed)
+    ] = "sentiment",
     by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
 ) -> None:
     """Take an item's text, metadata and notes away for good; what was decided about it stays."""

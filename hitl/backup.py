@@ -22,7 +22,7 @@ from hitl.backup_files import verify, write_checksums
 from hitl.connection import api_url, database_at_hand
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
-from shared.lifecycle import package_version
+from shared.release import package_version
 
 app = typer.Typer(add_completion=False)
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hitl.connection import database_url
+from hitl.known_workflows import completed
 from hitl.workflows import paths
 from services.feedback.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from services.router.policy import Policy
@@ -27,9 +28,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command("calibrate")
 def report(
-    workflow: Annotated[str, typer.Option(help="Whose machine; a name or a .toml file.")] = (
-        "sentiment"
-    ),
+    workflow: Annotated[
+        str, typer.Option(help="Whose machine; a name or a .toml file.", autocompletion=completed)
+    ] = ("sentiment"),
     alpha: Annotated[
         float | None, typer.Option(help="Tolerated error; else as the file says.")
     ] = None,

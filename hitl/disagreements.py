@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.connection import database_url
+from hitl.known_workflows import completed, unheard_of
 from hitl.letter_text import printable
 from services.feedback.disagreements import Disagreements, disagreements
 from services.feedback.reviewed import reviewed
@@ -23,7 +24,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command("disagreements")
 def show(
-    workflow: Annotated[str, typer.Option(help="Whose items.")] = "sentiment",
+    workflow: Annotated[
+        str, typer.Option(help="Whose items.", autocompletion=completed)
+    ] = "sentiment",
     since: Annotated[datetime | None, typer.Option(help="Decided since then, UTC.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Decided before, UTC.")] = None,
     format: Annotated[
@@ -45,7 +48,9 @@ def show(
     if format == "json":
         typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
     elif found.items == 0:
-        typer.echo(f"No person has decided an item of {workflow!r} in that time.")
+        typer.echo(
+            f"No person has decided an item of {workflow!r} in that time.{unheard_of([workflow])}"
+        )
     else:
         _print(found)
     if plot is not None and found.items:

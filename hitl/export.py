@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.connection import database_url
+from hitl.known_workflows import completed, unheard_of
 from services.feedback import export as feedback
 from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
 from shared.database import connect
@@ -32,7 +33,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="A file, or a new folder for hf; else standard output.")
     ] = None,
-    workflow: Annotated[list[str] | None, typer.Option(help="Of these only.")] = None,
+    workflow: Annotated[
+        list[str] | None, typer.Option(help="Of these only.", autocompletion=completed)
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(help="With these labels only.")] = None,
     reviewer: Annotated[list[str] | None, typer.Option(help="Decided by these only.")] = None,
     since: Annotated[datetime | None, typer.Option(help="UTC, the time included.")] = None,
@@ -70,7 +73,8 @@ def export(
     if format == "hf" and out is not None:
         (out / "README.md").write_text(dataset_card(wanted, counted.rows, datetime.now(UTC)))
     where = f" in {out}" if out is not None else ""
-    typer.echo(f"{counted.rows} {what}{where}.", err=True)
+    remark = "" if counted.rows else unheard_of(workflow)
+    typer.echo(f"{counted.rows} {what}{where}.{remark}", err=True)
 
 
 @contextmanager

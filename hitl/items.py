@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from hitl.connection import amqp_url, connected
 from hitl.item_files import Format, Line, format_of, read_lines
+from hitl.known_workflows import completed, known
 from hitl.tail import Decided, Tail, as_json, as_text
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
@@ -34,7 +35,9 @@ PROBLEMS_SHOWN = 20
 @app.command()
 def publish(
     file: Annotated[str, typer.Argument(help="A .csv, .jsonl or .txt file, or - for stdin.")],
-    workflow: Annotated[str, typer.Option(help="Which workflow decides.")] = "sentiment",
+    workflow: Annotated[
+        str, typer.Option(help="Which workflow decides.", autocompletion=completed)
+    ] = "sentiment",
     rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many a second.")] = None,
     format: Annotated[Format | None, typer.Option(help="Else by the file's ending.")] = None,
     text_column: Annotated[str, typer.Option(help="CSV: the column with the text.")] = "text",
@@ -80,7 +83,9 @@ def publish(
 
 @app.command()
 def tail(
-    workflow: Annotated[str, typer.Option(help="Only this workflow; else all.")] = "*",
+    workflow: Annotated[
+        str, typer.Option(help="Only this workflow; else all.", autocompletion=completed)
+    ] = "*",
     as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Follow the decisions as they are made, on a queue of its own: nobody loses a message."""
@@ -96,6 +101,7 @@ def tail(
         print("following; Ctrl-C ends", file=sys.stderr, flush=True)
 
     try:
+        known([] if workflow == "*" else [workflow])
         Tail(workflow, on_decision=show, on_ready=ready).run(amqp_url())
     except KeyboardInterrupt:
         return

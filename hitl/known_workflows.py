@@ -1,8 +1,11 @@
-"""Which workflows does an option name, and are there any such?"""
+"""Which workflows does an option name, are there any such, and which could be named?"""
 
 import os
+from glob import escape
 
+from shared.errors import ConfigurationError
 from shared.settings import Settings
+from shared.suggestions import did_you_mean
 from shared.workflows import workflow_paths
 
 
@@ -15,3 +18,24 @@ def known(names: list[str] | None) -> list[str]:
     if names:
         workflow_paths(Settings.from_environment(os.environ).workflows_dir, names)
     return names or []
+
+
+def unheard_of(names: list[str] | None) -> str:
+    """What to add to "nothing was found" where a name may be mistyped; else empty. A workflow
+    whose file is gone still has its rows, so that this is no reason to refuse."""
+    settings = Settings.from_environment(os.environ)
+    files = [path.stem for path in settings.workflows_dir.glob("*.toml")]
+    return "".join(
+        f" No workflow {name!r} has a file in {settings.workflows_dir}{did_you_mean(name, files)}"
+        for name in names or []
+        if name not in files
+    )
+
+
+def completed(incomplete: str) -> list[str]:
+    """For the tab key: the workflows that have a file, whatever else is wrong here."""
+    try:
+        folder = Settings.from_environment(os.environ).workflows_dir
+    except ConfigurationError:
+        return []
+    return sorted(path.stem for path in folder.glob(f"{escape(incomplete)}*.toml"))

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.known_workflows import completed
 from hitl.loaded import Place, copied, database, place_of, plainly, whoever
 from services.feedback.mlflow_copy import copy_to_mlflow
 from services.feedback.registry import Change
@@ -22,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Versions of a workflow's model."
 )
 
-Of = Annotated[str, typer.Option("--workflow", help="Whose model.")]
+Of = Annotated[str, typer.Option("--workflow", help="Whose model.", autocompletion=completed)]
 Version = Annotated[str, typer.Argument(help="v1, v2, …; base: the workflow's own model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 

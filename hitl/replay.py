@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hitl.connection import database_url
+from hitl.known_workflows import completed, unheard_of
 from services.feedback.replay import ErrorEstimate, Replayed, replay
 from services.feedback.replay_log import history
 from services.router.policy import Policy
@@ -32,7 +33,8 @@ _MOST_DAYS = 14  # shown to people
 def show(
     policy: Annotated[Path, typer.Option(help="A workflow file with another policy section.")],
     workflow: Annotated[
-        str | None, typer.Option(help="Whose items; else those of the file's name.")
+        str | None,
+        typer.Option(help="Whose items; else those of the file's name.", autocompletion=completed),
     ] = None,
     since: Annotated[datetime | None, typer.Option(help="Routed since then, UTC.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Routed before, UTC.")] = None,
@@ -69,7 +71,7 @@ def show(
         )
     elif not found.items:
         left = f" ({found.left_out} erased ones could not be asked)" if found.left_out else ""
-        typer.echo(f"No item of {name!r} was routed in that time{left}.")
+        typer.echo(f"No item of {name!r} was routed in that time{left}.{unheard_of([name])}")
     else:
         _print(found, name)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
+from hitl.known_workflows import completed
 from hitl.loaded import Place, copied, database, load_model, place_of, plainly, whoever
 from services.feedback.locks import only_one
 from shared.clock import utc_now
@@ -27,7 +28,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command("retrain")
 def retrain(
-    workflow: Annotated[str, typer.Option(help="Whose model learns.")] = "sentiment",
+    workflow: Annotated[
+        str, typer.Option(help="Whose model learns.", autocompletion=completed)
+    ] = "sentiment",
     min_labels: Annotated[
         int, typer.Option(min=2, help="Fewer decisions to train on than that: nothing is done.")
     ] = 100,

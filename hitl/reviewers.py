@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.known_workflows import known
+from hitl.known_workflows import completed, known
 from hitl.transaction import transaction
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
@@ -36,7 +36,11 @@ FromStdin = Annotated[
 
 Only = Annotated[
     list[str] | None,
-    typer.Option("--workflow", help="Only this one; may be given again. None given: all."),
+    typer.Option(
+        "--workflow",
+        help="Only this one; may be given again. None given: all.",
+        autocompletion=completed,
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hitl.known_workflows import completed
 from hitl.transaction import transaction
 from services.review_ui import seeded
 from shared.clock import utc_now
@@ -19,7 +20,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def seed(
     file: Annotated[Path, typer.Argument(help="JSON lines.", exists=True, dir_okay=False)],
-    workflow: Annotated[str, typer.Option(help="Whose reviewers they measure.")] = "sentiment",
+    workflow: Annotated[
+        str, typer.Option(help="Whose reviewers they measure.", autocompletion=completed)
+    ] = "sentiment",
 ) -> None:
     """Mix known items into the reviewers' work: `{"id", "text", "label", "metadata"?,
     "distribution"?}` a line. How many of those handed out they are: [review] seeded_share.

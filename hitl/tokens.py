@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.known_workflows import known
+from hitl.known_workflows import completed, known
 from hitl.transaction import transaction
 from services.review_ui import tokens
 from services.review_ui.tokens import SCOPES, Token
@@ -29,7 +29,10 @@ def create(
     ] = 90,
     workflow: Annotated[
         list[str] | None,
-        typer.Option(help="Good for this one only; may be given again. None given: all."),
+        typer.Option(
+            help="Good for this one only; may be given again. None given: all.",
+            autocompletion=completed,
+        ),
     ] = None,
 ) -> None:
     """Make a token and print it, this once; only its hash is kept."""

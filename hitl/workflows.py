@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.connection import amqp_url
+from hitl.known_workflows import completed
 from hitl.mermaid import diagram as draw
 from hitl.workflow_new import (
     EMBEDDED,
@@ -45,7 +46,8 @@ app = typer.Typer(
 @app.command()
 def check(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Names or .toml files; else all workflows.")
+        list[str] | None,
+        typer.Argument(help="Names or .toml files; else all workflows.", autocompletion=completed),
     ] = None,
 ) -> None:
     """Say every problem of the files; exit 1 if there is one."""
@@ -138,7 +140,9 @@ def list_workflows() -> None:
 
 @app.command()
 def diagram(
-    name: Annotated[str, typer.Argument(help="A workflow's name or .toml file.")] = "sentiment",
+    name: Annotated[
+        str, typer.Argument(help="A workflow's name or .toml file.", autocompletion=completed)
+    ] = "sentiment",
 ) -> None:
     """Draw the flow of a workflow's items as a Mermaid flowchart."""
     try:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import PackageNotFoundError, version
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from shared import log
 from shared.errors import ConfigurationError
 from shared.metrics import BUILD_INFO
+from shared.release import package_version
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,14 +142,6 @@ def spans_of(name: str, environment: Mapping[str, str]) -> "Spans | None":
             f"{' or '.join(COLLECTORS)} is set, but {error.name} is missing: install the extra otel"
         ) from error
     return Spans(name)
-
-
-def package_version() -> str:
-    """The installed version of this project; "0" from an uninstalled checkout."""
-    try:
-        return version("hitl-pipeline")
-    except PackageNotFoundError:
-        return "0"
 
 
 class _Server(ThreadingHTTPServer):

@@ -23,6 +23,7 @@ from pydantic import (
 from shared.errors import ConfigurationError
 from shared.events import WORKFLOW_NAME, Label, Probability, WorkflowName
 from shared.settings import Settings
+from shared.suggestions import did_you_mean
 
 _NAME = re.compile(WORKFLOW_NAME)
 
@@ -113,7 +114,10 @@ def workflow_paths(directory: Path, names: Sequence[str] = ()) -> dict[str, Path
     missing = [name for name in names if name not in found]
     if missing or not found:
         what = f"no file for workflow {', '.join(missing)}" if missing else "no workflow (*.toml)"
-        raise ConfigurationError(f"{what} in {directory}; set HITL_WORKFLOWS_DIR or add one")
+        meant = "".join(did_you_mean(name, found) for name in missing)
+        raise ConfigurationError(
+            f"{what} in {directory}{meant or '; set HITL_WORKFLOWS_DIR or add one'}"
+        )
     return {name: found[name] for name in (names or found)}
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared.clock import Clock
 from shared.errors import HitlError
+from shared.suggestions import did_you_mean
 from shared.tables import Reviewer
 
 Role = Literal["reviewer", "lead", "admin"]
@@ -114,7 +115,8 @@ class Accounts:
     def _row(self, session: Session, name: str) -> Reviewer:
         row = session.scalar(select(Reviewer).where(Reviewer.name == name).with_for_update())
         if row is None:
-            raise AccountError(f"there is no account {name!r}")
+            meant = did_you_mean(name, session.scalars(select(Reviewer.name)))
+            raise AccountError(f"there is no account {name!r}{meant}")
         return row
 
     def _hash(self, password: str) -> str:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account, Role
 from shared.errors import HitlError
+from shared.suggestions import did_you_mean
 from shared.tables import ApiToken
 
 Scope = Literal[
@@ -109,7 +110,8 @@ def revoke(session: Session, name: str, now: datetime) -> None:
     """
     row = session.scalar(select(ApiToken).where(ApiToken.name == name).with_for_update())
     if row is None:
-        raise TokenError(f"there is no token {name!r}")
+        meant = did_you_mean(name, session.scalars(select(ApiToken.name)))
+        raise TokenError(f"there is no token {name!r}{meant}")
     row.revoked_at = row.revoked_at or now
 
 

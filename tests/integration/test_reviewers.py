@@ -131,3 +131,12 @@ def test_without_a_terminal_it_says_how_to_give_a_password(reviewer: CommandLine
     done = reviewer("add", "zoe")
     assert done.returncode == 1
     assert done.stderr == "there is no terminal to ask for a password: --password-stdin\n"
+
+
+def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(reviewer: CommandLine) -> None:
+    reviewer("add", "margarete", "--password-stdin", stdin="a good password\n")
+    for wrong in (("disable", "margrete"), ("limit", "margarette", "--workflow", "sentiment")):
+        answer = reviewer(*wrong)
+        assert (answer.returncode, "did you mean 'margarete'?" in answer.stderr) == (1, True)
+    # And where nothing is close, no guess
+    assert reviewer("disable", "zoe").stderr == "there is no account 'zoe'\n"

@@ -1,0 +1,127 @@
+"""Does the command line help whoever mistypes, asks for its version or presses the tab key?"""
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+
+import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from hitl.__main__ import app
+from hitl.home import REPOSITORY
+
+
+def hitl(*words: str) -> Result:
+    return CliRunner().invoke(app, words, prog_name="hitl", env={"COLUMNS": "200"})
+
+
+def commands(group: TyperGroup, *path: str) -> Iterator[tuple[str, ...]]:
+    """Every command, the nested ones too, as one types it."""
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, TyperGroup):
+            yield from commands(command, *path, name)
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    return list(commands(root))
+
+
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant_at_every_level() -> None:
+    typed = all_commands()
+    assert {("status",), ("workflow", "check"), ("audit", "verify")} <= set(typed)
+    for *path, name in typed:
+        # Given a key pressed twice, I expect the name, and the code for wrong usage
+        wrong = name + name[-1]
+        answer = hitl(*path, wrong)
+        assert answer.exit_code == 2, (path, wrong)
+        assert f"No such command '{wrong}'. Did you mean" in answer.output, (path, wrong)
+        assert repr(name) in answer.output.partition("Did you mean")[2], (path, wrong)
+
+
+def test_a_mistyped_option_is_answered_with_the_one_that_was_meant() -> None:
+    for words, meant in (
+        (("--verson",), "--version"),
+        (("status", "--jsno"), "--json"),
+        (("workflow", "new", "a", "--lables", "b,c"), "--labels"),
+    ):
+        answer = hitl(*words)
+        assert (answer.exit_code, meant in answer.output) == (2, True), answer.output
+
+
+def test_h_is_help_at_every_level() -> None:
+    for path in [(), *all_commands()]:
+        short, long = hitl(*path, "-h"), hitl(*path, "--help")
+        assert (short.exit_code, long.exit_code) == (0, 0), path
+        assert short.output == long.output, path
+        assert "-h" in short.output, path
+
+
+def test_the_version_is_the_one_that_the_project_file_names() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    answer = hitl("--version")
+    assert (answer.exit_code, answer.output) == (0, f"hitl {project['version']}\n")
+
+
+def test_the_version_is_said_without_looking_at_any_command() -> None:
+    # A broken setting, or a package that one command misses, must not keep it from being said
+    loaded = subprocess.run(
+        [sys.executable, "-P", "-X", "importtime", "-m", "hitl", "--version"],
+        env={"PYTHONPATH": str(REPOSITORY), "HITL_LOG_LEVEL": "nonsense"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pika" not in loaded.stderr and "sqlalchemy" not in loaded.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("publish", "-", "--workflow", "sentimnet"),
+        ("tail", "--workflow", "sentimnet"),
+        ("workflow", "check", "sentimnet"),
+        ("model", "list", "--workflow", "sentimnet"),
+    ],
+)
+def test_a_mistyped_workflow_is_answered_with_the_one_that_was_meant(
+    words: tuple[str, ...],
+) -> None:
+    # Given a name that is no workflow's, I do not expect `tail` to wait for it for ever either
+    answer = hitl(*words)
+    assert answer.exit_code == 1
+    assert "did you mean 'sentiment'?" in answer.output
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("bin/hitl work", "workflow"),
+        ("bin/hitl workflow ch", "check"),
+        ("bin/hitl status --js", "--json"),
+        ("bin/hitl reviewer add ann --role le", "lead"),
+        ("bin/hitl publish items.csv --workflow sent", "sentiment"),
+        ("bin/hitl model promote v2 --workflow sent", "sentiment"),
+    ],
+)
+def test_the_tab_key_in_bash_completes_the_checkouts_own_command(line: str, offered: str) -> None:
+    # Given the script that `eval` reads, as docs/command-line.md says
+    done = subprocess.run(
+        [
+            "bash",
+            "-ec",
+            'eval "$(_HITL_COMPLETE=source_bash bin/hitl)"; complete -p hitl >/dev/null;'
+            f"COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1};"
+            '_hitl_completion bin/hitl; echo "${COMPREPLY[@]}"',
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [offered], done.stderr
