@@ -23,6 +23,7 @@ from shared.events import (
     ItemShadowScored,
 )
 from shared.live_policy import MESSAGE_TYPE, LivePolicy
+from shared.messages import ATTRIBUTE_PREFIXES, attribute_names
 from shared.submissions import Submission
 from shared.topology import (
     EVENTS,
@@ -178,10 +179,19 @@ def _submission() -> dict[str, Any]:
     return {
         "title": "An item to decide on",
         "summary": "Without an id in the body, the CloudEvents id counts, then the message_id.",
+        "description": (
+            "CloudEvents attributes are read from headers named "
+            f"{', '.join(f'`{prefix}id`' for prefix in ATTRIBUTE_PREFIXES)}; where several are "
+            "there, the first in this order counts. An item is its workflow and its id: events of "
+            "two sources that may share an id need one in the body."
+        ),
         "contentType": "application/json",
         "headers": {
             "type": "object",
-            "properties": {"cloudEvents_id": text, "traceparent": text},
+            "properties": {
+                **dict.fromkeys(attribute_names("id"), text),
+                **dict.fromkeys(("traceparent", *attribute_names("traceparent")), text),
+            },
         },
         "payload": _schema(Submission),
     }

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from hitl.letters import Letter
-from shared.messages import short_text
+from shared.messages import plain, short_text
 from shared.retry import ERROR
 from shared.submissions import excerpt
 
@@ -72,6 +72,7 @@ def _named(headers: Mapping[Any, object]) -> dict[str, object]:
 
 
 def _within(value: object) -> object:
+    value = plain(value)
     if isinstance(value, list):
         return [_within(entry) for entry in value]
     return _named(value) if isinstance(value, dict) else value

@@ -19,7 +19,7 @@ from pika.channel import Channel
 
 from hitl.status import declared_depths
 from shared.conversation import GOODBYE_SECONDS, Conversation
-from shared.messages import Delivery, short_text
+from shared.messages import Delivery, plain, short_text
 from shared.received import delivery_of
 from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
 from shared.submissions import guess_id
@@ -54,7 +54,7 @@ class Letter:
         """Ours, else what the broker says."""
         if self.queue == UNROUTABLE:
             return "unknown_workflow"
-        first = str(self.delivery.headers.get("x-first-death-reason", "unknown"))
+        first = str(plain(self.delivery.headers.get("x-first-death-reason", "unknown")))
         return self.delivery.header(REASON) or first
 
     @property
@@ -274,8 +274,8 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
     # headers are not ours. Else only we can have sent it there.
     foreign = death.get("exchange") not in (None, "", QUEUES)
     if ORIGINAL_EXCHANGE in headers and not foreign:
-        exchange = headers[ORIGINAL_EXCHANGE]
-        routing_key = headers.get(ORIGINAL_ROUTING_KEY, routing_key)
+        exchange = plain(headers[ORIGINAL_EXCHANGE])
+        routing_key = plain(headers.get(ORIGINAL_ROUTING_KEY, routing_key))
     elif death:
         exchange = death.get("exchange", exchange)
         routing_key = next(iter(death.get("routing-keys", ())), routing_key)
@@ -292,7 +292,7 @@ def depths(amqp_url: str, queues: list[str]) -> dict[str, int]:
 def _death(headers: Mapping[str, object], place: Literal[0, -1]) -> Mapping[str, Any]:
     """The broker's trace of the newest (0) or the oldest (-1) of its dead-letterings; empty where
     there is none."""
-    deaths = headers.get("x-death")
+    deaths = plain(headers.get("x-death"))
     found = deaths[place] if isinstance(deaths, list) and deaths else None
     return found if isinstance(found, dict) else {}
 

@@ -17,7 +17,7 @@ from pika.channel import Channel
 
 from shared.confirms import AckWindow
 from shared.frames_alike import Reader
-from shared.messages import Delivery
+from shared.messages import Delivery, plain
 from shared.received import delivery_of
 from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking
@@ -259,9 +259,9 @@ class Consumer:
         for delivery in deliveries:
             # Back from one of our retry queues:
             if delivery.exchange == "" and ORIGINAL_EXCHANGE in delivery.headers:
-                headers = delivery.headers
-                delivery.exchange = str(headers[ORIGINAL_EXCHANGE])
-                delivery.routing_key = str(headers.get(ORIGINAL_ROUTING_KEY, delivery.routing_key))
+                headers, key = delivery.headers, delivery.routing_key
+                delivery.exchange = str(plain(headers[ORIGINAL_EXCHANGE]))
+                delivery.routing_key = str(plain(headers.get(ORIGINAL_ROUTING_KEY, key)))
         self._arrived += deliveries
         self._schedule_turn()
         if self._most_bytes is not None:

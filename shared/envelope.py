@@ -1,7 +1,7 @@
 """How does an event become an AMQP message, and back?
 
-CloudEvents 1.0 binary mode: the attributes travel as headers (`cloudEvents_*` is written,
-`cloudEvents:*` is read too), the body is the event's JSON and nothing else.
+CloudEvents 1.0 binary mode: the attributes travel as headers (`cloudEvents_*` is written, the other
+spellings are read too), the body is the event's JSON and nothing else.
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ import pydantic
 
 from shared.errors import Permanent
 from shared.events import REGISTRY, Event
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Outgoing, attribute_names
 from shared.tracing import next_hop
 
 EVENTS_EXCHANGE = "hitl.events"
@@ -108,15 +108,11 @@ def event_type(delivery: Delivery) -> str:
 
 
 def attribute(delivery: Delivery, name: str) -> str | None:
-    """A CloudEvents attribute under either prefix of the AMQP binding."""
-    return delivery.header(*_names(name))
+    """A CloudEvents attribute, in any of its spellings."""
+    return delivery.header(*attribute_names(name))
 
 
-def _names(attribute: str) -> tuple[str, str]:
-    return f"cloudEvents_{attribute}", f"cloudEvents:{attribute}"
-
-
-_TYPE, _SCHEMAVERSION = _names("type"), _names("schemaversion")
+_TYPE, _SCHEMAVERSION = attribute_names("type"), attribute_names("schemaversion")
 
 
 def parse(model: type[M], delivery: Delivery) -> M:

@@ -6,9 +6,26 @@ Not frozen, though nobody changes them: that would cost two microseconds for eac
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 Headers = Mapping[str, object]
+# How CloudEvents attributes are named in headers: both ways of the AMQP binding, then those of the
+# RabbitMQ binding (cloudevents 2.2 writes it) and of Kafka's, which bridges copy. The first counts.
+ATTRIBUTE_PREFIXES = ("cloudEvents_", "cloudEvents:", "ce-", "ce_")
 SHORT_BYTES = 255  # what an AMQP short string holds: a message id, a content type
+
+
+class Carried(NamedTuple):
+    """A header of somebody else's that pika would change: its value, and how it goes on."""
+
+    value: object
+    wire: bytes  # its type and its value, as they came
+
+
+def plain(header: object) -> object:
+    """The value of a header, however it is carried."""
+    return header.value if isinstance(header, Carried) else header
 
 
 @dataclass(slots=True)
@@ -54,7 +71,7 @@ class Delivery:
         if type(value) is str and value:  # nearly always
             return value
         for each in (name, *others):
-            value = self.headers.get(each)
+            value = plain(self.headers.get(each))
             if isinstance(value, bytes):
                 value = value.decode("utf-8", "replace")
             if isinstance(value, str) and value:
@@ -63,7 +80,7 @@ class Delivery:
 
     def count(self, name: str) -> int:
         """A header that counts; 0 where it is absent or not a number."""
-        value = self.headers.get(name)
+        value = plain(self.headers.get(name))
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
@@ -75,3 +92,9 @@ def short_text(value: str | bytes) -> str:
     text = value.decode("utf-8", "backslashreplace")
     fits = len(text.encode()) <= SHORT_BYTES
     return text if fits else f"not-utf8-{hashlib.sha256(value).hexdigest()}"
+
+
+@lru_cache(maxsize=64)
+def attribute_names(attribute: str) -> tuple[str, ...]:
+    """The headers that a CloudEvents attribute may be in, the first that is there counts."""
+    return tuple(prefix + attribute for prefix in ATTRIBUTE_PREFIXES)

@@ -17,6 +17,7 @@ import pika
 from pika.channel import Channel
 
 from shared.confirms import Confirms, Publication
+from shared.headers import Properties
 from shared.messages import Delivery, Outgoing
 from shared.metrics import MESSAGES_PUBLISHED, PUBLISH_CONFIRM_DURATION
 from shared.topology import QUEUES
@@ -190,7 +191,7 @@ def _publish(channel: Channel, message: Outgoing) -> None:
         message.exchange,
         message.routing_key,
         message.body,
-        pika.BasicProperties(
+        Properties(
             content_type=message.content_type,
             content_encoding=message.content_encoding,
             headers=dict(message.headers),

@@ -8,13 +8,13 @@ import random
 import re
 import secrets
 
-from shared.messages import Delivery
+from shared.messages import Delivery, attribute_names
 
 # Version ff, and ids of zeros alone, are invalid.
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
 )
-_HEADERS = ("traceparent", "cloudEvents_traceparent", "cloudEvents:traceparent")
+_HEADERS = ("traceparent", *attribute_names("traceparent"))
 
 
 def trace_of(delivery: Delivery) -> str:

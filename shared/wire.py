@@ -20,7 +20,7 @@ from pika.channel import Channel
 from shared.frames_alike import Reader
 from shared.frames_in import NotWhole
 from shared.frames_out import write_message
-from shared.headers import sendable
+from shared.headers import Properties
 from shared.messages import Delivery, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -181,19 +181,14 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
         self._deliver_frame_to_channel(content)
 
 
-def _properties(data: bytes, offset: int) -> spec.BasicProperties:
-    """Those of a content. What pika cannot read (a time in the year 10 000, a table in a thousand
-    tables) counts as none: raised here, it would end the connection, and the message would come
-    again and end the next one."""
-    properties = spec.BasicProperties()
+def _properties(data: bytes, offset: int) -> Properties:
+    """Those of a content. What cannot be read (headers that are no table) counts as none: raised
+    here, it would end the connection, and the message would come again and end the next one."""
     try:
-        properties.decode(data, offset)
-        if properties.headers:
-            properties.headers = sendable(properties.headers)
+        return Properties().decode(data, offset)
     except Exception as error:
         logger.warning("the properties of a message cannot be read: %s", error)
-        return spec.BasicProperties()
-    return properties
+        return Properties()
 
 
 def hang_up(connection: pika.SelectConnection) -> None:

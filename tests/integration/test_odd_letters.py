@@ -63,12 +63,14 @@ ODD = {
 }
 
 
-def publish(program: Outsider, flags: int, properties: bytes, body: bytes) -> None:
+def publish(
+    program: Outsider, flags: int, properties: bytes, body: bytes, *, to: str = ROUTER_QUEUE
+) -> None:
     """As no client would write it."""
     number = program.channel_number
     content = pack(">HHQH", spec.BasicProperties.INDEX, 0, len(body), flags) + properties
     program.send(
-        frame.Method(number, spec.Basic.Publish(0, "", ROUTER_QUEUE)).marshal(),
+        frame.Method(number, spec.Basic.Publish(0, "", to)).marshal(),
         pack(">BHL", spec.FRAME_HEADER, number, len(content)) + content + b"\xce",
         frame.Body(number, body).marshal(),
     )

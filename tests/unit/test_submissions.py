@@ -64,6 +64,27 @@ def test_the_id_is_the_bodys_else_the_cloudevents_id_else_the_message_id_else_ne
     assert UUID(read({"text": "x"}, message_id="").item.id).version == 4, "empty is none"
 
 
+SPELLINGS = ("cloudEvents_id", "cloudEvents:id", "ce-id", "ce_id")
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_the_same_event_twice_is_one_item_however_its_id_is_spelled(name: str) -> None:
+    # Given an event as a library of CloudEvents writes it, which knows nothing of our ids
+    headers = {name: "e-1", name.replace("id", "source"): "/shop"}
+    first, again = (read({"text": "x"}, headers=headers) for _ in range(2))
+    # I expect one id, one event, and the logger, which reads it too, to agree
+    assert first.item.id == again.item.id == guess_id(delivery("no json", headers=headers)) == "e-1"
+    assert first.event_id == again.event_id
+
+
+def test_of_ids_that_disagree_the_first_spelling_counts_in_whatever_order_they_come() -> None:
+    for count in range(1, len(SPELLINGS) + 1):
+        given = SPELLINGS[-count:]
+        for order in (given, given[::-1]):
+            headers: dict[str, str] = {name: name for name in order}
+            assert read({"text": "x"}, headers=headers, message_id="m").item.id == given[0]
+
+
 def test_a_second_reader_does_not_invent_another_id() -> None:
     def reread(body: dict[str, Any]) -> ItemSubmitted | None:
         return read_submission(
