@@ -53,6 +53,8 @@ _SIZED = frozenset(b"SxAF")
 class Properties(spec.BasicProperties):  # type: ignore[misc]  # pika ships no types
     """pika's, with headers that go on as they came."""
 
+    headers: Mapping[str, object] | None
+
     def encode(self) -> list[bytes]:
         headers, self.headers = self.headers, None
         try:
