@@ -34,7 +34,8 @@ _BEHIND = f"""
 _DECISIONS = text(f"""
     WITH {_BEHIND}
     INSERT INTO review_decision (idempotency_key, task_id, reviewer, action, label, lease_token,
-        effective, revision, ai_label_shown, assigned_at, decided_at, undo_until, round)
+        effective, revision, ai_label_shown, assigned_at, decided_at, undo_until, round,
+        seconds, idle_seconds)
     SELECT event_id, behind.id, data #>> '{{decision,reviewer}}',
            CASE data #>> '{{decision,action}}' WHEN 'accepted' THEN 'accept' ELSE 'correct' END,
            data #>> '{{decision,label}}', 0, true, CAST(data #>> '{{review,revision}}' AS bigint),
@@ -42,7 +43,9 @@ _DECISIONS = text(f"""
            CAST(data #>> '{{review,assigned_at}}' AS timestamptz),
            CAST(data #>> '{{decision,decided_at}}' AS timestamptz),
            CAST(data #>> '{{decision,decided_at}}' AS timestamptz),
-           coalesce(data #>> '{{review,round}}', 'first')
+           coalesce(data #>> '{{review,round}}', 'first'),
+           CAST(data #>> '{{review,seconds}}' AS float8),
+           CAST(data #>> '{{review,idle_seconds}}' AS float8)
     FROM behind JOIN event USING (workflow, item_id)
     WHERE type = 'item.reviewed' AND NOT EXISTS (
         SELECT FROM review_decision known WHERE known.task_id = behind.id AND known.effective

@@ -122,8 +122,8 @@ def _print(found: Replayed, workflow: str) -> None:
     if queue is not None:
         console.print(
             f"{queue.reviewers} reviewer{'s' if queue.reviewers > 1 else ''}, "
-            f"{queue.seconds_each:.1f} s each, around the clock: busy {queue.busy:.0%}; an item "
-            f"waits {queue.median:.0f} s (median), {queue.p90:.0f} s (90 %), "
+            f"{queue.seconds_each:.1f} s each (median), around the clock: busy {queue.busy:.0%}; "
+            f"an item waits {queue.median:.0f} s (median), {queue.p90:.0f} s (90 %), "
             f"{queue.longest:.0f} s at most"
         )
         if queue.busy >= 1.0:

@@ -116,7 +116,15 @@ class Review(Fact):
     task_id: UUID
     revision: int = Field(ge=1, description="1, then one more for each reopened decision")
     assigned_at: datetime
-    seconds: float = Field(ge=0.0, allow_inf_nan=False)
+    seconds: float = Field(
+        ge=0.0, allow_inf_nan=False, description="of work on it, without idle_seconds"
+    )
+    idle_seconds: float | None = Field(
+        ge=0.0,
+        allow_inf_nan=False,
+        default=None,
+        description="before a reviewer who gave no sign; null: unknown, and part of seconds",
+    )
     ai_label_shown: bool
     note: str | None = None
     round: Round = "first"

@@ -93,7 +93,7 @@ TASKS_OVERDUE = Gauge(
 )
 REVIEW_DURATION = Histogram(
     "hitl_review_duration_seconds",
-    "From the assignment of a task to its decision.",
+    "Work on a task until its decision, idle time apart.",
     buckets=(0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
 )
 REVIEWS = Counter(

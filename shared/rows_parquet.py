@@ -18,7 +18,7 @@ GROUP_BYTES = 8_000_000  # whichever comes first: texts differ in length by a fa
 # Columns are known by their names, which mean the same in every export.
 _INTEGERS = frozenset({"number", "revision", "seq", "version"})
 _FLOATS = frozenset(
-    {"confidence", "ai_confidence", "threshold", "panel_u", "panel_rate", "seconds"}
+    {"confidence", "ai_confidence", "threshold", "panel_u", "panel_rate", "seconds", "idle_seconds"}
 )
 _BOOLEANS = frozenset({"ai_label_shown", "effective", "on_panel"})
 

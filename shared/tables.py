@@ -269,6 +269,10 @@ class ReviewDecision(Base):
         server_default=text("false"), comment="about a known item; never published"
     )
     batch: Mapped[UUID | None] = mapped_column(comment="accepted unread, with others of this batch")
+    seconds: Mapped[float | None] = mapped_column(comment="of work on it, without idle_seconds")
+    idle_seconds: Mapped[float | None] = mapped_column(
+        comment="in hand, without a sign of the reviewer; null: unknown"
+    )
 
 
 class KnownItem(Base):

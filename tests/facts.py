@@ -110,6 +110,7 @@ REVIEWED = ItemReviewed(
         revision=2,
         assigned_at=NOON,
         seconds=40.5,
+        idle_seconds=61.5,
         ai_label_shown=True,
         note="the ending decides",
         round="second",

@@ -29,6 +29,7 @@ _LABELS = """
            coalesce(t.answers, '[]') AS answers,
            (e.data #>> '{review,ai_label_shown}')::boolean AS ai_label_shown,
            (e.data #>> '{review,seconds}')::float8 AS seconds,
+           (e.data #>> '{review,idle_seconds}')::float8 AS idle_seconds,
            (e.data #>> '{review,revision}')::bigint AS revision,
            e.data #> '{decision,reasons}' AS reasons,
            (e.data #>> '{decision,threshold}')::float8 AS threshold,

@@ -5,16 +5,21 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import fmean, median, median_low
+
+BREAK = 20.0  # times the median, and it was no work; of times that vary much it takes 1 in 1 000
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDelay:
-    """Seconds from the question to the moment that somebody takes it up. `busy`: how much of the
+    """Seconds from the question to the moment that somebody takes it up. `seconds_each`: the median
+    review; `breaks`: so many were left out as too long to be work. `busy`: how much of the
     reviewers' time the reviews need; at 1 and above the queue only grows. `enough`: the fewest
     reviewers whose time suffices."""
 
     reviewers: int
     seconds_each: float
+    breaks: int
     busy: float
     enough: int
     median: float
@@ -35,6 +40,7 @@ def queue_delay(
         raise ValueError(f"{reviewers} reviewers")
     if not arrivals or not seconds:
         return None
+    work = without_breaks(seconds)
     ordered = sorted(arrivals)
     start = ordered[0]
     draw = random.Random(0)  # noqa: S311 - a simulation that says the same each time
@@ -44,17 +50,25 @@ def queue_delay(
         now = (arrival - start).total_seconds()
         taken = max(now, heapq.heappop(free))
         waits.append(taken - now)
-        heapq.heappush(free, taken + draw.choice(seconds))
+        heapq.heappush(free, taken + draw.choice(work))
     waits.sort()
-    each = sum(seconds) / len(seconds)
+    each = fmean(work)
     span = max((ordered[-1] - start).total_seconds(), each)
-    work = each * len(ordered) / span  # reviewers kept busy without a break
+    kept_busy = each * len(ordered) / span  # reviewers, all the time
     return QueueDelay(
         reviewers=reviewers,
-        seconds_each=each,
-        busy=work / reviewers,
-        enough=max(1, int(work) + 1),
+        seconds_each=median(work),
+        breaks=len(seconds) - len(work),
+        busy=kept_busy / reviewers,
+        enough=max(1, int(kept_busy) + 1),
         median=waits[len(waits) // 2],
         p90=waits[int(0.9 * (len(waits) - 1))],
         longest=waits[-1],
     )
+
+
+def without_breaks(seconds: Sequence[float]) -> list[float]:
+    """The times that are work. Older decisions, and those of programs, hold whatever lay between an
+    item and its answer: one lunch of an hour would count for hundreds of answers."""
+    longest = BREAK * median_low(seconds)
+    return [each for each in seconds if each <= longest]

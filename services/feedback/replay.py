@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.feedback.certify import clopper_pearson_upper
-from services.feedback.queueing import QueueDelay, queue_delay
+from services.feedback.queueing import BREAK, QueueDelay, queue_delay
 from services.router.policy import Policy, Steering, route
 from shared.events import Item, Prediction
 
@@ -193,7 +193,7 @@ def replay(
         on_panel = past.u is not None and past.u < policy.panel.rate
         counted["without_draw"] += past.u is None
         accepted = chosen.route == "accept" and not on_panel
-        if past.seconds is not None:
+        if past.seconds:  # what was accepted unread took none
             seconds.append(past.seconds)
         day = days.setdefault(f"{past.routed_at:%Y-%m-%d}", [0, 0])
         day[0] += not past.accepted
@@ -210,6 +210,7 @@ def replay(
     span = (
         1.0 if first is None or last is None else max(1.0, (last - first).total_seconds() / 86400)
     )
+    queue = queue_delay(arrivals, seconds, reviewers)
     return Replayed(
         policy_version=policy.version,
         first=first,
@@ -226,8 +227,8 @@ def replay(
         error=now.estimate(),
         by_day={day: (before, after) for day, (before, after) in sorted(days.items())},
         reviews_a_day=(items - counted["accepted"]) / span if items else None,
-        queue=queue_delay(arrivals, seconds, reviewers),
-        notes=_notes(policy, now.estimate(), counted, bool(arrivals) and not seconds),
+        queue=queue,
+        notes=_notes(policy, now.estimate(), counted, bool(arrivals) and not seconds, queue),
     )
 
 
@@ -243,7 +244,11 @@ def _reads_texts(policy: Policy) -> bool:
 
 
 def _notes(
-    policy: Policy, error: ErrorEstimate, counted: Counter[str], unmeasured: bool
+    policy: Policy,
+    error: ErrorEstimate,
+    counted: Counter[str],
+    unmeasured: bool,
+    queue: QueueDelay | None,
 ) -> list[str]:
     notes = []
     if policy.mode == "certified":
@@ -273,6 +278,11 @@ def _notes(
         )
     if counted["without_draw"]:
         notes.append(f"{counted['without_draw']} items have no number for the panel's draw")
+    if queue is not None and queue.breaks:
+        notes.append(
+            f"{queue.breaks} answers took more than {BREAK:g} times the median: taken for breaks, "
+            "and left out of the reviewers' time"
+        )
     if unmeasured:
         notes.append("nobody's time was measured, so that no delay can be given")
     return notes

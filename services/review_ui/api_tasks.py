@@ -193,5 +193,5 @@ def _measure(outcome: Decided) -> None:
         return
     # Anybody may read it: of a blind item it must not tell what the answer amounts to.
     REVIEWS.labels(task.workflow, shown_action(row)).inc()
-    if row.assigned_at is not None:
-        REVIEW_DURATION.observe(max(0.0, (row.decided_at - row.assigned_at).total_seconds()))
+    if row.seconds is not None:
+        REVIEW_DURATION.observe(row.seconds)

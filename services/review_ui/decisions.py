@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal, assert_never
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from services.review_ui import webhooks
@@ -40,8 +40,9 @@ class Refused(HitlError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the reviewer asks for. `seconds`: how long they had the item on screen, where known;
-    `batch`: accepted unread, with others."""
+    """What the reviewer asks for. `seconds`: how long they worked on the item, `idle_seconds`: how
+    long it was on their screen without a sign of them, where known; `batch`: accepted unread, with
+    others."""
 
     key: UUID
     task_id: UUID
@@ -51,7 +52,16 @@ class Verdict:
     reason: str | None = None
     note: str | None = None
     seconds: float | None = None
+    idle_seconds: float | None = None
     batch: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of work and of idleness; None: unknown."""
+
+    seconds: float | None
+    idle: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ def decide(
         and task.leased_by == reviewer
         and task.lease_token == verdict.lease_token
     )
+    took = spent(session, task, reviewer, verdict, now) if holds else Spent(None, None)
     row = ReviewDecision(
         idempotency_key=verdict.key,
         task_id=task.id,
@@ -130,11 +141,13 @@ def decide(
         round=task.round,
         seeded=task.seeded_for is not None,
         batch=verdict.batch,
+        seconds=took.seconds,
+        idle_seconds=took.idle,
     )
     session.add(row)
     if not holds:
         return StaleLease(row, task, replayed=False)
-    _apply(session, task, row, verdict.seconds, review)
+    _apply(session, task, row, review)
     return Decided(row, task, now + window, replayed=False)
 
 
@@ -145,6 +158,28 @@ def locked(session: Session, task_id: UUID) -> ReviewTask:
     if task is None:
         raise Refused("no_such_task", "There is no such task.")
     return task
+
+
+def spent(
+    session: Session, task: ReviewTask, reviewer: str, verdict: Verdict, now: datetime
+) -> Spent:
+    """How long the reviewer worked on the task: as they say, else since it was handed out or, as
+    several are at once, since their last decision. Of who let the lease run out nothing was heard
+    since its end."""
+    if verdict.seconds is not None:
+        return Spent(verdict.seconds, verdict.idle_seconds)
+    last = session.scalar(
+        select(func.max(ReviewDecision.decided_at)).where(
+            ReviewDecision.reviewer == reviewer, ReviewDecision.decided_at <= now
+        )
+    )
+    handed_out = task.leased_at or now
+    began = handed_out if last is None else max(handed_out, last)
+    heard_of = max(began, min(now, task.lease_expires_at or now))
+    return Spent(
+        (min(heard_of, now) - min(began, now)).total_seconds(),
+        max(0.0, (now - heard_of).total_seconds()),
+    )
 
 
 def by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
@@ -187,7 +222,6 @@ def _apply(
     session: Session,
     task: ReviewTask,
     row: ReviewDecision,
-    seconds: float | None,
     review: ReviewRules,
 ) -> None:
     """What a decision that counts does to its task, and to the outbox."""
@@ -202,7 +236,7 @@ def _apply(
     elif row.label is not None:
         outcome = _outcome(task, review)
         if isinstance(outcome, Final):
-            _finish(session, task, row, seconds)
+            _finish(session, task, row)
         else:
             task.round = outcome
     task.leased_by = task.leased_at = task.lease_expires_at = None
@@ -239,13 +273,13 @@ def _outcome(task: ReviewTask, review: ReviewRules) -> Final | str:
     return after(given, Check(task.drawn, str(task.prediction["label"]) if checked else None))
 
 
-def _finish(session: Session, task: ReviewTask, row: ReviewDecision, seconds: float | None) -> None:
+def _finish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:
     task.status = "decided"
     task.decided_at = row.decided_at
     task.revision += 1
     row.revision = task.revision
     if task.seeded_for is None:
-        event, not_before = reviewed(task, row, seconds), row.undo_until or row.decided_at
+        event, not_before = reviewed(task, row), row.undo_until or row.decided_at
         outbox.append(
             session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
         )

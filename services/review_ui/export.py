@@ -42,7 +42,7 @@ _QUERIES: dict[What, str] = {
                CASE WHEN {_BLIND} THEN NULL
                     ELSE (t.prediction ->> 'confidence')::float8 END AS confidence,
                d.ai_label_shown, d.reason, d.note, d.effective, d.revision,
-               d.assigned_at, d.decided_at, d.undone_at
+               d.seconds, d.idle_seconds, d.assigned_at, d.decided_at, d.undone_at
         {_DECIDED} ORDER BY d.id
     """,
     "corrections": f"""

@@ -16,15 +16,17 @@ from sqlalchemy.orm import Session
 RATE_HOURS = 1.0
 _BINS = 20
 
-# A decision took the time since its author's last one, or since the item was handed out, whichever
-# is later: items are handed out a few ahead. GREATEST ignores NULL.
+# A decision took what its author worked on it. Of older rows that is not known: the time since
+# their last one, or since the item was handed out, whichever is later, as items are handed out a
+# few ahead. GREATEST ignores NULL.
 _MADE = """
     SELECT d.task_id, d.reviewer, d.action, d.label, d.decided_at,
            d.ai_label_shown AND d.batch IS NULL AS shown,
-           CASE WHEN d.batch IS NULL THEN extract(epoch FROM d.decided_at - greatest(
-               d.assigned_at,
-               lag(d.decided_at) OVER (PARTITION BY d.reviewer ORDER BY d.decided_at, d.id)
-           )) END AS seconds
+           CASE WHEN d.batch IS NULL THEN coalesce(d.seconds, extract(epoch FROM
+               d.decided_at - greatest(
+                   d.assigned_at,
+                   lag(d.decided_at) OVER (PARTITION BY d.reviewer ORDER BY d.decided_at, d.id)
+               ))) END AS seconds
     FROM review_decision d
     WHERE d.decided_at >= :since AND d.effective AND d.undone_at IS NULL
       AND (CAST(:reviewer AS text) IS NULL OR d.reviewer = :reviewer)

@@ -77,7 +77,7 @@ def story(
         row.status = "HUMAN_ACCEPTED" if kept else "HUMAN_CORRECTED"
         row.final_label, row.reviewer = answer.label, answer.reviewer
         row.reviewed_at = row.updated_at = answer.decided_at
-        events.append(_recorded(reviewed(task, answer, None), "review-ui"))
+        events.append(_recorded(reviewed(task, answer), "review-ui"))
     return row, task.blind, events
 
 

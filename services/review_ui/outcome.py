@@ -5,14 +5,13 @@ from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Rout
 from shared.tables import ReviewDecision, ReviewTask
 
 
-def reviewed(task: ReviewTask, row: ReviewDecision, seconds: float | None) -> ItemReviewed:
+def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed:
     """The event for everybody downstream: complete, so that nobody has to look anything up."""
     if row.label is None or row.revision is None:
         raise ValueError("only a decision with a label is an event")
     prediction = Prediction.model_validate(task.prediction)
     routing = Routing.model_validate(task.routing)
     assigned_at = row.assigned_at or row.decided_at
-    waited = (row.decided_at - assigned_at).total_seconds()
     return ItemReviewed(
         workflow=task.workflow,
         occurred_at=row.decided_at,
@@ -37,7 +36,8 @@ def reviewed(task: ReviewTask, row: ReviewDecision, seconds: float | None) -> It
             task_id=task.id,
             revision=row.revision,
             assigned_at=assigned_at,
-            seconds=max(0.0, waited if seconds is None else seconds),
+            seconds=row.seconds or 0.0,
+            idle_seconds=row.idle_seconds,
             ai_label_shown=row.ai_label_shown,
             note=row.note,
             round=round_of(row.round),

@@ -131,7 +131,17 @@ class Decide(Asked):
     reason: Text | None = Field(default=None, description="with action flag")
     note: Text | None = None
     seconds: float | None = Field(
-        default=None, ge=0, le=86_400, allow_inf_nan=False, description="time on your screen"
+        default=None,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="of work on it, idle time apart; unset: since you got it or decided another",
+    )
+    idle_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="with `seconds`: it was on your screen, and nobody there",
     )
 
 

@@ -81,7 +81,7 @@ def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: dateti
     task.decided_at = None
     if row.revision is None:
         return False
-    if row.seeded or _withdrawn(session, reviewed(task, row, None), now):
+    if row.seeded or _withdrawn(session, reviewed(task, row), now):
         task.revision -= 1
         row.revision = None
         return False

@@ -237,3 +237,30 @@ def test_random_service_times_wait_as_theory_says() -> None:
     # I expect P(wait > t) = 0.5 exp(-t / 20): nobody's median waits, the 90 % is at 32 s.
     assert delay.median < 2.0
     assert delay.p90 == pytest.approx(20 * np.log(5), rel=0.15)
+
+
+def test_a_lunch_between_question_and_answer_is_no_work() -> None:
+    # Given a thousand items in a day, reviews of 4 s, and one that took an hour
+    arrivals = [START + timedelta(seconds=86 * n) for n in range(1_000)]
+    delay = queue_delay(arrivals, [4.0] * 99 + [3_600.0], 1)
+    # I expect one reviewer to be enough, nobody to wait for that lunch, and it to be said
+    assert delay is not None
+    assert (delay.seconds_each, delay.enough, delay.breaks) == (4.0, 1, 1)
+    assert delay.busy == pytest.approx(4 / 86, rel=0.01)
+    assert delay.longest < 10
+    # also where there are two answers only.
+    two = queue_delay(arrivals, [4.0, 3_600.0], 1)
+    assert two is not None
+    assert (two.seconds_each, two.enough, two.breaks) == (4.0, 1, 1)
+    items = [past(n * 60, 0.7, label="positive") for n in range(48)]
+    items[7] = replace(items[7], seconds=3_600.0)
+    found = replayed(items, threshold=0.8)
+    assert any("taken for breaks" in note for note in found.notes)
+
+
+def test_what_was_accepted_unread_says_nothing_of_time() -> None:
+    items = [past(n * 60, 0.7, label="positive") for n in range(10)]
+    items += [replace(past(600 + n * 60, 0.7, label="positive"), seconds=0.0) for n in range(90)]
+    found = replayed(items, threshold=0.8)
+    assert found.queue is not None
+    assert found.queue.seconds_each == 30.0

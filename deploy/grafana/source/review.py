@@ -107,8 +107,8 @@ BOARD = Board(
                 ),
                 Shown(
                     "Time for a decision",
-                    "From the assignment of a task to its decision: the median and the slowest "
-                    "twentieth.",
+                    "Work on an item until its decision, idle time apart: the median and the "
+                    "slowest twentieth.",
                     tuple(
                         Query(
                             f"histogram_quantile({share}, sum by (le)"

@@ -1,4 +1,5 @@
 // How does a task look on the card? Everything of an item is text, never markup.
+import { Attention } from "./attention.js";
 import { Highlights } from "./highlights.js";
 import { showAnswers } from "./answers.js";
 import { serverTime } from "./http.js";
@@ -15,7 +16,7 @@ export class Card {
     this.words = words;
     this.workflows = workflows;
     this.task = undefined;
-    this.shownAt = 0;
+    this.attention = new Attention();
     this.highlights = new Highlights(at, words);
     setInterval(() => this.showLease(), 1_000);
   }
@@ -36,7 +37,7 @@ export class Card {
     }
     if (task === this.task) return;
     this.task = task;
-    this.shownAt = performance.now();
+    this.attention.begin();
     this.#fill(task);
   }
 

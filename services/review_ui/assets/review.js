@@ -244,15 +244,16 @@ class Screen {
   decide(action, given, reason = null) {
     const task = this.buffer.current;
     if (task === undefined) return;
-    const took = (performance.now() - this.card.shownAt) / 1_000;
+    const { work, idle } = this.card.attention.taken();
     const body = { key: newKey(), lease_token: task.lease_token, action };
     if (action === "correct") body.label = given;
     if (reason) body.reason = reason;
     const note = this.at("note").value.trim();
     if (note) body.note = note;
-    body.seconds = Math.min(took, 86_400);
+    body.seconds = Math.min(work, 86_400);
+    body.idle_seconds = idle;
     const changed = action !== "accept" && given !== task.suggestion?.label && !task.blind;
-    this.day.add({ key: body.key, task, label: given, action, changed, late: false, note }, took);
+    this.day.add({ key: body.key, task, label: given, action, changed, late: false, note }, work);
     this.buffer.next();
     const what = given ?? this.words[action === "skip" ? "skipped" : "flagged"];
     this.show(fill(this.words.recorded, { what }));
