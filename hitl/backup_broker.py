@@ -4,6 +4,7 @@ By the management API (https://www.rabbitmq.com/docs/definitions). Messages are 
 in the queues of a quorum, on as many nodes as there are.
 """
 
+import ssl
 from typing import Any
 
 import httpx
@@ -19,8 +20,17 @@ def definitions(api_url: str) -> dict[str, Any]:
     Raises:
         HitlError: the API does not answer or refuses; the text does not hold the password.
     """
-    found: dict[str, Any] = _ask("GET", api_url).json()
+    found: dict[str, Any] = ask(api_url, "definitions")
     return found
+
+
+def ask(api_url: str, path: str) -> Any:
+    """What it answers at this path.
+
+    Raises:
+        HitlError: as above.
+    """
+    return _request("GET", api_url, path).json()
 
 
 def tell(api_url: str, known: dict[str, Any]) -> None:
@@ -29,15 +39,19 @@ def tell(api_url: str, known: dict[str, Any]) -> None:
     Raises:
         HitlError: as above.
     """
-    _ask("POST", api_url, known)
+    _request("POST", api_url, "definitions", known)
 
 
-def _ask(method: str, api_url: str, body: dict[str, Any] | None = None) -> httpx.Response:
-    url = httpx.URL(api_url)
-    url = url.copy_with(path=f"{url.path.rstrip('/')}/definitions")
+def _request(
+    method: str, api_url: str, path: str, body: dict[str, Any] | None = None
+) -> httpx.Response:
+    given = httpx.URL(api_url)
+    url = given.copy_with(raw_path=f"{given.path.rstrip('/')}/{path}".encode())
+    authority = given.params.get("cacertfile")  # as in AMQP_URL
     try:
-        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_SECONDS)
-    except httpx.HTTPError as error:
+        trust = ssl.create_default_context(cafile=authority) if authority else True
+        answer = httpx.request(method, url, json=body, timeout=TIMEOUT_SECONDS, verify=trust)
+    except (httpx.HTTPError, OSError) as error:
         raise HitlError(f"RabbitMQ's management API on {url.host}:{url.port}: {error}") from error
     if answer.is_error:
         raise HitlError(

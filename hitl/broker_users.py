@@ -1,21 +1,14 @@
-"""Who may do what on RabbitMQ? One user a program, each with what its code does and no more.
-
-Regular expressions over the names of queues and exchanges (RabbitMQ: "Access Control"), and over
-routing keys ("Topic Authorisation"). No workflow is named, so a new one needs no new right. Only
-the owner, who runs `hitl prepare` and the command line, may declare, bind and delete.
-"""
+"""How does RabbitMQ learn of its users and their rights (shared/rights.py)? As definitions."""
 
 import base64
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
-from shared.topology import EVENTS, ITEMS, POLICY_STREAM, QUEUES, unbound
+from shared.rights import NOTHING, OWNER, USERS, VHOST
+from shared.topology import unbound
 
-OWNER = VHOST = "hitl"
-NOTHING = "^$"
-_FLOW = r"[^.]+"  # a workflow's name
+__all__ = ["OWNER", "TUNABLES", "USERS", "VHOST", "definitions"]
 
 # Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
 # left out: a stream has no deliveries to limit. So are dead letters: the lower limit counts, and
@@ -26,70 +19,6 @@ TUNABLES = {
     "apply-to": "queues",
     "priority": 0,
     "definition": {"delivery-limit": 20},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What one user may do. `keys`: by topic exchange, the routing keys that it may send with;
-    an exchange that is not named there cannot be written to."""
-
-    read: str = NOTHING
-    keys: Mapping[str, str] = field(default_factory=dict)
-    tags: str = ""
-    all: bool = False
-
-    @property
-    def write(self) -> str:
-        """The exchanges."""
-        return f"^({'|'.join(map(_literal, sorted(self.keys)))})$" if self.keys else NOTHING
-
-
-def _literal(name: str) -> str:
-    return name.replace(".", r"\.")
-
-
-def _events(*kinds: str) -> str:
-    return rf"^item\.({'|'.join(kinds)})\.{_FLOW}$"
-
-
-def _aside(queue: str) -> str:
-    """Retries and dead letters of this queue."""
-    return rf"^{queue}\.(dlq|retry\.\d+s)$"
-
-
-USERS: Mapping[str, Rights] = {
-    OWNER: Rights(tags="administrator", all=True),
-    "inference": Rights(
-        read=rf"^hitl\.{_FLOW}\.(inference|highlights)$",
-        keys={
-            EVENTS: _events("scored", "explained", "shadow_scored", "failed"),
-            QUEUES: _aside(rf"hitl\.{_FLOW}\.inference"),
-        },
-    ),
-    "router": Rights(
-        read=r"^hitl\.(router|policy)$",
-        keys={
-            EVENTS: _events("accepted", "review_requested", "failed"),
-            QUEUES: _aside(r"hitl\.router"),
-        },
-    ),
-    "review_ui": Rights(
-        read=rf"^hitl\.{_FLOW}\.review$",
-        keys={
-            ITEMS: rf"^{_FLOW}$",
-            EVENTS: _events("reviewed", "failed"),
-            QUEUES: _aside(rf"hitl\.{_FLOW}\.review"),
-        },
-    ),
-    "logger": Rights(
-        read=r"^hitl\.log$",
-        keys={EVENTS: _events("failed"), QUEUES: _aside(r"hitl\.log")},
-    ),
-    "feedback": Rights(keys={QUEUES: f"^{_literal(POLICY_STREAM)}$"}),
-    "producer": Rights(keys={ITEMS: f"^{_FLOW}$"}),
-    "downstream": Rights(read=rf"^hitl\.{_FLOW}\.accepted$"),
-    "monitoring": Rights(tags="monitoring"),  # the management API's figures, and no message
 }
 
 

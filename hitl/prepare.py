@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session
 
+from hitl.broker_rights import give_back
+from hitl.connection import given_api_url
 from hitl.database_roles import RIGHTS, set_rights
 from hitl.home import kept_secret
 from hitl.passwords import passwords_in
@@ -63,7 +65,11 @@ def prepare(
                 typer.echo(made)
         typer.echo("Declaring the exchanges and queues …")
         shape = topology(workflows, settings.retry_delays_seconds)
-        declare_all(settings.amqp_url.get_secret_value(), shape)
+        broker_url = settings.amqp_url.get_secret_value()
+        declare_all(broker_url, shape)
+        if (api_url := given_api_url(os.environ)) is not None:
+            for user in give_back(api_url, broker_url):
+                typer.echo(f"RabbitMQ holds {user} to its routing keys again")
     except HitlError as error:
         typer.echo(f"Cannot prepare: {error}", err=True)
         raise typer.Exit(1) from None

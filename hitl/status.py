@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import ssl
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -133,13 +134,17 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
     vhost = urllib.parse.quote(
         urllib.parse.unquote(urllib.parse.urlsplit(amqp_url).path[1:]) or "/", safe=""
     )
-    secure = api.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    client = connect(
-        api.hostname or "localhost",
-        api.port or (15671 if secure else 15672),
-        timeout=TIMEOUT_SECONDS,
-    )
+    host = api.hostname or "localhost"
+    client = http.client.HTTPConnection(host, api.port or 15672, timeout=TIMEOUT_SECONDS)
+    if api.scheme == "https":
+        authority = dict(urllib.parse.parse_qsl(api.query)).get("cacertfile")
+        try:
+            trust = ssl.create_default_context(cafile=authority)  # the system's where None
+        except OSError:
+            return {}
+        client = http.client.HTTPSConnection(
+            host, api.port or 15671, timeout=TIMEOUT_SECONDS, context=trust
+        )
     names = map(urllib.parse.unquote, (api.username or "guest", api.password or "guest"))
     token = base64.b64encode(":".join(names).encode()).decode()
     columns = "columns=name,messages_ready,messages_unacknowledged"

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 from types import FrameType
 
+from hitl.broker_rights import give_back
 from hitl.database_roles import set_rights
 from hitl.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.home import Home, StackState
@@ -175,8 +176,11 @@ class Supervisor:
         if self.servers.rabbitmq is None or time.monotonic() < self.declare_again_at:
             return
         shape = self._name_queues()
-        with suppress(Overloaded):  # the services' readiness says why
-            declare_all(self.servers.amqp_url, shape, timeout_seconds=DECLARE_SECONDS)
+        api_url, amqp_url = self.servers.rabbitmq.api_url, self.servers.amqp_url
+        with suppress(HitlError):  # the services' readiness says why
+            declare_all(amqp_url, shape, timeout_seconds=DECLARE_SECONDS)
+            for user in give_back(api_url, amqp_url):
+                say(f"RabbitMQ holds {user} to its routing keys again.")
         self.declare_again_at = time.monotonic() + DECLARE_AGAIN_SECONDS
 
     def _name_queues(self) -> Topology:

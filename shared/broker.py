@@ -7,6 +7,7 @@ single way to recover, and it is a new connection on which everything is declare
 """
 
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -30,6 +31,7 @@ from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
+from shared.rights import Rights
 from shared.topology import Topology
 from shared.wire import connection_class, hang_up
 
@@ -43,6 +45,9 @@ Settled = tuple[Delivery, Sequence[Outgoing]]
 # A connection that ends sooner was of no use: the broker refuses what we do first on each (a right
 # is missing), and must be asked less and less often.
 OF_USE_SECONDS = 1.0
+# How long a program that sends little may not notice that somebody made an exchange anew, without
+# the rights to it. Each look is an error in RabbitMQ's log: it is a message that must be refused.
+RIGHTS_SECONDS = 3_600.0
 
 
 class _OfNoUse(Exception):
@@ -59,10 +64,14 @@ class Broker:
         name: str,
         topology: Topology | None = None,
         consumer: Consumer | None = None,
+        rights: Rights | None = None,
     ) -> None:
+        """`rights`: those that the program's user has at least (shared/rights.py); by them it knows
+        what to look for, and what it must be refused. None: all of the topology, and nothing."""
         self._parameters = connection_parameters(amqp_url, name)
         self._name = name
-        self._declarations = Declarations(topology) if topology is not None else None
+        self._rights = rights
+        self._declarations = Declarations(topology, rights) if topology is not None else None
         self._consumer = consumer
         self._closing = threading.Event()
         self._ready = threading.Event()
@@ -268,6 +277,18 @@ class Broker:
         logger.info("connected to RabbitMQ", extra={"connection": self._name})
         self._run_calls()
         self._publisher.flush()
+        self._check_rights_later()
+
+    def _check_rights_later(self) -> None:
+        if self._connection is not None and self._declarations is not None:
+            # Not all at once, after the broker was away.
+            pause = RIGHTS_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
+            self._connection.ioloop.call_later(pause, self._check_rights)
+
+    def _check_rights(self) -> None:
+        connection, declarations = self._connection, self._declarations
+        if connection is not None and connection.is_open and declarations is not None:
+            declarations.check_rights(connection, self._check_rights_later, self._give_up)
 
     def _replace_channel(self, channel: Channel) -> None:
         """Another channel for publishing; that of the deliveries stays as it is."""
@@ -362,7 +383,9 @@ class Broker:
     ) -> None:
         before = self._declarations
         declarations = (
-            Declarations(topology) if before is None else before.with_the_same_rights(topology)
+            Declarations(topology, self._rights)
+            if before is None
+            else before.with_the_same_rights(topology)
         )
 
         def declared() -> None:

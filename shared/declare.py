@@ -2,22 +2,33 @@
 
 Whoever may configure declares all of it on every connection, which changes nothing where it is
 there. A user without that right (docs/security.md) is refused, and from then on only looks whether
-`hitl prepare` has declared it. Runs on the broker's I/O thread.
+`hitl prepare` has declared what its own program needs, and whether RabbitMQ still holds it to its
+routing keys: 4.3 forgets these with a deleted exchange, and then lets everybody send everything.
+Runs on the broker's I/O thread.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 
 import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
+from shared.metrics import RIGHTS_LOST
+from shared.rights import Rights
 from shared.topology import QUEUES, Exchange, Queue, Topology
 
 logger = logging.getLogger(__name__)
 
 _REFUSED = 403  # ACCESS_REFUSED
+_PRECONDITION_FAILED = 406
+# Nobody may send with this routing key (shared/rights.py), and nobody in this name: RabbitMQ (3.10
+# to 4.3) looks at the right first, then at the name, and routes a message only after both
+# (https://www.rabbitmq.com/docs/validated-user-id).
+FORBIDDEN_KEY = "nobody.may.send.this"
+_NOBODY = "nobody"
 Step = Callable[..., object]
 """One request on a channel; takes `callback=`."""
 
@@ -25,13 +36,16 @@ Step = Callable[..., object]
 class Declarations:
     """A topology for one connection after the other; remembers whether it may be declared."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, rights: Rights | None = None) -> None:
+        """`rights`: those of the program's user; what else there is, it cannot look for."""
         self._topology = topology
+        self._rights = rights
+        self._own = topology if rights is None else rights.part_of(topology)
         self._may_declare = True
 
     def with_the_same_rights(self, topology: Topology) -> "Declarations":
         """Those of another topology; what this user may not do is not tried again."""
-        other = Declarations(topology)
+        other = Declarations(topology, self._rights)
         other._may_declare = self._may_declare
         return other
 
@@ -43,23 +57,71 @@ class Declarations:
     ) -> None:
         """Then `then`; or `fail`, with the reason, where the broker refuses or lacks something."""
 
+        if self._may_declare:
+            self._declare(connection, then, fail)
+        else:
+            own = self._own
+            looks = chain(map(_queue_look, own.queues), map(_exchange_look, own.exchanges))
+            checked = partial(self.check_rights, connection, then, fail)
+            _look(connection, looks, partial(self._streams, connection, checked), fail)
+
+    def _declare(
+        self,
+        connection: pika.SelectConnection,
+        then: Callable[[], None],
+        fail: Callable[[str], None],
+    ) -> None:
         def ended(refusal: ChannelClosedByBroker | None) -> None:
             if refusal is None:
                 self._streams(connection, then)
-            elif refusal.reply_code == _REFUSED and self._may_declare:
+            elif refusal.reply_code == _REFUSED:
                 self._may_declare = False
                 self.begin(connection, then, fail)
-            elif self._may_declare:
-                fail(f"channel closed by the broker: {refusal}")
             else:
-                fail(f"{refusal.reply_text}; this user may not declare it: run `hitl prepare`")
+                fail(f"channel closed by the broker: {refusal}")
 
-        steps = _declare if self._may_declare else _look
-        _in_turn(connection, partial(steps, self._topology), ended)
+        _in_turn(connection, partial(_declare, self._topology), ended)
+
+    def check_rights(
+        self,
+        connection: pika.SelectConnection,
+        then: Callable[[], None],
+        fail: Callable[[str], None],
+    ) -> None:
+        """Then `then`; or `fail`, where RabbitMQ does not hold this user to its routing keys.
+
+        It is tried with a message that is refused in any case, and reaches no queue. A user that
+        may declare is the owner, or one for all: it may send everything."""
+        own = () if self._may_declare or self._rights is None else sorted(self._rights.keys)
+        exchanges = iter(own)
+
+        def next_exchange() -> None:
+            exchange = next(exchanges, None)
+            if exchange is None:
+                then()
+            else:
+                tried = partial(answered, exchange)
+                _in_turn(connection, partial(_send_forbidden, exchange), tried)
+
+        def answered(exchange: str, refusal: ChannelClosedByBroker | None) -> None:
+            if refusal is not None and refusal.reply_code not in (_REFUSED, _PRECONDITION_FAILED):
+                fail(_run_prepare(refusal))
+                return
+            held = refusal is not None and refusal.reply_code == _REFUSED
+            RIGHTS_LOST.labels(exchange).set(not held)
+            if held:
+                next_exchange()
+            else:
+                fail(
+                    f"RabbitMQ lets this user send anything to {exchange}: the rights to its"
+                    " routing keys are gone (was it deleted?); run `hitl prepare`"
+                )
+
+        next_exchange()
 
     def _streams(self, connection: pika.SelectConnection, then: Callable[[], None]) -> None:
         """Each on a channel of its own, which a stream that does not recover may end."""
-        streams = iter(self._topology.streams)
+        streams = iter((self._topology if self._may_declare else self._own).streams)
 
         def next_stream(refusal: ChannelClosedByBroker | None = None) -> None:
             if refusal is not None:
@@ -70,7 +132,7 @@ class Declarations:
             elif self._may_declare:
                 _in_turn(connection, partial(_declare_stream, stream), next_stream)
             else:
-                _in_turn(connection, partial(_look_for, [stream], ()), next_stream)
+                _in_turn(connection, partial(_only, _queue_look(stream)), next_stream)
 
         next_stream()
 
@@ -84,7 +146,7 @@ def find_stream(connection: pika.SelectConnection, stream: Queue, then: Callable
         else:
             _in_turn(connection, partial(_declare_stream, stream), lambda _refusal: then())
 
-    _in_turn(connection, partial(_look_for, [stream], ()), looked)
+    _in_turn(connection, partial(_only, _queue_look(stream)), looked)
 
 
 def _in_turn(
@@ -148,15 +210,49 @@ def _declared_queue(channel: Channel, queue: Queue) -> Step:
     return partial(channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments))
 
 
-def _look(topology: Topology, channel: Channel) -> Iterator[Step]:
-    return _look_for(topology.queues, topology.exchanges, channel)
+Look = Callable[[Channel], Step]
+"""A passive declaration; a binding cannot be asked for."""
 
 
-def _look_for(
-    queues: Iterable[Queue], exchanges: Sequence[Exchange], channel: Channel
-) -> Iterator[Step]:
-    """Passive declarations, for which no right is needed; a binding cannot be asked for."""
-    for queue in queues:
-        yield partial(channel.queue_declare, queue.name, passive=True)
-    for exchange in exchanges:
-        yield partial(channel.exchange_declare, exchange.name, passive=True)
+def _queue_look(queue: Queue) -> Look:
+    return lambda channel: partial(channel.queue_declare, queue.name, passive=True)
+
+
+def _exchange_look(exchange: Exchange) -> Look:
+    return lambda channel: partial(channel.exchange_declare, exchange.name, passive=True)
+
+
+def _only(look: Look, channel: Channel) -> Iterator[Step]:
+    yield look(channel)
+
+
+def _look(
+    connection: pika.SelectConnection,
+    looks: Iterator[Look],
+    then: Callable[[], None],
+    fail: Callable[[str], None],
+) -> None:
+    """Whether all of it is there. Where this user may not know, which 4.3 answers to somebody who
+    has no right at all on it, it is taken to be; only older rights than this release's say so."""
+
+    def ended(refusal: ChannelClosedByBroker | None) -> None:
+        if refusal is None:
+            then()
+        elif refusal.reply_code == _REFUSED:
+            logger.info("cannot be looked for", extra={"problem": refusal.reply_text})
+            _look(connection, looks, then, fail)
+        else:
+            fail(_run_prepare(refusal))
+
+    _in_turn(connection, lambda channel: (look(channel) for look in looks), ended)
+
+
+def _run_prepare(refusal: ChannelClosedByBroker) -> str:
+    return f"{refusal.reply_text}; this user may not declare it: run `hitl prepare`"
+
+
+def _send_forbidden(exchange: str, channel: Channel) -> Iterator[Step]:
+    properties = pika.BasicProperties(user_id=_NOBODY)
+    channel.basic_publish(exchange, FORBIDDEN_KEY, b"", properties)
+    # Answered after it, should it ever be taken.
+    yield partial(channel.exchange_declare, exchange, passive=True)

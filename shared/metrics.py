@@ -53,6 +53,11 @@ BREAKER_OPEN = Gauge(
 CONNECTION_UP = Gauge(
     "hitl_broker_connection_up", "1 while connected to RabbitMQ and not blocked by it.", ["name"]
 )
+RIGHTS_LOST = Gauge(
+    "hitl_broker_rights_lost",
+    "1 where RabbitMQ does not hold this program's user to its routing keys.",
+    ["exchange"],
+)
 
 # Items on their way.
 ITEM_AGE = Histogram(

@@ -37,6 +37,7 @@ from shared.metrics import (
     RETRIES,
 )
 from shared.retry import RetryPolicy, attempts, dead_letter
+from shared.rights import Rights
 from shared.settings import Settings
 from shared.submissions import excerpt, guess_id
 from shared.topology import Topology
@@ -83,6 +84,7 @@ class Worker:
         linger_seconds: float = 0.0,
         slow_start: bool = True,
         most_bytes: int | None = None,
+        rights: Rights | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
@@ -119,6 +121,7 @@ class Worker:
             name=service,
             topology=topology,
             consumer=self._consumer,
+            rights=rights,
         )
         self._ok: dict[str, Metric] = {}
         self._count(queues)

@@ -31,6 +31,9 @@ BY_PASSWORD = {"exporter": "hitl_exporter", "grafana": "hitl_grafana"}
 CA = "/run/hitl/ca/ca.pem"  # where every client finds it, with TLS (deploy/compose.tls.yml)
 AMQP = "amqp://{}:{}@rabbitmq:5672/{}"
 AMQP_TLS = f"amqps://{{}}:{{}}@rabbitmq:5671/{{}}?cacertfile={CA}"
+# What the owner asks of RabbitMQ's management page: it gives rights back that were lost.
+API = "http://{}:{}@rabbitmq:15672/api"
+API_TLS = f"https://{{}}:{{}}@rabbitmq:15671/api?cacertfile={CA}"
 POSTGRES = "postgresql://{}:{}@postgres:5432/hitl"
 POSTGRES_TLS = f"{POSTGRES}?sslmode=verify-full&sslrootcert={CA}"
 
@@ -64,6 +67,8 @@ def make(root: Path, *, tls: bool) -> None:
         if role:
             address = (POSTGRES_TLS if tls else POSTGRES).format(role, roles[role])
             write(root / folder / "DATABASE_URL", address)
+    api = API_TLS if tls else API
+    write(root / "owner" / "HITL_RABBITMQ_API_URL", api.format(OWNER, users[OWNER]))
     for folder, role in BY_PASSWORD.items():
         write(root / folder / "password", roles[role])
     keep(root / "review" / "HITL_SESSION_SECRET")

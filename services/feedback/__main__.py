@@ -9,6 +9,7 @@ from shared.broker import Broker
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflow_feed import WorkflowFeed
@@ -27,6 +28,7 @@ def main() -> None:
             settings.amqp_url.get_secret_value(),
             name="feedback",
             topology=topology(list(files.workflows), settings.retry_delays_seconds),
+            rights=USERS["feedback"],
         )
         lifecycle.add_check("postgres", readiness(engine))
         lifecycle.add_check("rabbitmq", broker.problem)

@@ -16,6 +16,7 @@ from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import highlights_queue, inference_queue, topology
 from shared.worker import Worker
@@ -66,6 +67,7 @@ def main() -> None:
             ),
             prefetch=settings.inference_prefetch,
             max_batch=max(1, settings.inference_prefetch // BATCH_SHARE),
+            rights=USERS["inference"],
         )
         highlighter = Highlighter(
             settings=settings,

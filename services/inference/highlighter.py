@@ -22,6 +22,7 @@ from shared.envelope import decode, encode
 from shared.events import ItemExplained, ItemReviewRequested, WordWeight
 from shared.messages import Delivery, Outgoing
 from shared.metrics import HIGHLIGHTS
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import Topology
 from shared.tracing import trace_of
@@ -63,6 +64,7 @@ class Highlighter:
             consumer=Consumer(
                 tuple(served), prefetch=PREFETCH, take=self._inbox.put, slow_start=False
             ),
+            rights=USERS["inference"],
         )
 
     def add(self, queue: str, served: Served, topology: Topology) -> None:

@@ -8,6 +8,7 @@ from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import LOG_QUEUE, topology
 from shared.worker import Worker
@@ -47,6 +48,7 @@ def main() -> None:
             max_batch=batch,
             linger_seconds=LINGER_SECONDS,
             most_bytes=MOST_BYTES,
+            rights=USERS["logger"],
         )
 
         def begin(workflow: Workflow) -> None:

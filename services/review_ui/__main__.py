@@ -14,6 +14,7 @@ from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
 from shared.lifecycle import respond, service
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import review_queue, topology
 from shared.worker import Worker
@@ -37,14 +38,15 @@ def main() -> bool:
         shape = topology(tuple(flows), settings.retry_delays_seconds)
         lifecycle.add_refusals(files.refused)
         lifecycle.add_check("postgres", readiness(engine))
-        broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape)
+        broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape,
+                        rights=USERS["review_ui"])  # fmt: skip
         desk = make_desk(settings, flows, engine, utc_now,
                          lambda path: respond(lifecycle, path), broker.publish,
                          lifecycle.spans)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500,
-                        most_bytes=MOST_BYTES)  # fmt: skip
+                        most_bytes=MOST_BYTES, rights=USERS["review_ui"])  # fmt: skip
 
         def begin(workflow: Workflow) -> None:
             whole = topology([*flows, workflow.name], settings.retry_delays_seconds)

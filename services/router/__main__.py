@@ -10,6 +10,7 @@ from services.router.policy_feed import PolicyFeed
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
+from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
 from shared.worker import Worker
@@ -52,6 +53,7 @@ def main() -> None:
             prefetch=settings.prefetch,
             max_batch=None,
             most_bytes=MOST_BYTES,
+            rights=USERS["router"],
         )
 
         def begin(workflow: Workflow) -> None:

@@ -509,6 +509,12 @@ def test_every_program_gets_an_address_with_a_user_of_its_own(tmp_path: Path) ->
             assert text.endswith("?cacertfile=/run/hitl/ca/ca.pem")
         if name.endswith("DATABASE_URL"):
             assert text.endswith("?sslmode=verify-full&sslrootcert=/run/hitl/ca/ca.pem")
+    # and the owner, who gives rights back that RabbitMQ has lost, its management page as well
+    api = {name for name in plain if name.endswith("API_URL")}
+    assert api == {"owner/HITL_RABBITMQ_API_URL"}
+    assert plain["owner/HITL_RABBITMQ_API_URL"].endswith("@rabbitmq:15672/api")
+    page = "@rabbitmq:15671/api?cacertfile=/run/hitl/ca/ca.pem"
+    assert secure["owner/HITL_RABBITMQ_API_URL"].endswith(page)
 
 
 def test_secrets_become_variables_unless_these_are_set_already(tmp_path: Path) -> None:

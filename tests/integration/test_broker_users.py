@@ -1,6 +1,7 @@
 """Does each user of RabbitMQ get at what its program needs, and at nothing else?"""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -9,11 +10,13 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
+from hitl.broker_rights import give_back
 from hitl.broker_users import OWNER, USERS
 from shared.broker import Broker, declare_all
 from shared.conversation import follow_stream
 from shared.errors import Overloaded
 from shared.live_policy import LivePolicy, encode_policy
+from shared.metrics import RIGHTS_LOST
 from shared.topology import Topology, policy_stream, topology
 from tests.conftest import RabbitMQ
 from tests.outside import until
@@ -164,34 +167,167 @@ def test_a_user_may_do_what_its_program_does_and_nothing_else(
             assert refused(connection, act)
 
 
-def test_a_service_without_the_right_to_declare_finds_what_the_owner_declared(
-    url_of: Url, drawn: Topology
-) -> None:
-    # Given the topology, declared by the owner / If the router's user connects with it
-    broker = Broker(url_of("router"), name="router", topology=drawn)
+@contextmanager
+def service(user: str, url_of: Url, drawn: Topology) -> Iterator[Broker]:
+    """The connection of a service that has a user of its own."""
+    broker = Broker(url_of(user), name=user, topology=drawn, rights=USERS[user])
     broker.start()
     try:
-        # I expect it to be ready
-        assert broker.wait_ready(20), broker.problem()
+        yield broker
     finally:
         broker.close()
 
 
-def test_a_service_says_what_is_missing_and_who_makes_it(url_of: Url, drawn: Topology) -> None:
-    # Given the topology without one of its queues / If the router's user connects
+SERVICES = ("inference", "router", "review_ui", "logger", "feedback")
+
+
+@pytest.mark.parametrize("user", SERVICES)
+def test_a_service_without_the_right_to_declare_finds_what_the_owner_declared(
+    user: str, url_of: Url, drawn: Topology, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Given the topology, declared by the owner / If a service's user connects with it
+    with service(user, url_of, drawn) as broker:
+        # I expect it to be ready, and to have seen all that it looked for, the stream as well
+        assert broker.wait_ready(20), broker.problem()
+    said = {record.message for record in caplog.records}
+    assert not said & {"cannot be looked for", "a stream is not available"}
+
+
+@pytest.mark.parametrize(
+    ("user", "queue"),
+    [
+        # what it takes from, where it puts aside, and whom its messages must reach
+        ("inference", "hitl.spam.inference"),
+        ("inference", "hitl.spam.inference.dlq"),
+        ("inference", "hitl.router"),
+        ("router", "hitl.router"),
+        ("router", "hitl.router.retry.5s"),
+        ("router", "hitl.spam.accepted"),
+        ("review_ui", "hitl.spam.review"),
+        ("review_ui", "hitl.log"),
+        ("logger", "hitl.log"),
+        ("logger", "hitl.log.dlq"),
+    ],
+)
+def test_a_service_says_what_is_missing_and_who_makes_it(
+    user: str, queue: str, url_of: Url, drawn: Topology
+) -> None:
+    # Given the topology without one of its queues / If its user connects
     with connected(url_of(OWNER)) as connection:
-        connection.channel().queue_delete("hitl.log")
-    broker = Broker(url_of("router"), name="router", topology=drawn)
-    broker.start()
-    try:
+        connection.channel().queue_delete(queue)
+    with service(user, url_of, drawn) as broker:
         # I expect it not to be ready, to name the queue and the command,
         until(lambda: "hitl prepare" in str(broker.problem()), seconds=20)
-        assert "no queue 'hitl.log'" in str(broker.problem())
+        assert f"no queue '{queue}'" in str(broker.problem())
         # and to go on by itself when the owner has declared it
         declare_all(url_of(OWNER), drawn)
         assert broker.wait_ready(30), broker.problem()
-    finally:
-        broker.close()
+
+
+def test_what_is_nothing_to_a_service_does_not_stop_it(url_of: Url, drawn: Topology) -> None:
+    # Given the topology without another's queue / If the logger's user connects
+    with connected(url_of(OWNER)) as connection:
+        connection.channel().queue_delete("hitl.spam.inference")
+    with service("logger", url_of, drawn) as broker:
+        # I expect it to work
+        assert broker.wait_ready(20), broker.problem()
+
+
+def test_older_rights_do_not_stop_a_service(
+    rabbitmq: RabbitMQ, url_of: Url, drawn: Topology
+) -> None:
+    # Given the rights of an earlier release, by which a service may not ask about every queue
+    vhost = url_of("router").rpartition("/")[2]
+    older = {"configure": "^$", "read": r"^hitl\.(router|policy)$",
+             "write": r"^(hitl\.events|hitl\.queues)$"}  # fmt: skip
+    rabbitmq.api.put(f"/permissions/{vhost}/router", json=older).raise_for_status()
+    # If it connects / I expect it to work; and still to see that what it takes from is missing
+    with service("router", url_of, drawn) as broker:
+        assert broker.wait_ready(20), broker.problem()
+    with connected(url_of(OWNER)) as connection:
+        connection.channel().queue_delete("hitl.router")
+    with service("router", url_of, drawn) as broker:
+        until(lambda: "no queue 'hitl.router'" in str(broker.problem()), seconds=20)
+
+
+def made_anew(rabbitmq: RabbitMQ, url_of: Url, drawn: Topology, exchange: str) -> None:
+    """An exchange that somebody deleted, declared again by the owner. RabbitMQ 4.3 has then
+    forgotten the routing keys; with older ones they are taken away by hand."""
+    with connected(url_of(OWNER)) as connection:
+        connection.channel().exchange_delete(exchange)
+    declare_all(url_of(OWNER), drawn)
+    vhost = url_of(OWNER).rpartition("/")[2]
+    kept = rabbitmq.api.get(f"/vhosts/{vhost}/topic-permissions").raise_for_status().json()
+    for user in {one["user"] for one in kept}:
+        rabbitmq.api.delete(f"/topic-permissions/{vhost}/{user}").raise_for_status()
+    others = [one for one in kept if one["exchange"] != exchange]
+    rabbitmq.api.post("/definitions", json={"topic_permissions": others}).raise_for_status()
+
+
+@pytest.mark.parametrize(
+    ("user", "exchange"),
+    [
+        *((user, EVENT) for user in ("inference", "router", "review_ui", "logger")),
+        *((user, NAMED) for user in SERVICES),
+        ("review_ui", ITEM),
+    ],
+)
+def test_a_service_does_not_work_while_it_could_send_what_it_likes(
+    user: str, exchange: str, rabbitmq: RabbitMQ, url_of: Url, drawn: Topology
+) -> None:
+    # Given an exchange that was deleted and made anew, so that its users' routing keys are gone
+    made_anew(rabbitmq, url_of, drawn, exchange)
+    lost = RIGHTS_LOST.labels(exchange)._value
+    with service(user, url_of, drawn) as broker:
+        # If a service connects / I expect it not to be ready, to say so, to measure it,
+        until(lambda: f"anything to {exchange}" in str(broker.problem()), seconds=20)
+        assert "hitl prepare" in str(broker.problem())
+        assert lost.get() == 1
+        # and to go on by itself, once the owner has given the keys back
+        vhost_url = url_of(OWNER)
+        assert user in give_back(rabbitmq.api_url, vhost_url)
+        assert broker.wait_ready(30), broker.problem()
+        assert lost.get() == 0
+    assert give_back(rabbitmq.api_url, vhost_url) == []
+    # What it tried with went nowhere
+    with connected(url_of(OWNER)) as connection:
+        for queue in drawn.queues:
+            declared = connection.channel().queue_declare(queue.name, passive=True)
+            assert declared.method.message_count == 0, queue.name
+
+
+def test_a_service_notices_lost_rights_while_it_works(
+    rabbitmq: RabbitMQ, url_of: Url, drawn: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a service that has nothing to send, and looks after its rights every second
+    monkeypatch.setattr("shared.broker.RIGHTS_SECONDS", 1.0)
+    with service("logger", url_of, drawn) as broker:
+        assert broker.wait_ready(20), broker.problem()
+        # If an exchange is made anew / I expect it to notice,
+        made_anew(rabbitmq, url_of, drawn, EVENT)
+        until(lambda: f"anything to {EVENT}" in str(broker.problem()), seconds=20)
+        give_back(rabbitmq.api_url, url_of(OWNER))
+        assert broker.wait_ready(30), broker.problem()
+        # and to stay well for several looks
+        generation = broker.generation
+        time.sleep(3)
+        assert broker.problem() is None
+        assert broker.generation == generation
+
+
+def test_what_somebody_narrowed_stays_narrow(
+    rabbitmq: RabbitMQ, url_of: Url, drawn: Topology
+) -> None:
+    # Given a producer that its owner has limited to one workflow / If lost keys are given back
+    vhost = url_of(OWNER).rpartition("/")[2]
+    narrow = {"exchange": ITEM, "write": "^spam$", "read": "^$"}
+    path = f"/topic-permissions/{vhost}/producer"
+    rabbitmq.api.put(path, json=narrow).raise_for_status()
+    made_anew(rabbitmq, url_of, drawn, EVENT)
+    assert "producer" not in give_back(rabbitmq.api_url, url_of(OWNER))
+    # I expect it to be as narrow as before
+    (kept,) = rabbitmq.api.get(path).raise_for_status().json()
+    assert kept["write"] == "^spam$"
 
 
 def test_the_live_policy_gets_from_the_certifier_to_the_router(
@@ -202,17 +338,15 @@ def test_the_live_policy_gets_from_the_certifier_to_the_router(
     conversation = follow_stream(policy_stream(), heard.append, "router")
     following = threading.Thread(target=conversation.run, args=(url_of("router"),))
     following.start()
-    broker = Broker(url_of("feedback"), name="feedback", topology=drawn)
-    broker.start()
     try:
         policy = LivePolicy.model_validate(
             {"version": 1, "issued_at": "2026-01-01T00:00:00Z", "workflows": {}}
         )
-        broker.publish([encode_policy(policy)])
+        with service("feedback", url_of, drawn) as broker:
+            broker.publish([encode_policy(policy)])
         # I expect the other to hear it
         until(lambda: len(heard) == 1, seconds=20)
     finally:
-        broker.close()
         conversation.stop()
         following.join()
     # And where the stream is gone and the user may not make it, I expect an error that says so
