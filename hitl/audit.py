@@ -1,4 +1,4 @@
-"""Is the record what was committed? `hitl audit verify|export|head|erase`.
+"""Is the record what was committed? `hitl audit verify|export|head|erase|quotes`.
 
 What is promised, what is not and how to anchor: docs/ledger.md.
 """
@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine, text
 
-from hitl import audit_records
+from hitl import audit_quotes, audit_records
 from hitl.audit_check import Checker, Event
 from hitl.audit_erase import Erasure, forget_samples
 from hitl.audit_erase import erase as erase_text
 from hitl.audit_records import Record
 from hitl.audit_texts import wrong_texts
-from hitl.connection import database_url
+from hitl.connection import amqp_url, database_url
 from hitl.home import user_name
 from hitl.items import refuse
 from hitl.known_workflows import completed
+from hitl.letter_filter import found_queues
 from hitl.transaction import transaction
 from services.logger.ledger import utc_text
 from shared.clock import utc_now
@@ -86,6 +87,10 @@ def verify(
         + (f", {items} texts" if from_export is None else "")
         + f"; head {checker.head.block_hash.hex()}"
     )
+    if checker.redacted:
+        typer.echo(
+            f"{checker.redacted} failures have lost their words, as events say; see docs/ledger.md"
+        )
     if checker.uncovered:
         typer.echo(f"{checker.uncovered} events are older than the ledger: only their number is.")
 
@@ -145,6 +150,41 @@ def erase(
     typer.echo(f"the text of {item} is erased, and the log says so")
     if on_its_way:
         typer.echo("It is not decided yet: erase it again once it is, it may be in a queue.")
+
+
+@app.command()
+def quotes(
+    erase: Annotated[bool, typer.Option("--erase", help="Take the words away for good.")] = False,
+    reason: Annotated[
+        str, typer.Option(help="Stays in the log for ever: name nobody.")
+    ] = "an error quoted a person's text",
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+) -> None:
+    """Find failures whose words quote a person's text, as releases before this one wrote them: in
+    the log, and in headers of dead letters. Exit code 1 while there are any.
+
+    With --erase the words go, and the ledger stays whole: an event says which rows were changed.
+    That takes the owner of the tables, and holds up the loggers for its length.
+    """
+    with transaction() as session:
+        found = audit_quotes.quotes(session)
+        for quote in found[:FINDINGS_SHOWN]:
+            typer.echo(f"item {quote.item_id!r} of {quote.workflow}, failed at {quote.queue}")
+        if found and erase:
+            audit_quotes.redact(session, found, by=by or user_name(), reason=reason, at=utc_now())
+    if found and erase:
+        with transaction() as session:
+            forget_samples(session)
+    done = "erased" if erase else "found"
+    typer.echo(f"{len(found)} failures in the log {done}")
+    with problems_named():
+        letters = audit_quotes.quoting_letters(amqp_url(), found_queues(None), erase=erase)
+    for queue, count in letters.items():
+        typer.echo(
+            f"{count} letters of {queue} {done} (the letter itself is the message: its text stays)"
+        )
+    if (found or letters) and not erase:
+        raise typer.Exit(1)
 
 
 def check(

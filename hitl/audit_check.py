@@ -1,15 +1,20 @@
 """Is the ledger whole, and if not, which event or block is the first that is not? Pure.
 
 Takes events in the order of `seq` and each block after all events up to its last; keeps only what
-no block has claimed yet, so that memory does not grow with the ledger.
+no block has claimed yet, so that memory does not grow with the ledger. A row that had to be changed
+(hitl/audit_quotes.py) is right where a later event of the ledger says that it was, and how it reads
+now.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from services.logger.ledger import Block, Leaf, leaf_hash, merkle_root, unpack
 
+ITEM_REDACTED = "item.redacted"
+ERASED = "[erased]"
 MOST_FINDINGS = 1_000  # whoever has changed more than this has changed everything
 
 
@@ -44,6 +49,7 @@ class _Unclaimed:
     seq: int
     hash: bytes
     height: int  # of the block that was awaited when it came
+    text: str
 
 
 class Checker:
@@ -54,10 +60,13 @@ class Checker:
         self.findings: list[Finding] = []
         self.events = 0
         self.uncovered = 0  # events from before the ledger
+        self.redacted = 0  # whose words were taken away, as an event says
         self.head: Chained | None = None
         self._anchors = anchors
         self._seen_anchors: set[int] = set()
         self._unclaimed: dict[bytes, _Unclaimed] = {}
+        self._altered: dict[str, tuple[_Unclaimed, Finding]] = {}
+        self._redactions: dict[str, str] = {}  # event id → its leaf from then on
         self._covered_after = 0
         self._before: list[int] = []
 
@@ -68,7 +77,9 @@ class Checker:
         if event.event_id in self._unclaimed:
             self._found(height, event.seq, f"event {_name(event.event_id)} is there twice")
             return
-        self._unclaimed[event.event_id] = _Unclaimed(event.seq, leaf_hash(event.text), height)
+        self._unclaimed[event.event_id] = _Unclaimed(
+            event.seq, leaf_hash(event.text), height, event.text
+        )
 
     def block(self, found: Chained) -> None:
         """Checks it against its hash, the block before and its events."""
@@ -84,6 +95,11 @@ class Checker:
 
     def finish(self) -> list[Finding]:
         """What is wrong, the first first; empty where everything is as it was committed."""
+        for event_id, (altered, finding) in self._altered.items():
+            if self._redactions.get(event_id) == altered.hash.hex() and _is_redacted(altered.text):
+                self.redacted += 1
+            else:
+                self._found(finding.height, finding.seq, finding.what)
         if self.head is None:
             self._found(0, 0, "block 0 is missing: there is no ledger")
         for event_id, event in self._unclaimed.items():
@@ -182,7 +198,10 @@ class Checker:
             return before
         at = f"event {name} of block {height} (seq {event.seq})"
         if event.hash != leaf.hash:
-            self._found(height, event.seq, f"{at} was altered")
+            if len(self._altered) < MOST_FINDINGS:
+                self._altered[name] = (event, Finding(height, event.seq, f"{at} was altered"))
+        elif ITEM_REDACTED in event.text:
+            self._redactions |= _redactions(event.text)
         if not before < event.seq <= block.last_seq:
             self._found(height, min(before, event.seq), f"{at} was reordered: it stands elsewhere")
         return max(before, event.seq)
@@ -190,6 +209,20 @@ class Checker:
     def _found(self, height: int, seq: int, what: str) -> None:
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(height, seq, what))
+
+
+def _redactions(row: str) -> dict[str, str]:
+    """What an event says of the rows that it tells of; nothing where it only quotes the word."""
+    found = json.loads(row)
+    if found["type"] != ITEM_REDACTED:
+        return {}
+    return {str(event_id): str(leaf) for event_id, leaf in found["data"]["leaves"].items()}
+
+
+def _is_redacted(row: str) -> bool:
+    """Nothing but a failure's words may go."""
+    found = json.loads(row)
+    return found["type"] == "item.failed" and found["data"].get("detail") == ERASED
 
 
 def _name(event_id: bytes) -> str:

@@ -15,17 +15,18 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from hitl.audit_check import ERASED
 from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserted
 from services.logger.projection import AI_ACCEPTED
 from shared.errors import ConfigurationError
 from shared.events import ItemReviewed, derive_id
 
-ERASED = "[erased]"
 ITEM_ERASED = "item.erased"
 # Tables that keep the JSON of events as bytes, by `event_id`.
 BODIES = ("outbox", "webhook_delivery")
 SAMPLED = (
     "item (text, metadata, failure)",
+    "event (data)",
     "review_task (item, answers)",
     "review_decision (note, reason)",
     "known_item (text, metadata)",

@@ -95,15 +95,18 @@ class Pass:
         judge: Callable[[Letter], Verdict],
         *,
         headers: Callable[[Delivery], dict[str, object]] = lambda delivery: dict(delivery.headers),
+        home: Callable[[Letter], str] = lambda letter: letter.home,
         before_acks: Callable[[], None] = lambda: None,
     ) -> None:
-        """`headers` of a letter that goes back; `before_acks` runs before any is taken away."""
+        """`headers` of a letter that goes back, and which queue is its `home`; `before_acks` runs
+        before any is taken away."""
         self.looked = 0
         self.gone = 0  # away, or back and confirmed there
         self.refused = 0  # the broker did not take them: they stay
         self._queue = queue
         self._judge = judge
         self._headers = headers
+        self._home = home
         self._before_acks = before_acks
         self._expected = 0
         self._unconfirmed: dict[int, Letter] = {}  # by publish sequence number
@@ -195,12 +198,14 @@ class Pass:
         self._published += 1
         self._unconfirmed[self._published] = letter
         # To its queue alone, by the default exchange: no other reader sees it a second time.
-        channel.basic_publish("", letter.home, letter.delivery.body, properties, mandatory=True)
+        channel.basic_publish(
+            "", self._home(letter), letter.delivery.body, properties, mandatory=True
+        )
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         """Comes before the ack of the same message, and names it by nothing but its content."""
         for number, letter in self._unconfirmed.items():
-            same = letter.home == method.routing_key and letter.delivery.body == body
+            same = self._home(letter) == method.routing_key and letter.delivery.body == body
             same = same and letter.properties.message_id == properties.message_id
             if same and number not in self._returned:
                 self._returned.add(number)

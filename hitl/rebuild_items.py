@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from hitl.audit_check import ITEM_REDACTED
 from hitl.audit_erase import ERASED, ITEM_ERASED
 from services.logger.copying import STAGED_ITEM_COLUMNS, item_lines
 from services.logger.projection import (
@@ -146,6 +147,8 @@ def _rows(cursor: DBAPICursor, done: Rebuilt) -> Iterator[ItemFacts]:
             if kind == ITEM_ERASED:
                 if row is not None and row.failure is not None:
                     row.failure = ERASED
+                continue
+            if kind == ITEM_REDACTED:
                 continue
             event = read(kind, version, data)
             if event is None:

@@ -1,12 +1,15 @@
 """How does a program reach Postgres, and how does the schema get there?"""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psycopg2
+import psycopg2.extensions
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -21,14 +24,10 @@ from shared.errors import ConfigurationError, Overloaded
 MIGRATION_LOCK = 0x68_69_74_6C  # "hitl": one migration at a time, whoever starts first
 # Connection, authorisation, rollback to try again, resources, shutdown, system, internal.
 _AWAY_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
-_NOT_PREPARED = frozenset(
-    {
-        "42501",  # rights not granted yet
-        "42703",  # no such column: an older schema, not migrated yet
-        "42P01",  # no such table: not migrated yet
-    }
-)
-_AWAY_STATES = _NOT_PREPARED | frozenset(
+# No value can be the reason: a table, a column, a type or a right is not what this release expects,
+# or a column that it does not know must not be empty. Not migrated yet, or changed by somebody.
+_OTHER_SCHEMA = ("42", "23502", "0A000")
+_AWAY_STATES = frozenset(
     {
         "25006",  # a standby that is not promoted yet
         "25P03",  # idle in a transaction for too long
@@ -37,6 +36,9 @@ _AWAY_STATES = _NOT_PREPARED | frozenset(
     }
 )
 _BAD_DATA_CLASSES = ("22", "23", "54")  # data exception, constraint, program limit
+_QUOTES = re.compile(
+    "[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]"
+)  # whatever the server's language
 
 
 def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl") -> Engine:
@@ -57,11 +59,13 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
         url = url.set(drivername="postgresql+psycopg2")
     return create_engine(
         url,
+        hide_parameters=True,  # they are people's texts, and an error would quote them
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_recycle=1_800,
         connect_args={
+            "cursor_factory": _DiscreetCursor,
             "connect_timeout": 5,
             "application_name": application,
             "keepalives_idle": 30,
@@ -72,48 +76,93 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
     )
 
 
+DatabaseError = DBAPIError | psycopg2.Error
+"""What SQLAlchemy or the driver raises."""
+
+
 @contextmanager
 def database_errors() -> Iterator[None]:
     """Turns "the database is away or not ready" into `Overloaded`; all else passes through."""
     try:
         yield
     except (DBAPIError, psycopg2.Error) as error:
-        if sqlstate(error) in _NOT_PREPARED:
+        if is_other_schema(error):
             raise Overloaded(
                 f"Postgres: {refusal(error)}: is this the database, and was `hitl prepare` run?"
             ) from error
         if is_away(error):
-            raise Overloaded(f"Postgres: {_driver_error(error)}") from error
+            raise Overloaded(f"Postgres: {refusal(error)}") from error
         raise
     except PoolTimeout as error:
         raise Overloaded(f"every connection to Postgres is in use: {error}") from error
 
 
-def is_away(error: DBAPIError | psycopg2.Error) -> bool:
+def is_away(error: DatabaseError) -> bool:
     """Whether the same statement may succeed later, unchanged."""
     state = sqlstate(error)
     if state is not None:
-        return state.startswith(_AWAY_CLASSES) or state in _AWAY_STATES
+        return state.startswith((*_AWAY_CLASSES, *_OTHER_SCHEMA)) or state in _AWAY_STATES
     # A broken connection has no SQLSTATE; nor has a mistake that the driver itself finds.
     return not isinstance(_driver_error(error), psycopg2.ProgrammingError | psycopg2.DataError)
 
 
-def is_bad_data(error: DBAPIError | psycopg2.Error) -> bool:
-    """Whether Postgres refuses these very values: other rows of the same statement may be fine."""
-    return (sqlstate(error) or "").startswith(_BAD_DATA_CLASSES)
+def is_other_schema(error: DatabaseError) -> bool:
+    """Whether the tables are not those of this release, so that every row would be refused."""
+    return (sqlstate(error) or "").startswith(_OTHER_SCHEMA)
 
 
-def sqlstate(error: DBAPIError | psycopg2.Error) -> str | None:
+def is_bad_data(error: DatabaseError) -> bool:
+    """Whether Postgres refuses these very values: other rows of the same statement may be fine.
+    (shared/refused_rows.py asks whether that is the values' fault, or the table's.)"""
+    return (sqlstate(error) or "").startswith(_BAD_DATA_CLASSES) and not is_other_schema(error)
+
+
+def sqlstate(error: DatabaseError) -> str | None:
     """The five characters of https://www.postgresql.org/docs/current/errcodes-appendix.html."""
     state = getattr(_driver_error(error), "pgcode", None)
     return state if isinstance(state, str) else None
 
 
-def refusal(error: DBAPIError | psycopg2.Error) -> str:
-    """Why Postgres refused, without the values (its detail and context would quote them)."""
-    diagnosis = getattr(_driver_error(error), "diag", None)
-    message = getattr(diagnosis, "message_primary", None) or type(_driver_error(error)).__name__
-    return f"{message} (SQLSTATE {sqlstate(error)})"
+def refusal(error: DatabaseError) -> str:
+    """Why Postgres refused, without the values: its detail and context quote them, and of a value
+    that it could not read the message, too. Without a SQLSTATE (there was no connection) what the
+    driver says."""
+    cause = _driver_error(error)
+    state = sqlstate(error)
+    if state is None:
+        return str(cause).strip() or type(cause).__name__
+    message = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if message is None or (state.startswith("22") and _QUOTES.search(message)):
+        message = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(cause).__name__).lower()
+    return f"{message} (SQLSTATE {state})"
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """An error of Postgres loses what it quotes before anybody can write it down: SQLAlchemy's text
+    of it and every traceback are made of its arguments."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if sqlstate(error) is not None:
+            error.args = (refusal(error),)
+        raise
+
+
+class _DiscreetCursor(psycopg2.extensions.cursor):
+    """A cursor whose errors quote no value."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        with _discreet():
+            super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        with _discreet():
+            super().executemany(query, vars_list)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8_192) -> None:
+        with _discreet():
+            super().copy_expert(sql, file, size)
 
 
 def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | None]:
@@ -137,7 +186,7 @@ def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | N
     return probe
 
 
-def _driver_error(error: DBAPIError | psycopg2.Error) -> BaseException:
+def _driver_error(error: DatabaseError) -> BaseException:
     return error.orig or error if isinstance(error, DBAPIError) else error
 
 

@@ -4,6 +4,8 @@ A handler raises one of those below; anything else counts as `Retryable` until t
 attempts are used up and is then dead-lettered with the reason `retries_exhausted`.
 """
 
+import traceback
+from pathlib import Path
 from typing import Literal, get_args
 
 Reason = Literal[
@@ -51,6 +53,19 @@ class Overloaded(HitlError):
 
 class ConfigurationError(HitlError):
     """The program cannot start as configured; the text lists every problem and what to do."""
+
+
+def unforeseen(error: BaseException) -> str:
+    """What a message or an event may say of an error that nobody has foreseen: its kind, and where
+    it came from. Its own words may quote a person's text; they are in the log, which is not for
+    ever."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (
+        f" at {'/'.join(Path(frames[-1].filename).parts[-3:])}:{frames[-1].lineno}"
+        if frames
+        else ""
+    )
+    return f"{type(error).__name__}{place}"
 
 
 def reason_of(error: BaseException) -> str:

@@ -33,7 +33,9 @@ class Fact(BaseModel):
     """Frozen; unknown fields are ignored, so that a newer writer does not break an older reader.
     NaN and infinity in metadata are written as texts: JSON has no other place for them."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="strings")
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", ser_json_inf_nan="strings", hide_input_in_errors=True
+    )
 
 
 class Item(Fact):

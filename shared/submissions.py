@@ -28,7 +28,7 @@ _PARSED_BYTES = 2_000_000  # larger ones are refused anyway; only their start is
 class Submission(BaseModel):
     """The body of a producer's message. Fields it does not name are ignored."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     text: str
     id: str | None = Field(default=None, min_length=1, max_length=MAX_ID_CHARACTERS)

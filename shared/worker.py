@@ -24,7 +24,7 @@ from shared.broker import Broker
 from shared.clock import Clock, utc_now
 from shared.consumer import Consumer
 from shared.envelope import encode
-from shared.errors import Overloaded, Permanent, Retryable
+from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.events import ItemFailed
 from shared.lifecycle import Lifecycle
 from shared.messages import Delivery, Outgoing
@@ -288,7 +288,7 @@ class Worker:
         except Exception as error:
             if len(batch) == 1:
                 logger.exception("a message failed", extra=self._names(batch[0]))
-                return [Retryable(f"{type(error).__name__}: {error}")]
+                return [Retryable(f"{unforeseen(error)}: see the log of {self._service}")]
             logger.warning("a batch failed; bisecting it", extra={"messages": len(batch)})
         else:
             if len(results) != len(batch):

@@ -8,7 +8,7 @@ from typing import Protocol
 from services.inference.classifier import Prediction as Scores
 from shared.clock import Clock
 from shared.envelope import encode
-from shared.errors import Permanent, Retryable
+from shared.errors import Permanent, Retryable, unforeseen
 from shared.events import ItemScored, ItemSubmitted, Prediction
 from shared.messages import Delivery
 from shared.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
@@ -115,11 +115,12 @@ class InferenceHandler:
         except Permanent:
             raise
         except MemoryError as error:
-            raise Retryable(f"out of memory on {len(texts)} texts: {error}") from error
+            raise Retryable(f"out of memory on {len(texts)} texts") from error
         except Exception as error:
             if len(texts) == 1:
-                why = f"{type(error).__name__}: {error}"
-                raise Permanent("unscorable", f"the model failed on this text: {why}") from error
+                logger.exception("the model failed on a text")
+                why = f"the model failed on this text: {unforeseen(error)}"
+                raise Permanent("unscorable", why) from error
             raise
 
     def _scored(

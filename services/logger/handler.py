@@ -12,12 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from services.logger.rows import EventRow, read_event, read_item
 from services.logger.store import Batch, Written, prepare, write
 from shared.clock import Clock, as_utc
-from shared.database import database_errors, is_bad_data, refusal
+from shared.database import database_errors, is_bad_data
 from shared.envelope import encode
 from shared.errors import Permanent
 from shared.events import ItemAccepted, ItemFailed, ItemReviewed
 from shared.messages import Delivery, Outgoing
 from shared.metrics import ITEM_AGE, LOGGER_ROWS
+from shared.refused_rows import blame_the_schema_first, refused_row
 from shared.submissions import excerpt, guess_id
 from shared.topology import ITEMS, UNROUTABLE
 from shared.tracing import trace_of
@@ -67,7 +68,8 @@ class Logger:
         """Returns after the commit.
 
         Raises:
-            Overloaded: Postgres is away; of the batch, all, some or nothing was written.
+            Overloaded: Postgres is away, or its tables are not those of this release; of the batch,
+                all, some or nothing was written.
         """
         results: list[Result] = []
         reading = map(self._prepare, portions(batch, self._portion_rows, self._portion_bytes))
@@ -137,10 +139,11 @@ class Logger:
         try:
             self._count(write(self._engine, batch))
         except (DBAPIError, psycopg2.Error) as error:
+            if len(rows) == 1:
+                return {rows[0][0]: refused_row(self._engine, error)}
             if not is_bad_data(error):
                 raise
-            if len(rows) == 1:
-                return {rows[0][0]: Permanent("rejected_by_database", refusal(error))}
+            blame_the_schema_first(self._engine, error)
             logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(rows)})
         else:
             return {}

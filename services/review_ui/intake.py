@@ -14,12 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from services.review_ui import highlights
 from services.review_ui.rounds import chance
 from shared.clock import Clock
-from shared.database import database_errors
+from shared.database import database_errors, is_bad_data
 from shared.envelope import decode
 from shared.errors import Permanent
 from shared.events import Event, ItemExplained, ItemReviewRequested, derive_id
 from shared.messages import Delivery
 from shared.metrics import ITEM_AGE
+from shared.refused_rows import blame_the_schema_first, refused_row
 from shared.tracing import trace_id, trace_of
 from shared.worker import Result
 
@@ -58,7 +59,7 @@ class Intake:
         """One task per readable request, and the words that were weighed; nothing to publish.
 
         Raises:
-            Overloaded: the database is away.
+            Overloaded: the database is away, or its tables are not those of this release.
         """
         results: list[Result] = [()] * len(batch)
         rows: list[dict[str, object]] = []
@@ -77,9 +78,10 @@ class Intake:
             try:
                 self._insert(rows, weighed)
             except DBAPIError as error:
-                if len(batch) > 1:
+                if len(batch) > 1 and is_bad_data(error):
+                    blame_the_schema_first(self._engine, error)
                     raise  # the worker splits the batch until the refused row is alone
-                results[0] = Permanent("rejected_by_database", str(error.orig).strip()[:500])
+                results[0] = refused_row(self._engine, error)
         return results
 
     def _insert(self, rows: list[dict[str, object]], weighed: list[dict[str, object]]) -> None:

@@ -42,7 +42,7 @@ When = Annotated[Moment | None, Query(description="a time with its zone")]
 class Asked(BaseModel):
     """Requests name nothing that this API does not know, so that a typing error is noticed."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class Login(Asked):

@@ -45,7 +45,7 @@ class KnownLine(BaseModel):
     """One line of the file. With `distribution` (what the AI thinks) the item is shown as unsure as
     that says; without it, blind like an item of the audit panel."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     id: ItemId
     text: Annotated[str, StringConstraints(min_length=1)]
