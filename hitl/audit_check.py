@@ -95,8 +95,8 @@ class Checker:
 
     def finish(self) -> list[Finding]:
         """What is wrong, the first first; empty where everything is as it was committed."""
-        for event_id, (altered, finding) in self._altered.items():
-            if self._redactions.get(event_id) == altered.hash.hex() and _is_redacted(altered.text):
+        for name, (altered, finding) in self._altered.items():
+            if self._redactions.get(name) == altered.hash.hex() and _is_redacted(altered.text):
                 self.redacted += 1
             else:
                 self._found(finding.height, finding.seq, finding.what)
@@ -222,7 +222,7 @@ def _redactions(row: str) -> dict[str, str]:
 def _is_redacted(row: str) -> bool:
     """Nothing but a failure's words may go."""
     found = json.loads(row)
-    return found["type"] == "item.failed" and found["data"].get("detail") == ERASED
+    return bool(found["type"] == "item.failed" and found["data"].get("detail") == ERASED)
 
 
 def _name(event_id: bytes) -> str:

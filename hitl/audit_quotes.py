@@ -18,8 +18,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from hitl.audit_check import ITEM_REDACTED
-from hitl.audit_erase import ERASED
+from hitl.audit_check import ERASED, ITEM_REDACTED
 from hitl.letters import Letter, Pass, Verdict
 from services.logger.chain import INSERTED, LEAF_TEXT, RETURNED_LEAF, append_block, inserted
 from shared.events import ItemFailed, derive_id

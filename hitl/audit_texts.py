@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
-from hitl.audit_erase import ERASED, ITEM_ERASED
+from hitl.audit_check import ERASED
+from hitl.audit_erase import ITEM_ERASED
 from hitl.audit_records import streamed
 from services.logger.ledger import HASH_BYTES, ID_BYTES, SALT_BYTES, commitment
 

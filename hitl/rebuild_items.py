@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from hitl.audit_check import ITEM_REDACTED
-from hitl.audit_erase import ERASED, ITEM_ERASED
+from hitl.audit_check import ERASED, ITEM_REDACTED
+from hitl.audit_erase import ITEM_ERASED
 from services.logger.copying import STAGED_ITEM_COLUMNS, item_lines
 from services.logger.projection import (
     KNOWN_COLUMNS,

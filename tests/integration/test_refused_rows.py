@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
+import psycopg2
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -11,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from services.logger.handler import Logger
 from services.review_ui.intake import Intake
 from shared.clock import utc_now
-from shared.database import connect, refusal
+from shared.database import DatabaseError, connect, refusal
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.events import Item
 from shared.log import JsonFormatter
@@ -136,12 +138,16 @@ def test_no_error_of_postgres_quotes_what_it_was_given(
     # Given a statement that fails of a person's text, by SQLAlchemy and by the driver
     with pytest.raises(DBAPIError) as failed, own.connect() as connection:
         connection.execute(text(statement), {"secret": SECRET})
-    with pytest.raises(Exception, match="SQLSTATE") as driven:  # noqa: SIM117 - it is closed after
-        with own.connect() as connection, connection.connection.cursor() as cursor:
-            cursor.execute(statement.replace(":secret", "%s"), (SECRET,))
+    with (
+        own.connect() as connection,
+        closing(connection.connection.cursor()) as cursor,
+        pytest.raises(psycopg2.Error, match="SQLSTATE") as driven,
+    ):
+        cursor.execute(statement.replace(":secret", "%s"), (SECRET,))
     own.dispose()
     # I expect neither the error, nor its traceback in our log, nor what we say of it to quote that.
-    for error in (failed.value, driven.value):
+    errors: list[DatabaseError] = [failed.value, driven.value]
+    for error in errors:
         record = logging.LogRecord(
             "test", 40, "", 0, "failed", None, (type(error), error, error.__traceback__)
         )
