@@ -15,7 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionError
-from sqlalchemy import Connection, Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -35,6 +35,7 @@ _AWAY_STATES = frozenset(
         "55P03",  # a lock was not to be had in time
     }
 )
+_LIMITS = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'"
 _BAD_DATA_CLASSES = ("22", "23", "54")  # data exception, constraint, program limit
 _QUOTES = re.compile(
     "[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]"
@@ -57,7 +58,7 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
         ) from None
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")
-    return create_engine(
+    engine = create_engine(
         url,
         hide_parameters=True,  # they are people's texts, and an error would quote them
         pool_size=pool_size,
@@ -71,9 +72,17 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
-            "options": "-c timezone=UTC -c statement_timeout=30000 -c lock_timeout=10000",
         },
     )
+    event.listen(engine, "connect", _limit)
+    return engine
+
+
+def _limit(connection: psycopg2.extensions.connection, _record: object) -> None:
+    """By statements: PgBouncer takes no `options` at the start of a connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS)
+    connection.commit()
 
 
 DatabaseError = DBAPIError | psycopg2.Error

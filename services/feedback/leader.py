@@ -1,19 +1,23 @@
 """Which of several certifiers publishes? The one whose session holds a lock in Postgres.
 
-The lock ends with its session: when the leader is killed, another has it at the next try.
+The lock ends with its session: when the leader is killed, another has it at the next try. A pooler
+that shares a session between programs would share the lock, too; each leader leaves a mark there.
 """
 
 from datetime import datetime
 from types import TracebackType
 from typing import Self
+from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, text
 
 from shared.database import database_errors
+from shared.errors import Overloaded
 
 _LOCK = 0x68_69_74_6C_66_62  # "hitlfb"
 _TRY = text("SELECT pg_try_advisory_lock(:key)")
-_NOW = text("SELECT clock_timestamp()")
+_MARK = text("SELECT set_config('hitl.leader', :mark, false)")
+_NOW = text("SELECT clock_timestamp(), current_setting('hitl.leader', true)")
 
 
 class Leader:
@@ -22,6 +26,7 @@ class Leader:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._session: Connection | None = None
+        self._mark = uuid4().hex
 
     def leads(self) -> datetime | None:
         """The database's time if this process leads at that time, else None.
@@ -51,8 +56,14 @@ class Leader:
             if not session.scalar(_TRY, {"key": _LOCK}):
                 session.close()
                 return None
+            session.execute(_MARK, {"mark": self._mark})
             self._session = session
-        now = self._session.scalar(_NOW)
+        now, mark = self._session.execute(_NOW).one()
+        if mark != self._mark:
+            raise Overloaded(
+                "Postgres: another program works in this one's session, so that locks hold nobody"
+                " off: PgBouncer before Postgres needs pool_mode = session"
+            )
         return now if isinstance(now, datetime) else None
 
     def __enter__(self) -> Self:

@@ -24,7 +24,7 @@ BASES = {
     PYTHON: ("bookworm", ["python3", "python3-venv"]),
     SERVERS: (
         "sid",
-        ["wget", "python3-minimal", "rabbitmq-server", "postgresql-18", "prometheus",
+        ["wget", "python3", "rabbitmq-server", "postgresql-18", "prometheus",
          "prometheus-alertmanager", "prometheus-postgres-exporter"],
     ),
 }  # fmt: skip

@@ -35,7 +35,8 @@ SET_BY_THE_CHART = {"HITL_HOME", "HITL_WORKFLOWS_DIR", "HITL_MODELS_DIR", "HITL_
 TRIGGER = {
     "type": "rabbitmq", "metricType": "AverageValue", "authenticationRef": {"name": ...},
     "metadata": {"protocol": "http", "excludeUnacknowledged": "false", "mode": "QueueLength",
-                 "queueName": ..., "useRegex": "true", "operation": "sum", "value": ...},
+                 "queueName": ..., "useRegex": "true", "pageSize": "500", "operation": "sum",
+                 "value": ...},
 }  # fmt: skip
 ALLOWED: dict[str, Any] = {
     "keda.sh/v1alpha1 TriggerAuthentication": {
