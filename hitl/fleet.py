@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hitl.home import REPOSITORY, Home, ServiceState
-from hitl.ports import is_free
+from hitl.ports import port_from
 from hitl.processes import Child
 
 # In the order in which they stop: whoever puts work in goes before whoever takes it out.
@@ -54,11 +54,8 @@ class Fleet:
         key, default = SERVICES[name]
         running = self.services.get(name)
         wanted = running.state.port if running else int(self.environment.get(key) or default)
-        taken = {other.state.port for other in self.services.values() if other is not running}
-        port = wanted
-        while port in taken or not is_free(port):
-            port += 1
-        if port != wanted:
+        port = port_from(wanted, f"{self.home.path} {name}")
+        if port != wanted and wanted:
             self.say(f"Port {wanted} is taken: {name} uses {port}.")
         self.environment[key] = str(port)
         environment = {**self.environment, **self.own.get(name, {})}
@@ -104,7 +101,7 @@ class Fleet:
         return [
             name
             for name, service in self.services.items()
-            if not (service.child.alive() and is_ready(service.state.port))
+            if not (service.child.alive() and look(service.state).ready)
         ]
 
     def stop(self, name: str, grace_seconds: float) -> bool:
@@ -125,11 +122,6 @@ def python_child(home: Home, name: str, module: str, environment: Mapping[str, s
     )
 
 
-def is_ready(port: int) -> bool:
-    """Does the service on this port say that it is ready?"""
-    return look(port).ready
-
-
 class Look(NamedTuple):
     """What a service says of itself: whether it is ready, and which workflows it does not serve as
     their files say, and why."""
@@ -138,15 +130,18 @@ class Look(NamedTuple):
     refused: dict[str, str]
 
 
-def look(port: int) -> Look:
-    """Asks the service on this port; one that does not answer is not ready."""
-    probe = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
+def look(service: ServiceState) -> Look:
+    """Asks a service; one that does not answer is not ready, and what another process answers on
+    its port is no answer."""
+    probe = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PROBE_SECONDS)
     try:
         probe.request("GET", "/readyz")
         answer = probe.getresponse()
         told = json.loads(answer.read())
-        return Look(answer.status == http.client.OK, dict(told.get("refused", {})))
-    except (OSError, http.client.HTTPException, ValueError, AttributeError, TypeError):
+        if told["pid"] != service.pid:
+            return Look(False, {})
+        return Look(answer.status == http.client.OK, dict(told["refused"]))
+    except (OSError, http.client.HTTPException, LookupError, ValueError, TypeError):
         return Look(False, {})
     finally:
         probe.close()

@@ -1,13 +1,21 @@
-"""Which TCP ports on 127.0.0.1 are free?
+"""Which TCP ports on 127.0.0.1 are free, and not about to be somebody else's?
+
+Between the choice of a port and the server's bind lie seconds, in which another stack could choose
+the same. So who chooses one claims it first: by binding an abstract Unix socket that is named after
+the port, which the kernel gives to one process and takes back when that ends (unix(7)). It reaches
+exactly as far as the ports do: one network namespace, all users.
 
 Chosen below the range that the kernel hands out to outgoing connections (32768 and up), so that
-none of these can take a port between our choice and the server's bind.
+none of these can take a port either.
 """
 
 import random
 import socket
 
 LOWEST, HIGHEST = 20_000, 32_000
+# Several times what a stack has. The oldest is let go: its server runs, or never will.
+MOST_CLAIMS = 64
+_claims: dict[int, tuple[str, socket.socket]] = {}
 
 
 def is_free(port: int) -> bool:
@@ -23,19 +31,37 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """`count` different free ports, at random, so that two stacks that start together differ."""
+def claim(port: int, owner: str = "") -> bool:
+    """Is it free, and from now on this owner's until this process ends? Its owner may ask again."""
+    if port in _claims:
+        return owner == _claims[port][0] and is_free(port)
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0hitl-port-{port}")
+    except OSError:  # another process has it
+        mark.close()
+        return False
+    if not is_free(port):
+        mark.close()
+        return False
+    while len(_claims) >= MOST_CLAIMS:
+        _claims.pop(next(iter(_claims)))[1].close()
+    _claims[port] = (owner, mark)
+    return True
+
+
+def free_ports(count: int, owner: str = "") -> list[int]:
+    """Claims `count` free ports that nobody has, at random."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
-        if is_free(port):
+        if port not in _claims and claim(port, owner):
             found.append(port)
         if len(found) == count:
             return found
     raise RuntimeError(f"fewer than {count} free ports between {LOWEST} and {HIGHEST}")
 
 
-def next_free(port: int) -> int:
-    """`port` itself, or the next free one above it."""
-    while not is_free(port):
-        port += 1
-    return port
+def port_from(port: int, owner: str) -> int:
+    """Claims `port` itself or the next free one above it; for 0, any."""
+    above = range(port, 65_536) if port else ()
+    return next((one for one in above if claim(one, owner)), 0) or free_ports(1, owner)[0]

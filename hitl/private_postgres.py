@@ -20,7 +20,7 @@ from psycopg2 import sql
 
 from hitl.database_roles import RIGHTS
 from hitl.installed import postgres_programs, postgres_versions
-from hitl.ports import free_ports, is_free
+from hitl.ports import claim, free_ports, is_free
 from hitl.private_rabbitmq import START_TRIES, ServerError
 from hitl.processes import POLL_SECONDS, Child, Record, write_private
 
@@ -170,7 +170,8 @@ class PrivatePostgres:
         """The last run's port where it is free, so that a saved address keeps working."""
         saved = self.home / "port"
         last = int(saved.read_text()) if saved.exists() else 0
-        self.port = last if last and is_free(last) else free_ports(1)[0]
+        owner = str(self.home)
+        self.port = last if last and claim(last, owner) else free_ports(1, owner)[0]
         write_private(saved, str(self.port))
 
     def _data_folder(self, user: str | None) -> Path:

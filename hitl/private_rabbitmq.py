@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hitl.broker_users import OWNER, USERS, VHOST, definitions
 from hitl.installed import rabbitmq_program
-from hitl.ports import free_ports, is_free
+from hitl.ports import claim, free_ports, is_free
 from hitl.processes import Child, write_private
 
 START_TRIES = 3
@@ -148,11 +148,11 @@ class PrivateRabbitMQ:
         """The last run's ports where they are free, so that a saved address keeps working."""
         saved = self.home / "ports.json"
         last = json.loads(saved.read_text()) if saved.exists() else {}
-        fresh = free_ports(len(PORT_NAMES))
-        self.ports = {
-            name: last[name] if name in last and is_free(last[name]) else port
-            for name, port in zip(PORT_NAMES, fresh, strict=True)
-        }
+        self.ports = {}
+        for name in PORT_NAMES:
+            owner = f"{self.home} {name}"
+            kept = name in last and claim(last[name], owner)
+            self.ports[name] = last[name] if kept else free_ports(1, owner)[0]
         write_private(saved, json.dumps(self.ports))
 
     def _write_files(self) -> dict[str, str]:

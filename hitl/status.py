@@ -71,7 +71,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
     services = state.services if running else []
     queues = state.queues or (configured_queues(environment) if amqp_url else [])
     with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
-        ready = [pool.submit(look, service.port) for service in services]
+        ready = [pool.submit(look, service) for service in services]
         depths = pool.submit(queue_depths, amqp_url, api_url, queues)
         counted = pool.submit(counts, database_url)
         problems: dict[str, str] = {}
@@ -93,7 +93,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
                 ServiceStatus(
                     name=service.name,
                     pid=service.pid,
-                    ready=service.pid is not None and answer.result().ready,
+                    ready=answer.result().ready,
                     restarts=service.restarts,
                 )
                 for service, answer in zip(services, ready, strict=True)

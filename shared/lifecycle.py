@@ -83,6 +83,7 @@ def respond(lifecycle: Lifecycle, path: str) -> tuple[int, str, bytes]:
                 "status": "not ready" if problems else "ready",
                 "problems": problems,
                 "refused": lifecycle.refused(),
+                "pid": os.getpid(),  # whoever started this one knows that it is no other
             }
         )
         return (503 if problems else 200), "application/json", body.encode() + b"\n"

@@ -188,7 +188,6 @@ AROUND = {
     "HITL_PROMETHEUS_PORT": "where `docker compose` publishes Prometheus",
     "HITL_RABBITMQ_API_URL": "management API of a broker of your own, for `hitl status`",
     "HITL_RABBITMQ_PORT": "where `docker compose` publishes RabbitMQ's management page",
-    "HITL_SUPERVISED": "set by `bin/up` for the processes that it watches",
     "HITL_TEST_DATA": "folder where the tests keep the human-rated texts",
     "HITL_TEST_MLFLOW": "program `mlflow` whose server the tests try, too",
     "HITL_TEST_SERVERS": "Debian suite on whose servers `bin/test` runs: sid, trixie, …",

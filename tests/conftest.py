@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 from sqlalchemy import Engine
 
-from hitl import ports
 from hitl.broker_users import OWNER, TUNABLES
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
@@ -31,16 +30,6 @@ TEMPLATE = "template_migrated"
 # A busy machine is no failure: pytest's own time limit guards what hypothesis runs.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-
-
-def pytest_configure() -> None:
-    """Gives each of several pytest workers ports of its own to choose from: between the choice of a
-    port and the start of its server pass seconds, in which another worker may choose the same."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if worker:
-        share = (ports.HIGHEST - ports.LOWEST) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-        ports.LOWEST += share * int(worker)
-        ports.HIGHEST = ports.LOWEST + share
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

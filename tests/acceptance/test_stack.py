@@ -9,7 +9,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +102,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
             return True
         time.sleep(0.5)
     return condition()
+
+
+def restarted(stack: Stack, service: dict[str, Any]) -> bool:
+    """Is another process in the place of this one, and ready?"""
+    now = stack.service(service["name"])
+    return bool(now["restarts"] > service["restarts"] and now["ready"])
 
 
 def others_load() -> float:
@@ -313,6 +321,34 @@ def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder
     assert list(shared.iterdir()) == []
     # and the end of one to leave the other alone
     assert stack.run("hitl", "status").returncode == 0
+
+
+@pytest.mark.timeout(900)
+def test_stacks_that_start_at_once_get_in_nobodys_way(stack: Stack, folder: Path) -> None:
+    # Given a stack, and three more that start at the same moment
+    others = [Stack(stack.checkout, folder / f"at once {number}") for number in range(3)]
+    try:
+        with ThreadPoolExecutor(len(others)) as pool:
+            list(pool.map(Stack.up, others))
+        # I expect each to be ready with the services that it started at first, on ports of its own
+        every = [stack, *others]
+        ports = [port for one in every for port in one.ports()]
+        assert len(set(ports)) == len(ports)
+        for one in others:
+            services = one.status()["services"]
+            assert all(service["ready"] and service["restarts"] == 0 for service in services)
+        # If in all of them the same service is killed
+        killed = [one.service("router") for one in every]
+        before = [one.ports() for one in every]
+        for service in killed:
+            os.kill(service["pid"], signal.SIGKILL)
+        # I expect each to come back where it was.
+        for one, service in zip(every, killed, strict=True):
+            assert eventually(partial(restarted, one, service), 120)
+        assert [one.ports() for one in every] == before
+    finally:
+        for one in others:
+            one.down()
 
 
 def test_servers_that_the_environment_names_are_used_instead_of_private_ones(

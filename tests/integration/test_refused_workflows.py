@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
 from hitl.fleet import look
+from hitl.home import ServiceState
 from shared.broker import declare_all
 from shared.topology import topology
 from tests.outside import outsider, until
@@ -41,7 +42,8 @@ def workflow(flows: Path, name: str, model: Path) -> None:
 
 
 def refused_by(pipeline: Pipeline) -> dict[str, str]:
-    return look(pipeline.ports["inference"]).refused
+    pid = pipeline.processes["inference"].pid
+    return look(ServiceState("inference", pipeline.ports["inference"], pid)).refused
 
 
 def shows(pipeline: Pipeline, name: str, value: float) -> bool:
