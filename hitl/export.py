@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -17,7 +17,7 @@ from hitl.known_workflows import completed, unheard_of
 from services.feedback import export as feedback
 from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
 from shared.database import connect
-from shared.errors import HitlError
+from shared.errors import ConfigurationError, HitlError
 from shared.rows import Format
 
 app = typer.Typer(add_completion=False)
@@ -62,6 +62,10 @@ def export(
                 for piece in feedback.rows(engine, wanted, form, counted):
                     into.write(piece)
                     tell()
+                if format == "hf" and not counted.rows:
+                    raise ConfigurationError(
+                        "no rows, so no folder: the library datasets loads no empty one"
+                    )
         finally:
             engine.dispose()
     except BrokenPipeError:  # whoever read it has read enough, as `| head` does
@@ -84,6 +88,7 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
+    made = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
     try:
@@ -92,6 +97,9 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # something is in it
+                folder.rmdir()
 
 
 @contextmanager

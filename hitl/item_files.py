@@ -5,10 +5,11 @@ Every format ends up as the body that a producer sends, so that a file is held t
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from shared.errors import ConfigurationError
+from shared.exported import exported_line, is_exported, item_of, of_csv
 
 Format = Literal["csv", "jsonl", "txt"]
 
@@ -50,18 +51,38 @@ def read_lines(
         content = raw.strip().removeprefix(b"\xef\xbb\xbf")  # some editors begin with a BOM
         if content:
             yield (
-                Line(number, content)
+                _of_json(number, content)
                 if kind == "jsonl"
                 else _body(number, {"text": _text(content)})
             )
 
 
+def _of_json(number: int, content: bytes) -> Line:
+    """The line as it is; of one of our exports the item in it."""
+    row = exported_line(content)
+    return Line(number, content) if row is None else _exported(number, row)
+
+
+def _exported(number: int, row: Mapping[str, object]) -> Line:
+    try:
+        found = item_of(row)
+    except ValueError as error:
+        return Line(number, b"", f"metadata: {error}")
+    if "text" not in found:
+        return Line(number, b"", "an exported row without a text: it was erased, or never there")
+    return _body(
+        number, {name: found[name] for name in ("id", "text", "metadata") if name in found}
+    )
+
+
 def _csv(lines: Iterable[bytes], text_column: str, id_column: str) -> Iterator[Line]:
-    """Columns other than the text and the id are metadata; empty cells are left out."""
+    """Columns other than the text and the id are metadata; empty cells are left out. Of one of our
+    exports it is the item alone, as it was."""
     csv.field_size_limit(1 << 27)  # how long a text may be is decided elsewhere
     rows = csv.reader(map(_text, lines))
     header = [name.strip().removeprefix("\ufeff") for name in next(rows, [])]
-    if text_column not in header:
+    ours = is_exported(header)
+    if text_column not in header and not ours:
         raise ConfigurationError(
             f"no column {text_column!r} among {', '.join(header) or 'none'}: use --text-column"
         )
@@ -73,6 +94,9 @@ def _csv(lines: Iterable[bytes], text_column: str, id_column: str) -> Iterator[L
             yield Line(rows.line_num, b"", problem)
             continue
         cells = dict(zip(header, row, strict=True))
+        if ours:
+            yield _exported(rows.line_num, of_csv(cells))
+            continue
         item: dict[str, object] = {"text": cells.pop(text_column)}
         item_id = cells.pop(id_column, "")
         if item_id:

@@ -4,8 +4,6 @@ Texts of the old domain: a part is trained on again beside what people decided, 
 measured on.
 """
 
-import csv
-import json
 import random
 from collections.abc import Sequence, Set
 from hashlib import sha256
@@ -16,7 +14,7 @@ from services.feedback import datasets
 from services.feedback.labels import text_key
 from services.feedback.train_embedded import example
 from shared.errors import ConfigurationError
-from shared.json_lines import lines_of, whole_lines
+from shared.rows_in import read_rows
 
 _FILE_HELD_OUT = 0.2
 
@@ -59,8 +57,8 @@ def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
 
 
 def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
-    """A .jsonl or .csv file with `text` and `label`; a fifth, by the hash of the text, is measured
-    on, the rest replayed.
+    """A file with `text` and `label`, or an export of ours (shared/rows_in.py); a fifth, by the
+    hash of the text, is measured on, the rest replayed.
 
     Raises:
         ConfigurationError: the file has a line without them, or a label that is none of these.
@@ -106,23 +104,3 @@ def _known(label: str) -> datasets.Label:
         if known == label:
             return known
     raise ConfigurationError(f"the rated texts have no label {label!r}")
-
-
-def read_rows(path: Path) -> list[dict[str, object]]:
-    """The rows of a .csv or .jsonl file.
-
-    Raises:
-        ConfigurationError: it cannot be read as one.
-    """
-    try:
-        if path.suffix.lower() == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                return [dict(row) for row in csv.DictReader(file)]
-        rows = [
-            json.loads(line.content) for line in whole_lines(lines_of(path.read_bytes()), str(path))
-        ]
-    except (OSError, ValueError, csv.Error) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    if not all(isinstance(row, dict) for row in rows):
-        raise ConfigurationError(f"{path}: every line must be a JSON object")
-    return rows

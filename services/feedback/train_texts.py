@@ -15,12 +15,13 @@ import numpy as np
 import torch
 
 from services.feedback.labels import text_key
-from services.feedback.old_domain import Lesson, read_rows
+from services.feedback.old_domain import Lesson
 from services.feedback.quality import Quality, fit_temperature, measure, softmax
 from services.feedback.train_embedded import fit_shares, logits, read_back, write_calibration
 from services.feedback.training import OnProgress, Recipe
 from services.feedback.tuning import save_adapter
 from shared.errors import ConfigurationError
+from shared.rows_in import read_rows
 
 THRESHOLD = 0.85  # of a new workflow's policy
 CALIBRATION_SHARE = HELD_OUT_SHARE = 0.1
@@ -89,7 +90,8 @@ def train(
 
 
 def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
-    """The lessons in a .jsonl or .csv file with `text` and `label`, and the labels by alphabet.
+    """The lessons in a file with `text` and `label`, or in an export of ours (shared/rows_in.py),
+    and the labels by alphabet.
 
     Raises:
         ConfigurationError: a row lacks one of them, or there are not two labels.

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from hitl.audit import read_anchors
-from services.feedback.old_domain import read_rows
 from services.feedback.registry import Registry
 from services.inference import proving
 from services.review_ui import seeded
 from shared.errors import ConfigurationError, HitlError
 from shared.json_lines import append, appending, is_torn, line, lines_of, numbered, whole_lines
 from shared.rows import json_lines
+from shared.rows_in import read_rows
 from shared.workflows import Workflow
 from tests.versions import NOW, receipt_of
 
