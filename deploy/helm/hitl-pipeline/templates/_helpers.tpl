@@ -9,6 +9,7 @@ feedback: { port: 9105, key: HITL_FEEDBACK_PORT, secrets: [broker, database] }
 
 {{- define "hitl.variables" -}}
 broker: AMQP_URL
+brokerApi: HITL_RABBITMQ_API_URL
 database: DATABASE_URL
 session: HITL_SESSION_SECRET
 panelSalt: HITL_PANEL_SALT
@@ -97,7 +98,7 @@ securityContext:
 {{- range index . 1 }}
 - name: {{ index $variables . }}
   valueFrom:
-    secretKeyRef: {{ index $references . | toJson }}
+    secretKeyRef: {{ index $references . | merge (ternary (dict "optional" true) dict (eq . "brokerApi")) | toJson }}
 {{- end }}
 - { name: HITL_HOME, value: /tmp/hitl }
 {{- if $root.Values.workflows }}
