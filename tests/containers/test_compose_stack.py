@@ -208,7 +208,7 @@ def test_a_program_that_dies_comes_back_and_goes_on(stack: Stack) -> None:
 
 
 def test_routing_keys_that_went_with_an_exchange_come_back(stack: Stack) -> None:
-    # Given an exchange that somebody deletes, which takes its users' routing keys along in RabbitMQ 4.3
+    # Given an exchange that somebody deletes: RabbitMQ 4.3 forgets its users' routing keys with it.
     url = f"{stack.url('RABBITMQ')}/api"
     password = stack.inside("rabbitmq", "cat", "/run/hitl/broker/password")
     with httpx.Client(base_url=url, auth=("hitl", password), timeout=20) as api:
