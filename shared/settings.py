@@ -69,7 +69,7 @@ class Settings(BaseModel):
     prefetch: int = Field(1_000, gt=0, le=65_535, description="of router and review intake")
     inference_prefetch: int = Field(64, gt=0, le=65_535, description="of inference")
     delivery_limit: int = Field(
-        5, gt=0, description="deliveries without an ack, then a dead letter"
+        5, gt=0, lt=20, description="deliveries without an ack, then a dead letter; below 20"
     )
     retry_delays_seconds: Seconds = Field((5, 30, 300), description="before each further try")
     breaker_failures: int = Field(50, gt=0, description="dead letters in a row that pause a worker")

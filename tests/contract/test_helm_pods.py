@@ -94,8 +94,8 @@ def test_every_program_logs_in_as_a_user_of_its_own(sets: dict[str, list[Object]
 def test_without_the_brokers_api_everything_starts_all_the_same(
     sets: dict[str, list[Object]],
 ) -> None:
-    # Given an operator's secret, which has no address of the management API / I expect that only this
-    # one may be missing.
+    # Given an operator's secret, which has no address of the management API / I expect that this
+    # one alone may be missing.
     for _component, template in pods(sets["production"]):
         for variable in template["spec"]["containers"][0]["env"]:
             reference = variable.get("valueFrom", {}).get("secretKeyRef", {})

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from hitl.broker_users import TUNABLES
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 
@@ -18,6 +19,19 @@ def problems(**environment: str) -> list[str]:
 
 def test_an_empty_environment_is_all_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
+
+
+def test_a_limit_of_ours_comes_before_the_brokers() -> None:
+    # Given a limit on deliveries that the broker's own would be faster than, and would set messages
+    # aside without a word of ours / I expect it to be refused, and the one below it to be taken.
+    tunables = TUNABLES["definition"]
+    assert isinstance(tunables, dict)
+    limit = tunables["delivery-limit"]
+    assert problems(HITL_DELIVERY_LIMIT=str(limit)) == [
+        f"HITL_DELIVERY_LIMIT: Input should be less than {limit}"
+    ]
+    taken = Settings.from_environment({"HITL_DELIVERY_LIMIT": str(limit - 1)})
+    assert taken.delivery_limit == limit - 1
 
 
 def test_values_are_read_under_their_names() -> None:
