@@ -16,6 +16,7 @@ from shared.envelope import attribute, parse
 from shared.errors import Permanent
 from shared.events import MAX_ID_CHARACTERS, Item, ItemSubmitted
 from shared.messages import Delivery
+from shared.strict_json import NamedTwice, refuse_repeated_names
 
 _ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
@@ -57,6 +58,10 @@ def read_submission(
             "too_large", f"{len(delivery.body)} bytes; at most {max_body_bytes} are read"
         )
     given = parse(Submission, delivery)
+    try:
+        refuse_repeated_names(delivery.body)
+    except NamedTwice as error:
+        raise Permanent("schema", str(error)) from None
     if _VISIBLE.search(given.text) is None:
         raise Permanent("empty_text", "text holds nothing to score")
     item_id = given.id or attribute(delivery, "id") or delivery.message_id

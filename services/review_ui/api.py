@@ -17,6 +17,7 @@ from services.review_ui import (
     api_webhooks,
 )
 from services.review_ui.access import authorize
+from services.review_ui.api_strict import nothing_unread
 from services.review_ui.desk import Desk
 from services.review_ui.schemas import ErrorAnswer
 from services.review_ui.sessions import COOKIE
@@ -35,7 +36,12 @@ def routes(desk: Desk) -> APIRouter:
         prefix="/api/v1",
         responses=_ERRORS,
         # The first two only tell the OpenAPI document what `authorize` looks at.
-        dependencies=[Security(_TOKEN), Security(_SESSION), Depends(authorize(desk))],
+        dependencies=[
+            Security(_TOKEN),
+            Security(_SESSION),
+            Depends(authorize(desk)),
+            Depends(nothing_unread),
+        ],
     )
     for question in (
         api_session,

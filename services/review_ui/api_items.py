@@ -3,7 +3,7 @@
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 
 from services.review_ui import lists
 from services.review_ui.access import Here
@@ -76,9 +76,16 @@ def routes(desk: Desk) -> APIRouter:
         return found
 
     @api.post("/items", status_code=202, tags=["items"], responses={404: {"model": ErrorAnswer}})
-    def send(given: NewItems, account: Here) -> Submitted:
+    def send(
+        given: NewItems,
+        account: Here,
+        idempotency_key: Annotated[
+            ShortText | None, Header(description="the same again: the same request again")
+        ] = None,
+    ) -> Submitted:
         """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
-        are decided later. Each is judged by itself; give ids, then sending again is safe."""
+        are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
+        request, then sending again is safe."""
         try:
             return submit(
                 given.items,
@@ -86,13 +93,15 @@ def routes(desk: Desk) -> APIRouter:
                 publish=desk.publish,
                 clock=desk.clock,
                 max_body_bytes=desk.max_body_bytes,
+                once=(account.name, idempotency_key) if idempotency_key else None,
             )
         except Overloaded as error:
             logger.warning("items could not be published", extra={"problem": str(error)})
             raise ApiError(
                 503,
                 "broker_away",
-                "The broker did not confirm; some may have arrived. Send all again, with ids.",
+                "The broker did not confirm; some may have arrived. Send all again, with ids"
+                " or the same key.",
                 headers={"Retry-After": "5"},
             ) from None
 

@@ -159,7 +159,10 @@ def _error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def plain(_request: Request, error: HTTPException) -> Response:
-        return problem(error.status_code, f"http_{error.status_code}", str(error.detail))
+        said = str(error.detail)
+        if error.status_code == 400 and error.__cause__ is not None:  # while the body was read
+            said = "The body is no JSON that can be read: send UTF-8, and not nested too deep."
+        return problem(error.status_code, f"http_{error.status_code}", said)
 
     @app.exception_handler(Refused)
     def refused(_request: Request, error: Refused) -> Response:
@@ -177,11 +180,14 @@ def _error_answers(app: FastAPI) -> None:
         )
 
     @app.exception_handler(RequestValidationError)
-    def invalid(_request: Request, error: RequestValidationError) -> Response:
+    def invalid(request: Request, error: RequestValidationError) -> Response:
         listed = "; ".join(
             f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}"
             for wrong in error.errors()
         )
+        sent_as = request.headers.get("content-type", "")
+        if "json" not in sent_as and any(wrong["loc"] == ("body",) for wrong in error.errors()):
+            listed = f"send JSON, with the header Content-Type: application/json; {listed}"
         return problem(422, "invalid_request", listed[:1_000])
 
     @app.exception_handler(Overloaded)

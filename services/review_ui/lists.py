@@ -8,6 +8,7 @@ found by what the AI thinks of it.
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     AwareDatetime,
+    BeforeValidator,
     Field,
     StringConstraints,
     TypeAdapter,
@@ -68,7 +70,14 @@ def _utc(given: datetime) -> datetime:
         raise ValueError("no year from 1 to 9999 in UTC") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+def _no_number(given: object) -> object:
+    """A year alone ("2024") would be read as that many seconds after 1970."""
+    if isinstance(given, str) and re.fullmatch(r"[+-]?[\d._]+", given.strip()):
+        raise ValueError("no time: write 2024-05-01T00:00:00Z")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 _Plain = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 _ITEM_KEY = TypeAdapter(tuple[Moment | None, _Plain, _Plain])
 _TASK_KEY = TypeAdapter(tuple[UUID])

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from shared.clock import Clock
 from shared.errors import Permanent
+from shared.events import derive_id
 from shared.messages import Outgoing
 from shared.producing import item_message
 
@@ -41,8 +42,12 @@ def submit(
     publish: Publish,
     clock: Clock,
     max_body_bytes: int,
+    once: tuple[str, str] | None = None,
 ) -> Submitted:
     """Publishes the items that inference would take, and returns once the broker has them all.
+
+    `once` is who sends and the key of the request: an item without an id has the same one when it
+    is sent at the same place in a request of that key again.
 
     Raises:
         Overloaded: not confirmed in time; some may have arrived, so send all again with their ids.
@@ -51,10 +56,15 @@ def submit(
     refused: list[RefusedItem] = []
     messages: list[Outgoing] = []
     for index, item in enumerate(items):
-        body = json.dumps(item).encode()
+        body = json.dumps(item)
+        new_id = once and str(derive_id("sent once", workflow, *once, str(index), body))
         try:
             message, item_id = item_message(
-                body, workflow, max_body_bytes=max_body_bytes, clock=clock
+                body.encode(),
+                workflow,
+                max_body_bytes=max_body_bytes,
+                clock=clock,
+                new_id=new_id,
             )
         except Permanent as error:
             refused.append(RefusedItem(index=index, code=error.reason, message=str(error)))

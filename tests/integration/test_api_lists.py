@@ -234,3 +234,26 @@ def test_a_search_that_takes_too_long_is_given_up(
     with program(served, "items:read") as reader:
         answer = reader.get("/items?q=nowhere")
         assert (answer.status_code, code_of(answer)) == (422, "too_much_to_search")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/items?statsu=FAILED", "query.statsu: no such parameter; did you mean 'status'?"),
+        ("/items?status=FAILED&status=AI_ACCEPTED", "query.status: given 2 times"),
+        ("/items?since=2024", "query.since"),
+        ("/items?until=20240501", "query.until"),
+        ("/export/corrections?workfow=sentiment", "query.workfow: no such parameter"),
+        ("/decisions?of=me&reviewer=anna", "query.reviewer: no such parameter"),
+        ("/stats?days=3", "query.days: no such parameter"),
+    ],
+)
+def test_a_question_that_is_not_understood_whole_is_not_answered(
+    served: Served, path: str, said: str
+) -> None:
+    # If a filter is misspelt, given twice, or a year is taken for seconds, I expect no list that
+    # looks like an answer
+    with program(served, "items:read", "export", "tasks:read", "stats:read") as client:
+        answer = client.get(path)
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request"), answer.text
+    assert said in answer.json()["error"]["message"]

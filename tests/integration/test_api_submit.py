@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from sqlalchemy import Engine
 
@@ -101,3 +102,53 @@ def test_without_a_broker_the_answer_says_send_again(engine: Engine) -> None:
         answer = producer.post("/items", json=body)
     assert (answer.status_code, code_of(answer)) == (503, "broker_away")
     assert answer.headers["retry-after"]
+
+
+def test_a_request_with_a_key_sent_again_brings_the_same_items(served: Served) -> None:
+    items = [{"text": "the same text"}, {"text": "the same text"}, {"id": "mine", "text": "x"}]
+
+    def ids(producer: httpx.Client, key: str, items: list[dict[str, str]]) -> list[str]:
+        body = {"workflow": "sentiment", "items": items}
+        answer = producer.post("/items", json=body, headers={"Idempotency-Key": key})
+        return [each["id"] for each in answer.json()["accepted"]]
+
+    with (
+        program(served, "items:write") as producer,
+        program(served, "items:write", name="another") as another,
+    ):
+        first = ids(producer, "load-1", items)
+        # Given an answer that never arrived, and the same request again: the same three items
+        assert ids(producer, "load-1", items) == first
+        assert (len(set(first)), first[2]) == (3, "mine")
+        # Another key, another program or another text under the old key: other items, none lost
+        assert not {*ids(producer, "load-2", items[:2])} & {*first}
+        assert not {*ids(another, "load-1", items[:2])} & {*first}
+        assert not {*ids(producer, "load-1", [{"text": "another text"}])} & {*first}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"workflow": "sentiment", "items": [{"id": "a", "text": "good", "text": "bad"}]}',
+        '{"workflow": "sentiment", "items": [{"text": "a", "metadata": {"n": {"x": 1, "x": 2}}}]}',
+        '{"workflow": "none", "items": [{"text": "a"}], "workflow": "sentiment"}',
+    ],
+)
+def test_an_object_with_two_values_for_one_name_is_refused(served: Served, body: str) -> None:
+    with program(served, "items:write") as producer:
+        headers = {"Content-Type": "application/json"}
+        answer = producer.post("/items", content=body, headers=headers)
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+    assert "named more than once" in answer.text
+
+
+def test_a_body_that_is_no_json_is_told_what_to_send(served: Served) -> None:
+    with program(served, "items:write") as producer:
+        good = b'{"workflow": "sentiment", "items": [{"text": "a"}]}'
+        plain = producer.post("/items", content=good, headers={"Content-Type": "text/plain"})
+        assert plain.status_code == 422
+        assert "Content-Type: application/json" in plain.json()["error"]["message"]
+        headers = {"Content-Type": "application/json"}
+        latin = producer.post("/items", content=good + b"\xff", headers=headers)
+        assert latin.status_code == 400
+        assert "UTF-8" in latin.json()["error"]["message"]

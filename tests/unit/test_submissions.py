@@ -251,3 +251,24 @@ def test_an_excerpt_is_short_and_readable() -> None:
 def test_text_without_nul_is_left_alone() -> None:
     text = "abc"
     assert without_nul(text) is text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id": "a", "text": "good", "text": "bad"}',
+        '{"id": "a", "text": "x", "id": "b"}',
+        '{"text": "x", "metadata": {"tier": "gold", "tier": "none"}}',
+        '{"text": "x", "metadata": {"a": [{"b": 1, "c": 2, "b": 3}]}}',
+    ],
+)
+def test_an_object_with_two_values_for_one_name_is_no_item(body: str) -> None:
+    # Which of the two is meant nobody can know, and the next reader may take the other
+    refused = refusal(body)
+    assert refused.reason == "schema"
+    assert "named more than once" in str(refused)
+
+
+def test_the_same_name_in_two_objects_is_an_item() -> None:
+    given = {"text": "x", "metadata": {"text": "y", "a": [{"n": 1}, {"n": 1}]}}
+    assert read(given).item.metadata == given["metadata"]
