@@ -143,6 +143,11 @@ class Broker:
         if self._consumer is not None:
             self._call(self._consumer.resume)
 
+    def go_on(self) -> None:
+        """Takes deliveries on the channel that opened while the consumer's owner was busy."""
+        if self._consumer is not None:
+            self._call(self._consumer.go_on)
+
     def add(
         self, topology: Topology, queues: Sequence[str] = (), timeout_seconds: float = 10.0
     ) -> None:
@@ -322,7 +327,13 @@ class Broker:
             self._close_connection()
 
     def _on_cancelled_by_broker(self, _frame: object) -> None:
-        self._give_up("consumer cancelled by the broker: was a queue deleted?")
+        """By 4.3 for a message that was held for too long, too; older ones close the channel."""
+        if self._consumer is not None:
+            self._consumer.cancelled()
+        self._give_up(
+            "consumer cancelled by the broker: a message was held for too long,"
+            " or the queue was deleted"
+        )
 
     def _on_closed(self, connection: pika.SelectConnection, reason: BaseException | str) -> None:
         if not self._closing.is_set():

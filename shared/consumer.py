@@ -27,6 +27,11 @@ from shared.wire import BatchingConnection, Taking
 _LOOK_SECONDS = 0.05
 _SILENT_LOOKS = 4
 _MOST_LOOKS = 40
+# How long a message may be held before RabbitMQ gives it to another worker (its "Delivery
+# Acknowledgement Timeout"). The slowest batch, 64 texts on a slow core, takes a minute or two: what
+# is held for longer hangs, or waits for Postgres, and then coming again costs nothing. 4.3 heeds
+# this; 3.10 and 4.0 know only their node's limit (30 minutes), and count each time as a delivery.
+HOLD_SECONDS = 600.0
 # Held at most before anybody knows how large they are: an item may have 1 MiB.
 _CAREFUL = 64
 
@@ -52,7 +57,14 @@ class Consumer:
         take: Callable[[list[Delivery]], None],
         slow_start: bool = True,
         most_bytes: int | None = None,
+        hold_seconds: float = HOLD_SECONDS,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """While `busy` says so, nothing is taken on a new channel: whoever still works at what the
+        last one brought would only hold it."""
+        self._hold_ms = int(hold_seconds * 1_000)
+        self._busy = busy
+        self._held_back = False
         self._most = prefetch
         self._most_bytes = most_bytes
         self._prefetch = prefetch
@@ -77,6 +89,11 @@ class Consumer:
     def quiet(self) -> bool:
         """Whether it is paused and nothing more can be on its way; a snapshot from any thread."""
         return self._quiet
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it takes nothing because its owner was busy when the channel opened; `go_on`."""
+        return self._held_back
 
     @property
     def probing(self) -> bool:
@@ -104,16 +121,30 @@ class Consumer:
         if isinstance(channel.connection, BatchingConnection):
             reader = Reader(channel.channel_number, self._queues_by_tag, generation)
             channel.connection.take_deliveries(Taking(reader, self._arrive))
-        if not self._paused:
+        self._held_back = self._busy()
+        if not (self._paused or self._held_back):
             self._subscribe_all()
+
+    def go_on(self) -> None:
+        """The owner is done with what it was busy with."""
+        if self._held_back:
+            self._held_back = False
+            if not self._paused:
+                self._subscribe_all()
 
     def closing(self) -> None:
         """The connection is about to be closed: whatever may be acked is acked now."""
         self._ack()
 
+    def cancelled(self) -> None:
+        """By the broker: what came is no longer ours, and is acked no more. RabbitMQ 4.3 would take
+        an ack, settle nothing by it, and deliver again to the consumer that it has cancelled."""
+        self._channel = None
+
     def lost(self) -> None:
         """The channel is gone, and with it every tag."""
         self._channel = None
+        self._held_back = False
         self._subscriptions = {}
         self._in_progress.clear()
 
@@ -128,6 +159,8 @@ class Consumer:
         """Subscribes again, one message at a time first."""
         if self._paused:
             self._paused = self._quiet = False
+            if self._held_back:
+                return
             if self._subscriptions:  # still waiting for silence
                 self._schedule_turn()
             else:
@@ -139,7 +172,7 @@ class Consumer:
             return False
         new = [queue for queue in queues if queue not in self._queues]
         self._queues += tuple(new)
-        if self._channel is None:  # the next one takes them along
+        if self._channel is None or self._held_back:  # they are taken along
             return True
         self._channel.basic_qos(prefetch_count=1 if self._slow_start else self._prefetch)
         for queue in new:
@@ -231,7 +264,9 @@ class Consumer:
                 [delivery_of(subscription.queue, method, properties, body, self._generation)]
             )
 
-        subscription.tag = channel.basic_consume(subscription.queue, on_message)
+        subscription.tag = channel.basic_consume(
+            subscription.queue, on_message, arguments={"x-consumer-timeout": self._hold_ms}
+        )
         self._queues_by_tag[subscription.tag.encode()] = subscription.queue
 
     def _cancel(self, subscription: _Subscription) -> None:

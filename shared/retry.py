@@ -51,8 +51,9 @@ class RetryPolicy:
 
     def died_too_often(self, delivery: Delivery) -> Permanent | None:
         """`Permanent` for a message that was taken again and again and never settled: it kills its
-        consumer. Checked before the handler sees it."""
-        deaths = max(delivery.count("x-delivery-count"), delivery.count("x-acquired-count"))
+        consumer. Checked before the handler sees it. Since 4.3 `x-delivery-count` counts ended
+        connections alone, and `x-acquired-count` also what was given back, or held for too long."""
+        deaths = delivery.count("x-delivery-count")
         if deaths < self.delivery_limit:
             return None
         return Permanent(

@@ -22,7 +22,7 @@ from prometheus_client import Counter as Metric
 from shared.breaker import Breaker
 from shared.broker import Broker
 from shared.clock import Clock, utc_now
-from shared.consumer import Consumer
+from shared.consumer import HOLD_SECONDS, Consumer
 from shared.envelope import encode
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.events import ItemFailed
@@ -85,6 +85,7 @@ class Worker:
         slow_start: bool = True,
         most_bytes: int | None = None,
         rights: Rights | None = None,
+        hold_seconds: float = HOLD_SECONDS,
         clock: Clock = utc_now,
     ) -> None:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
@@ -108,6 +109,7 @@ class Worker:
         self._inbox: Queue[list[Delivery]] = Queue()
         self._waiting: deque[Delivery] = deque()
         self._overloaded: str | None = None
+        self._handling = False
         self._given_up = 0  # deliveries that could not be handled before the stop
         self._consumer = Consumer(
             queues,
@@ -115,6 +117,8 @@ class Worker:
             take=self._work_at_once if max_batch is None else self._inbox.put,
             slow_start=slow_start,
             most_bytes=most_bytes,
+            hold_seconds=hold_seconds,
+            busy=lambda: self._handling,
         )
         self._broker = Broker(
             settings.amqp_url.get_secret_value(),
@@ -127,6 +131,7 @@ class Worker:
         self._count(queues)
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
+        lifecycle.add_check("handler", self._hanging)
         lifecycle.add_check("dead_letters", self._breaker.problem)
 
     def run(self) -> None:
@@ -184,10 +189,21 @@ class Worker:
         held = self._consumer.unsettled()
         logger.info("drained", extra={"given_back": held})
 
+    def _hanging(self) -> str | None:
+        if self._consumer.held_back and self._overloaded is None:
+            return "still at work on what RabbitMQ has taken back; nothing else is taken until then"
+        return None
+
     def _work_once(self) -> None:
+        if self._consumer.held_back:
+            self._broker.go_on()
         batch = self._take()
         if batch:
-            self._work(batch)
+            self._handling = True
+            try:
+                self._work(batch)
+            finally:
+                self._handling = False
 
     def _work_at_once(self, batch: list[Delivery]) -> None:
         """On the connection's thread."""

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
+from shared.consumer import HOLD_SECONDS
 from shared.errors import Overloaded, Permanent, Retryable
 from shared.lifecycle import Lifecycle
 from shared.messages import Delivery, Outgoing
@@ -66,6 +67,7 @@ def working(
     most_bytes: int | None = None,
     at_once: bool = False,
     slow_start: bool = True,
+    hold_seconds: float = HOLD_SECONDS,
     **settings: object,
 ) -> Iterator[Lifecycle]:
     """A router-like worker in a thread; stopped in order at the end."""
@@ -82,6 +84,7 @@ def working(
         max_batch=None if at_once else max_batch,
         most_bytes=most_bytes,
         slow_start=slow_start,
+        hold_seconds=hold_seconds,
     )
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -380,6 +383,65 @@ def test_what_is_held_through_a_long_outage_is_not_taken_for_what_ends_its_consu
         away.clear()
         # I expect the message to be handled
         program.take("hitl.sentiment.accepted", 1)
+        assert program.ready("hitl.router.dlq") == 0
+
+
+def test_a_message_whose_handler_hangs_goes_to_another_worker(
+    amqp_url: str, program: Outsider, rabbitmq: RabbitMQ, caplog: pytest.LogCaptureFixture
+) -> None:
+    if rabbitmq.api.get("/overview").json()["rabbitmq_version"] < "4.3":
+        pytest.skip("before 4.3 there is one limit for the whole node: half an hour")
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(batch: Sequence[Delivery]) -> None:
+        if not hangs.is_set():
+            hangs.set()
+            assert go_on.wait(60)
+
+    # Given a worker whose handler hangs at a message, and two more of them
+    with working(amqp_url, Recorder(before=hang), hold_seconds=1.0) as lifecycle:
+        scored(program, "m1", "m2", "m3")
+        assert hangs.wait(20)
+        # If it is held for longer than RabbitMQ may wait
+        until(lambda: "handler" in lifecycle.problems(), seconds=20)
+        # I expect the worker to take nothing else, and a second one to handle all three
+        other = Recorder()
+        with working(amqp_url, other):
+            until(lambda: sorted(set(other.seen)) == [b"m1", b"m2", b"m3"], seconds=20)
+            # and when the first goes on, its late answer to settle nothing, and it to work again
+            go_on.set()
+            until(lambda: not lifecycle.problems(), seconds=20)
+        scored(program, "m4")
+        accepted = [message.body for message in program.take("hitl.sentiment.accepted", 4)]
+        assert sorted(accepted) == [b"m1", b"m2", b"m3", b"m4"]
+        until(lambda: program.ready(ROUTER_QUEUE) == 0)
+        assert program.ready("hitl.router.dlq") == 0
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "held for too long" in caplog.text
+
+
+def test_what_was_held_for_too_long_is_not_taken_for_what_ends_its_consumer(
+    amqp_url: str, program: Outsider, rabbitmq: RabbitMQ
+) -> None:
+    if rabbitmq.api.get("/overview").json()["rabbitmq_version"] < "4.3":
+        pytest.skip("counted apart since RabbitMQ 4.3")
+    # Given a message that RabbitMQ took back more often than it may be delivered
+    away, held = threading.Event(), list[int]()
+    away.set()
+
+    def hold(batch: Sequence[Delivery]) -> None:
+        held.extend(delivery.count("x-acquired-count") for delivery in batch)
+        if away.is_set():
+            raise Overloaded("the database is away")
+
+    handler = Recorder(before=hold)
+    with working(amqp_url, handler, delivery_limit=2, hold_seconds=0.5, prefetch=2):
+        scored(program, "m1", "m2")
+        until(lambda: 3 in held, seconds=60)
+    # If another worker, which knows nothing of the outage, takes it
+    with working(amqp_url, Recorder(), delivery_limit=2):
+        # I expect it to be handled
+        program.take("hitl.sentiment.accepted", 2)
         assert program.ready("hitl.router.dlq") == 0
 
 

@@ -83,7 +83,8 @@ def test_a_message_that_ends_its_consumer_is_stopped_at_the_limit() -> None:
     error = POLICY.died_too_often(delivery(**{"x-delivery-count": 5}))
     assert error is not None
     assert error.reason == "delivery_limit"
-    assert POLICY.died_too_often(delivery(**{"x-acquired-count": 5})) is not None
+    # Given back, or taken back by RabbitMQ 4.3 from who held it for too long: no consumer ended.
+    assert POLICY.died_too_often(delivery(**{"x-acquired-count": 50})) is None
 
 
 def test_a_dead_letter_says_why_in_its_headers() -> None:
