@@ -8,7 +8,7 @@ import fcntl
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 LIVE, SHADOW = "live", "shadow"  # aliases; without `live` the workflow's own model decides
 RECEIPT_DIGEST = "hitl.receipt_sha256"  # the tag by which a version is known again
@@ -67,6 +68,17 @@ def _client(uri: str) -> "MlflowClient":
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def _versions(client: "MlflowClient", name: str) -> "Iterator[ModelVersion]":
+    """All of them: MLflow tells a page at a time."""
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def _copy(client: "MlflowClient", registry: Registry) -> list[str]:
     name = f"hitl-{registry.workflow}"
     if not client.search_registered_models(f"name = '{name}'", max_results=1):
@@ -74,8 +86,7 @@ def _copy(client: "MlflowClient", registry: Registry) -> list[str]:
             name, description=f"What `hitl retrain` made for workflow {registry.workflow}"
         )
     known = {
-        found.tags.get(RECEIPT_DIGEST): str(found.version)
-        for found in client.search_model_versions(f"name = '{name}'")
+        found.tags.get(RECEIPT_DIGEST): str(found.version) for found in _versions(client, name)
     }
     places: dict[str, str] = {}
     added = []

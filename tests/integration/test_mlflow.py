@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partialmethod
 from hashlib import sha256
 from pathlib import Path
 from urllib.error import URLError
@@ -138,6 +139,26 @@ def test_mlflow_has_each_version_and_knows_which_decides(
     assert (rolled.exit_code, rolled.stderr) == (0, "")
     assert client.get_registered_model(NAME).aliases == {}
     assert len(client.search_model_versions("")) == 2
+
+
+def test_versions_beyond_a_page_are_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    # Given an MLflow that lists two versions a page, and has five
+    by_two = partialmethod(MlflowClient.search_model_versions, max_results=2)
+    monkeypatch.setattr(MlflowClient, "search_model_versions", by_two)
+    for temperature in (1.1, 1.2, 1.3, 1.4, 1.5):
+        add_version(tmp_path / "models", temperature)
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    first = model(tmp_path, store, "push")
+    assert "registered in MLflow: v1, v2, v3, v4, v5" in first.stdout, first.output
+    # If I send them once more / I expect all to be known.
+    again = model(tmp_path, store, "push")
+    assert again.exit_code == 0, again.output
+    assert "registered in MLflow: v" not in again.stdout
 
 
 def test_each_label_is_a_metric_of_its_own_whatever_it_is_called(
