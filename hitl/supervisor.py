@@ -195,11 +195,11 @@ class Supervisor:
             self._tell()
         if self.demo is not None:
             say("Stopping the samples …")
-            self.demo.stop(self._grace())
+            self.demo.stop(self.grace_seconds())
         for name in SERVICES:
             if name in self.fleet.services:
                 say(f"Stopping {name} …")
-                if not self.fleet.stop(name, self._grace()):
+                if not self.fleet.stop(name, self.grace_seconds()):
                     say(f"{name} did not stop in time and was killed; nothing confirmed is lost.")
         for name, server in self.servers.private():
             if server.pid is not None:
@@ -210,9 +210,11 @@ class Supervisor:
             self._tell()
         say("Stopped.")
 
-    def _grace(self) -> float:
-        """25 s; nothing for somebody who asks twice."""
-        return STOP_SECONDS if self.stop_signals < 2 else 0.0
+    def grace_seconds(self) -> float:
+        """25 s, or what the services were told to take; nothing for somebody who asks twice."""
+        if self.stop_signals >= 2:
+            return 0.0
+        return max(STOP_SECONDS, self.settings.shutdown_seconds)
 
     def _share_addresses(self) -> tuple[str, str]:
         """Tell the services, and the other commands, where everything is."""
@@ -237,7 +239,7 @@ class Supervisor:
             return
         for name in SERVICES:
             if name in self.fleet.services:
-                self.fleet.stop(name, STOP_SECONDS)
+                self.fleet.stop(name, self.grace_seconds())
                 self.fleet.start(name)
         if self.demo is not None:
             self.demo.kill()
