@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from hitl.audit_check import Chained, Event
+from hitl.written_file import written_file
 from services.logger.chain import LEAF_TEXT
 from services.logger.ledger import Block, unpack
 from shared import json_lines
@@ -85,8 +86,7 @@ def counted(connection: Connection) -> int:
 def export(records: Iterator[Record], file: Path) -> Iterator[Record]:
     """Writes each record, and hands it on. The file appears only when it is whole."""
     blocks = events = 0
-    unfinished = file.with_name(f"{file.name}.part")
-    with _opened(unfinished, packed=file.suffix == ".gz") as out:
+    with _opened(file, packed=file.suffix == ".gz") as out:
         for record in records:
             if isinstance(record, Event):
                 events += 1
@@ -97,7 +97,6 @@ def export(records: Iterator[Record], file: Path) -> Iterator[Record]:
             out.write(json_lines.line(line).encode())
             yield record
         out.write(json_lines.line({"end": {"blocks": blocks, "events": events}}).encode())
-    unfinished.replace(file)
 
 
 def from_export(file: Path, advance: Callable[[int], None]) -> Iterator[Record]:
@@ -135,7 +134,7 @@ def _events(connection: Connection) -> Iterator[Event]:
 
 @contextmanager
 def _opened(file: Path, *, packed: bool) -> Iterator[BinaryIO]:
-    with file.open("wb") as raw:
+    with written_file(file) as raw:
         if not packed:
             yield raw
             return

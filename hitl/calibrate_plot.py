@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hitl.written_file import written_file
 from services.feedback.calibration import Calibration
 from shared.wording import percent
 
@@ -22,7 +23,8 @@ def draw_calibration(found: Calibration, path: Path) -> None:
     _reliability(honest, found)
     for axis in (risk, honest):
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
+    with written_file(path) as file:
+        figure.savefig(file, dpi=130, format=path.suffix.removeprefix("."))
 
 
 def _risk(axis: Axes, found: Calibration) -> None:

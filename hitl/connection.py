@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import ServerError
+from shared.addresses import ESCAPES, is_address
 from shared.broker import Broker
 from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.settings import Settings
@@ -55,14 +56,9 @@ def given_api_url(environment: Mapping[str, str]) -> str | None:
         ConfigurationError: it is no address.
     """
     found = environment.get("HITL_RABBITMQ_API_URL", "").strip()
-    try:
-        parts = urlsplit(found)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        right = False
-    if found and not right:
+    if found and not (is_address(found, ("http", "https")) and urlsplit(found).hostname):
         raise ConfigurationError(
-            "HITL_RABBITMQ_API_URL: no address like http://USER:PASSWORD@HOST:15672/api"
+            f"HITL_RABBITMQ_API_URL: no address like http://USER:PASSWORD@HOST:15672/api; {ESCAPES}"
         )
     return found or None
 

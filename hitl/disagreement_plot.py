@@ -4,6 +4,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from hitl.written_file import written_file
 from services.feedback.disagreements import Disagreements
 
 _BLUE, _GREY = "#2f7ed8", "#7a7a7a"
@@ -31,4 +32,5 @@ def draw_disagreements(found: Disagreements, workflow: str, path: Path) -> None:
         axis.set_xlim(0, 100)
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1, 0].set_xlabel("corrected, % of the items (in brackets: how many)")
-    figure.savefig(path, dpi=120)
+    with written_file(path) as file:
+        figure.savefig(file, dpi=120, format=path.suffix.removeprefix("."))

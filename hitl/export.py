@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal
@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
+from hitl.written_file import written_file
 from services.feedback import export as feedback
 from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
 from shared.database import connect
@@ -88,18 +89,8 @@ def _opened(file: Path | None) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    made = [folder for folder in file.parents if not folder.exists()]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.part")
-    try:
-        with part.open("wb") as into:
-            yield into
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):  # something is in it
-                folder.rmdir()
+    with written_file(file) as into:
+        yield into
 
 
 @contextmanager

@@ -59,9 +59,10 @@ class Consumer:
         most_bytes: int | None = None,
         hold_seconds: float = HOLD_SECONDS,
         busy: Callable[[], bool] = lambda: False,
+        paused: bool = False,
     ) -> None:
         """While `busy` says so, nothing is taken on a new channel: whoever still works at what the
-        last one brought would only hold it."""
+        last one brought would only hold it. `paused`: nothing is before the first `resume`."""
         self._hold_ms = int(hold_seconds * 1_000)
         self._busy = busy
         self._held_back = False
@@ -81,7 +82,7 @@ class Consumer:
         self._arrived: list[Delivery] = []
         self._queues_by_tag: dict[bytes, str] = {}  # consumer tags, as they are on the wire
         self._turn_scheduled = False
-        self._paused = False
+        self._paused = paused
         self._quiet = False
         self._heard = 0  # deliveries so far
 

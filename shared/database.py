@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from shared.addresses import DATABASE, ESCAPES, is_database
 from shared.errors import ConfigurationError, Overloaded
 
 MIGRATION_LOCK = 0x68_69_74_6C  # "hitl": one migration at a time, whoever starts first
@@ -51,11 +52,11 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
         ConfigurationError: that is no address.
     """
     try:
-        url = make_url(database_url)
+        url = make_url(database_url) if is_database(database_url) else None
     except (ArgumentError, ValueError):  # which would quote a part of it, maybe of the password
-        raise ConfigurationError(
-            "DATABASE_URL: no address like postgresql://USER:PASSWORD@HOST:PORT/NAME"
-        ) from None
+        url = None
+    if url is None:
+        raise ConfigurationError(f"DATABASE_URL: no address like {DATABASE}; {ESCAPES}")
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")
     engine = create_engine(

@@ -5,6 +5,7 @@ A line ends at a line feed and nowhere else: a text may hold U+2028, U+2029 or U
 is appended later begins on a line of its own.
 """
 
+import errno
 import json
 import logging
 import os
@@ -78,8 +79,9 @@ def appending(path: Path, *, mode: int = 0o644) -> Iterator[TextIO]:
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, mode)
     with os.fdopen(descriptor, "a", encoding="utf-8", newline="\n") as file:
         about = os.fstat(descriptor)
-        begun = stat.S_ISREG(about.st_mode) and about.st_size > 0
-        if begun and os.pread(descriptor, 1, about.st_size - 1) != b"\n":
+        if not stat.S_ISREG(about.st_mode):  # nobody could read it again
+            raise OSError(errno.EINVAL, "no plain file", str(path))
+        if about.st_size and os.pread(descriptor, 1, about.st_size - 1) != b"\n":
             file.write("\n")
         yield file
 

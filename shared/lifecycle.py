@@ -151,6 +151,7 @@ class _Server(ThreadingHTTPServer):
 
 def _serve(lifecycle: Lifecycle, host: str, port: int) -> ThreadingHTTPServer:
     class Pages(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True  # headers and body are two writes
         timeout = 10  # a client that connects and says nothing must not hold a thread for ever
 
         def do_GET(self) -> None:

@@ -6,7 +6,10 @@ added, or of a schema that is half migrated; then every row is refused, and none
 aside. So the schema is asked before a message is blamed.
 """
 
+from collections.abc import Callable, Collection
 from functools import cache
+from math import inf
+from time import monotonic
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
@@ -60,11 +63,32 @@ def blame_the_schema_first(engine: Engine, error: DatabaseError) -> None:
         ) from error
 
 
-def differences(connection: Connection) -> list[str]:
-    """In what the tables are not those that this release writes to; constraints apart."""
+def writable(engine: Engine, *tables: str, keep_seconds: float = 3.0) -> Callable[[], str | None]:
+    """A check for a worker: None while Postgres answers and these tables are as this release writes
+    them; asked at most every `keep_seconds`."""
+    answer: str | None = None
+    asked = -inf
+
+    def probe() -> str | None:
+        nonlocal answer, asked
+        if monotonic() - asked >= keep_seconds:
+            try:
+                with database_errors(), engine.connect() as connection:
+                    found = differences(connection, tables)
+                answer = f"Postgres: {'; '.join(found[:3])}: run `hitl prepare`" if found else None
+            except Overloaded as error:
+                answer = str(error)
+            asked = monotonic()
+        return answer
+
+    return probe
+
+
+def differences(connection: Connection, tables: Collection[str] = ()) -> list[str]:
+    """In what these tables, or all, are not those that this release writes; constraints apart."""
     from shared.tables import Base  # the ORM: slow to import, and needed only here
 
-    names = list(Base.metadata.tables)
+    names = list(tables or Base.metadata.tables)
     held: dict[str, dict[str, tuple[str, bool]]] = {name: {} for name in names}
     for table, column, kind, demanded in connection.execute(_COLUMNS, {"tables": names}):
         held[table][column] = (kind, demanded)
@@ -75,9 +99,9 @@ def differences(connection: Connection) -> list[str]:
         return named
 
     found: list[str] = []
-    for name, table in Base.metadata.tables.items():
+    for name in names:
         there = held[name]
-        for column in table.columns:
+        for column in Base.metadata.tables[name].columns:
             wanted = type_of(column.type.compile(dialect=_POSTGRES))
             kind, _ = there.pop(column.name, (None, False))
             if kind != wanted:

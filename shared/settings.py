@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from shared.addresses import DATABASE, ESCAPES, is_address, is_database
 from shared.errors import ConfigurationError
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0 picks a free one")]
@@ -110,16 +111,20 @@ class Settings(BaseModel):
     @classmethod
     def _is_an_address(cls, url: SecretStr) -> SecretStr:
         """Asked here: who reads it later would quote a part of it, maybe of the password."""
-        try:
-            parts = urlsplit(url.get_secret_value())
-            right = parts.scheme in ("amqp", "amqps") and not parts.fragment and parts.port != 0
-        except ValueError:
-            right = False
-        if url.get_secret_value() and not right:
-            raise ValueError(
-                "no address like amqp://USER:PASSWORD@HOST:PORT/VHOST; within a part of it write"
-                " %2F for /, %40 for @, %23 for #, %3F for ?"
-            )
+        given = url.get_secret_value()
+        if given and not is_address(given, ("amqp", "amqps")):
+            raise ValueError(f"no address like amqp://USER:PASSWORD@HOST:PORT/VHOST; {ESCAPES}")
+        if "/" in urlsplit(given).path[1:]:
+            # Every client takes the part before it for the vhost, and says nothing.
+            raise ValueError("its vhost has a / in it: write %2F for each / of the vhost's name")
+        return url
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, url: SecretStr) -> SecretStr:
+        given = url.get_secret_value()
+        if given and not is_database(given):
+            raise ValueError(f"no address like {DATABASE}; {ESCAPES}")
         return url
 
     @classmethod

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from queue import Empty, Queue
@@ -51,6 +51,7 @@ Result = Sequence[Outgoing] | Permanent | Retryable
 
 _FAILURES = (Permanent, Retryable)
 _POLL_SECONDS = 0.1
+_STORE_SECONDS = 0.5
 
 
 class Handler(Protocol):
@@ -86,13 +87,16 @@ class Worker:
         most_bytes: int | None = None,
         rights: Rights | None = None,
         hold_seconds: float = HOLD_SECONDS,
+        store: Callable[[], str | None] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
         never raises `Overloaded`: it gets what was just read, on the connection's thread.
         `linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
         `prefetch` messages would have more than `most_bytes`, it holds fewer, and a batch ends
-        with the message that reaches them."""
+        with the message that reaches them. `store` says why what every message needs is away, None
+        while it is there: nothing is taken before, because a message that is held by a process that
+        is killed has one delivery less, and none may lose its place for an outage of ours."""
         self._service = service
         self._lifecycle = lifecycle
         self._queues = tuple(queues)
@@ -110,6 +114,8 @@ class Worker:
         self._waiting: deque[Delivery] = deque()
         self._overloaded: str | None = None
         self._handling = False
+        self._store = store
+        self._store_awaited = store is not None
         self._given_up = 0  # deliveries that could not be handled before the stop
         self._consumer = Consumer(
             queues,
@@ -119,6 +125,7 @@ class Worker:
             most_bytes=most_bytes,
             hold_seconds=hold_seconds,
             busy=lambda: self._handling,
+            paused=self._store_awaited,
         )
         self._broker = Broker(
             settings.amqp_url.get_secret_value(),
@@ -144,8 +151,9 @@ class Worker:
         self._broker.start()
         try:
             while not self._lifecycle.stopping.is_set():
-                self._work_once()
-                self._mind_the_breaker()
+                if not self._awaits_store():
+                    self._work_once()
+                    self._mind_the_breaker()
             self._drain()
         finally:
             self._broker.close()
@@ -193,6 +201,18 @@ class Worker:
         if self._consumer.held_back and self._overloaded is None:
             return "still at work on what RabbitMQ has taken back; nothing else is taken until then"
         return None
+
+    def _awaits_store(self) -> bool:
+        """Whether nothing may be taken yet; it has been waited for a moment then."""
+        if self._store is None or not self._store_awaited:
+            return False
+        self._overloaded = self._store()
+        if self._overloaded is not None:
+            self._lifecycle.stopping.wait(_STORE_SECONDS)
+            return True
+        self._store_awaited = False
+        self._broker.resume()
+        return False
 
     def _work_once(self) -> None:
         if self._consumer.held_back:
@@ -275,6 +295,9 @@ class Worker:
                 self._given_up += len(batch)
                 return None
             if batch[0].generation != self._broker.generation:
+                if self._store is not None:  # what comes again is not to be held once more
+                    self._store_awaited = True
+                    self._broker.pause()
                 return None
 
     def _checked(self, batch: list[Delivery]) -> list[Result]:
@@ -289,6 +312,8 @@ class Worker:
             if delivery.redelivered  # else the count is somebody's copy of an old header
             and (error := self._retries.died_too_often(delivery)) is not None
         }
+        if deadly and self._store is not None and (problem := self._store()) is not None:
+            raise Overloaded(problem)  # those before us may have been killed while they held it
         fit = [delivery for delivery in batch if delivery.tag not in deadly]
         handled = iter(self._bisected(fit) if fit else ())
         return [deadly[d.tag] if d.tag in deadly else next(handled) for d in batch]

@@ -196,7 +196,7 @@ def serving(desk: Desk, clock: TurnedClock, port: int = 0) -> Iterator[Served]:
     # On a thread of its own: where Playwright drives a browser, this one runs an event loop.
     with ThreadPoolExecutor(1) as elsewhere:
         app = elsewhere.submit(make_app, desk).result()
-    bound = socket.socket()
+    bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
     bound.listen()  # who comes before the server runs waits instead of being refused

@@ -29,6 +29,8 @@ def pages(answer: Path) -> type[BaseHTTPRequestHandler]:
     """`/metrics`: what the file says, nothing before the first answer; `/readyz`: always."""
 
     class Pages(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         def do_GET(self) -> None:
             known = self.path in ("/metrics", "/readyz")
             body = answer.read_bytes() if self.path == "/metrics" and answer.exists() else b""

@@ -8,6 +8,7 @@ from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
 from shared.lifecycle import service
+from shared.refused_rows import writable
 from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import LOG_QUEUE, topology
@@ -48,6 +49,7 @@ def main() -> None:
             max_batch=batch,
             linger_seconds=LINGER_SECONDS,
             most_bytes=MOST_BYTES,
+            store=writable(engine, "event", "item", "ledger_block"),
             rights=USERS["logger"],
         )
 

@@ -14,6 +14,7 @@ from shared.clock import utc_now
 from shared.database import connect, readiness
 from shared.errors import ConfigurationError
 from shared.lifecycle import respond, service
+from shared.refused_rows import writable
 from shared.rights import USERS
 from shared.settings import Settings
 from shared.topology import review_queue, topology
@@ -46,7 +47,8 @@ def main() -> bool:
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500,
-                        most_bytes=MOST_BYTES, rights=USERS["review_ui"])  # fmt: skip
+                        most_bytes=MOST_BYTES, rights=USERS["review_ui"],
+                        store=writable(engine, "review_task", "item", "highlight"))  # fmt: skip
 
         def begin(workflow: Workflow) -> None:
             whole = topology([*flows, workflow.name], settings.retry_delays_seconds)

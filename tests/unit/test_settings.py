@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from pydantic import ValidationError
@@ -64,6 +65,44 @@ def test_what_is_no_address_is_refused_without_a_word_of_the_password(address: s
     assert line.startswith("AMQP_URL: ")
     assert "%2F for /" in line
     assert not re.search("secret|nonsense", line)
+
+
+@pytest.mark.parametrize("key", ["AMQP_URL", "DATABASE_URL"])
+@pytest.mark.parametrize(
+    "password",
+    ["secr@t", "@secret", "secret@", "12@secret", "sec/ret", "12/secret", "sec#ret", "12#secret",
+     "sec?ret", "12?secret", "100%secret", "secret%", "s@e/c#r?t"],
+)  # fmt: skip
+def test_a_sign_that_divides_an_address_is_refused_in_a_password_and_not_quoted(
+    key: str, password: str
+) -> None:
+    scheme = {"AMQP_URL": "amqp", "DATABASE_URL": "postgresql"}[key]
+    [line] = problems(**{key: f"{scheme}://user:{password}@host:5/name"})
+    assert line.startswith(f"{key}: ")
+    assert "%40 for @" in line
+    assert not re.search("secr|ret|12|user|100", line)
+    # Written as it should be, it is taken.
+    right = f"{scheme}://user:{quote(password, safe='')}@host:5/name"
+    assert Settings.from_environment({key: right})
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql:///hitl?host=/run/postgresql", "postgres://u@[::1]:5/x", "postgresql://h",
+     "postgresql+psycopg2://u:p%40@h/x?sslmode=verify-full&sslrootcert=/etc/ca.pem"],
+)  # fmt: skip
+def test_every_form_of_a_database_s_address_is_taken(address: str) -> None:
+    given = Settings.from_environment({"DATABASE_URL": address})
+    assert given.database_url.get_secret_value() == address
+
+
+@pytest.mark.parametrize("vhost", ["team/prod", "team/", "/", "/team"])
+def test_a_vhost_with_a_slash_in_it_is_refused_with_what_to_write(vhost: str) -> None:
+    # Given an address of which every client takes the first part for the vhost
+    [line] = problems(AMQP_URL=f"amqp://u:secret@h/{vhost}")
+    assert "write %2F for each /" in line
+    assert "secret" not in line
+    assert Settings.from_environment({"AMQP_URL": f"amqp://u:p@h/{quote(vhost, safe='')}"})
 
 
 def test_an_empty_value_is_the_default() -> None:
