@@ -24,6 +24,17 @@ def rabbitmq_program(name: str) -> Path | None:
     return Path(on_path) if on_path else None
 
 
+def rabbitmq_version(server: Path) -> str | None:
+    """Of the RabbitMQ that this program starts; None where it does not say."""
+    if in_path := re.search(r"/rabbitmq_server-([\d.]+)/", str(server.resolve())):
+        return in_path[1]
+    control = server.with_name("rabbitmqctl")
+    if not control.exists():
+        return None
+    said = subprocess.run([control, "version"], capture_output=True, text=True, timeout=60)
+    return said.stdout.strip() or None
+
+
 def postgres_programs(version: int | None = None) -> Path | None:
     """The folder of `initdb`, `postgres`, `pg_dump`, …: the first one, or the one of a version."""
     for found, folder in _postgres_folders():

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from hitl.broker_users import OWNER, USERS, VHOST, definitions
-from hitl.installed import rabbitmq_program
+from hitl.installed import rabbitmq_program, rabbitmq_version
 from hitl.ports import claim, free_ports, is_free
 from hitl.processes import Child, write_private
 
@@ -24,6 +24,9 @@ START_TRIES = 3
 READY_SECONDS = 60.0
 # A clean stop with the management plugin holds a fixed wait of 5 s.
 STOP_SECONDS = 25.0
+# What a node says that wants a feature of its data's last RabbitMQ which that did not have.
+TOO_OLD = "disabled_required_feature_flag"
+UPGRADES = "docs/upgrades.md, The servers"
 PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
 
 
@@ -85,6 +88,7 @@ class PrivateRabbitMQ:
             raise ServerError("RabbitMQ is not installed (no rabbitmq-server or no epmd)")
         self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o700)  # texts of people: the node itself writes files that all may read
+        self._refuse_newer_data(server)
         self._choose_ports()
         env = self._write_files()
         run = self.home / "run"
@@ -109,14 +113,37 @@ class PrivateRabbitMQ:
         except (OSError, http.client.HTTPException):
             return False
 
+    def _refuse_newer_data(self, server: Path) -> None:
+        """An older RabbitMQ would not say so: 3.10 starts on data of 4.3, and finds nothing there.
+
+        Raises ServerError where a newer one has written here.
+        """
+        last = self.home / "version"
+        known = rabbitmq_version(server) if last.exists() else None
+        if known is not None and _series(known) < _series(last.read_text()):
+            raise ServerError(
+                f"the data in {self.home} are RabbitMQ {last.read_text()}'s, and this is {known}:"
+                " an older one does not find what a newer one keeps. Nothing was touched. Install"
+                f" {last.read_text()} again, or set HITL_HOME to another folder ({UPGRADES})"
+            )
+
     def wait_ready(self) -> None:
-        """Return when the node is ready; raises ServerError with the end of its log."""
+        """Return when the node is ready; raises ServerError with the end of its log, or with what
+        to do where the data are too old for it."""
         for tries_left in reversed(range(START_TRIES)):
             deadline = time.monotonic() + READY_SECONDS
             while self.alive() and time.monotonic() < deadline:
                 if self.ready():
                     return
                 time.sleep(0.1)
+            if not self.alive() and self.nodes and TOO_OLD in self.nodes[-1].log_tail():
+                self.stop()
+                raise ServerError(
+                    f"the data in {self.home} are of an older RabbitMQ, which this one cannot take"
+                    " over. Nothing in them was changed. Either start the old one again, let its"
+                    f" queues run empty, `bin/down`, move {self.home} away, and `bin/up` with the"
+                    f" new one; or go by way of the releases between them ({UPGRADES})"
+                )
             if self.alive() or not tries_left or all(map(is_free, self.ports.values())):
                 break
             # Somebody took one of the ports after we had looked.
@@ -139,8 +166,12 @@ class PrivateRabbitMQ:
         api = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=1)
         try:
             token = base64.b64encode(f"{OWNER}:{self.password}".encode()).decode()
-            api.request("GET", "/api/whoami", headers={"Authorization": f"Basic {token}"})
-            return api.getresponse().status == http.client.OK
+            api.request("GET", "/api/overview", headers={"Authorization": f"Basic {token}"})
+            answer = api.getresponse()
+            if answer.status != http.client.OK:
+                return False
+            write_private(self.home / "version", str(json.load(answer)["rabbitmq_version"]))
+            return True
         finally:
             api.close()
 
@@ -216,3 +247,8 @@ class PrivateRabbitMQ:
             "RABBITMQ_PLUGINS_EXPAND_DIR": str(self.home / "plugins"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ("-kernel inet_dist_use_interface {127,0,0,1}"),
         }
+
+
+def _series(version: str) -> tuple[int, ...]:
+    """4.3.6 → (4, 3): within one, data go both ways."""
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

@@ -302,7 +302,7 @@ class Worker:
 
     def _checked(self, batch: list[Delivery]) -> list[Result]:
         """Sets aside what kills its consumer before the handler sees it. While we are held up, we
-        are who never settles: RabbitMQ ends a connection that holds a message for half an hour
+        are who never settles: RabbitMQ takes back what is held for too long
         (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
         if self._overloaded is not None or not any(delivery.redelivered for delivery in batch):
             return list(self._bisected(batch))

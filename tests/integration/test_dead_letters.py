@@ -234,7 +234,9 @@ def test_a_thousand_letters_go_back_in_order_to_their_queue_alone(program: Outsi
     assert program.ready(LOG_QUEUE) == 0, "no other queue sees them a second time"
     back = program.drain(ROUTER_QUEUE)
     assert [message.message_id for message in back] == [f"m-{number}" for number in range(1_000)]
-    counted = {"x-delivery-count": 0}  # the broker's own, afresh
+    # The broker's own count begins afresh; since 4.0 it is not there before the second delivery.
+    counted = {key: value for key, value in back[0].headers.items() if key == "x-delivery-count"}
+    assert counted in ({}, {"x-delivery-count": 0})
     assert back[0].headers == counted | {
         "traceparent": "t",
         "x-hitl-exchange": "hitl.events",

@@ -14,7 +14,7 @@ import pytest
 from hitl import installed
 from hitl.installed import postgres_programs, postgres_versions, rabbitmq_program
 from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import ServerError
+from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from tests.conftest import Postgres, RabbitMQ
 from tests.outside import until
 
@@ -202,5 +202,58 @@ def test_a_cluster_that_was_not_made_to_its_end_is_made_again(
         server.start()
         server.wait_ready()
         assert kept(server) == [(1,)]
+    finally:
+        server.stop()
+
+
+def rabbitmq_that(folder: Path, version: str, said: str) -> Path:
+    """A RabbitMQ that knows its version, says something, and ends."""
+    server = folder / f"rabbitmq_server-{version}" / "sbin" / "rabbitmq-server"
+    server.parent.mkdir(parents=True)
+    server.write_text(f"#!/bin/sh\necho '{said}'\nexit 1\n")
+    server.chmod(0o755)
+    return server.parent
+
+
+def test_data_of_an_older_rabbitmq_are_refused_in_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given what 4.3.6 says of data that 3.10.8 has written, at its end
+    said = (
+        "Kernel pid terminated (application_controller) ({application_start_failure,rabbit,"
+        "{{failed_to_initialize_feature_flags_registry,{disabled_required_feature_flag,"
+        "message_containers}},{rabbit,start,[normal,[]]}}})"
+    )
+    first_on_path(monkeypatch, rabbitmq_that(tmp_path, "4.3.6", said))
+    server = PrivateRabbitMQ(tmp_path / "home", tmp_path / "log", fast=True)
+    server.start()
+    # If it is waited for, I expect to hear what is wrong and what to do, at the first try
+    with pytest.raises(ServerError, match="of an older RabbitMQ") as refused:
+        server.wait_ready()
+    assert "docs/upgrades.md" in str(refused.value)
+    assert "Kernel pid" not in str(refused.value)
+    assert (tmp_path / "log").read_text().count("Kernel pid") == 1
+
+
+def test_data_of_a_newer_rabbitmq_are_not_started_with_an_older_one(
+    rabbitmq: RabbitMQ, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given that a node keeps the version that ran it
+    here = rabbitmq.api.get("/overview").json()["rabbitmq_version"]
+    assert (rabbitmq.server.home / "version").read_text() == here
+    # If data of a newer series are there
+    server = PrivateRabbitMQ(tmp_path / "home", tmp_path / "log", fast=True)
+    server.home.mkdir()
+    (server.home / "version").write_text("99.1.0")
+    # I expect it not even to try: 3.10 would start on data of 4.3, and show empty queues
+    with pytest.raises(ServerError, match=r"99\.1\.0"):
+        server.start()
+    assert server.pid is None
+    # and one of the same series, older or newer, to be started
+    major, minor = here.split(".")[:2]
+    (server.home / "version").write_text(f"{major}.{minor}.99")
+    server.start()
+    try:
+        server.wait_ready()
     finally:
         server.stop()
