@@ -1,25 +1,31 @@
 """Which items are in this file?
 
-Every format ends up as the body that a producer sends, so that a file is held to the same rules.
+Every format ends up as the body that a producer sends, so that a file is held to the same rules:
+what is neither the text nor the id nor `metadata` itself is metadata, in all of them. Of one of our
+exports it is the item alone, as it was.
 """
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
+from shared.csv_rows import NotATable, Table
 from shared.errors import ConfigurationError
 from shared.exported import exported_line, is_exported, item_of, of_csv
+from shared.json_lines import numbered
+from shared.strict_json import NamedTwice, refuse_repeated_names
 
 Format = Literal["csv", "jsonl", "txt"]
 
 
 class Line(NamedTuple):
-    """An item's JSON body, or why there is none, and the line of the file where it ends."""
+    """An item's JSON body, or why there is none, and the line of the file where it ends; `others`
+    are the columns or fields that became metadata."""
 
     number: int
     body: bytes
     problem: str | None = None
+    others: Sequence[str] = ()
 
 
 def format_of(name: str, first_line: bytes) -> Format:
@@ -42,25 +48,45 @@ def read_lines(
     """The items of a file, in order; blank lines are nobody's item.
 
     Raises:
-        ConfigurationError: a CSV file has no column of that name.
+        ConfigurationError: a CSV file has no column of that name, or is no table from some line on.
     """
     if kind == "csv":
-        yield from _csv(lines, text_column, id_column)
+        try:
+            yield from _csv(lines, text_column, id_column)
+        except NotATable as error:
+            raise ConfigurationError(str(error)) from None
         return
-    for number, raw in enumerate(lines, start=1):
-        content = raw.strip().removeprefix(b"\xef\xbb\xbf")  # some editors begin with a BOM
-        if content:
-            yield (
-                _of_json(number, content)
-                if kind == "jsonl"
-                else _body(number, {"text": _text(content)})
-            )
+    for number, content in numbered(lines):
+        if kind == "txt":
+            yield _body(number, {"text": content.decode("utf-8", "surrogateescape")})
+        else:
+            yield _json(number, content, text_column, id_column)
 
 
-def _of_json(number: int, content: bytes) -> Line:
-    """The line as it is; of one of our exports the item in it."""
-    row = exported_line(content)
-    return Line(number, content) if row is None else _exported(number, row)
+def _csv(lines: Iterable[bytes], text_column: str, id_column: str) -> Iterator[Line]:
+    """Empty cells are left out."""
+    table = Table(lines)
+    ours = is_exported(table.columns)
+    if text_column not in table.columns and not ours:
+        raise ConfigurationError(
+            f"no column {text_column!r} among {', '.join(table.columns) or 'none'}: "
+            "use --text-column"
+        )
+    others = [name for name in table.columns if name not in (text_column, id_column)]
+    for row in table:
+        if row.problem is not None:
+            yield Line(row.number, b"", row.problem)
+            continue
+        if ours:
+            yield _exported(row.number, of_csv(row.cells))
+            continue
+        item: dict[str, object] = {"text": row.cells[text_column]}
+        if row.cells.get(id_column):
+            item["id"] = row.cells[id_column]
+        metadata = {name: row.cells[name] for name in others if row.cells[name]}
+        if metadata:
+            item["metadata"] = metadata
+        yield _body(row.number, item, tuple(metadata))
 
 
 def _exported(number: int, row: Mapping[str, object]) -> Line:
@@ -75,43 +101,40 @@ def _exported(number: int, row: Mapping[str, object]) -> Line:
     )
 
 
-def _csv(lines: Iterable[bytes], text_column: str, id_column: str) -> Iterator[Line]:
-    """Columns other than the text and the id are metadata; empty cells are left out. Of one of our
-    exports it is the item alone, as it was."""
-    csv.field_size_limit(1 << 27)  # how long a text may be is decided elsewhere
-    rows = csv.reader(map(_text, lines))
-    header = [name.strip().removeprefix("\ufeff") for name in next(rows, [])]
-    ours = is_exported(header)
-    if text_column not in header and not ours:
-        raise ConfigurationError(
-            f"no column {text_column!r} among {', '.join(header) or 'none'}: use --text-column"
-        )
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            problem = f"{len(row)} cells where the header has {len(header)}"
-            yield Line(rows.line_num, b"", problem)
-            continue
-        cells = dict(zip(header, row, strict=True))
-        if ours:
-            yield _exported(rows.line_num, of_csv(cells))
-            continue
-        item: dict[str, object] = {"text": cells.pop(text_column)}
-        item_id = cells.pop(id_column, "")
-        if item_id:
-            item["id"] = item_id
-        metadata = {name: cell for name, cell in cells.items() if cell}
-        if metadata:
-            item["metadata"] = metadata
-        yield _body(rows.line_num, item)
+def _json(number: int, content: bytes, text_column: str, id_column: str) -> Line:
+    """As it came, where it has the fields of an item alone; what is no JSON, whoever reads the body
+    will say."""
+    exported = exported_line(content)
+    if exported is not None:
+        return _exported(number, exported)
+    try:
+        refuse_repeated_names(content)
+        given = json.loads(content)
+    except NamedTwice as error:
+        return Line(number, b"", str(error))
+    except (ValueError, RecursionError):
+        return Line(number, content)
+    if not isinstance(given, dict):
+        return Line(number, content)
+    named = {text_column: "text", id_column: "id", "metadata": "metadata"}
+    others = {name: value for name, value in given.items() if name not in named}
+    if not others and (text_column, id_column) == ("text", "id"):
+        return Line(number, content)
+    item = {named[name]: value for name, value in given.items() if name in named}
+    if others:
+        metadata = item.get("metadata")
+        if metadata is not None and not isinstance(metadata, dict):
+            return Line(number, content)
+        both = sorted(others.keys() & (metadata or {}).keys())
+        if both:
+            said = f"{', '.join(both)}: a field of the line and of its metadata"
+            return Line(number, b"", said)
+        item["metadata"] = {**(metadata or {}), **others}
+    # Escaped: half an emoji is for the reader of the body to refuse.
+    return Line(number, json.dumps(item).encode(), None, tuple(others))
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _body(number: int, item: dict[str, object]) -> Line:
+def _body(number: int, item: dict[str, Any], others: Sequence[str] = ()) -> Line:
     """Bytes that were no UTF-8 go out as they came in: whoever reads the body will say so."""
     whole = json.dumps(item, ensure_ascii=False)
-    return Line(number, whole.encode("utf-8", "surrogateescape"))
+    return Line(number, whole.encode("utf-8", "surrogateescape"), None, others)

@@ -40,16 +40,18 @@ def publish(
     ] = "sentiment",
     rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many a second.")] = None,
     format: Annotated[Format | None, typer.Option(help="Else by the file's ending.")] = None,
-    text_column: Annotated[str, typer.Option(help="CSV: the column with the text.")] = "text",
-    id_column: Annotated[str, typer.Option(help="CSV: the column with the id, if any.")] = "id",
+    text_column: Annotated[str, typer.Option(help="Which column or field is the text.")] = "text",
+    id_column: Annotated[str, typer.Option(help="Which one is the id, if any.")] = "id",
     ids_from_content: Annotated[
         bool,
         typer.Option(help="Items without an id get one made of their content: sent twice is once."),
     ] = False,
 ) -> None:
-    """Publish the items of a file. An item without an id gets a new one."""
+    """Publish the items of a file. An item without an id gets a new one. Columns and fields that
+    are neither text nor id become metadata."""
     errors = Console(stderr=True)
     problems: list[str] = []
+    others: dict[str, None] = {}
     published = 0
     try:
         settings = Settings.from_environment(os.environ)
@@ -61,17 +63,27 @@ def publish(
         ):
             first = source.readline()
             kind = format or format_of(file, first)
+            if file != "-":  # a file that is no table is refused before any of it is published
+                source.seek(0)
+                for _ in read_lines(source, kind, text_column=text_column, id_column=id_column):
+                    pass
+                source.seek(0)
+                first = source.readline()
             lines = heard(chain([first] if first else [], source), advance)
-            rows = read_lines(lines, kind, text_column=text_column, id_column=id_column)
+            rows = told(
+                read_lines(lines, kind, text_column=text_column, id_column=id_column), others
+            )
             good = acceptable(rows, workflow, settings.max_body_bytes, ids_from_content, problems)
             for window in paced(good, rate):
                 broker.publish(window)
                 published += len(window)
     except (ConfigurationError, Overloaded) as error:
-        refuse(f"{error} ({published} items were published)" if published else str(error))
+        refuse(f"{error} ({so_far(published)})" if published else str(error))
     except KeyboardInterrupt:
-        refuse(f"stopped: {published} items were published", code=130)
+        refuse(f"stopped: {so_far(published)}", code=130)
     errors.print(f"{published} items published to {workflow}", highlight=False)
+    if others:
+        errors.print("metadata: " + ", ".join(others), markup=False, highlight=False)
     if problems:
         errors.print(f"{len(problems)} lines were not:", style="red", highlight=False)
         for problem in problems[:PROBLEMS_SHOWN]:
@@ -155,6 +167,21 @@ def heard(lines: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
     for line in lines:
         advance(len(line))
         yield line
+
+
+def told(rows: Iterable[Line], others: dict[str, None]) -> Iterator[Line]:
+    """The same rows; `others` learns which columns or fields became metadata."""
+    for row in rows:
+        others.update(dict.fromkeys(row.others))
+        yield row
+
+
+def so_far(published: int) -> str:
+    """What to know before the same file is sent again."""
+    return (
+        f"{published} items were published; sent again, an item with an id is still one item, and "
+        "one without is another, unless all was sent with --ids-from-content"
+    )
 
 
 def acceptable(

@@ -4,15 +4,16 @@ Rows of our own exports come with the names that all readers know (exported.py),
 of items whose text was erased, which is said.
 """
 
-import csv
 import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from shared.csv_rows import NotATable, Table
 from shared.errors import ConfigurationError
 from shared.exported import is_exported, item_of, of_csv
 from shared.json_lines import lines_of, whole_lines
+from shared.strict_json import refuse_repeated_names
 
 logger = logging.getLogger(__name__)
 Row = dict[str, object]
@@ -36,7 +37,7 @@ def read_rows(path: Path) -> list[Row]:
                 erased += 1
             else:
                 raise ValueError("an export without texts: take `hitl export labels`")
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, NotATable) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     if erased:
         logger.warning("%s: %d items are left out, whose texts were erased", path, erased)
@@ -54,18 +55,22 @@ def _rows(path: Path) -> Iterator[Row]:
     else:
         for line in whole_lines(lines_of(path.read_bytes()), str(path)):
             row = json.loads(line.content)
+            refuse_repeated_names(line.content)
             if not isinstance(row, dict):
                 raise ValueError("every line must be a JSON object")
             yield row
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    csv.field_size_limit(1 << 27)  # a text of a megabyte is one
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        ours = is_exported(rows.fieldnames or ())
-        for row in rows:
-            yield dict.fromkeys(row) | of_csv(row) if ours else dict(row)
+    with path.open("rb") as file:
+        table = Table(file)
+        ours = is_exported(table.columns)
+        for row in table:
+            if row.problem is not None:
+                raise NotATable(f"line {row.number}: {row.problem}")
+            for cell in row.cells.values():
+                cell.encode()  # ValueError where it was no UTF-8
+            yield dict.fromkeys(row.cells) | of_csv(row.cells) if ours else dict(row.cells)
 
 
 def _parquet(path: Path) -> Iterator[Row]:

@@ -158,6 +158,41 @@ def test_a_rate_is_kept(amqp_url: str, tmp_path: Path) -> None:
     assert time.monotonic() - started > 1.9
 
 
+@pytest.mark.usefixtures("broker")
+def test_of_a_file_that_is_no_table_nothing_is_published_and_of_a_stream_it_is_counted(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    # Given 700 rows, of which the 651st begins with a quote by mistake
+    rows = [f"{number},text {number}\n" for number in range(700)]
+    rows[650] = '650,"never closed\n'
+    content = ("id,text\n" + "".join(rows)).encode()
+    file = tmp_path / "reviews.csv"
+    file.write_bytes(content)
+    # If I publish the file, I expect its line, and nothing in the queue
+    done = hitl("publish", str(file), amqp_url=amqp_url, home=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("line 652: a quote opens here and is never closed")
+    assert "published" not in done.stderr
+    # and if it comes as a stream, what was published until then, and how to go on
+    done = hitl("publish", "-", "--format=csv", amqp_url=amqp_url, home=tmp_path, stdin=content)
+    assert done.returncode == 1
+    assert "line 652" in done.stderr
+    assert "500 items were published; sent again, an item with an id is still one" in done.stderr
+    with outsider(amqp_url) as client:
+        client.take(INFERENCE, 500)
+
+
+@pytest.mark.usefixtures("broker")
+def test_fields_of_other_tools_become_metadata_and_are_told(amqp_url: str, tmp_path: Path) -> None:
+    file = tmp_path / "prodigy.jsonl"
+    file.write_text('{"text": "fine", "meta": {"source": "mail"}, "_input_hash": -17}\n')
+    done = hitl("publish", str(file), amqp_url=amqp_url, home=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "metadata: meta, _input_hash")
+    with outsider(amqp_url) as client:
+        (one,) = client.take(INFERENCE, 1)
+    assert json.loads(one.body)["metadata"] == {"meta": {"source": "mail"}, "_input_hash": -17}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
