@@ -16,6 +16,7 @@ from hitl.loaded import Place, copied, database, load_model, place_of, plainly, 
 from services.feedback.locks import only_one
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
+from shared.labels import label_key
 
 if TYPE_CHECKING:
     from services.feedback.old_domain import OldDomain
@@ -114,7 +115,7 @@ def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "O
 
     if replay is not None:
         return from_file(replay, labels)
-    if place.workflow.model == "embedded" and set(LABELS) == {label.casefold() for label in labels}:
+    if place.workflow.model == "embedded" and set(LABELS) == {label_key(label) for label in labels}:
         try:
             return movies(place.data, labels)
         except ConfigurationError:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from services.router.policy import Policy
 from shared.errors import ConfigurationError
+from shared.labels import distinct, label_key, of_model
 from shared.workflows import WorkflowFile, is_workflow_name
 
 EMBEDDED = "embedded"
@@ -54,9 +55,7 @@ def checked_labels(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigurationError: they do not fit together, or are none.
     """
-    repeated = sorted({label for label in wanted if wanted.count(label) > 1})
-    if repeated:
-        raise ConfigurationError(f"named more than once: {', '.join(repeated)}")
+    wanted = distinct(wanted)
     own = labels_of(model)
     if own is None:  # a hub id: its labels are known once it is loaded
         if len(wanted) < 2:
@@ -65,7 +64,7 @@ def checked_labels(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
     if not wanted:
         return own
     nameless = len(own) == len(wanted) and all(map(_NAMELESS.fullmatch, own))
-    if not nameless and sorted(map(str.casefold, own)) != sorted(map(str.casefold, wanted)):
+    if not nameless and sorted(map(label_key, own)) != sorted(map(label_key, wanted)):
         raise ConfigurationError(
             f"the model {model} has the labels {', '.join(own)}, not {', '.join(wanted)}: choose "
             f"those, or another --model; `hitl train-texts` makes one from labelled texts"
@@ -127,11 +126,14 @@ def labels_of(model: str) -> tuple[str, ...] | None:
         ("calibration.json", lambda told: told["labels"]),
         (
             "config.json",
-            lambda told: [told["id2label"][str(i)] for i in range(len(told["id2label"]))],
+            lambda told: of_model(
+                {int(number): name for number, name in told["id2label"].items()},
+                len(told["id2label"]),
+            ),
         ),
     ):
         try:
-            return tuple(map(str, read(json.loads((folder / file).read_text("utf-8")))))
+            return distinct(tuple(map(str, read(json.loads((folder / file).read_text("utf-8"))))))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     raise ConfigurationError(

@@ -35,6 +35,8 @@ class Breaker:
 
     def failed(self, delivery: Delivery, error: Permanent) -> None:
         """A message was dead-lettered."""
+        if error.reason == "edited":  # seen behind inference, and the sender's fault all the same
+            return
         if delivery.exchange == ITEMS and error.reason in _SENDERS_FAULT:
             return
         self._in_a_row += 1

@@ -5,6 +5,7 @@ are a pure function of the fact, so that a replay carries the same id and is rec
 """
 
 from abc import abstractmethod
+from collections.abc import Hashable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
@@ -45,6 +46,21 @@ class Item(Fact):
     text: Annotated[str, StringConstraints(min_length=1)]
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     received_at: datetime
+
+    @property
+    def content(self) -> int:
+        """What is decided on, as one number of this process: text and metadata as JSON has them,
+        where 1 is 1.0 and keys have no order. An id stands for one content (docs/decisions/0022).
+        """
+        return hash((self.text, _frozen(self.metadata) if self.metadata else ()))
+
+
+def _frozen(value: JsonValue) -> Hashable:
+    if isinstance(value, dict):
+        return frozenset((key, _frozen(entry)) for key, entry in value.items())
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return (value,) if isinstance(value, bool) else value  # true is not 1
 
 
 class Prediction(Fact):

@@ -122,8 +122,18 @@ WEBHOOK_OLDEST_UNDELIVERED = Gauge(
     "How long the oldest due delivery to an active webhook has waited; 0 when none is due.",
 )
 
+RULES_INCOMPARABLE = Counter(
+    "hitl_rules_incomparable_total",
+    "Items of which a rule tests a metadata value of another kind than it names.",
+    ["workflow", "rule"],
+)
+
 # The record.
 LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", ["table"])
+ITEMS_EDITED = Counter(
+    "hitl_items_edited_total",
+    "Items that came again under the same id with another text or other metadata.",
+)
 LEDGER_HEIGHT = Gauge("hitl_ledger_height", "Height of the newest block that this logger wrote.")
 
 POLICY_REFUSED = Gauge(

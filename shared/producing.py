@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from shared.clock import Clock
+from shared.events import Item
 from shared.messages import SHORT_BYTES, Delivery, Outgoing
 from shared.submissions import read_submission
 from shared.topology import ITEMS
@@ -16,9 +17,9 @@ def item_message(
     max_body_bytes: int,
     clock: Clock,
     new_id: str | None = None,
-) -> tuple[Outgoing, str]:
-    """The message for an item's JSON `body`, and the item's id: the body's, else `new_id`, else a
-    new UUID.
+) -> tuple[Outgoing, Item]:
+    """The message for an item's JSON `body`, and the item as it will be read: its id is the
+    body's, else `new_id`, else a new UUID.
 
     Raises:
         Permanent: inference would dead-letter it for this reason.
@@ -28,7 +29,9 @@ def item_message(
     submitted = read_submission(
         delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=clock
     )
-    item_id = fallback if submitted is None else submitted.item.id
+    if submitted is None:  # only without any id, and here is one
+        raise AssertionError("no id")
+    item_id = submitted.item.id
     message = Outgoing(
         exchange=ITEMS,
         routing_key=workflow,
@@ -38,4 +41,4 @@ def item_message(
         headers={"traceparent": new_trace()},
         timestamp=int(clock().timestamp()),
     )
-    return message, item_id
+    return message, submitted.item

@@ -22,6 +22,7 @@ from pydantic import (
 
 from shared.errors import ConfigurationError
 from shared.events import WORKFLOW_NAME, Label, Probability, WorkflowName
+from shared.labels import distinct
 from shared.settings import Settings
 from shared.suggestions import did_you_mean
 
@@ -29,10 +30,10 @@ _NAME = re.compile(WORKFLOW_NAME)
 
 
 def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
-    repeated = sorted({label for label in labels if labels.count(label) > 1})
-    if repeated:
-        raise ValueError(f"named more than once: {', '.join(repeated)}")
-    return labels
+    try:
+        return distinct(labels)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
 
 
 class ReviewRules(BaseModel):

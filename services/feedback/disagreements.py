@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.intervals import Interval, wilson
+from shared.labels import same_label
 
 MOST_VALUES = 20  # a metadata key with more different ones is no source but an id
 MOST_GROUPS = 15
@@ -35,7 +36,7 @@ class Reviewed(NamedTuple):
     @property
     def corrected(self) -> bool:
         """Whether the person's label is another one."""
-        return self.label != self.ai_label
+        return not same_label(self.label, self.ai_label)
 
 
 @dataclass(frozen=True, slots=True)

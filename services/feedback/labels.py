@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 from services.feedback.panel import SCORE_REASONS
 from services.router.policy import ReasonCode
 from shared.database import database_errors
+from shared.labels import label_key
 
 # Another salt is another hold-out, and what is held out then has been trained on: never change it.
 _HELD_OUT_SALT = "hitl-held-out-1"
@@ -148,7 +149,7 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
     """Who learns, who calibrates, who judges. `taught` are the ids of items that an earlier
     version, or this one before it was interrupted, was trained on; a text like theirs can no longer
     judge or calibrate."""
-    known = {label.casefold() for label in labels}
+    known = {label_key(label) for label in labels}
     judging: list[Reviewed] = []
     others: list[Reviewed] = []
     seen: set[str] = set()
@@ -157,7 +158,7 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
         if item.item_id in taught:
             seen.add(text_key(item.text))
         held = is_held_out(item.item_id)
-        if item.label.casefold() not in known:
+        if label_key(item.label) not in known:
             unknown += 1
         elif len(judging if held else others) < (MOST_HELD_OUT if held else MOST_OTHERS):
             (judging if held else others).append(item)

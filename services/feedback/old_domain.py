@@ -14,6 +14,7 @@ from services.feedback import datasets
 from services.feedback.labels import text_key
 from services.feedback.train_embedded import example
 from shared.errors import ConfigurationError
+from shared.labels import known_as, label_key
 from shared.rows_in import read_rows
 
 _FILE_HELD_OUT = 0.2
@@ -45,14 +46,14 @@ class OldDomain(NamedTuple):
 def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
     """The embedded model's own texts: it was trained on the replayed part, not on the other."""
     split = datasets.split_movies(data_dir)
-    order = [datasets.LABELS.index(_known(label.casefold())) for label in labels]
+    order = [datasets.LABELS.index(_known(label_key(label))) for label in labels]
     lessons = []
     for snippet in split.train:
         positive = example(snippet).positive
         shares = (1 - positive, positive)
         lessons.append(Lesson(snippet.text, tuple(shares[i] for i in order)))
-    folded = [label.casefold() for label in labels]
-    held_out = [Judged(s.text, folded.index(s.label)) for s in split.held_out]
+    keys = [label_key(label) for label in labels]
+    held_out = [Judged(s.text, keys.index(s.label)) for s in split.held_out]
     return OldDomain("movie snippets (Hutto & Gilbert 2014)", lessons, held_out)
 
 
@@ -63,16 +64,16 @@ def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
     Raises:
         ConfigurationError: the file has a line without them, or a label that is none of these.
     """
-    folded = {label.casefold(): index for index, label in enumerate(labels)}
     lessons, held_out = [], []
     for number, row in enumerate(read_rows(path), start=1):
         text, label = row.get("text"), row.get("label")
-        if not isinstance(text, str) or not text or str(label).casefold() not in folded:
+        known = known_as(label, labels)
+        if not isinstance(text, str) or not text or known is None:
             raise ConfigurationError(
                 f"{path}: row {number}: needs a text and a label of {', '.join(labels)}, "
                 f"not {label!r}"
             )
-        index = folded[str(label).casefold()]
+        index = list(labels).index(known)
         digest = sha256(f"replay:{text_key(text)}".encode()).digest()
         if int.from_bytes(digest[:8]) / 2**64 < _FILE_HELD_OUT:
             held_out.append(Judged(text, index))

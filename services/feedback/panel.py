@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from services.feedback.certify import Bools, Floats
+from shared.labels import same_label
 
 # What may speak for a person without keeping the item from ever being accepted by its score.
 SCORE_REASONS = frozenset({"panel", "below_threshold", "not_certified"})
@@ -125,7 +126,7 @@ def mature(
         if not resolved and not late:
             stopped = item.routed_at
             continue
-        wrong = late or item.label != item.ai_label
+        wrong = late or item.label is None or not same_label(item.label, item.ai_label)
         watched.append((item, wrong))
         if item.text_digest is not None:
             texts[item.text_digest] = wrong

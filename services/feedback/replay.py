@@ -14,6 +14,7 @@ from services.feedback.certify import clopper_pearson_upper
 from services.feedback.queueing import BREAK, QueueDelay, queue_delay
 from services.router.policy import Policy, Steering, route
 from shared.events import Item, Prediction
+from shared.labels import same_label
 
 _RISK = 0.05  # of the interval
 _PROGRESS_ITEMS = 20_000
@@ -116,7 +117,7 @@ class _Accepted:
         stratum.items += 1
         if past.label is not None:
             stratum.labels += 1
-            stratum.errors += past.label != past.prediction.label
+            stratum.errors += not same_label(past.label, past.prediction.label)
             stratum.shown += past.shown
         elif not past.accepted:
             stratum.unanswered += 1

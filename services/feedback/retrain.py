@@ -28,6 +28,7 @@ from services.feedback.unfinished import checkpoint_of, forget_unfinished
 from services.feedback.version_card import render
 from shared.clock import Clock
 from shared.errors import ConfigurationError
+from shared.labels import label_key
 
 # A fifth of the first training's learning rate: the model is warm. Tried on Amazon reviews: see
 # docs/retraining.md.
@@ -213,14 +214,14 @@ def judge(current: Model, candidate: Model, texts: Sequence[Judged]) -> Scored:
 
 def decided(items: Sequence[Reviewed], labels: Sequence[str]) -> list[Judged]:
     """What people decided, as the index of a label."""
-    folded = [label.casefold() for label in labels]
-    return [Judged(i.text, folded.index(i.label.casefold()), i.weight) for i in items]
+    keys = [label_key(label) for label in labels]
+    return [Judged(i.text, keys.index(label_key(i.label)), i.weight) for i in items]
 
 
 def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> Floats:
     """float [n, labels], the columns in the order of `labels`."""
-    folded = [label.casefold() for label in model.labels]
-    order = [folded.index(label.casefold()) for label in labels]
+    keys = [label_key(label) for label in model.labels]
+    order = [keys.index(label_key(label)) for label in labels]
     found = np.zeros((len(texts), len(labels)))
     for start in range(0, len(texts), _SCORED_TOGETHER):
         answers = model.classify(texts[start : start + _SCORED_TOGETHER])
@@ -237,8 +238,8 @@ def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:
 
 
 def _lesson(item: Reviewed, labels: Sequence[str]) -> Lesson:
-    folded = item.label.casefold()
-    return Lesson(item.text, tuple(float(label.casefold() == folded) for label in labels))
+    key = label_key(item.label)
+    return Lesson(item.text, tuple(float(label_key(label) == key) for label in labels))
 
 
 def _temperature(

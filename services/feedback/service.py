@@ -66,7 +66,7 @@ class Policies:
             if name not in self.of:  # it was refused when it was added
                 continue
             # The labels are those of the start, as for the router.
-            labels = tuple(self.of[name].labels)
+            labels = self.of[name].labels
             try:
                 self.of[name] = Policy.of_file(read_workflow_file(self._path(name)), labels)
             except Exception as error:

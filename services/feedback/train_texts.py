@@ -21,6 +21,7 @@ from services.feedback.train_embedded import fit_shares, logits, read_back, writ
 from services.feedback.training import OnProgress, Recipe
 from services.feedback.tuning import save_adapter
 from shared.errors import ConfigurationError
+from shared.labels import distinct, spelled
 from shared.rows_in import read_rows
 
 THRESHOLD = 0.85  # of a new workflow's policy
@@ -98,13 +99,17 @@ def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
     """
     rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
-        if not (isinstance(row.get("text"), str) and row["text"] and row.get("label")):
+        if not (isinstance(row.get("text"), str) and row["text"] and spelled(row.get("label"))):
             raise ConfigurationError(f"{path}: row {number}: needs a text and a label")
-    labels = tuple(sorted({str(row["label"]) for row in rows}))
+    given = [spelled(row["label"]) or "" for row in rows]
+    labels = distinct(sorted(set(given)))
     if len(labels) < 2:
         raise ConfigurationError(f"{path}: needs two labels or more, and has {len(labels)}")
     shares = {label: tuple(float(label == each) for each in labels) for label in labels}
-    return [Lesson(str(row["text"]), shares[str(row["label"])]) for row in rows], labels
+    lessons = [
+        Lesson(str(row["text"]), shares[label]) for row, label in zip(rows, given, strict=True)
+    ]
+    return lessons, labels
 
 
 def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson], list[Lesson]]:

@@ -20,6 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from services.feedback.training import Recipe
 from shared.errors import ConfigurationError
+from shared.labels import of_model
 from shared.minilm import BASE, base_tokenizer
 from shared.pretrained import base_network, quiet_loading
 
@@ -149,5 +150,5 @@ def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
                 target_modules="all-linear",
             ),
         )
-    labels = tuple(str(network.config.id2label[i]) for i in range(network.config.num_labels))
+    labels = of_model(network.config.id2label, network.config.num_labels)
     return TunableCheckpoint(adapted, tokenizer, labels, network.config.pad_token_id, folder)

@@ -16,6 +16,7 @@ from services.inference.model import Model
 from services.inference.precision import Precision
 from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
 from shared.errors import ConfigurationError, Permanent
+from shared.labels import distinct, label_key
 
 TOKEN_BUDGET_CPU = 512  # larger batches gain nothing there and delay the first answer
 TOKEN_BUDGET_GPU = 32_768
@@ -177,8 +178,8 @@ def _order(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
     """For each wanted label its column in the model's output."""
     if len(have) == len(want) and all(re.fullmatch(r"LABEL_\d+", label) for label in have):
         return list(range(len(have)))
-    columns = {label.casefold(): column for column, label in enumerate(have)}
-    wanted = [label.casefold() for label in want]
+    columns = {label_key(label): column for column, label in enumerate(distinct(have))}
+    wanted = [label_key(label) for label in distinct(want)]
     if sorted(columns) != sorted(wanted):
         raise ConfigurationError(
             f"the model has the labels {', '.join(have)}, the workflow {', '.join(want)}: "

@@ -20,6 +20,7 @@ from services.inference.model import (
 )
 from services.inference.packed import Packed, bf16_is_fast, pack
 from shared.errors import ConfigurationError
+from shared.labels import distinct
 from shared.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
 
 SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
@@ -42,7 +43,7 @@ def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
         config = json.loads((folder / "adapter_config.json").read_text())
         weights = load_file(folder / "adapter_model.safetensors")
         shape = json.loads((folder / "calibration.json").read_text())
-        labels, window = tuple(map(str, shape["labels"])), int(shape["window_tokens"])
+        labels, window = distinct(tuple(map(str, shape["labels"]))), int(shape["window_tokens"])
         if config["base_model_name_or_path"] != BASE:
             raise ValueError(f"its base is {config['base_model_name_or_path']}")
         if odd := [key for key in _NOT_MERGED if config.get(key)]:

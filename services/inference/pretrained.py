@@ -17,6 +17,7 @@ from services.inference.model import (
 )
 from services.inference.packed import bf16_is_fast, pack
 from shared.errors import ConfigurationError
+from shared.labels import of_model
 from shared.pretrained import quiet_loading
 
 # Attention costs the square of the window, and few heads were tuned on more: longer texts are
@@ -82,7 +83,7 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
     return Model(
         network=packed or padded(network, device, pad_id),
         tokenizer=backend,
-        labels=tuple(str(config.id2label[i]) for i in range(config.num_labels)),
+        labels=of_model(config.id2label, config.num_labels),
         pads=packed is None,
         max_tokens=_window(network, tokenizer.model_max_length),
         temperature=temperature_of(folder),

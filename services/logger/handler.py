@@ -15,13 +15,13 @@ from shared.clock import Clock, as_utc
 from shared.database import database_errors, is_bad_data
 from shared.envelope import encode
 from shared.errors import Permanent
-from shared.events import ItemAccepted, ItemFailed, ItemReviewed
+from shared.events import Event, ItemAccepted, ItemFailed, ItemReviewed
 from shared.messages import Delivery, Outgoing
-from shared.metrics import ITEM_AGE, LOGGER_ROWS
+from shared.metrics import ITEM_AGE, ITEMS_EDITED, LOGGER_ROWS
 from shared.refused_rows import blame_the_schema_first, refused_row
 from shared.submissions import excerpt, guess_id
-from shared.topology import ITEMS, UNROUTABLE
-from shared.tracing import trace_of
+from shared.topology import ITEMS, LOG_QUEUE, UNROUTABLE
+from shared.tracing import new_trace, trace_of
 from shared.worker import Result
 from shared.workflows import workflow_of
 
@@ -102,9 +102,9 @@ class Logger:
         results = portion.results
         if portion.rows:
             with database_errors():
-                refused = self._refused(portion.rows, portion.batch)
-            for position, reason in refused.items():
-                results[position] = reason
+                told = self._told(portion.rows, portion.batch)
+            for position, result in told.items():
+                results[position] = result
         return results
 
     def _read(self, delivery: Delivery) -> EventRow | Outgoing | None:
@@ -134,10 +134,11 @@ class Logger:
         )
         return encode(failed, source="logger", traceparent=trace_of(delivery))
 
-    def _refused(self, rows: Sequence[tuple[int, EventRow]], batch: Batch) -> dict[int, Permanent]:
-        """Why, by position; bisects until each of them stands alone and all others are in."""
+    def _told(self, rows: Sequence[tuple[int, EventRow]], batch: Batch) -> dict[int, Result]:
+        """What there is to say, by position: why Postgres refuses a row (bisected, until each of
+        them stands alone and all others are in), and of edits that they are."""
         try:
-            self._count(write(self._engine, batch))
+            written = write(self._engine, batch)
         except (DBAPIError, psycopg2.Error) as error:
             if len(rows) == 1:
                 return {rows[0][0]: refused_row(self._engine, error)}
@@ -146,12 +147,31 @@ class Logger:
             blame_the_schema_first(self._engine, error)
             logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(rows)})
         else:
-            return {}
-        refused: dict[int, Permanent] = {}
+            self._count(written)
+            edits = set(map(id, written.edits))
+            return {
+                position: (self._edited(row.event),) for position, row in rows if id(row) in edits
+            }
+        told: dict[int, Result] = {}
         middle = len(rows) // 2
         for half in (rows[:middle], rows[middle:]):
-            refused |= self._refused(half, prepare(row for _, row in half))
-        return refused
+            told |= self._told(half, prepare(row for _, row in half))
+        return told
+
+    def _edited(self, event: Event) -> Outgoing:
+        """Says that an id came again with another content: the row keeps what was decided on."""
+        ITEMS_EDITED.inc()
+        logger.warning("an item came again with another content", extra={"item_id": event.item_id})
+        failed = ItemFailed(
+            workflow=event.workflow,
+            occurred_at=self._clock(),
+            failed_item_id=event.item_id,
+            queue=LOG_QUEUE,
+            reason="edited",
+            detail="this id came again with another text or other metadata, and the record keeps "
+            "what was decided on: send a new version under a new id",
+        )
+        return encode(failed, source="logger", traceparent=new_trace())
 
     def _count(self, written: Written) -> None:
         self._event_rows.inc(len(written.events))

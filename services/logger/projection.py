@@ -24,6 +24,7 @@ from shared.events import (
     Prediction,
     RouteReason,
 )
+from shared.labels import same_label
 from shared.topology import ROUTER_QUEUE
 
 # How far an item has come. A failure ranks below the stage that it kept the item from, so that a
@@ -138,7 +139,7 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
             row.policy_version = event.routing.policy_version
             row.reasons = _plain(event.routing.reasons)
         case ItemReviewed():
-            agreed = event.decision.label == event.prediction.label
+            agreed = same_label(event.decision.label, event.prediction.label)
             status = "HUMAN_ACCEPTED" if agreed else "HUMAN_CORRECTED"
             rank = REVIEWED + event.review.revision - 1
             row = _item_facts(event, status, rank, event.prediction, trace_id)

@@ -25,6 +25,8 @@ from services.logger.copying import (
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
 from services.logger.rows import EventRow
+from shared.edits import EDITED, as_sent
+from shared.events import ItemScored
 from shared.metrics import LEDGER_HEIGHT
 
 # The rank of projection.ItemFacts; "C" compares like Python.
@@ -100,23 +102,25 @@ class Batch:
     rows: Sequence[EventRow]
     lines: bytes
     items: Items
+    again: Sequence[EventRow]  # further ones with the id of one of the rows
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a transaction added: the new events, and how many rows of `item` they changed."""
+    """What a transaction added: the new events, and how many rows of `item` they changed; and which
+    events were not new, but told of another content under the same id."""
 
     events: Sequence[EventRow]
     items: int
+    edits: Sequence[EventRow]
 
 
 def prepare(rows: Iterable[EventRow]) -> Batch:
     """All of the work on a batch that needs no database."""
     by_id: dict[str, EventRow] = {}
-    for row in rows:
-        by_id.setdefault(row.event_id, row)
+    again = [row for row in rows if by_id.setdefault(row.event_id, row) is not row]
     once = list(by_id.values())
-    return Batch(once, event_lines(once), _items(once))
+    return Batch(once, event_lines(once), _items(once), again)
 
 
 def write(engine: Engine, batch: Batch) -> Written:
@@ -125,7 +129,7 @@ def write(engine: Engine, batch: Batch) -> Written:
     Raises:
         psycopg2.Error, sqlalchemy.exc.DBAPIError: nothing was written.
     """
-    new, items, height = batch.rows, batch.items, None
+    new, items, again, height = batch.rows, batch.items, list(batch.again), None
     connection = engine.raw_connection()
     try:
         with closing(connection.cursor()) as cursor:
@@ -135,6 +139,7 @@ def write(engine: Engine, batch: Batch) -> Written:
             added = inserted(cursor)
             if added.count < len(new):
                 ids = {leaf.event_id for leaf in unpack(added.leaves)}
+                again += [row for row in new if _bytes(row.event_id) not in ids]
                 new = [row for row in new if _bytes(row.event_id) in ids]
                 items = _items(new)
             if items.count:
@@ -142,12 +147,24 @@ def write(engine: Engine, batch: Batch) -> Written:
                 cursor.execute(_UPSERT_ITEMS)
             if new:
                 height = append_block(cursor, added)
+            edits = _edits(cursor, again)
         connection.commit()
         if height is not None:
             LEDGER_HEIGHT.set(height)
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
-    return Written(new, items.count)
+    return Written(new, items.count, edits)
+
+
+def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> list[EventRow]:
+    """Those with another text or other metadata than the item's row. Each is scored, so that one
+    type of event tells of all."""
+    scored = [(row, row.event) for row in again if isinstance(row.event, ItemScored)]
+    if not scored:
+        return []
+    sent = as_sent((event.workflow, event.item) for _, event in scored)
+    cursor.execute(EDITED.format(items="%s"), (sent,))
+    return [scored[place][0] for (place,) in cursor.fetchall()]
 
 
 def _items(rows: Sequence[EventRow]) -> Items:

@@ -1,6 +1,7 @@
 """Which items are there, and what is known about one?"""
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
@@ -20,8 +21,10 @@ from services.review_ui.schemas import (
     ShortText,
     When,
 )
-from services.review_ui.submit import Submitted, submit
+from services.review_ui.submit import Submitted, edits, submit
 from shared.errors import Overloaded
+from shared.events import Item
+from shared.messages import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -85,16 +88,27 @@ def routes(desk: Desk) -> APIRouter:
     ) -> Submitted:
         """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
         are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
-        request, then sending again is safe."""
+        request, then sending again is safe. An id whose text or metadata changed is refused as
+        `edited`."""
+        workflow = desk.known_workflow(given.workflow, account)
+
+        def edited(items: Sequence[tuple[str, Item]]) -> set[int]:
+            with desk.transaction() as session:
+                return edits(session, items)
+
+        return submit(
+            given.items,
+            workflow=workflow,
+            edited=edited,
+            publish=publish,
+            clock=desk.clock,
+            max_body_bytes=desk.max_body_bytes,
+            once=(account.name, idempotency_key) if idempotency_key else None,
+        )
+
+    def publish(messages: Sequence[Outgoing], seconds: float) -> None:
         try:
-            return submit(
-                given.items,
-                workflow=desk.known_workflow(given.workflow, account),
-                publish=desk.publish,
-                clock=desk.clock,
-                max_body_bytes=desk.max_body_bytes,
-                once=(account.name, idempotency_key) if idempotency_key else None,
-            )
+            desk.publish(messages, seconds)
         except Overloaded as error:
             logger.warning("items could not be published", extra={"problem": str(error)})
             raise ApiError(

@@ -21,6 +21,7 @@ from services.review_ui.views import blind_for, labels_of
 from shared import outbox
 from shared.errors import HitlError
 from shared.events import Prediction
+from shared.labels import known_as, label_key
 from shared.tables import ReviewDecision, ReviewTask
 from shared.workflows import ReviewRules
 
@@ -203,11 +204,12 @@ def _meant(
             if verdict.label is None:
                 raise Refused("label_required", "Say which label is right.")
             known = labels_of(labels, Prediction.model_validate(task.prediction))
-            if verdict.label not in known:
+            label = known_as(verdict.label, known)
+            if label is None:
                 raise Refused(
                     "unknown_label", f"This workflow has no such label; it has {', '.join(known)}."
                 )
-            return verdict.label, "accept" if verdict.label == suggested else "correct"
+            return label, "accept" if label_key(label) == label_key(suggested) else "correct"
         case "skip":
             return None, "skip"
         case "flag":

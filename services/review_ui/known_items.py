@@ -19,6 +19,7 @@ from shared.events import (
     Prediction,
     Routing,
 )
+from shared.labels import same_label
 from shared.tables import EventRow, ItemRow, ReviewDecision, ReviewTask
 from shared.tracing import trace_id
 
@@ -73,7 +74,7 @@ def story(
         )
     )
     if answer is not None and task.status == "decided":
-        kept = answer.label == opinion.label
+        kept = answer.label is not None and same_label(answer.label, opinion.label)
         row.status = "HUMAN_ACCEPTED" if kept else "HUMAN_CORRECTED"
         row.final_label, row.reviewer = answer.label, answer.reviewer
         row.reviewed_at = row.updated_at = answer.decided_at

@@ -2,6 +2,7 @@
 
 from services.review_ui.rounds import round_of
 from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Routing
+from shared.labels import same_label
 from shared.tables import ReviewDecision, ReviewTask
 
 
@@ -30,7 +31,7 @@ def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed:
             sampling=routing.sampling,
             ai_label=prediction.label,
             reviewer=row.reviewer,
-            action="accepted" if row.label == prediction.label else "corrected",
+            action="accepted" if same_label(row.label, prediction.label) else "corrected",
         ),
         review=Review(
             task_id=task.id,

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import assert_never, get_args
 
 from shared.events import Round
+from shared.labels import same_label
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def after(answers: Sequence[Answer], check: Check) -> Final | Round:
     last = answers[-1]
     match last.round:
         case "first":
-            differs = check.unlike_ai is not None and last.label != check.unlike_ai
+            ai = check.unlike_ai
+            differs = ai is not None and not same_label(last.label, ai)
             return "second" if check.drawn or differs else Final(last.label)
         case "second":
             firsts = [answer.label for answer in answers if answer.round == "first"]

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -28,7 +29,8 @@ from services.review_ui.rounds import chance
 from services.review_ui.tasks import Lease
 from shared.errors import HitlError
 from shared.events import Item, ItemId, Label, Prediction, Probability, RouteReason, derive_id
-from shared.json_lines import Line
+from shared.json_lines import Line, RepeatedField, loads_strictly
+from shared.labels import known_as, spelled
 from shared.tables import KnownItem, ReviewTask
 from shared.wording import compared
 from shared.workflows import Workflow
@@ -49,7 +51,7 @@ class KnownLine(BaseModel):
 
     id: ItemId
     text: Annotated[str, StringConstraints(min_length=1)]
-    label: Label
+    label: Annotated[Label, BeforeValidator(lambda given: spelled(given) or given)]
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     distribution: dict[Label, Probability] | None = Field(default=None, min_length=1)
 
@@ -71,18 +73,37 @@ def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
     for number, line in lines:
         try:
             known = KnownLine.model_validate_json(line)
+            loads_strictly(line)
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, wrong["loc"])) or "the line"
             raise SeedError(f"line {number}: {place}: {wrong['msg']}") from None
-        if workflow.labels and known.label not in workflow.labels:
-            raise SeedError(
-                f"line {number}: no label {known.label!r} among {', '.join(workflow.labels)}"
-            )
+        except RepeatedField as error:
+            raise SeedError(f"line {number}: {error}") from None
+        if workflow.labels:
+            known = _in_the_workflows_words(known, workflow.labels, number)
         if _NUL.search(line):
             raise SeedError(f"line {number}: a NUL character, which Postgres cannot store")
         found.append(known)
     return found
+
+
+def _in_the_workflows_words(known: KnownLine, labels: Sequence[str], number: int) -> KnownLine:
+    """The line with each label as the workflow spells it."""
+
+    def word(label: str) -> str:
+        found = known_as(label, labels)
+        if found is None:
+            raise SeedError(f"line {number}: no label {label!r} among {', '.join(labels)}")
+        return found
+
+    shares = known.distribution
+    if shares is not None:
+        named = {word(label): share for label, share in shares.items()}
+        if len(named) < len(shares):
+            raise SeedError(f"line {number}: distribution: names a label twice")
+        shares = named
+    return known.model_copy(update={"label": word(known.label), "distribution": shares})
 
 
 def add(session: Session, workflow: str, known: Sequence[KnownLine], now: datetime) -> int:

@@ -4,17 +4,25 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 
 from pydantic import BaseModel, Field, JsonValue
+from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from shared.clock import Clock
+from shared.edits import EDITED, as_sent
 from shared.errors import Permanent
-from shared.events import derive_id
+from shared.events import Item, derive_id
 from shared.messages import Outgoing
 from shared.producing import item_message
 
 MAX_ITEMS = 500
 CONFIRM_SECONDS = 10.0
 
+_EDITED = (
+    "this id stands for another text or other metadata already: send a new version under a new id"
+)
+
 Publish = Callable[[Sequence[Outgoing], float], None]
+Edited = Callable[[Sequence[tuple[str, Item]]], set[int]]
 
 
 class AcceptedItem(BaseModel):
@@ -24,7 +32,7 @@ class AcceptedItem(BaseModel):
 
 class RefusedItem(BaseModel):
     index: int = Field(description="place in the request, from 0")
-    code: str = Field(description="schema, not_json, empty_text or too_large")
+    code: str = Field(description="schema, not_json, empty_text, too_large or edited")
     message: str
 
 
@@ -39,12 +47,15 @@ def submit(
     items: Sequence[Mapping[str, JsonValue]],
     *,
     workflow: str,
+    edited: Edited,
     publish: Publish,
     clock: Clock,
     max_body_bytes: int,
     once: tuple[str, str] | None = None,
 ) -> Submitted:
-    """Publishes the items that inference would take, and returns once the broker has them all.
+    """Publishes the items that inference would take and that are no edits of others, and returns
+    once the broker has them all. Those sent a moment ago may not be recorded yet: of their edits
+    the router and the record say what they are.
 
     `once` is who sends and the key of the request: an item without an id has the same one when it
     is sent at the same place in a request of that key again.
@@ -54,22 +65,41 @@ def submit(
     """
     accepted: list[AcceptedItem] = []
     refused: list[RefusedItem] = []
-    messages: list[Outgoing] = []
+    ready: list[tuple[int, Item, Outgoing]] = []
+    contents: dict[str, int] = {}
     for index, item in enumerate(items):
         body = json.dumps(item)
         new_id = once and str(derive_id("sent once", workflow, *once, str(index), body))
         try:
-            message, item_id = item_message(
+            message, read = item_message(
                 body.encode(),
                 workflow,
                 max_body_bytes=max_body_bytes,
                 clock=clock,
                 new_id=new_id,
             )
+            if contents.setdefault(read.id, read.content) != read.content:
+                raise Permanent("edited", _EDITED)
         except Permanent as error:
             refused.append(RefusedItem(index=index, code=error.reason, message=str(error)))
             continue
-        accepted.append(AcceptedItem(index=index, id=item_id))
-        messages.append(message)
+        ready.append((index, read, message))
+    known = edited([(workflow, read) for _, read, _ in ready])
+    messages: list[Outgoing] = []
+    for place, (index, read, message) in enumerate(ready):
+        if place in known:
+            why = str(Permanent("edited", _EDITED))
+            refused.append(RefusedItem(index=index, code="edited", message=why))
+        else:
+            accepted.append(AcceptedItem(index=index, id=read.id))
+            messages.append(message)
     publish(messages, CONFIRM_SECONDS)
-    return Submitted(accepted=accepted, refused=refused)
+    return Submitted(accepted=accepted, refused=sorted(refused, key=lambda each: each.index))
+
+
+def edits(session: Session, items: Sequence[tuple[str, Item]]) -> set[int]:
+    """Which of these items, by place, are recorded with another content."""
+    if not items:
+        return set()
+    found = session.execute(text(EDITED.format(items=":items")), {"items": as_sent(items)})
+    return set(found.scalars())

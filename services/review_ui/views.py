@@ -5,6 +5,7 @@ distribution, the reasons, the queue and urgency that a rule may have set becaus
 what became of an answer: a second review may say that it differed from the AI's.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
@@ -13,6 +14,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from services.review_ui.highlights import Piece, pieces
 from shared.events import Item, Prediction, Round, RouteReason, Routing
+from shared.labels import known_as
 from shared.tables import Highlight, ReviewTask
 
 BLIND_REASON = RouteReason(
@@ -48,6 +50,10 @@ class TaskView(BaseModel):
     item_id: str
     text: str
     metadata: dict[str, JsonValue]
+    details: list[tuple[str, str]] = Field(
+        description="the metadata as text, for whoever reads JSON's numbers as doubles, as "
+        "browsers do: 9007199254740993 would be …992 there"
+    )
     received_at: datetime
     labels: list[str]
     blind: bool
@@ -77,7 +83,8 @@ def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
 
     The model's are sorted: their own order could give the winner away.
     """
-    return [*configured, *sorted(set(prediction.distribution) - set(configured))]
+    others = {label for label in prediction.distribution if known_as(label, configured) is None}
+    return [*configured, *sorted(others)]
 
 
 def blind_for(task: ReviewTask, reader: str | None) -> bool:
@@ -126,6 +133,7 @@ def view(
         item_id=task.item_id,
         text=item.text,
         metadata=item.metadata,
+        details=[(name, _as_text(value)) for name, value in item.metadata.items()],
         received_at=item.received_at,
         labels=labels_of(labels.get(task.workflow, ()), prediction),
         blind=blind,
@@ -143,6 +151,12 @@ def view(
         lease_expires_at=None if blind and not held else task.lease_expires_at,
         answers=[EarlierAnswer.model_validate(each) for each in task.answers] if settling else [],
     )
+
+
+def _as_text(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _blind_status(task: ReviewTask, reader: str | None) -> str:

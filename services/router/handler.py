@@ -1,5 +1,6 @@
 """What becomes of a scored item's message: which event leaves, and is it the same one next time?"""
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -15,9 +16,11 @@ from shared.errors import NotYet, Permanent
 from shared.events import ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
-from shared.metrics import ITEM_AGE, ROUTES, observe_all
+from shared.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all
 from shared.tracing import named_trace
 from shared.worker import Result
+
+logger = logging.getLogger(__name__)
 
 Routed = ItemAccepted | ItemReviewRequested
 REMEMBERED_ITEMS = 100_000  # about 1 kB each
@@ -33,9 +36,16 @@ COMMON_ROUTES = (
 )
 
 
+_EDITED = (
+    "this id was routed with another text or other metadata, and that decision stands: send a new "
+    "version under a new id"
+)
+
+
 class Kept(NamedTuple):
     """A decision without its item, which may be a megabyte."""
 
+    content: int
     kind: type[Routed]
     stamp: Stamp
     opening: bytes
@@ -89,6 +99,7 @@ class Router:
         self._clock = clock
         self._memory = Memory(remembered_items)
         self._routed_age = ITEM_AGE.labels("routed")
+        self._said: set[tuple[str, str]] = set()
 
     def count(self, workflow: str) -> None:
         """Shows its routes from 0 on."""
@@ -117,7 +128,9 @@ class Router:
                 return self._without_policy(workflow)
             kept = self._decide(scored, served, turn)
             self._memory.keep(key, kept)
-        kind, stamp, opening, ending = kept
+        content, kind, stamp, opening, ending = kept
+        if item.content != content:  # what was decided goes out with its decision, or not at all
+            return Permanent("edited", _EDITED)
         return (
             enclose(
                 kind,
@@ -152,10 +165,23 @@ class Router:
             now,
             served.steering,
         )
+        for rule in served.policy.incomparable(scored.item):
+            self._say_incomparable(scored.workflow, rule.name)
         turn.taken.append((scored.workflow, chosen.route, chosen.reasons[0].code))
         turn.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
-        return Kept(kind, turn.stamp, served.opening, ending(prediction, chosen, now, turn.json))
+        written = ending(prediction, chosen, now, turn.json)
+        return Kept(scored.item.content, kind, turn.stamp, served.opening, written)
+
+    def _say_incomparable(self, workflow: str, rule: str) -> None:
+        """Counted each time, logged once: it is the rule or the producer that is to be changed."""
+        RULES_INCOMPARABLE.labels(workflow, rule).inc()
+        if (workflow, rule) not in self._said:
+            self._said.add((workflow, rule))
+            logger.warning(
+                "a rule compares a metadata value with another kind of value, and does not hold",
+                extra={"workflow": workflow, "rule": rule},
+            )
 
     def _without_policy(self, workflow: str) -> NotYet | Permanent:
         if self._has_file(workflow):  # new, or refused: waiting is better than a guess

@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
 from shared.events import Item, Prediction, RouteReason
+from shared.labels import label_key
 from shared.live_policy import LiveRoute
 from shared.wording import compared
 from shared.workflows import WorkflowFile
@@ -98,6 +99,9 @@ class Policy(Section):
         if policy is None or problems:
             raise ConfigurationError("\n".join(problems))
         policy._labels = frozenset(labels)
+        twice = len(policy.label_thresholds) - len(policy.thresholds_by_key)
+        if twice:
+            raise ConfigurationError("label_thresholds: two keys name the same label")
         return policy
 
     @classmethod
@@ -142,9 +146,34 @@ class Policy(Section):
         return None
 
     @cached_property
-    def labels(self) -> frozenset[str]:
-        """The workflow's labels; empty for any. (Cached, because private attributes are slow.)"""
-        return self._labels
+    def _with_metadata(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.when.metadata)
+
+    def incomparable(self, item: Item) -> list[Rule]:
+        """The rules that test a metadata value of this item which is of another kind than theirs:
+        whatever it is, they do not hold."""
+        return [rule for rule in self._with_metadata if not rule.when.comparable(item)]
+
+    # By the labels' keys, and cached: private attributes are slow.
+    @cached_property
+    def label_keys(self) -> frozenset[str]:
+        """The workflow's labels; empty for any."""
+        return frozenset(map(label_key, self._labels))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The workflow's labels, by alphabet; empty for any."""
+        return tuple(sorted(self._labels))
+
+    @cached_property
+    def review_keys(self) -> frozenset[str]:
+        """The labels that always go to people."""
+        return frozenset(map(label_key, self.always_review))
+
+    @cached_property
+    def thresholds_by_key(self) -> dict[str, float]:
+        """The thresholds of single labels."""
+        return {label_key(label): share for label, share in self.label_thresholds.items()}
 
 
 class Draw(NamedTuple):
@@ -250,16 +279,16 @@ def route(
         reasons.append(_reason("not_certified", why))
         sure = False
     else:
-        threshold = policy.label_thresholds.get(label, threshold)
+        threshold = policy.thresholds_by_key.get(label_key(label), threshold)
         sure = confidence >= threshold
     sampling = draw(salt, salt_version, workflow, item.id, rate)
     rule = policy.first_rule(item, prediction)
 
     if sampling.on_panel:
         reasons.append(_reason("panel", "drawn at random for the audit panel"))
-    if label in policy.always_review:
+    if label_key(label) in policy.review_keys:
         reasons.append(_reason("always_review", f"{label!r} always goes to people"))
-    if policy.labels and label not in policy.labels:
+    if policy.label_keys and label_key(label) not in policy.label_keys:
         reasons.append(_reason("unknown_label", f"the workflow has no label {label!r}"))
     if prediction.truncated and not policy.accept_truncated:
         reasons.append(_reason("not_fully_read", "the model read only part of the text"))

@@ -23,17 +23,23 @@ from pydantic import (
 )
 
 from shared.events import Item, Label, Prediction
+from shared.labels import known_as, label_key
 
 _PATTERN_MEMORY_BYTES = 8 << 20  # RE2 refuses a pattern that would need more
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,59}")
+_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+_TRUTH = {"true": True, "false": False}
 _MAX_DUE_MINUTES = 525_600  # a year
 
 
 def _known_label(label: str, info: ValidationInfo) -> str:
     labels: tuple[str, ...] = (info.context or {}).get("labels", ())
-    if labels and label not in labels:
+    if not labels:
+        return label.strip()
+    known = known_as(label, labels)
+    if known is None:
         raise ValueError(f"the workflow has no label {label!r}; it has {', '.join(labels)}")
-    return label
+    return known
 
 
 def _as_list(value: object) -> object:
@@ -92,7 +98,11 @@ class Section(BaseModel):
 
 class MetadataTest(Section):
     """What one metadata value must be; everything given must hold. An absent value fails all but
-    `exists = false`; JSON null counts as absent."""
+    `exists = false`; JSON null counts as absent.
+
+    A text that spells a number or a truth value counts as one where the rule names one: CSV has
+    texts alone. Nothing else is converted; `comparable` says of which values no such test holds.
+    """
 
     equals: Scalar | None = None
     in_: tuple[Scalar, ...] | None = Field(default=None, alias="in", min_length=1)
@@ -120,16 +130,32 @@ class MetadataTest(Section):
             return False
         if self.in_ is not None and not any(_same(value, wanted) for wanted in self.in_):
             return False
-        if self.gt is None and self.ge is None and self.lt is None and self.le is None:
+        if not self._orders:
             return True
+        number = _like(value, 0)
         return (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and (self.gt is None or value > self.gt)
-            and (self.ge is None or value >= self.ge)
-            and (self.lt is None or value < self.lt)
-            and (self.le is None or value <= self.le)
+            isinstance(number, int | float)
+            and not isinstance(number, bool)
+            and (self.gt is None or number > self.gt)
+            and (self.ge is None or number >= self.ge)
+            and (self.lt is None or number < self.lt)
+            and (self.le is None or number <= self.le)
         )
+
+    @property
+    def _orders(self) -> bool:
+        return (self.gt, self.ge, self.lt, self.le) != (None, None, None, None)
+
+    def comparable(self, value: object) -> bool:
+        """Whether the value is of a kind that this test can hold of: `amount > 100` never does of
+        "a lot", nor `equals = "7"` of the number 7."""
+        if value is None or self.exists is False:
+            return True
+        wanted = [] if self.equals is None else [self.equals]
+        wanted += [0] if self._orders else []
+        each = [_kind(_like(value, one)) == _kind(one) for one in wanted]
+        among = [_kind(_like(value, one)) == _kind(one) for one in self.in_ or ()]
+        return all(each) and (any(among) or not among)
 
 
 _OPERATORS = frozenset({"in", "gt", "ge", "lt", "le", "exists"})
@@ -169,6 +195,7 @@ class When(Section):
     min_characters: Count | None = None
     max_characters: Count | None = None
     _pattern: Any = PrivateAttr(default=None)
+    _label_keys: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")
     def _can_hold(self) -> Self:
@@ -189,8 +216,15 @@ class When(Section):
         return self
 
     def model_post_init(self, context: object, /) -> None:
+        self._label_keys = frozenset(map(label_key, self.label))
         if self.text_matches is not None:
             self._pattern = _compile(self.text_matches)
+
+    def comparable(self, item: Item) -> bool:
+        """Whether each metadata test could hold of a value of its kind."""
+        return all(
+            test.comparable(look_up(item.metadata, path)) for path, test in self.metadata.items()
+        )
 
     @property
     def sees_the_prediction(self) -> bool:
@@ -199,7 +233,7 @@ class When(Section):
 
     def holds(self, item: Item, prediction: Prediction) -> bool:
         return (
-            (not self.label or prediction.label in self.label)
+            (not self.label or label_key(prediction.label) in self._label_keys)
             and (self.confidence_below is None or prediction.confidence < self.confidence_below)
             and (self.confidence_above is None or prediction.confidence > self.confidence_above)
             and (self.min_characters is None or len(item.text) >= self.min_characters)
@@ -250,5 +284,30 @@ def look_up(metadata: Mapping[str, Any], path: str) -> object:
 
 
 def _same(value: object, wanted: object) -> bool:
-    """Equal as JSON: 1 is 1.0, but true is not 1."""
+    """Equal as JSON: 1 is 1.0, but true is not 1; `value` may spell what is wanted."""
+    value = _like(value, wanted)
     return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
+
+
+def _like(value: object, wanted: object) -> object:
+    """A text as the number or the truth value that it spells, where such is wanted."""
+    if not isinstance(value, str) or isinstance(wanted, str):
+        return value
+    spelled = value.strip()
+    if isinstance(wanted, bool):
+        return _TRUTH.get(spelled.lower(), value)
+    if not _NUMBER.fullmatch(spelled):
+        return value
+    try:
+        return int(spelled)  # exact, however long
+    except ValueError:
+        number = float(spelled)
+    return number if math.isfinite(number) else value
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "other"

@@ -210,6 +210,19 @@ def test_hostile_items_are_only_text(chromium: Browser, served: Served, engine: 
         assert watched.complaints == []
 
 
+def test_the_card_shows_large_integers_exactly(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given an item with an account number that no double holds
+    take_in(engine, requested("a", metadata={"account": 9007199254740993, "nested": [2**63 + 1]}))
+    with reviewing(chromium, served, "ada") as (page, _):
+        page.locator("summary").click()
+        # I expect to read it as it was sent
+        shown = page.locator('[data-id="metadata"]')
+        expect(shown).to_contain_text("9007199254740993")
+        expect(shown).to_contain_text("[9223372036854775809]")
+
+
 def test_a_blind_item_shows_nothing_of_the_ai(
     chromium: Browser, served: Served, engine: Engine
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from shared.broker import Broker
 from shared.clock import utc_now
@@ -152,3 +152,38 @@ def test_a_body_that_is_no_json_is_told_what_to_send(served: Served) -> None:
         latin = producer.post("/items", content=good + b"\xff", headers=headers)
         assert latin.status_code == 400
         assert "UTF-8" in latin.json()["error"]["message"]
+
+
+def test_an_edit_of_what_is_recorded_is_refused_by_name(
+    served: Served, amqp_url: str, engine: Engine
+) -> None:
+    # Given an item in the record
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO item (workflow, id, text, metadata, status, progress, status_at,"
+                " updated_at) VALUES ('sentiment', 'i1', 'a good film', '{\"page\": 3}',"
+                " 'AI_ACCEPTED', 21, now(), now())"
+            )
+        )
+    # If it is sent again as it was, with another text, with other metadata, and another one that is
+    # two texts in one request
+    items = [
+        {"id": "i1", "text": "a good film", "metadata": {"page": 3.0}},
+        {"id": "i1", "text": "I will find you", "metadata": {"page": 3}},
+        {"id": "i1", "text": "a good film"},
+        {"id": "i2", "text": "one"},
+        {"id": "i2", "text": "other"},
+        {"id": "i2", "text": "one"},
+    ]
+    with program(served, "items:write") as producer:
+        answers = [
+            producer.post("/items", json={"workflow": "sentiment", "items": some}).json()
+            for some in (items[:1], items[1:2], items[2:])
+        ]
+    # I expect the edits to be refused by name, and the rest to be in the queue
+    assert [len(answer["accepted"]) for answer in answers] == [1, 0, 2]
+    codes = [[(each["index"], each["code"]) for each in answer["refused"]] for answer in answers]
+    assert codes == [[], [(0, "edited")], [(0, "edited"), (2, "edited")]]
+    with outsider(amqp_url) as outside:
+        outside.take(QUEUE, 3)

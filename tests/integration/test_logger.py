@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import REGISTRY
+from pydantic import JsonValue
 from sqlalchemy import Engine, text
 
 from hitl.ports import free_ports
@@ -25,7 +26,7 @@ from services.logger.projection import ItemFacts, fold
 from services.logger.rows import read_event
 from shared.clock import utc_now
 from shared.database import connect, readiness
-from shared.errors import Overloaded, Permanent
+from shared.errors import Overloaded, Permanent, Retryable
 from shared.events import Event, Item, ItemFailed
 from shared.messages import Delivery
 from tests.journeys import (
@@ -634,3 +635,51 @@ def is_ready(port: int) -> bool:
         return bool(httpx.get(f"http://127.0.0.1:{port}/readyz").is_success)
     except httpx.TransportError:
         return False
+
+
+def test_an_edit_under_the_same_id_is_said_and_the_row_keeps_what_was_decided_on(
+    engine: Engine, log: Logger
+) -> None:
+    # Given an item that was decided
+    first = Journey("a", text="a lovely film")
+    wrote(log, delivered(first.scored()), delivered(first.accepted()))
+    before = REGISTRY.get_sample_value("hitl_items_edited_total") or 0.0
+    # If the same id comes with another text, and once more with its own
+    edit = Journey("a", text="I will find you")
+    again, other, twice = log.handle(
+        [delivered(first.scored()), delivered(edit.scored()), delivered(edit.scored())]
+    )
+    # I expect nothing to be said of the first, and the same of both others
+    assert again == ()
+    said = []
+    for result in (other, twice):
+        assert not isinstance(result, Permanent | Retryable)
+        said += [ItemFailed.model_validate_json(message.body) for message in result]
+    assert {(each.item_id, each.reason, each.queue) for each in said} == {
+        ("a", "edited", "hitl.log")
+    }
+    assert REGISTRY.get_sample_value("hitl_items_edited_total") == before + 2
+    # and the row to stay as it was, also when that is recorded
+    wrote(log, delivered(said[0]))
+    row = items(engine)["a"]
+    assert (row.text, row.status) == ("a lovely film", "AI_ACCEPTED")
+
+
+def test_an_edit_in_the_same_batch_is_said_and_metadata_is_compared_as_json(
+    engine: Engine, log: Logger
+) -> None:
+    def one(metadata: dict[str, JsonValue]) -> Delivery:
+        event = Journey("b").scored()
+        item = event.item.model_copy(update={"metadata": metadata})
+        return delivered(event.model_copy(update={"item": item}))
+
+    # Given an item, the same in another order and spelling, and one whose amount is another
+    amount = 9_007_199_254_740_993
+    same = [one({"x": 1e300, "amount": amount}), one({"amount": amount, "x": 1e300})]
+    results = log.handle([*same, one({"x": 1e300, "amount": amount - 1})])
+    # I expect the last alone to be an edit
+    assert [bool(result) for result in results] == [False, False, True]
+    # and nothing to be known of it once the text is erased
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE item SET text = '', erased_at = now()"))
+    assert [bool(result) for result in log.handle([one({"amount": 2})])] == [False]

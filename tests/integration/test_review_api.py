@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from pydantic import JsonValue
 from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
@@ -64,6 +65,27 @@ def decide(client: httpx.Client, task: dict[str, object], **given: object) -> ht
 
 def code_of(answer: httpx.Response) -> str:
     return str(answer.json()["error"]["code"])
+
+
+def test_large_integers_of_the_metadata_are_exact_as_numbers_and_as_text(
+    engine: Engine, served: Served
+) -> None:
+    # Given an item with numbers that a browser's JSON.parse would round, or write otherwise
+    metadata: dict[str, JsonValue] = {
+        "account": 2**63 + 1,
+        "deep": [9007199254740993, {"x": 1.0}],
+        "ok": True,
+        "t": "1.10",
+    }
+    take_in(engine, requested("a", metadata=metadata))
+    with served.logged_in("ada") as ada:
+        (task,) = claim(ada)
+    # I expect the numbers, and for the page the texts that spell them
+    assert task["metadata"] == metadata
+    assert task["details"] == [
+        ["t", "1.10"], ["ok", "true"], ["deep", '[9007199254740993,{"x":1.0}]'],
+        ["account", "9223372036854775809"],
+    ]  # fmt: skip
 
 
 # -- the way of a task -----------------------------------------------------------------------

@@ -106,7 +106,11 @@ def test_what_json_lines_say_of_numbers_stays(tmp_path: Path) -> None:
         ("a.csv", b'text,label\n"never closed,a\nx,b\n', "line 2: a quote opens here"),
         ("a.csv", b"text,label\nfine, really,a\n", "line 2: 3 cells where the header has 2"),
         ("a.csv", b"text,text\nx,b\n", "named twice: text"),
-        ("a.jsonl", b'{"text": "a", "label": "x", "label": "y"}\n', "'label' is named more than once"),
+        (
+            "a.jsonl",
+            b'{"text": "a", "label": "x", "label": "y"}\n',
+            "'label' is named more than once",
+        ),
     ],
 )
 def test_labelled_texts_are_read_as_strictly(

@@ -263,7 +263,22 @@ def test_the_first_rule_that_holds_decides() -> None:
         ('metadata = { channel = "mail" }', {}, False),
         ("metadata = { n = 1 }", {"metadata": {"n": 1.0}}, True),
         ("metadata = { n = 1 }", {"metadata": {"n": True}}, False),  # JSON: true is not 1
-        ("metadata = { n = 1 }", {"metadata": {"n": "1"}}, False),
+        ("metadata = { n = 1 }", {"metadata": {"n": "1"}}, True),  # as CSV has it
+        ("metadata = { n = 1 }", {"metadata": {"n": " 1.0 "}}, True),
+        ('metadata = { n = "1" }', {"metadata": {"n": 1}}, False),
+        ("metadata = { n = 1 }", {"metadata": {"n": "1,0"}}, False),
+        ("metadata = { n = true }", {"metadata": {"n": "TRUE"}}, True),
+        ("metadata = { n = true }", {"metadata": {"n": "1"}}, False),
+        ("metadata = { n = { in = [1, 2] } }", {"metadata": {"n": "2"}}, True),
+        ("metadata = { n = { gt = 100 } }", {"metadata": {"n": "120.50"}}, True),
+        ("metadata = { n = { gt = 100 } }", {"metadata": {"n": "99"}}, False),
+        ("metadata = { n = { gt = 100 } }", {"metadata": {"n": "1e3"}}, True),
+        ("metadata = { n = { gt = 100 } }", {"metadata": {"n": "true"}}, False),
+        (
+            "metadata = { n = { gt = 9007199254740992 } }",
+            {"metadata": {"n": "9007199254740993"}},
+            True,
+        ),
         ("metadata = { n = true }", {"metadata": {"n": 1}}, False),
         ('metadata = { c = { in = ["a", "b"] } }', {"metadata": {"c": "b"}}, True),
         ('metadata = { c = { in = ["a", "b"] } }', {"metadata": {"c": "d"}}, False),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from prometheus_client import REGISTRY
 
 from services.router.handler import Router
@@ -143,10 +144,10 @@ def test_a_duplicate_gets_the_first_decision_whatever_has_changed_since() -> Non
     # Given an item that was accepted
     desk = Desk()
     first = desk.send(scored())
-    # If the policy, the time, the model's answer and even the text change, and it comes again
+    # If the policy, the time and the model's answer change, and it comes again
     desk.use(threshold=1.0)
     desk.now += timedelta(minutes=1)
-    again = desk.send(scored(confidence=0.2, text="other"))
+    again = desk.send(scored(confidence=0.2))
     # I expect the same event: its id, its decision, its time
     assert again.message_id == first.message_id
     one, other = (decode(delivered(message), ItemAccepted) for message in (first, again))
@@ -157,6 +158,59 @@ def test_a_duplicate_gets_the_first_decision_whatever_has_changed_since() -> Non
     )
     # while a new item is routed by the new policy
     assert desk.send(scored("b")).routing_key == "item.review_requested.sentiment"
+
+
+def test_an_edit_under_the_same_id_does_not_go_out_with_the_decision_on_what_was_before() -> None:
+    # Given an item that was accepted, and one that was sent to a person
+    desk = Desk()
+    for item_id, confidence in (("sure", 0.9), ("unsure", 0.6)):
+        event = scored(item_id, confidence)
+        desk.send(event)
+        for change in (
+            {"text": "I will find you"},
+            {"metadata": {"n": [1, None], "amount": 5_000}},
+        ):
+            # If its text or its metadata comes changed
+            edit = event.model_copy(update={"item": event.item.model_copy(update=change)})
+            (refused,) = desk.router.handle([delivery(edit)])
+            # I expect it to be refused by name
+            assert isinstance(refused, Permanent)
+            assert refused.reason == "edited"
+            assert "new id" in refused.detail
+        # while the same metadata in another order is the same item
+        turned = event.item.model_copy(update={"metadata": {"n": [1, None]}})
+        desk.send(event.model_copy(update={"item": turned}))
+
+
+def test_a_rule_that_cannot_hold_for_the_kind_of_a_value_is_counted_and_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Given rules on an amount, by number and by text
+    desk = Desk()
+    desk.use(
+        threshold=0.85,
+        rules=[
+            {"name": "high", "when": {"metadata": {"n": {"gt": 100}}}, "then": "review"},
+            {"name": "seven", "when": {"metadata": {"n": "7"}}, "then": "review"},
+            {"name": "any", "when": {"metadata": {"n": {"exists": False}}}, "then": "review"},
+        ],
+    )
+    # If items come whose amount is a text, a number, a word, and none
+    for value in ("120", 7, "a lot", "a lot more", None):
+        event = scored(f"{value}")
+        item = event.item.model_copy(update={"metadata": {"n": value}})
+        desk.send(event.model_copy(update={"item": item}))
+    # I expect it to be counted where no value of that kind can be what the rule names
+    counted = {
+        rule: REGISTRY.get_sample_value(
+            "hitl_rules_incomparable_total", {"workflow": "sentiment", "rule": rule}
+        )
+        for rule in ("high", "seven", "any")
+    }
+    assert counted == {"high": 2, "seven": 1, "any": None}
+    # and to be in the log once for each rule
+    told = [record.rule for record in caplog.records if hasattr(record, "rule")]
+    assert sorted(told) == ["high", "seven"]
 
 
 def test_no_text_and_no_metadata_confuses_what_is_remembered() -> None:

@@ -79,13 +79,12 @@ export class Card {
   }
 
   #metadata(task) {
-    const details = Object.entries(task.metadata);
-    this.at("details").hidden = details.length === 0;
+    this.at("details").hidden = task.details.length === 0;
     this.at("metadata").replaceChildren(
-      ...details.map(([name, value]) => {
+      // Text from the server: JSON.parse rounds integers above 2^53.
+      ...task.details.map(([name, shown]) => {
         const head = make("th", "", name);
         head.scope = "row";
-        const shown = typeof value === "string" ? value : JSON.stringify(value);
         return make("tr", "", [head, make("td", "", shown)]);
       }),
     );
