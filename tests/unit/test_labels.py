@@ -138,7 +138,10 @@ def test_known_items_are_kept_in_the_workflows_words() -> None:
             '{"id": "a", "text": "x", "label": "positive", "distribution": {"angry": 1}}',
             "no label 'angry'",
         ),
-        ('{"id": "a", "id": "b", "text": "x", "label": "positive"}', "'id' is there twice"),
+        (
+            '{"id": "a", "id": "b", "text": "x", "label": "positive"}',
+            "'id' is named more than once",
+        ),
     ):
         with pytest.raises(seeded.SeedError, match=said):
             read(line)
