@@ -15,6 +15,7 @@ from hitl import installed
 from hitl.installed import postgres_programs, postgres_versions, rabbitmq_program
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from shared.database import migrate
 from tests.conftest import Postgres, RabbitMQ
 from tests.outside import until
 
@@ -154,6 +155,51 @@ def test_two_real_postgres_each_run_the_data_they_made(
     finally:
         for server in servers:
             server.stop()
+
+
+def test_the_data_of_a_stopped_stack_move_to_another_postgres(home: Path) -> None:
+    # Given a stack's database made by the older of two (where there are two), and stopped
+    versions = sorted(postgres_versions())
+    old, new = postgres_programs(versions[0]), postgres_programs(versions[-1])
+    path = os.environ["PATH"]
+
+    def hitl(*command: str, first: Path | None) -> str:
+        """One of bin/hitl's commands in this home."""
+        here = {**os.environ, "HITL_HOME": str(home), "PATH": f"{first}:{path}"}
+        program = [sys.executable, "-P", "-m", "hitl", *command]
+        done = subprocess.run(program, env=here, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def version_of(cluster: str) -> int:
+        return int(Path((home / cluster / "location").read_text(), "PG_VERSION").read_text())
+
+    server = PrivatePostgres(home / "postgres", home / "log")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PATH", f"{old}:{path}")
+        server.start()
+    try:
+        server.wait_ready()
+        migrate(server.database_url)
+    finally:
+        server.stop()
+    assert version_of("postgres") == versions[0]
+    # If I follow docs/upgrades.md
+    folder = str(home / "before")
+    assert "ledger up to block 0" in hitl("backup", "--database-only", folder, first=new)
+    (home / "postgres").rename(home / "postgres.old")
+    # I expect the other one to have them.
+    assert "ledger up to block 0" in hitl("restore", folder, first=new)
+    assert version_of("postgres") == versions[-1]
+
+
+def test_a_backup_of_a_stack_that_never_was_makes_none(home: Path) -> None:
+    here = {**os.environ, "HITL_HOME": str(home / "none")}
+    program = [sys.executable, "-P", "-m", "hitl", "backup", "--database-only", str(home / "x")]
+    done = subprocess.run(program, env=here, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no stack runs here" in done.stderr
+    assert list(home.iterdir()) == []
 
 
 def test_data_of_a_postgres_that_is_gone_are_left_alone_and_it_is_named(home: Path) -> None:
