@@ -1,5 +1,6 @@
 """Which command was typed? Each is imported only when it is called: `hitl status` is quick."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -102,4 +103,7 @@ def main(
 
 if __name__ == "__main__":
     unencodable_escaped()
-    app(prog_name="hitl")
+    try:
+        app(prog_name="hitl")
+    except OSError as error:  # of a file or folder that was named: its text says which, and why
+        sys.exit(str(error))

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
 from hitl.letter_text import printable
+from hitl.moments import moment
 from services.feedback.disagreements import Disagreements, disagreements
 from services.feedback.reviewed import reviewed
 from shared.database import connect
@@ -27,19 +28,25 @@ def show(
     workflow: Annotated[
         str, typer.Option(help="Whose items.", autocompletion=completed)
     ] = "sentiment",
-    since: Annotated[datetime | None, typer.Option(help="Decided since then, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Decided before, UTC.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Decided since then, UTC."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Decided before, UTC.")
+    ] = None,
     format: Annotated[
         Literal["text", "json"], typer.Option(help="For people or programs.")
     ] = "text",
     plot: Annotated[Path | None, typer.Option(help="Draw it, too: a .png or .svg file.")] = None,
 ) -> None:
     """Which labels, confidences, lengths, sources and words people correct most."""
-    times = [None if time is None else time.replace(tzinfo=UTC) for time in (since, until)]
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise typer.BadParameter("a file that ends in .png or .svg", param_hint="--plot")
     try:
         engine = connect(database_url(os.environ), pool_size=1, application="hitl-disagreements")
         try:
-            found = disagreements(reviewed(engine, workflow, since=times[0], until=times[1]))
+            found = disagreements(reviewed(engine, workflow, since=since, until=until))
         finally:
             engine.dispose()
     except HitlError as error:

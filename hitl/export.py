@@ -14,6 +14,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
+from hitl.moments import moment
 from hitl.written_file import written_file
 from services.feedback import export as feedback
 from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
@@ -39,8 +40,12 @@ def export(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help="With these labels only.")] = None,
     reviewer: Annotated[list[str] | None, typer.Option(help="Decided by these only.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="UTC, the time included.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="UTC, the time excluded.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="UTC, the time included.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="UTC, the time excluded.")
+    ] = None,
 ) -> None:
     """Write corrections, labels or events with what the AI had said, context and versions.
 
@@ -48,7 +53,7 @@ def export(
     the columns input_text and correct_label. In CSV, a text that a spreadsheet would take for a
     formula has an apostrophe in front; the other formats are exact.
     """
-    wanted = Wanted(what, workflow or (), label or (), reviewer or (), _utc(since), _utc(until))
+    wanted = Wanted(what, workflow or (), label or (), reviewer or (), since, until)
     if format == "hf" and out is None:
         raise typer.BadParameter("hf is a folder: name it with --out", param_hint="--out")
     if format == "hf" and out is not None and out.exists() and any(out.iterdir()):
@@ -104,7 +109,3 @@ def _shown(file: Path | None, counted: Counted) -> Iterator[Callable[[], None]]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("rows", total=None)
         yield lambda: bar.update(task, completed=counted.rows)
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)

@@ -136,8 +136,8 @@ def opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    if not Path(file).is_file():
-        raise ConfigurationError(f"{file}: no such file")
+    if not Path(file).exists() or Path(file).is_dir():
+        raise ConfigurationError(f"{file}: {'a folder' if Path(file).is_dir() else 'no such file'}")
     with Path(file).open("rb") as source:
         yield source
 
@@ -155,8 +155,8 @@ class Advance:
 
 @contextmanager
 def progress_bar(file: str, console: Console) -> Iterator[Advance]:
-    """A bar over the file's bytes; for standard input one without an end."""
-    total = None if file == "-" else Path(file).stat().st_size
+    """A bar over the file's bytes; for standard input and other pipes one without an end."""
+    total = Path(file).stat().st_size if Path(file).is_file() else None
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         yield Advance(bar, total)
@@ -222,7 +222,7 @@ def message(
 
 def paced(messages: Iterable[Outgoing], rate: float | None) -> Iterator[list[Outgoing]]:
     """Windows to publish; with a rate, small ones at the time when they are due."""
-    size = WINDOW_ITEMS if rate is None else max(1, min(WINDOW_ITEMS, math.ceil(rate / 10)))
+    size = WINDOW_ITEMS if rate is None else max(1, math.ceil(min(WINDOW_ITEMS, rate / 10)))
     source = iter(messages)
     started = time.monotonic()
     sent = 0

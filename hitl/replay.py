@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
+from hitl.moments import moment
 from services.feedback.replay import ErrorEstimate, Replayed, replay
 from services.feedback.replay_log import history
 from services.router.policy import Policy
@@ -36,8 +37,12 @@ def show(
         str | None,
         typer.Option(help="Whose items; else those of the file's name.", autocompletion=completed),
     ] = None,
-    since: Annotated[datetime | None, typer.Option(help="Routed since then, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Routed before, UTC.")] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed since then, UTC.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed before, UTC.")
+    ] = None,
     reviewers: Annotated[int, typer.Option(min=1, help="How many people review.")] = 1,
     format: Annotated[
         Literal["text", "json"], typer.Option(help="For people or programs.")
@@ -48,7 +53,7 @@ def show(
         content = read_candidate(policy)
         wanted = Policy.of_file(content)
         name = workflow or content.workflow.name
-        start, end = _utc(since) or _FIRST, _utc(until) or utc_now()
+        start, end = since or _FIRST, until or utc_now()
         if start >= end:
             raise ConfigurationError(f"--since {start:%Y-%m-%d %H:%M} is not before {end}")
         engine = connect(database_url(os.environ), pool_size=1, application="hitl-replay")
@@ -94,10 +99,6 @@ def read_candidate(path: Path) -> WorkflowFile:
             for wrong in error.errors(include_url=False, include_input=False)
         )
         raise ConfigurationError(f"{path}: {problems}") from None
-
-
-def _utc(time: datetime | None) -> datetime | None:
-    return None if time is None else time.replace(tzinfo=UTC)
 
 
 def _print(found: Replayed, workflow: str) -> None:

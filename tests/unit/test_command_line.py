@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup
@@ -12,6 +13,11 @@ from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.home import REPOSITORY
+from hitl.items import paced
+from hitl.moments import moment
+from shared.messages import Outgoing
+
+EMPTY = Outgoing("", "", b"", "")
 
 
 def hitl(*words: str) -> Result:
@@ -125,3 +131,55 @@ def test_the_tab_key_in_bash_completes_the_checkouts_own_command(line: str, offe
         check=False,
     )
     assert done.stdout.split() == [offered], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("2026-11-30", "2026-11-30T00:00:00+00:00"),
+        ("2026-11-30 15:43:30", "2026-11-30T15:43:30+00:00"),
+        ("2026-11-30T15:43:30Z", "2026-11-30T15:43:30+00:00"),
+        ("2026-11-30T15:43:30+02:00", "2026-11-30T13:43:30+00:00"),
+    ],
+)
+def test_a_time_counts_in_the_zone_that_it_names(given: str, meant: str) -> None:
+    assert moment(given).isoformat() == meant
+
+
+@pytest.mark.parametrize("given", ["2024", "1e9", "now", "2024-13-01", "0001-01-01T00:00+23:00"])
+@pytest.mark.parametrize(
+    "words",
+    [("export", "labels"), ("disagreements",), ("replay", "--policy", "deploy/workflows/x.toml")],
+)
+def test_what_is_no_time_is_refused(words: tuple[str, ...], given: str) -> None:
+    # 2024 would be read as so many seconds after 1970, and the answer would be about everything
+    answer = hitl(*words, "--since", given)
+    assert (answer.exit_code, "is no time: write 2024-05-01" in answer.output) == (2, True)
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_any_work() -> None:
+    answer = hitl("disagreements", "--plot", "picture.txt")
+    assert (answer.exit_code, ".png or .svg" in answer.output) == (2, True)
+
+
+def test_a_folder_is_no_file_to_publish(tmp_path: Path) -> None:
+    answer = hitl("publish", str(tmp_path))
+    assert (answer.exit_code, answer.output) == (1, f"{tmp_path}: a folder\n")
+
+
+def test_a_rate_without_end_publishes_in_whole_windows() -> None:
+    assert [len(window) for window in paced(iter([EMPTY] * 501), float("inf"))] == [500, 1]
+
+
+def test_an_error_of_the_system_is_one_line() -> None:
+    # Given folders that cannot be
+    words = ("--data", "/dev/null/data", "--out", "/dev/null/out")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "hitl", "train-embedded", *words],
+        env={"PYTHONPATH": str(REPOSITORY), "HITL_HOME": "/dev/null"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "/dev/null" in done.stderr.splitlines()[-1]
