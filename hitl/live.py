@@ -51,11 +51,15 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
     }
     if "postgres" in status["problems"]:
         numbers = dict.fromkeys(numbers, "?")  # not 0: nothing has gone
-    if status["for_leads"]["since"] is not None:
-        waited = datetime.now(UTC) - datetime.fromisoformat(status["for_leads"]["since"])
-        minutes = max(waited.total_seconds(), 0.0) / 60
-        oldest = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
-        numbers["for a lead"] = f"{status['for_leads']['waiting']:,}, oldest {oldest}"
+    for what, found in (
+        ("for a lead", status["for_leads"]),
+        ("for a second person, and there is none", status["nobody_left"]),
+    ):
+        if found["since"] is not None:
+            waited = datetime.now(UTC) - datetime.fromisoformat(found["since"])
+            minutes = max(waited.total_seconds(), 0.0) / 60
+            oldest = f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+            numbers[what] = f"{found['waiting']:,}, oldest {oldest}"
     if rate is not None:
         numbers["items/s"] = f"{rate.per_second(known):.1f}"
     return numbers

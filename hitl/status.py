@@ -7,7 +7,8 @@ import ssl
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypedDict
+from contextlib import closing
+from typing import Any, TypedDict
 
 import psycopg2
 
@@ -15,6 +16,7 @@ from hitl.connection import given, given_api_url
 from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
+from shared.nobody_left import NOBODY_LEFT
 from shared.settings import Settings
 from shared.topology import topology
 from shared.workflows import workflow_paths
@@ -40,7 +42,7 @@ class Depth(TypedDict):
 
 
 class ForLeads(TypedDict):
-    """Tasks that people disagree about or flagged, and since when the first waits (ISO 8601)."""
+    """Tasks that wait for somebody, and since when the first does (ISO 8601)."""
 
     waiting: int
     since: str | None
@@ -56,7 +58,8 @@ class Status(TypedDict):
     services: list[ServiceStatus]
     queues: Depths
     items: dict[str, int]
-    for_leads: ForLeads
+    for_leads: ForLeads  # people disagree about them, or flagged them
+    nobody_left: ForLeads  # all who may give the second answer gave the first
     refused: dict[str, dict[str, str]]  # by service: workflows not served as their files say, why
     problems: dict[str, str]  # which server does not answer, and why: what it knows is missing
 
@@ -70,15 +73,17 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
     api_url = given_api_url(environment) or state.api_url
     services = state.services if running else []
     queues = state.queues or (configured_queues(environment) if amqp_url else [])
-    with ThreadPoolExecutor(len(SERVICES) + 2) as pool:
+    with ThreadPoolExecutor(len(SERVICES) + 3) as pool:
         ready = [pool.submit(look, service) for service in services]
         depths = pool.submit(queue_depths, amqp_url, api_url, queues)
         counted = pool.submit(counts, database_url)
+        stuck = pool.submit(nobody_left, database_url)
         problems: dict[str, str] = {}
         try:
-            items, for_leads = counted.result()
+            (items, for_leads), alone = counted.result(), stuck.result()
         except psycopg2.Error as error:
             items, for_leads = {}, ForLeads(waiting=0, since=None)
+            alone = for_leads
             problems["postgres"] = " ".join(str(error).split())
         if amqp_url and not depths.result():
             problems["rabbitmq"] = "no connection, or none of the queues is there"
@@ -101,6 +106,7 @@ def collect(home: Home, environment: Mapping[str, str]) -> Status:
             queues=depths.result(),
             items=items,
             for_leads=for_leads,
+            nobody_left=alone,
             refused={
                 service.name: answer.result().refused
                 for service, answer in zip(services, ready, strict=True)
@@ -200,18 +206,36 @@ def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:
     """
     if not database_url:
         return {}, ForLeads(waiting=0, since=None)
+    with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
+        items = {str(status): int(count) for status, count in cursor.fetchall()}
+        cursor.execute(FOR_LEADS)
+        return items, _together(cursor.fetchall())
+
+
+def nobody_left(database_url: str) -> ForLeads:
+    """What waits for a second person where there is none; nothing, for who may not read accounts.
+
+    Raises:
+        psycopg2.Error: the database does not answer.
+    """
+    if not database_url:
+        return ForLeads(waiting=0, since=None)
+    with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(NOBODY_LEFT)
+        except psycopg2.errors.InsufficientPrivilege:
+            return ForLeads(waiting=0, since=None)
+        return _together(cursor.fetchall())
+
+
+def _connection(database_url: str) -> "psycopg2.extensions.connection":
     # The services take SQLAlchemy's form, too.
     plain = database_url.replace("postgresql+psycopg2:", "postgresql:", 1)
-    connection = psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
-            items = {str(status): int(count) for status, count in cursor.fetchall()}
-            cursor.execute(FOR_LEADS)
-            waiting = cursor.fetchall()
-    finally:
-        connection.close()
-    since = min((first for _, _, first in waiting), default=None)
-    return items, ForLeads(
-        waiting=sum(count for _, count, _ in waiting), since=since and since.isoformat()
-    )
+    return psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
+
+
+def _together(rows: Sequence[tuple[Any, ...]]) -> ForLeads:
+    """Rows of workflow, number and time as one."""
+    since = min((first for _, _, first in rows), default=None)
+    return ForLeads(waiting=sum(count for _, count, _ in rows), since=since and since.isoformat())

@@ -208,6 +208,11 @@ TASKS_LATE = Gauge(
     "Open tasks that cannot be done by their due time at the pace of the last hour.",
     ["workflow"],
 )
+NOBODY_LEFT_TASKS = Gauge(
+    "hitl_review_tasks_without_reviewer",
+    "Tasks that wait for a second person, and everybody who may answer has answered already.",
+    ["workflow"],
+)
 FOR_LEADS = Gauge(
     "hitl_review_tasks_for_leads",
     "Tasks that people disagree about or flagged: a lead must decide.",

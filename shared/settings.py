@@ -88,6 +88,9 @@ class Settings(BaseModel):
     highlights: bool = Field(True, description="inference weighs the words of what people decide")
     log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
     lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")
+    max_held_tasks: int = Field(
+        100, gt=0, description="a reviewer or program may hold so many at once"
+    )
     undo_seconds: float = Field(5.0, ge=0, description="a human decision leaves after so long")
     webhook_retry_seconds: Seconds = Field(
         (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),

@@ -47,6 +47,8 @@ ACCESS: Mapping[tuple[str, str], Need | None] = {
     ("POST", "/tasks/accept-batch"): Need(None, "lead"),
     ("POST", "/tasks/accept-batch/{batch}/undo"): Need(None, "lead"),
     ("GET", "/disputes"): Need("tasks:read", "lead"),
+    ("GET", "/holders"): Need(None, "lead"),
+    ("POST", "/holders/release"): Need(None, "lead"),
     ("POST", "/tasks/{task_id}/decision"): Need("tasks:write"),
     ("POST", "/tasks/{task_id}/reopen"): Need(None, "lead"),
     ("GET", "/quality"): Need("export", "lead"),

@@ -87,6 +87,9 @@ def routes(desk: Desk) -> APIRouter:
         with desk.transaction() as session:
             my = stats.mine(session, account.name, now)
         queues = [each for each in desk.backlog.read(now) if account.sees(each.workflow)]
+        my.for_others = desk.backlog.for_others(
+            account.name, desk.seen_by(account), blind_too=account.role != "reviewer"
+        )
         return Stats(queues=queues, me=my)
 
     return api

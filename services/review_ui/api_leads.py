@@ -7,12 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from services.review_ui import quality, tasks
+from services.review_ui import holders, quality, tasks
 from services.review_ui.access import Here
 from services.review_ui.desk import Desk
+from services.review_ui.holders import Holder
 from services.review_ui.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.reopen import reopen
-from services.review_ui.schemas import ErrorAnswer, Limit, ShortText
+from services.review_ui.schemas import Asked, ErrorAnswer, Limit, Released, ShortText
 from services.review_ui.views import TaskView
 from shared.tables import ReviewTask
 
@@ -45,8 +46,16 @@ class Disputes(BaseModel):
     flags: list[Flag] = Field(description="the first of those flagged, the most urgent first")
 
 
+class Holders(BaseModel):
+    holders: list[Holder] = Field(description="who has most first")
+
+
+class TakeBack(Asked):
+    reviewer: ShortText
+
+
 def routes(desk: Desk) -> APIRouter:
-    """Reopen, measure."""
+    """Reopen, take back, measure."""
     api = APIRouter()
 
     @api.post(
@@ -55,7 +64,8 @@ def routes(desk: Desk) -> APIRouter:
         responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
     )
     def take_up(task_id: UUID, account: Here) -> TaskView:
-        """Leases a decided, flagged or disputed task to you: your answer settles it."""
+        """Leases a task that is decided, flagged, disputed or waits for a second person to you:
+        your answer settles it."""
         with desk.transaction() as session:
             task = reopen(
                 session,
@@ -65,6 +75,21 @@ def routes(desk: Desk) -> APIRouter:
                 lease_seconds=desk.lease_seconds,
             )
             return desk.view(task, account.name)
+
+    @api.get("/holders", tags=["tasks"])
+    def in_hand(account: Here) -> Holders:
+        """Who has how many tasks in hand."""
+        with desk.transaction() as session:
+            found = holders.holders(session, desk.chosen(None, account), desk.clock())
+        return Holders(holders=found)
+
+    @api.post("/holders/release", tags=["tasks"])
+    def take_back(given: TakeBack, account: Here) -> Released:
+        """Gives all that this reviewer or program has in hand back to everybody. What they decide
+        about one of these later is on record and does not count."""
+        with desk.transaction() as session:
+            found = holders.take_back(session, given.reviewer, desk.chosen(None, account))
+        return Released(released=found)
 
     @api.get("/disputes", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
     def disputes(

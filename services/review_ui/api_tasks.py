@@ -6,11 +6,12 @@ from uuid import UUID
 from anyio import from_thread
 from fastapi import APIRouter, Query, Request
 
-from services.review_ui import decisions, lists, seeded, tasks
+from services.review_ui import decisions, holders, lists, seeded, tasks
 from services.review_ui.access import Here
 from services.review_ui.api_errors import ApiError
 from services.review_ui.decisions import Decided, StaleLease, Verdict
 from services.review_ui.desk import Desk
+from services.review_ui.holders import HoldsEnough
 from services.review_ui.lists import Page, TaskState
 from services.review_ui.schemas import (
     Claim,
@@ -37,22 +38,29 @@ def routes(desk: Desk) -> APIRouter:
     """Claim, heartbeat, release, list, look up, decide."""
     api = APIRouter()
 
-    @api.post("/tasks/claim", tags=["tasks"])
+    @api.post("/tasks/claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
     def claim(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
-        among filtered ones: they would stand out. Who has hung up by then is leased nothing."""
+        among filtered ones: they would stand out. Who has hung up by then is leased nothing. Who
+        holds as many as one may gets 409 `holds_enough`."""
         now = desk.clock()
         lead = account.role != "reviewer"
         if given.only is not None and not lead:
             raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
         wanted = given.filter(given.only)
         with desk.transaction() as session:
+            try:
+                count = holders.may_claim(
+                    session, account.name, given.count, desk.max_held_tasks, now
+                )
+            except HoldsEnough as error:
+                raise ApiError(409, "holds_enough", str(error)) from None
             claimed = tasks.claim(
                 session,
                 account.name,
                 workflows=desk.chosen(given.workflow, account),
                 wanted=wanted,
-                count=given.count,
+                count=count,
                 now=now,
                 lease_seconds=desk.lease_seconds,
                 lead=lead,

@@ -76,6 +76,7 @@ def make_desk(
         respond=respond,
         publish=publish,
         lease_seconds=settings.lease_seconds,
+        max_held_tasks=settings.max_held_tasks,
         undo_seconds=settings.undo_seconds,
         max_body_bytes=settings.max_body_bytes,
         webhook_private=settings.webhook_private,

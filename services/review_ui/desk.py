@@ -46,6 +46,7 @@ class Desk:
     undo_seconds: float
     max_body_bytes: int
     webhook_private: bool = False
+    max_held_tasks: int = 100
     spans: "Spans | None" = None
 
     def trace(self, task: ReviewTask, row: ReviewDecision) -> None:

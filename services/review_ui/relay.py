@@ -12,7 +12,13 @@ from shared.clock import Clock
 from shared.database import database_errors
 from shared.errors import Overloaded
 from shared.messages import Outgoing
-from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED, REVIEW_TASKS, TASKS_OVERDUE
+from shared.metrics import (
+    NOBODY_LEFT_TASKS,
+    OUTBOX_OLDEST_UNPUBLISHED,
+    REVIEW_TASKS,
+    TASKS_OVERDUE,
+)
+from shared.nobody_left import NOBODY_LEFT
 from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
 from shared.tables import TASK_STATUSES
 
@@ -117,9 +123,11 @@ class Relay:
         )
         with self._engine.connect() as connection:
             rows = connection.execute(count, {"now": now}).all()
+            stuck = {row[0]: row[1] for row in connection.execute(text(NOBODY_LEFT))}
         found = {(row[0], row[1]): row[2] for row in rows}
         overdue = {row[0]: row[3] for row in rows if row[1] == "open"}
         for workflow in {workflow for workflow, _ in found}:
             for status in TASK_STATUSES:
                 REVIEW_TASKS.labels(workflow, status).set(found.get((workflow, status), 0))
+            NOBODY_LEFT_TASKS.labels(workflow).set(stuck.get(workflow, 0))
             TASKS_OVERDUE.labels(workflow).set(overdue.get(workflow, 0))

@@ -1,4 +1,4 @@
-"""How does a lead take up again what was decided, flagged or disputed?"""
+"""How does a lead take up what was decided, flagged or disputed, or waits for a second person?"""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -25,7 +25,7 @@ def reopen(
     expires = task.lease_expires_at
     if task.leased_by not in (None, lead) and expires is not None and expires > now:
         raise Refused("in_hand", "Somebody else is working on this item just now.")
-    if task.status == "open" and task.round != "adjudication":
+    if task.status == "open" and task.round == "first":
         raise Refused("still_open", "This item waits for an answer; there is nothing to reopen.")
     task.status = "open"
     task.round = "adjudication"

@@ -31,6 +31,11 @@ class MyStats(BaseModel):
         description="share of decisions that kept the AI's label; without blind items and lists "
         "accepted unread"
     )
+    for_others: int = Field(
+        default=0,
+        description="tasks that you have answered and that wait for a second person; without blind "
+        "ones, unless you are a lead",
+    )
 
 
 class Stats(BaseModel):
@@ -45,6 +50,16 @@ _BACKLOG = text(
     FROM review_task
     WHERE status = 'open' AND seeded_for IS NULL AND workflow = ANY(:workflows)
     GROUP BY workflow, queue ORDER BY workflow, queue
+    """
+)
+_SECOND = text(
+    """
+    SELECT workflow, answer ->> 'reviewer' AS reviewer, count(*) AS tasks,
+           count(*) FILTER (WHERE NOT blind) AS seen
+    FROM review_task CROSS JOIN LATERAL jsonb_array_elements(answers) AS answer
+    WHERE status = 'open' AND round = 'second' AND seeded_for IS NULL
+      AND workflow = ANY(:workflows)
+    GROUP BY 1, 2
     """
 )
 _MINE = text(
@@ -72,6 +87,7 @@ class Backlog:
         self._workflows = workflows
         self._lock = threading.Lock()
         self._counted: list[QueueStats] = []
+        self._second: list[tuple[str, str, int, int]] = []
         self._fresh_until = float("-inf")
 
     def read(self, now: datetime) -> list[QueueStats]:
@@ -83,11 +99,22 @@ class Backlog:
                     asked = {"now": now, "workflows": list(self._workflows)}
                     rows = connection.execute(_BACKLOG, asked)
                     self._counted = [QueueStats(**row._mapping) for row in rows]
+                    second = connection.execute(_SECOND, asked)
+                    self._second = [(row[0], row[1], row[2], row[3]) for row in second]
                 took = time.monotonic() - started
                 self._fresh_until = time.monotonic() + max(FRESH_SECONDS, 20 * took)
             finally:
                 self._lock.release()
         return self._counted
+
+    def for_others(self, reviewer: str, workflows: Collection[str], *, blind_too: bool) -> int:
+        """What this reviewer has answered and a second person has not, as of the last reading. That
+        a blind item waits tells its first reviewer that the AI said something else."""
+        return sum(
+            tasks if blind_too else seen
+            for workflow, name, tasks, seen in self._second
+            if name == reviewer and workflow in workflows
+        )
 
 
 def mine(session: Session, reviewer: str, now: datetime) -> MyStats:

@@ -21,8 +21,9 @@ export class Card {
     setInterval(() => this.showLease(), 1_000);
   }
 
-  /** Shows `task`, or that there is none, at all or that matches a filter. */
-  show(task, loading, filtered) {
+  /** Shows `task`, or that there is none, at all or that matches a filter. `forOthers`: so many wait
+   *  for somebody else, as their second answer. */
+  show(task, loading, filtered, forOthers) {
     this.root.dataset.state = task ? "task" : loading ? "loading" : "empty";
     this.at("card").hidden = !task;
     this.at("empty").hidden = Boolean(task);
@@ -30,7 +31,9 @@ export class Card {
       const { done_title, done_text, filtered_title, filtered_text } = this.words;
       const [title, text] = filtered ? [filtered_title, filtered_text] : [done_title, done_text];
       this.at("empty-title").textContent = loading ? this.words.loading : title;
-      this.at("empty-text").textContent = loading ? "" : text;
+      const said = filtered || forOthers === 0 ? [text] : [];
+      if (forOthers > 0) said.push(fill(this.words.for_others_text, { n: forOthers }));
+      this.at("empty-text").textContent = loading ? "" : said.join(" ");
       this.at("empty-clear").hidden = loading || !filtered;
       this.task = undefined;
       return;

@@ -8,11 +8,13 @@ const AGAIN_MS = 2_000; // while the server is away: when it is back is seen soo
 const LAST = 8;
 
 export class Day {
-  /** filter(): what is chosen; queues(counts), trouble(error or null): what the server said. */
-  constructor(at, words, { filter, queues, trouble }) {
+  /** filter(): what is chosen; queues(counts), trouble(error or null): what the server said;
+   *  forOthers(count): another number than before waits for a second person. */
+  constructor(at, words, { filter, queues, trouble, forOthers }) {
     this.at = at;
     this.words = words;
-    this.on = { filter, queues, trouble };
+    this.on = { filter, queues, trouble, forOthers };
+    this.forOthers = 0;
     this.durations = [];
     this.decided = []; // the newest first
     this.soon = null;
@@ -42,6 +44,10 @@ export class Day {
       this.at("stat-decided").textContent = me.decided.toLocaleString();
       this.at("stat-agreement").textContent = me.agreement === null ? "–" : percent(me.agreement);
       this.on.queues(queues);
+      if (me.for_others !== this.forOthers) {
+        this.forOthers = me.for_others;
+        this.on.forOthers(me.for_others);
+      }
       this.on.trouble(null);
     } catch (error) {
       if (!(error instanceof ApiError && error.temporary)) return;

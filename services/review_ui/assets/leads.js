@@ -7,11 +7,11 @@ import { fill } from "./words.js";
 const EVERY_MS = 20_000;
 
 export class Leads {
-  /** filter(): what is chosen; takeUp(task id). */
-  constructor(at, words, { filter, takeUp }) {
+  /** filter(): what is chosen; takeUp(task id); said(text): for the reader. */
+  constructor(at, words, { filter, takeUp, said }) {
     this.at = at;
     this.words = words;
-    this.on = { filter, takeUp };
+    this.on = { filter, takeUp, said };
   }
 
   start() {
@@ -33,8 +33,32 @@ export class Leads {
     this.at("leads-flags").replaceChildren(...found.flags.map((flag) => this.#row(flag)));
   }
 
+  /** Who has what in hand, read when the dialog is opened: what nobody sees need not be fresh. */
+  async #loadHolders() {
+    const found = await call("GET", "/holders").catch(() => null);
+    const holders = found?.holders ?? [];
+    this.at("holders-title").hidden = holders.length === 0;
+    this.at("holders").replaceChildren(...holders.map((holder) => this.#holder(holder)));
+  }
+
+  #holder({ reviewer, tasks }) {
+    const back = make("button", "rv-button", this.words.give_back);
+    back.type = "button";
+    back.setAttribute("aria-label", `${this.words.give_back}: ${reviewer}`);
+    back.addEventListener("click", async () => {
+      try {
+        const { released } = await call("POST", "/holders/release", { reviewer });
+        this.on.said(fill(this.words.given_back, { n: released }));
+      } catch (error) {
+        this.on.said(error.message);
+      }
+      await this.#loadHolders();
+    });
+    return make("li", "", [span(fill(this.words.holder, { name: reviewer, n: tasks })), back]);
+  }
+
   async open() {
-    await this.load();
+    await Promise.all([this.load(), this.#loadHolders()]);
     this.at("leads-dialog").showModal();
   }
 

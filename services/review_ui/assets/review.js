@@ -39,6 +39,7 @@ class Screen {
     this.undoing = false;
     this.meant = []; // for the card, while an undo is on its way
     this.trouble = null;
+    this.forOthers = 0;
     this.leading = me.role !== "reviewer";
     this.at = (name) => root.querySelector(`[data-id="${name}"]`);
     this.at("who").textContent = me.name;
@@ -60,10 +61,15 @@ class Screen {
     this.leads = new Leads(this.at, known, {
       filter: () => this.choices.filter,
       takeUp: (id) => this.takeUp(id),
+      said: (text) => this.toast(text),
     });
     this.day = new Day(this.at, known, {
       filter: () => this.choices.filter,
       queues: (counts) => this.choices.offerQueues(counts),
+      forOthers: (count) => {
+        this.forOthers = count;
+        this.show();
+      },
       trouble: (error) => this.inTrouble(error),
     });
     this.outbox = new Outbox(me.name, {
@@ -338,7 +344,7 @@ class Screen {
   show(done = "") {
     const was = this.card.task;
     const filtered = Object.keys(this.choices.filter).length > 0;
-    this.card.show(this.buffer.current, this.buffer.loading, filtered);
+    this.card.show(this.buffer.current, this.buffer.loading, filtered, this.forOthers);
     this.at("stat-buffered").textContent = String(this.buffer.tasks.length);
     const { task } = this.card;
     if (task !== undefined && task === was) return;
