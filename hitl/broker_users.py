@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 
 from shared.rights import NOTHING, OWNER, USERS, VHOST
-from shared.topology import unbound
+from shared.topology import POLICY_STREAM_BYTES, unbound
 
-__all__ = ["OWNER", "TUNABLES", "USERS", "VHOST", "definitions"]
+__all__ = ["OWNER", "STREAMS", "TUNABLES", "USERS", "VHOST", "definitions"]
 
 # Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
 # left out: a stream has no deliveries to limit. So are dead letters: the lower limit counts, and
@@ -22,6 +22,18 @@ TUNABLES = {
 }
 
 
+# A stream is cut by whole segments, of 500 MB where nobody says: `hitl.policy` (at most 100 MB,
+# shared/topology.py) would grow to five times that. As a policy and not as an argument, because a
+# stream that is there with other arguments refuses to be declared (406).
+STREAMS = {
+    "name": "hitl-streams",
+    "pattern": r"^hitl\.policy$",
+    "apply-to": "queues",
+    "priority": 0,
+    "definition": {"stream-max-segment-size-bytes": POLICY_STREAM_BYTES // 10},
+}
+
+
 def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, object]:
     """What RabbitMQ imports (its "Definition Export and Import"): the virtual host, its tunables,
     and every user that a password is given for. Without a `guest`: RabbitMQ makes none beside
@@ -29,7 +41,7 @@ def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, o
     exchange, and starts with no rights at all where that is missing."""
     return {
         "vhosts": [{"name": vhost}],
-        "policies": [{"vhost": vhost, **TUNABLES}],
+        "policies": [{"vhost": vhost, **policy} for policy in (TUNABLES, STREAMS)],
         **exchanges(vhost),
         "users": [
             {

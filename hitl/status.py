@@ -153,11 +153,13 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
         )
     names = map(urllib.parse.unquote, (api.username or "guest", api.password or "guest"))
     token = base64.b64encode(":".join(names).encode()).decode()
-    columns = "columns=name,messages_ready,messages_unacknowledged"
+    # Asked of the queues themselves: the management page's own figures are deprecated since 4.3
+    # (`management_metrics_collection`), may be turned off, and then every queue would look empty.
+    totals = "disable_stats=true&enable_queue_totals=true"
     try:
         client.request(
             "GET",
-            f"{api.path.rstrip('/')}/queues/{vhost}?{columns}",
+            f"{api.path.rstrip('/')}/queues/{vhost}?{totals}",
             headers={"Authorization": f"Basic {token}"},
         )
         answer = client.getresponse()
@@ -168,7 +170,7 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
         client.close()
     return {
         queue["name"]: Depth(
-            ready=queue.get("messages_ready", 0), unacked=queue.get("messages_unacknowledged", 0)
+            ready=queue.get("messages_ready", 0), unacked=queue.get("messages_unacknowledged")
         )
         for queue in listed
         if queue["name"].startswith("hitl.")

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from hitl.broker_users import OWNER, TUNABLES, USERS, VHOST
+from hitl.broker_users import OWNER, STREAMS, TUNABLES, USERS, VHOST
 from hitl.fleet import SERVICES
 from hitl.ports import free_ports
 from shared.settings import AROUND, Settings, key
@@ -479,7 +479,7 @@ def test_the_broker_gets_the_users_and_the_policy_that_bin_up_gives_it(tmp_path:
     # it, and the tunables of the private broker.
     made = make_secrets(tmp_path)
     definitions = json.loads(made["broker/definitions.json"])
-    assert definitions["policies"] == [{"vhost": VHOST, **TUNABLES}]
+    assert definitions["policies"] == [{"vhost": VHOST, **one} for one in (TUNABLES, STREAMS)]
     assert {user["name"] for user in definitions["users"]} == USERS.keys()
     for user in definitions["users"]:
         own = "password" if user["name"] == OWNER else f"password-{user['name']}"

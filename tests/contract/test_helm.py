@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hitl.broker_users import TUNABLES, VHOST
+from hitl.broker_users import STREAMS, TUNABLES, VHOST
 from hitl.fleet import SERVICES
 from services.router.policy import Policy
 from shared.settings import Settings, key
@@ -262,11 +262,15 @@ def test_the_examples_say_what_compose_does() -> None:
     # compose.
     text = PAGE.read_text()
     [block] = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
-    examples = {found["kind"]: found["spec"] for found in yaml.safe_load_all(block)}
-    shown = examples["Policy"]
-    assert (shown["name"], shown["vhost"]) == (TUNABLES["name"], VHOST)
-    assert (shown["pattern"], shown["applyTo"]) == (TUNABLES["pattern"], TUNABLES["apply-to"])
-    assert shown["definition"] == TUNABLES["definition"]
+    found = [(one["kind"], one["spec"]) for one in yaml.safe_load_all(block)]
+    examples = dict(found)
+    policies = {spec["name"]: spec for kind, spec in found if kind == "Policy"}
+    assert policies.keys() == {TUNABLES["name"], STREAMS["name"]}
+    for ours in (TUNABLES, STREAMS):
+        shown = policies[str(ours["name"])]
+        assert shown["vhost"] == VHOST
+        assert (shown["pattern"], shown["applyTo"]) == (ours["pattern"], ours["apply-to"])
+        assert shown["definition"] == ours["definition"]
     assert examples["Vhost"]["name"] == VHOST
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     assert examples["RabbitmqCluster"]["image"] == compose["rabbitmq"]["image"]

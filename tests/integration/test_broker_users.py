@@ -354,3 +354,22 @@ def test_the_live_policy_gets_from_the_certifier_to_the_router(
         connection.channel().queue_delete("hitl.policy")
     with pytest.raises(Overloaded, match=r"no queue 'hitl\.policy'"):
         follow_stream(policy_stream(), heard.append, "router").run(url_of("router"))
+
+
+def test_the_stream_of_policies_keeps_what_it_may_and_no_more(rabbitmq: RabbitMQ) -> None:
+    # Given the stream in the virtual host of a new node / If more is written than one segment holds
+    with connected(rabbitmq.amqp_url) as connection:
+        channel = connection.channel()
+        stream = policy_stream()
+        channel.queue_declare(stream.name, durable=True, arguments=dict(stream.arguments))
+        try:
+            channel.confirm_delivery()
+            for _ in range(12):
+                channel.basic_publish("", stream.name, b"x" * 1_000_000)
+            # I expect a second segment: the oldest can go when all have reached the limit
+            segments = (rabbitmq.server.home / "data").rglob("stream/*policy*/*.segment")
+            sizes = sorted(segment.stat().st_size for segment in segments)
+            assert len(sizes) == 2, sizes
+            assert sizes[-1] <= 11_500_000
+        finally:
+            channel.queue_delete(stream.name)

@@ -7,12 +7,14 @@ import pika
 import pytest
 from typer.testing import CliRunner
 
+from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from hitl.stack import app
-from hitl.status import declared_depths
+from hitl.status import declared_depths, queue_depths
 from shared import broker_address
 from shared.broker import declare_all
 from shared.topology import topology
-from tests.outside import outsider
+from tests.conftest import cannot_run
+from tests.outside import outsider, until
 
 NOBODY = "amqp://hitl:wrong@127.0.0.1:9/hitl"
 
@@ -71,3 +73,40 @@ def test_a_broker_that_does_not_answer_is_no_stack(
     code, said = status(monkeypatch, tmp_path, NOBODY)
     assert code == 1
     assert "No stack is running" in said
+
+
+class WithoutFigures(PrivateRabbitMQ):
+    """A node whose management page collects none, as it will be one day."""
+
+    def _write_files(self) -> dict[str, str]:
+        environment = super()._write_files()
+        with (self.home / "config" / "rabbitmq.conf").open("a") as configuration:
+            configuration.write("management_agent.disable_metrics_collector = true\n")
+        return environment
+
+
+@pytest.mark.parametrize("kind", [PrivateRabbitMQ, WithoutFigures])
+def test_what_waits_is_known_whether_or_not_the_management_page_collects_figures(
+    kind: type[PrivateRabbitMQ], tmp_path: Path
+) -> None:
+    server = kind(tmp_path / "rabbitmq", tmp_path / "log", fast=True)
+    try:
+        server.start()
+    except ServerError as error:
+        cannot_run(str(error))
+    try:
+        server.wait_ready()
+        # Given three items that nobody has bound a queue for, one of them with a reader
+        with outsider(server.amqp_url) as program:
+            for _ in range(3):
+                program.publish("{}", routing_key="nosuch")
+            program.hold("hitl.unroutable", 1)
+            # If I ask by the management API, I expect two to wait and one to be held
+            until(
+                lambda: (
+                    queue_depths(server.amqp_url, server.api_url, [])["hitl.unroutable"]
+                    == {"ready": 2, "unacked": 1}
+                )
+            )
+    finally:
+        server.stop()
