@@ -63,7 +63,8 @@ def publish(
         ):
             first = source.readline()
             kind = format or format_of(file, first)
-            if file != "-":  # a file that is no table is refused before any of it is published
+            # A file that is no table is refused before any of it is published; a pipe is read once.
+            if file != "-" and source.seekable():
                 source.seek(0)
                 for _ in read_lines(source, kind, text_column=text_column, id_column=id_column):
                     pass

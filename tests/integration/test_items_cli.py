@@ -61,6 +61,17 @@ INFERENCE = "hitl.sentiment.inference"
 
 
 @pytest.mark.usefixtures("broker")
+def test_a_named_pipe_is_read_as_a_file_is(amqp_url: str, tmp_path: Path) -> None:
+    # Given what `hitl publish <(zcat items.jsonl.gz)` gives: a name that can be read once
+    pipe = tmp_path / "items.jsonl"
+    os.mkfifo(pipe)
+    writer = subprocess.Popen(["sh", "-c", f"echo '{{\"text\": \"a film\"}}' >'{pipe}'"])
+    said = hitl("publish", str(pipe), amqp_url=amqp_url, home=tmp_path)
+    assert (writer.wait(10), said.returncode) == (0, 0), said.stderr
+    assert "1 items published" in said.stderr
+
+
+@pytest.mark.usefixtures("broker")
 def test_the_good_lines_of_a_csv_are_published_and_the_bad_ones_named(
     amqp_url: str, tmp_path: Path
 ) -> None:
