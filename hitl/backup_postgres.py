@@ -106,6 +106,10 @@ def _address(database_url: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+# What Postgres puts under an error quotes the row: a person's text, maybe in a mail of cron.
+_QUOTING = ("CONTEXT:", "DETAIL:", "QUERY:", "LINE ")
+
+
 def _run(program: str, arguments: list[str], engine: Engine, show: Show) -> None:
     """Runs one of Postgres' programs and shows each thing that it begins with.
 
@@ -124,6 +128,8 @@ def _run(program: str, arguments: list[str], engine: Engine, show: Show) -> None
     ) as child:
         for line in child.stderr or ():
             said = line.strip().removeprefix(f"{program}: ")
+            if said.startswith(_QUOTING):
+                continue
             last = [*last, said][-3:]
             show(said[:SHOWN_CHARACTERS])
     if child.returncode:
