@@ -182,7 +182,7 @@ def test_of_a_file_that_is_no_table_nothing_is_published_and_of_a_stream_it_is_c
     # If I publish the file, I expect its line, and nothing in the queue
     done = hitl("publish", str(file), amqp_url=amqp_url, home=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith("line 652: a quote opens here and is never closed")
+    assert done.stderr.lstrip().startswith("line 652: a quote opens here and is never closed")
     assert "published" not in done.stderr
     # and if it comes as a stream, what was published until then, and how to go on
     done = hitl("publish", "-", "--format=csv", amqp_url=amqp_url, home=tmp_path, stdin=content)
