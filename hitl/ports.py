@@ -9,13 +9,14 @@ Chosen below the range that the kernel hands out to outgoing connections (32768 
 none of these can take a port either.
 """
 
+import os
 import random
 import socket
 
 LOWEST, HIGHEST = 20_000, 32_000
 # Several times what a stack has. The oldest is let go: its server runs, or never will.
 MOST_CLAIMS = 64
-_claims: dict[int, tuple[str, socket.socket]] = {}
+_claims: dict[int, tuple[str, int]] = {}  # whose, and the file descriptor of its socket
 
 
 def is_free(port: int) -> bool:
@@ -45,8 +46,8 @@ def claim(port: int, owner: str = "") -> bool:
         mark.close()
         return False
     while len(_claims) >= MOST_CLAIMS:
-        _claims.pop(next(iter(_claims)))[1].close()
-    _claims[port] = (owner, mark)
+        os.close(_claims.pop(next(iter(_claims)))[1])
+    _claims[port] = (owner, mark.detach())  # open until the process ends
     return True
 
 

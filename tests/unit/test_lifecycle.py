@@ -105,6 +105,7 @@ with service("test", port=None, settings=settings) as lifecycle:
     signal.setitimer(signal.ITIMER_REAL, 0.5, 0.7)
     threading.Timer(2.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     worker.run()
+    signal.setitimer(signal.ITIMER_REAL, 0)  # its handler goes before the interpreter does
 """
 
 
