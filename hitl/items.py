@@ -22,7 +22,7 @@ from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events import derive_id
 from shared.messages import Outgoing
-from shared.producing import item_message
+from shared.producing import BULK_PRIORITY, item_message
 from shared.settings import Settings
 from shared.workflows import workflow_paths
 
@@ -217,6 +217,7 @@ def message(
         max_body_bytes=max_body_bytes,
         clock=utc_now,
         new_id=of_content if ids_from_content else None,
+        priority=BULK_PRIORITY,
     )
     return ready
 

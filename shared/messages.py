@@ -33,6 +33,7 @@ class Outgoing:
     """A message to publish: always persistent, mandatory and confirmed.
 
     `message_id` stays the same over every republication. `expiration_ms` is a per-message TTL.
+    `priority` None is the middle one, 4, to RabbitMQ 4.3; older quorum queues have two, or none.
     """
 
     exchange: str
@@ -45,6 +46,7 @@ class Outgoing:
     type: str | None = None
     expiration_ms: int | None = None
     timestamp: int | None = None  # seconds since the epoch
+    priority: int | None = None
 
 
 @dataclass(slots=True)

@@ -196,6 +196,7 @@ def _publish(channel: Channel, message: Outgoing) -> None:
             content_encoding=message.content_encoding,
             headers=dict(message.headers),
             delivery_mode=2,
+            priority=message.priority,
             message_id=message.message_id or None,
             type=message.type,
             timestamp=message.timestamp,

@@ -16,6 +16,7 @@ from shared.broker import Broker
 from shared.envelope import encode
 from shared.settings import Settings
 from shared.topology import topology
+from tests.conftest import RabbitMQ
 from tests.facts import ACCEPTED, REVIEWED, SCORED
 from tests.outside import outsider
 
@@ -112,6 +113,28 @@ def test_the_good_lines_of_a_csv_are_published_and_the_bad_ones_named(
     assert "line 4: empty_text" in done.stderr
     assert "line 5: schema: 1 cells where the header has 3" in done.stderr
     assert "line 6: not_utf8" in done.stderr
+
+
+@pytest.mark.usefixtures("broker")
+def test_a_single_item_does_not_wait_for_a_file_of_them(
+    rabbitmq: RabbitMQ, amqp_url: str, tmp_path: Path
+) -> None:
+    # Given a file of items that wait, and some of a client that writes priority 0 on everything
+    file = tmp_path / "many.jsonl"
+    file.write_text("".join(json.dumps({"id": f"f{n}", "text": "x"}) + "\n" for n in range(200)))
+    assert hitl("publish", str(file), amqp_url=amqp_url, home=tmp_path).returncode == 0
+    with outsider(amqp_url) as client:
+        client.publish('{"id": "zero", "text": "x"}', routing_key="sentiment", priority=0)
+        # If somebody sends one, as most clients do
+        client.publish('{"id": "one", "text": "x"}', routing_key="sentiment")
+        order = [json.loads(each.body)["id"] for each in client.take(INFERENCE, 202)]
+    # I expect RabbitMQ 4.3 to hand it out first, and older ones in the order of arrival;
+    version = rabbitmq.api.get("/overview").json()["rabbitmq_version"]
+    several = tuple(map(int, version.split(".")[:2])) >= (4, 3)
+    assert order.index("one") == (0 if several else 201)
+    # and the others in theirs: nobody goes before who sent earlier with the same priority
+    order.remove("one")
+    assert order == [*(f"f{n}" for n in range(200)), "zero"]
 
 
 @pytest.mark.usefixtures("broker")
