@@ -33,7 +33,7 @@ def test_a_file_says_its_name_labels_model_and_policy(tmp_path: Path) -> None:
         ("", "workflow: Field required"),
         (GOOD.replace("topics", "Topics"), "workflow.name"),
         (GOOD.replace("topics", "other"), "name is 'other', not the file's 'topics'"),
-        (GOOD.replace('"b"', '"a"'), "workflow.labels: Value error, named more than once: a"),
+        (GOOD.replace('"b"', '"a"'), "workflow.labels: Value error, named more than once: 'a'"),
         (GOOD.replace('"b"', '""'), "workflow.labels.1"),
         (GOOD.replace("labels", "lables"), "workflow.lables"),
         (GOOD.replace("[policy]", "[polcy]"), "polcy"),
