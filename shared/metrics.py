@@ -233,6 +233,12 @@ MODEL_INFO = Gauge(
     "Always 1; the models that this worker has: live, shadow.",
     ["workflow", "model_version", "role"],
 )
+MODEL_FILES_INFO = Gauge(
+    "hitl_model_files_info",
+    "Always 1; of the live model: the hash of all its files, and how texts go through it together: "
+    "packed, padded, or only equal_lengths, which is correct and slower.",
+    ["workflow", "model_version", "sha256", "batches"],
+)
 MODEL_REFUSED = Gauge(
     "hitl_model_refused",
     "1 while a model that current.json names cannot be used, and another one is.",

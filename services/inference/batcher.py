@@ -14,12 +14,14 @@ class Cut(NamedTuple):
     truncated: bool
 
 
-def plan(lengths: Sequence[int], token_budget: int, *, pads: bool = True) -> list[list[int]]:
+def plan(
+    lengths: Sequence[int], token_budget: int, *, pads: bool = True, alike: bool = False
+) -> list[list[int]]:
     """Group the indices of `lengths` (tokens) into batches of similar length, the shortest first.
 
     A batch costs what the model computes: its longest length times its size where that `pads`, else
     the sum of its lengths. That stays within `token_budget`, except for a text that is alone longer
-    than it, which gets its own batch.
+    than it, which gets its own batch. `alike`: a batch holds texts of one length only.
     Every index occurs exactly once.
     """
     if token_budget < 1:
@@ -30,7 +32,8 @@ def plan(lengths: Sequence[int], token_budget: int, *, pads: bool = True) -> lis
         # Ascending, so the newcomer is the longest: it sets the padded length of the whole batch.
         length = lengths[index]
         cost = length * (len(batches[-1]) + 1) if pads and batches else tokens + length
-        if batches and cost <= token_budget:
+        joins = batches and not (alike and lengths[batches[-1][-1]] != length)
+        if joins and cost <= token_budget:
             batches[-1].append(index)
             tokens += length
         else:

@@ -15,6 +15,7 @@ from services.inference.batcher import Cut, cut, plan
 from services.inference.model import Model
 from services.inference.precision import Precision
 from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
+from shared.checkpoints.template import template_of
 from shared.errors import ConfigurationError, Permanent
 from shared.labels import distinct, label_key
 
@@ -24,7 +25,7 @@ MAX_WINDOWS = 8
 OVERLAP_SHARE = 0.25  # of a window, with the next one
 _CHARACTERS_PER_TOKEN = 64  # far more than any script needs; see `_encode`
 _NO_MEMORY = "can't allocate memory"  # of torch's allocator for processors
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@\w[\w./-]*)?")
 
 
 class Prediction(NamedTuple):
@@ -49,6 +50,14 @@ class NotFinite(Permanent):
         self.index = index
 
 
+class NoTokens(Permanent):
+    """The text at `index` of the call has not one token for this model, nor has its template."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__("unscorable", f"text {index} has no token that the model knows")
+        self.index = index
+
+
 class Classifier:
     """A model, the order of its labels and the size of its batches.
 
@@ -63,11 +72,10 @@ class Classifier:
         self.model_version = model.version
         self.max_tokens = model.max_tokens
         self.temperature = model.temperature
-        marks = model.tokenizer.encode("a")
-        first = marks.special_tokens_mask.index(0)
-        last = len(marks.ids) - marks.special_tokens_mask[::-1].index(0)
-        self._prefix, self._suffix = marks.ids[:first], marks.ids[last:]
-        self._room = model.max_tokens - len(self._prefix) - len(self._suffix)
+        self.sha256 = model.sha256
+        self.batches = model.batches
+        self._template = template_of(model.tokenizer)
+        self._room = model.max_tokens - len(self._template.framed([]))
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Score `texts`; the answers are in their order and do not depend on the company.
@@ -75,20 +83,24 @@ class Classifier:
         A text that is longer than the window is scored by up to `MAX_WINDOWS` overlapping windows;
         its logits are their mean, weighted by their tokens, so that a short rest counts little.
 
-        Raises `NotFinite` for the first text whose scores are not finite: score its neighbours in
-        another call; `MemoryError` where there is not enough. Anything else that the model itself
-        raises passes through.
+        Raises `NotFinite` for the first text whose scores are not finite, and `NoTokens` for one of
+        which nothing is left to score: score its neighbours in another call; `MemoryError` where
+        there is not enough. Anything else that the model itself raises passes through.
         """
         encoded = [self._encode(text) for text in texts]
         pieces = [
-            (index, self._prefix + tokens[start:end] + self._suffix, max(end - start, 1))
+            (index, self._template.framed(tokens[start:end]), max(end - start, 1))
             for index, (tokens, parts) in enumerate(encoded)
             for start, end in parts.spans
         ]
+        for index, ids, _ in pieces:
+            if not ids:
+                raise NoTokens(index)
         sums = np.zeros((len(texts), len(self._model.labels)))
         weights = np.zeros((len(texts), 1))
         lengths = [len(ids) for _, ids, _ in pieces]
-        for batch in plan(lengths, self._budget, pads=self._model.pads):
+        pads, alike = self.batches != "packed", self.batches == "equal_lengths"
+        for batch in plan(lengths, self._budget, pads=pads, alike=alike):
             logits = self._logits([pieces[i][1] for i in batch])
             for row, i in zip(logits.double().cpu().numpy(), batch, strict=True):
                 index, _, weight = pieces[i]
@@ -130,7 +142,8 @@ def load(
     precision: Precision = "exact",
     proof: Proof = NO_PROOF,
 ) -> Classifier:
-    """Load "embedded", a folder (checkpoint, or adapter for the embedded base), or a hub id.
+    """Load "embedded", a folder (checkpoint, or adapter for the embedded base), or a hub id, at a
+    commit, tag or branch with `@revision` after it.
 
     `labels` is the order wanted; their names must be the model's, in any case (a model that only
     has LABEL_0, LABEL_1, ... takes them as they come). Runs on a GPU if there is one. Sets torch's
@@ -150,10 +163,16 @@ def load(
         answers = Classifier(by, labels, budget).classify(texts)
         return np.array([answer.distribution for answer in answers])
 
-    read = _read(model, device)
-    if precision != "exact":
-        read = in_bf16_if_proven(read, proof, scores, insist=precision == "bf16")
-    return Classifier(read, labels, budget)
+    try:
+        read = _read(model, device)
+        if precision != "exact":
+            read = in_bf16_if_proven(read, proof, scores, insist=precision == "bf16")
+        return Classifier(read, labels, budget)
+    except ConfigurationError:
+        raise
+    except Exception as error:  # whatever a file may hold: one bad model stops no other
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        raise ConfigurationError(f"the model {model!r} cannot be loaded: {why}") from error
 
 
 def _read(model: str, device: torch.device) -> Model:

@@ -8,17 +8,22 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from services.inference.model import (
     Model,
     Network,
+    digest_of,
+    named,
     padded,
     padded_in_bf16,
     temperature_of,
-    version_of,
 )
 from services.inference.packed import Packed, bf16_is_fast, pack
+from shared.checkpoints.company import bears_company, sound
+from shared.checkpoints.template import template_of
+from shared.checkpoints.trial import own_words, rows_of
 from shared.errors import ConfigurationError
 from shared.labels import distinct
 from shared.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
@@ -54,15 +59,22 @@ def load_adapter(folder: Path, model_id: str, device: torch.device) -> Model:
     except (OSError, SafetensorError, ValueError, KeyError, AttributeError, RuntimeError) as error:
         raise ConfigurationError(f"{folder} is no adapter for {BASE}: {error!r}") from error
     network, in_bf16 = _network(state, device)
+    tokenizer = base_tokenizer()
+    try:
+        _try_out(network, tokenizer, window)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{folder} is no usable adapter: {error}") from error
     files = [base / name for name in _BASE_FILES] + [folder / name for name in _ADAPTER_FILES]
+    digest = digest_of(files)
     return Model(
         network=network,
-        tokenizer=base_tokenizer(),
+        tokenizer=tokenizer,
         labels=labels,
-        pads=not isinstance(network, Packed),
+        batches="packed" if isinstance(network, Packed) else "padded",
         max_tokens=window,
         temperature=temperature_of(folder),
-        version=version_of(model_id, files),
+        version=named(model_id, digest),
+        sha256=digest,
         in_bf16=in_bf16,
     )
 
@@ -86,6 +98,15 @@ def merged(base: dict[str, Tensor], weights: dict[str, Tensor], scale: float) ->
     if unknown := weights.keys() - used - head.keys():
         raise ValueError(f"no place for {', '.join(sorted(unknown))}")
     return state
+
+
+def _try_out(network: Network, tokenizer: Tokenizer, window: int) -> None:
+    template = template_of(tokenizer)
+    words = own_words(tokenizer, template.framed([]))
+    rows = rows_of(tokenizer, template, words, window)
+    problem = bears_company(network, rows, sound(network, rows), alike=False)
+    if problem:
+        raise ConfigurationError(f"its answers depend on what is scored with a text: {problem}")
 
 
 def _network(

@@ -7,17 +7,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from shared.checkpoints.company import answering
+from shared.checkpoints.template import Assembly
 from shared.errors import ConfigurationError
 
 _CHUNK_BYTES = 1 << 20
 
 # the token ids of some texts, one row each -> logits, float [texts, labels]
 Network = Callable[[Sequence[Sequence[int]]], Tensor]
+# How texts go through a network together: one after the other without padding; padded to the
+# longest; or only those that are equally long, where padding would change the answers.
+Batches = Literal["packed", "padded", "equal_lengths"]
 
 
 @dataclass(frozen=True)
@@ -26,60 +32,67 @@ class Model:
 
     `max_tokens` is the window, special tokens included. `temperature` divides the logits
     (Guo et al. 2017, "On Calibration of Modern Neural Networks"). `labels` are in the order of
-    the logits. The tokenizer neither pads nor truncates. `pads` says that a batch costs its longest
-    row times its size, not the sum of its rows. `in_bf16` makes the network in bfloat16; None
+    the logits. The tokenizer neither pads nor truncates, nor reads special tokens from a text.
+    `sha256` is over all files that it was made of. `in_bf16` makes the network in bfloat16; None
     where that gains nothing.
     """
 
     network: Network
     tokenizer: Tokenizer
     labels: tuple[str, ...]
-    pads: bool
+    batches: Batches
     max_tokens: int
     temperature: float
     version: str
+    sha256: str
     in_bf16: Callable[[], Network] | None = None
 
 
 def padded(
-    network: nn.Module, device: torch.device, pad_id: int, *, in_bf16: bool = False
+    network: nn.Module,
+    device: torch.device,
+    assembly: Assembly | int,
+    *,
+    in_bf16: bool = False,
 ) -> Network:
-    """A transformers classifier on `device`, ready to score and never again to train.
+    """A transformers classifier on `device`, ready to score and never again to train; `assembly`
+    makes a batch of rows, and an id alone is that of padding on the right.
 
     `in_bf16` is for matrix products; torch keeps norms and softmax in float32, and so the weights.
     """
     network.to(device).eval().requires_grad_(False)
     precision = partial(torch.autocast, device.type, torch.bfloat16) if in_bf16 else nullcontext
+    made = Assembly(assembly) if isinstance(assembly, int) else assembly
+    answers = answering(network, made, device)
 
-    @torch.inference_mode()
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
-        ids = torch.full((len(rows), max(map(len, rows))), pad_id, dtype=torch.int64)
-        mask = torch.zeros_like(ids)
-        for row, (into, seen) in zip(rows, zip(ids, mask, strict=True), strict=True):
-            into[: len(row)] = torch.tensor(row)
-            seen[: len(row)] = 1
-        ids, mask = ids.to(device), mask.to(device)
         with precision():
-            logits: Tensor = network(input_ids=ids, attention_mask=mask).logits
-        return logits
+            return answers(rows)
 
     return score
 
 
 def padded_in_bf16(
-    network: nn.Module, device: torch.device, pad_id: int
+    network: nn.Module, device: torch.device, assembly: Assembly | int
 ) -> Callable[[], Network] | None:
     """How `padded` is made in bfloat16; None where that gains nothing."""
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return None
-    return partial(padded, network, device, pad_id, in_bf16=True)
+    return partial(padded, network, device, assembly, in_bf16=True)
 
 
 def version_of(model_id: str, files: Sequence[Path]) -> str:
-    """`<model id>@<12 hex>`: a hash over the names and bytes of `files`.
+    """`<model id>@<12 hex>` of `digest_of`: a folder has no revision, so its content is it."""
+    return named(model_id, digest_of(files))
 
-    A folder has no revision of its own, so its content is its version (91 MB take 0.1 to 0.3 s).
-    """
+
+def named(model_id: str, digest: str) -> str:
+    """The version of a model by the digest of its files."""
+    return f"{model_id}@{digest[:12]}"
+
+
+def digest_of(files: Sequence[Path]) -> str:
+    """SHA-256 over the names and bytes of `files`, in hex (91 MB take 0.1 to 0.3 s)."""
     whole = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
         part = hashlib.sha256()
@@ -87,7 +100,7 @@ def version_of(model_id: str, files: Sequence[Path]) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 part.update(chunk)
         whole.update(f"{path.name}\0{part.hexdigest()}\n".encode())
-    return f"{model_id}@{whole.hexdigest()[:12]}"
+    return whole.hexdigest()
 
 
 def temperature_of(folder: Path) -> float:

@@ -1,0 +1,1 @@
+"""Text classifiers in folders: read alike for serving and for training, and proven before use."""
