@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from hitl.home import Home, user_name
 from services.feedback.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry import Registry
 from shared.database import connect, database_errors
-from shared.errors import HitlError
+from shared.errors import ConfigurationError, HitlError
 from shared.model_registry import BASE_VERSION
 from shared.settings import Settings
 from shared.workflows import Workflow, read_workflow_file, workflow_paths
@@ -67,6 +68,34 @@ def load_model(model: str, labels: tuple[str, ...]) -> "Classifier":
     from services.inference.classifier import load
 
     return load(model, labels=labels or None)
+
+
+def served_by(workflow: Workflow, environment: Mapping[str, str] = os.environ) -> str:
+    """The model that the worker would score a workflow with, in words, after loading it so.
+
+    Raises:
+        ConfigurationError: it cannot be had, or the version in use cannot and another would serve.
+    """
+    from services.inference.classifier import load_as_worker
+    from services.inference.model_feed import ModelFeed
+
+    settings = Settings.from_environment(environment)
+    home = Home.from_environment(environment)
+    feed = ModelFeed(
+        settings.models_dir or home.path / "models",
+        {workflow.name: workflow},
+        partial(load_as_worker, settings),
+    )
+    model = feed.model(workflow.name)
+    if problems := feed.refused():
+        raise ConfigurationError(
+            f"{problems[workflow.name]}; {model.model_version} would serve in its place"
+        )
+    slower = "; scored in rows of equal length, slower: padding would change its answers"
+    labels = ", ".join(model.labels)
+    return f"loaded {model.model_version}, labels {labels}" + (
+        slower if model.batches == "equal_lengths" else ""
+    )
 
 
 def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Place:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hitl.connection import amqp_url
 from hitl.known_workflows import completed
+from hitl.loaded import served_by
 from hitl.mermaid import diagram as draw
 from hitl.workflow_new import (
     EMBEDDED,
@@ -49,6 +50,9 @@ def check(
         list[str] | None,
         typer.Argument(help="Names or .toml files; else all workflows.", autocompletion=completed),
     ] = None,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load each model, too, as the worker does.")
+    ] = False,
 ) -> None:
     """Say every problem of the files; exit 1 if there is one."""
     try:
@@ -66,9 +70,23 @@ def check(
         else:
             rules = f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}"
             print(f"{path}: valid; policy {policy.version}, {rules}")
+            if load:
+                bad += not _loads(path)
+    if not load:
+        print("No model was loaded: --load does what the worker will do.")
     if bad:
         raise typer.Exit(1)
     print(TAKEN_UP)
+
+
+def _loads(path: Path) -> bool:
+    """Whether the worker could serve it; says what it would serve, or why not."""
+    try:
+        print(f"  {served_by(read_workflow_file(path).workflow)}")
+    except ConfigurationError as error:
+        print(f"{path}: its model cannot be served: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 @app.command()

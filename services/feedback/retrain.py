@@ -116,7 +116,7 @@ def retrain(
             order.recipe,
             random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
             lambda part, what: progress(0.05 + 0.75 * part, what),
-            pad_id=tunable.pad_id,
+            assembly=tunable.assembly,
             checkpoint=checkpoint_of(registry),
         )
         version = registry.next_version()

@@ -21,8 +21,9 @@ from services.feedback import datasets
 from services.feedback.datasets import LABELS, Domain, Snippet
 from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
-from services.feedback.training import OnProgress, Recipe, by_length, optimise, pad
+from services.feedback.training import OnProgress, Recipe, by_length, optimise
 from services.feedback.tuning import quiet_peft, save_adapter
+from shared.checkpoints.template import Assembly
 from shared.minilm import BASE, base_tokenizer
 from shared.pretrained import base_network
 
@@ -150,10 +151,11 @@ def logits(network: torch.nn.Module, texts: Sequence[HasText], labels: int = len
     tokenizer.enable_truncation(_WINDOW_TOKENS)
     tokens = [tokenizer.encode(snippet.text).ids for snippet in texts]
     found = np.zeros((len(texts), labels))
+    padded = Assembly(pad_id=0)
     with torch.inference_mode():
         for batch in by_length(range(len(tokens)), tokens, 32):
-            ids, mask = pad([tokens[i] for i in batch])
-            found[batch] = network(input_ids=ids, attention_mask=mask).logits.double().numpy()
+            rows = padded([tokens[i] for i in batch])
+            found[batch] = network(**rows).logits.double().numpy()
     return found
 
 

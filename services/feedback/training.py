@@ -8,13 +8,17 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from shared.checkpoints.template import Assembly
+
 OnProgress = Callable[[float, str], None]  # the part done, 0..1, and what is being done
 
+_PADDED = Assembly(pad_id=0)  # the embedded encoder's
 _SORTED_BATCHES = 32  # batches of similar length are formed within this many shuffled ones
 
 
@@ -43,10 +47,11 @@ def optimise(
     order: random.Random,
     progress: OnProgress,
     *,
-    pad_id: int = 0,
+    assembly: Assembly = _PADDED,
     checkpoint: Path | None = None,
 ) -> torch.nn.Module:
-    """Fit the trainable weights of `network` to `shares`, float [n, labels], each row's sum 1.
+    """Fit the trainable weights of `network` to `shares`, float [n, labels], each row's sum 1;
+    `assembly` makes a batch of rows, as where the network is served.
 
     AdamW, warm-up, then linear decay; bf16 autocast on CPU. With `checkpoint` the state is written
     there after every epoch, and a file that is there already is gone on from: to the same end, bit
@@ -62,7 +67,9 @@ def optimise(
         ],
         weight_decay=recipe.weight_decay,
     )
-    epochs = [_batches(tokens, recipe.batch, order) for _ in range(recipe.epochs)]
+    epochs = [
+        _batches(tokens, recipe.batch, order, alike=assembly.alike) for _ in range(recipe.epochs)
+    ]
     steps = sum(map(len, epochs))
     warmup = max(1, round(recipe.warmup_share * steps))
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -76,8 +83,7 @@ def optimise(
     for epoch, batches in enumerate(epochs[first:], first + 1):
         for batch in batches:
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                ids, mask = pad([tokens[i] for i in batch], pad_id)
-                scores = network(input_ids=ids, attention_mask=mask).logits
+                scores = network(**assembly([tokens[i] for i in batch])).logits
             loss = torch.nn.functional.cross_entropy(scores.float(), shares[batch])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -92,33 +98,29 @@ def optimise(
 
 
 def by_length(
-    indices: Sequence[int], tokens: Sequence[list[int]], size: int
+    indices: Sequence[int], tokens: Sequence[list[int]], size: int, *, alike: bool = False
 ) -> Iterator[list[int]]:
-    """The indices in batches of `size`, rows of similar length together."""
+    """The indices in batches of `size`, rows of similar length together; `alike`: of equal length,
+    and batches may be smaller."""
     ranked = sorted(indices, key=lambda index: len(tokens[index]))
-    for start in range(0, len(ranked), size):
-        yield ranked[start : start + size]
+    for _, group in groupby(ranked, key=lambda index: len(tokens[index]) if alike else 0):
+        rows = list(group)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
 
 
-def pad(rows: Sequence[list[int]], pad_id: int = 0) -> tuple[Tensor, Tensor]:
-    """Token ids and mask, int64 [rows, longest]."""
-    ids = torch.full((len(rows), max(map(len, rows))), pad_id, dtype=torch.int64)
-    mask = torch.zeros_like(ids)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = torch.tensor(row)
-        mask[at, : len(row)] = 1
-    return ids, mask
-
-
-def _batches(tokens: Sequence[list[int]], size: int, order: random.Random) -> list[list[int]]:
-    """One epoch: every index once, batches of similar length, in random order."""
-    shuffled = list(range(len(tokens)))
+def _batches(
+    tokens: Sequence[list[int]], size: int, order: random.Random, *, alike: bool
+) -> list[list[int]]:
+    """One epoch: every index once, batches of similar length, in random order. A text without any
+    token teaches nothing."""
+    shuffled = [index for index, row in enumerate(tokens) if row]
     order.shuffle(shuffled)
     chunk = size * _SORTED_BATCHES
     batches = [
         batch
         for start in range(0, len(shuffled), chunk)
-        for batch in by_length(shuffled[start : start + chunk], tokens, size)
+        for batch in by_length(shuffled[start : start + chunk], tokens, size, alike=alike)
     ]
     order.shuffle(batches)
     return batches

@@ -16,26 +16,40 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 from services.feedback.training import Recipe
+from shared.checkpoints.proof import prove
+from shared.checkpoints.reading import Checkpoint, read_checkpoint, refused
+from shared.checkpoints.template import Assembly
+from shared.checkpoints.trial import TEXTS
 from shared.errors import ConfigurationError
-from shared.labels import of_model
 from shared.minilm import BASE, base_tokenizer
-from shared.pretrained import base_network, quiet_loading
+from shared.pretrained import base_network
 
 CALIBRATION = "calibration.json"
+# Whatever the class, beside the files that the class names.
+_OF_TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 class Tunable:
     """A network with trainable parts, its labels in the order of its scores, and its tokens."""
 
     def __init__(
-        self, network: PeftModel, tokenizer: Tokenizer, labels: tuple[str, ...], pad_id: int
+        self,
+        network: PeftModel,
+        tokenizer: Tokenizer,
+        labels: tuple[str, ...],
+        assembly: Assembly,
     ) -> None:
         self.network = network
         self.labels = labels
-        self.pad_id = pad_id
+        self.assembly = assembly
         self._tokenizer = tokenizer
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
@@ -58,21 +72,39 @@ class TunableAdapter(Tunable):
 class TunableCheckpoint(Tunable):
     """A transformers classifier from its folder."""
 
-    def __init__(
-        self, network: PeftModel, tokenizer: Tokenizer, labels: tuple[str, ...], pad_id: int,
-        source: Path,
-    ) -> None:  # fmt: skip
-        super().__init__(network, tokenizer, labels, pad_id)
+    def __init__(self, network: PeftModel, checkpoint: Checkpoint, source: Path) -> None:
+        super().__init__(network, checkpoint.tokenizer, checkpoint.labels, checkpoint.assembly)
+        self._checkpoint = checkpoint
         self._source = source
 
     def save(self, folder: Path) -> None:
-        """A whole checkpoint, the LoRA merged, with the tokenizer's files as they were."""
+        """A whole checkpoint, the LoRA merged; its tokenizer has every file that its class saves,
+        and those that were there are as they were.
+
+        Raises:
+            ConfigurationError: what was written would read texts differently.
+        """
         merged = self.network.merge_and_unload()
+        self._checkpoint.pads_with(None)  # a padding that the config did not name is proven anew
         merged.save_pretrained(str(folder))
-        for path in self._source.iterdir():
-            tokenizers = path.name.startswith(("tokenizer", "vocab", "merges", "special_tokens"))
-            if tokenizers or path.suffix == ".model":
-                shutil.copyfile(path, folder / path.name)
+        fresh = AutoTokenizer.from_pretrained(self._source, local_files_only=True)
+        fresh.save_pretrained(str(folder))
+        for name in {*self._checkpoint.files, *_OF_TOKENIZERS}:
+            if (self._source / name).is_file():
+                shutil.copyfile(self._source / name, folder / name)
+        _read_alike(self._source, folder)
+
+
+def _read_alike(source: Path, folder: Path) -> None:
+    one, other = (
+        AutoTokenizer.from_pretrained(each, local_files_only=True) for each in (source, folder)
+    )
+    added = [*one.get_added_vocab()]
+    texts = [*TEXTS, " ".join(added), *(f"a {token} b" for token in added[:100])]
+    if one.get_vocab() != other.get_vocab() or one(texts).input_ids != other(texts).input_ids:
+        raise ConfigurationError(
+            f"the tokenizer of {source} cannot be saved: it reads texts differently afterwards"
+        )
 
 
 def open_tunable(folder: Path, recipe: Recipe) -> Tunable:
@@ -103,8 +135,9 @@ def save_adapter(network: torch.nn.Module, folder: Path) -> None:
 
 
 def quiet_peft() -> AbstractContextManager[object]:
-    """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed."""
-    return warnings.catch_warnings(action="ignore", category=FutureWarning)
+    """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed, and says
+    of GPT-2's layers what it mends by itself."""
+    return warnings.catch_warnings(action="ignore")
 
 
 def calibrated(parent: Path, folder: Path, temperature: float) -> None:
@@ -125,20 +158,15 @@ def _open_adapter(folder: Path, recipe: Recipe) -> Tunable:
         raise ValueError(f"its base is {config.base_model_name_or_path}")
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(recipe.max_tokens)
-    return TunableAdapter(network.float(), tokenizer, labels, pad_id=0)
+    return TunableAdapter(network.float(), tokenizer, labels, Assembly(pad_id=0))
 
 
 def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
-    with quiet_loading():
-        network = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32
-        )
-    wrapped = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    tokenizer = wrapped.backend_tokenizer
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(min(recipe.max_tokens, wrapped.model_max_length))
-    if network.config.pad_token_id is None:
-        network.config.pad_token_id = wrapped.pad_token_id or wrapped.eos_token_id or 0
+    checkpoint = read_checkpoint(folder)
+    with refused(folder):
+        prove(checkpoint, torch.device("cpu"))
+    checkpoint.tokenizer.enable_truncation(min(recipe.max_tokens, checkpoint.window))
+    network = checkpoint.network.requires_grad_(True)
     with quiet_peft():
         adapted = get_peft_model(
             network,
@@ -150,5 +178,4 @@ def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
                 target_modules="all-linear",
             ),
         )
-    labels = of_model(network.config.id2label, network.config.num_labels)
-    return TunableCheckpoint(adapted, tokenizer, labels, network.config.pad_token_id, folder)
+    return TunableCheckpoint(adapted, checkpoint, folder)

@@ -4,14 +4,13 @@ words speak for a label, and what a candidate model would have answered."""
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 
-from services.inference.classifier import Classifier, load
+from services.inference.classifier import load_as_worker
 from services.inference.handler import InferenceHandler, Served
 from services.inference.highlighter import Highlighter
 from services.inference.model_feed import ModelFeed
-from services.inference.proving import Proof
 from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -30,18 +29,7 @@ def main() -> None:
     """Serves every configured workflow; workflows with the same model and labels share it."""
     settings = Settings.from_environment(os.environ).require("amqp_url")
     with service("inference", port=settings.inference_port, settings=settings) as lifecycle:
-
-        def read(model: str, labels: Sequence[str] | None) -> Classifier:
-            return load(
-                model,
-                labels=labels,
-                threads=settings.model_threads,
-                token_budget=settings.token_budget,
-                precision=settings.precision,
-                proof=Proof(settings.precision_texts, settings.home / "precision"),
-            )
-
-        models = ModelFeed(settings.models, {}, read)
+        models = ModelFeed(settings.models, {}, partial(load_as_worker, settings))
         served: dict[str, Served] = {}  # by queue; the handler sees what is added
 
         def load_model(workflow: Workflow) -> None:

@@ -18,6 +18,7 @@ from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
 from shared.checkpoints.template import template_of
 from shared.errors import ConfigurationError, Permanent
 from shared.labels import distinct, label_key
+from shared.settings import Settings
 
 TOKEN_BUDGET_CPU = 512  # larger batches gain nothing there and delay the first answer
 TOKEN_BUDGET_GPU = 32_768
@@ -168,11 +169,26 @@ def load(
         if precision != "exact":
             read = in_bf16_if_proven(read, proof, scores, insist=precision == "bf16")
         return Classifier(read, labels, budget)
-    except ConfigurationError:
+    except (ConfigurationError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:  # whatever a file may hold: one bad model stops no other
+    except BaseException as error:  # whatever a file may hold; a panic in Rust is no Exception
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         raise ConfigurationError(f"the model {model!r} cannot be loaded: {why}") from error
+
+
+def load_as_worker(settings: Settings, model: str, labels: Sequence[str] | None) -> Classifier:
+    """`load` as the settings have it, which is what the inference worker does.
+
+    Raises `ConfigurationError` as `load`.
+    """
+    return load(
+        model,
+        labels=labels,
+        threads=settings.model_threads,
+        token_budget=settings.token_budget,
+        precision=settings.precision,
+        proof=Proof(settings.precision_texts, settings.home / "precision"),
+    )
 
 
 def _read(model: str, device: torch.device) -> Model:

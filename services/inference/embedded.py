@@ -119,5 +119,5 @@ def _network(
 
     network = base_network(len(state["classifier.bias"]))
     network.load_state_dict(state, strict=False)
-    pad_id = network.config.pad_token_id or 0
+    pad_id = int(network.config.pad_token_id)  # BERT always has one
     return padded(network, device, pad_id), padded_in_bf16(network, device, pad_id)

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from services.inference.handler import Candidate, Scorer, Served
 from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError, reason_of
-from shared.metrics import CONFIDENCE, MODEL_INFO, MODEL_REFUSED, PREDICTIONS
+from shared.metrics import CONFIDENCE, MODEL_FILES_INFO, MODEL_INFO, MODEL_REFUSED, PREDICTIONS
 from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
 from shared.workflows import Workflow
 
@@ -25,14 +26,26 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0  # for a version that was refused: its files may still be on their way
 _PROBE = "A first text, to see whether it can be scored at all."
 
+
+class Loaded(Scorer, Protocol):
+    """A model that also says which files it is made of, and how texts go through it together."""
+
+    @property
+    def sha256(self) -> str: ...
+
+    @property
+    def batches(self) -> str: ...
+
+
 # A folder or model id and the labels wanted (None: the model's own) -> a loaded model.
-Load = Callable[[str, Sequence[str] | None], Scorer]
+Load = Callable[[str, Sequence[str] | None], Loaded]
 
 
 @dataclass
 class _State:
     workflow: Workflow
     served: Served
+    model: Loaded  # that of `served`
     seen: bytes | None
     live: tuple[str | None, str | None]  # folder and model version in use, as current.json has it
     shadow: tuple[str, str] | None = None
@@ -60,7 +73,7 @@ class ModelFeed:
         self._load = load
         self._now = now
         self._turn = threading.Lock()  # one change after the other
-        self._own: dict[tuple[str, tuple[str, ...]], Scorer] = {}
+        self._own: dict[tuple[str, tuple[str, ...]], Loaded] = {}
         self._states = {name: self._start(workflow) for name, workflow in workflows.items()}
         self.served = {name: state.served for name, state in self._states.items()}
         for state in self._states.values():
@@ -80,6 +93,10 @@ class ModelFeed:
             self.served[workflow.name] = state.served
             self._follow_shadow(state, state.seen)
         return state.served
+
+    def model(self, workflow: str) -> Loaded:
+        """The one that scores a workflow."""
+        return self._states[workflow].model
 
     def refused(self) -> dict[str, str]:
         """The workflows whose `current.json` names a model that cannot be used, and why; from any
@@ -150,29 +167,29 @@ class ModelFeed:
         self,
         workflow: Workflow,
         content: bytes | None,
-        scorer: Scorer,
+        scorer: Loaded,
         live: tuple[str | None, str | None],
         problem: Exception | None = None,
     ) -> _State:
         _count(workflow.name, scorer)
-        state = _State(workflow, Served(workflow.name, scorer), content, live)
+        state = _State(workflow, Served(workflow.name, scorer), scorer, content, live)
         if problem is not None:
             self._refuse(state, "live", problem)
         return state
 
-    def _version(self, state: _State, current: Current) -> Scorer:
+    def _version(self, state: _State, current: Current) -> Loaded:
         # The labels that the workflow has been scored by: another order or another name of one
         # would turn what the policy says of them into nonsense.
         return self._loaded(state.workflow, current, state.served.classifier.labels)
 
-    def _loaded(self, workflow: Workflow, current: Current, labels: Sequence[str] | None) -> Scorer:
+    def _loaded(self, workflow: Workflow, current: Current, labels: Sequence[str] | None) -> Loaded:
         if current.folder is None:
             return self._own_model(workflow)
         return self._folder(workflow.name, current.folder, current.model_version, labels)
 
     def _folder(
         self, workflow: str, folder: str, model_version: str | None, labels: Sequence[str] | None
-    ) -> Scorer:
+    ) -> Loaded:
         """A version from its folder, tried on one text.
 
         Raises:
@@ -196,22 +213,23 @@ class ModelFeed:
             )
         return scorer
 
-    def _own_model(self, workflow: Workflow) -> Scorer:
+    def _own_model(self, workflow: Workflow) -> Loaded:
         """Workflows with the same model and labels share it."""
         key = (workflow.model, workflow.labels)
         if key not in self._own:
             self._own[key] = self._load(workflow.model, workflow.labels or None)
         return self._own[key]
 
-    def _take_over(self, state: _State, scorer: Scorer) -> None:
-        before = state.served.classifier
-        state.served.classifier = scorer
+    def _take_over(self, state: _State, scorer: Loaded) -> None:
+        before = state.model
+        state.model = state.served.classifier = scorer
         in_use = [each.served.classifier for each in self._states.values()]
         self._own = {key: own for key, own in self._own.items() if own in in_use}
         name = state.workflow.name
         if before.model_version != scorer.model_version:
             _count(name, scorer)
             MODEL_INFO.remove(name, before.model_version, "live")
+            MODEL_FILES_INFO.remove(name, *_files(before))
         logger.info(
             "model in use",
             extra={
@@ -272,12 +290,17 @@ class ModelFeed:
             return None
 
 
-def _count(workflow: str, scorer: Scorer) -> None:
+def _count(workflow: str, scorer: Loaded) -> None:
     """Says which model is live and shows its answers from 0 on."""
     MODEL_INFO.labels(workflow, scorer.model_version, "live").set(1)
+    MODEL_FILES_INFO.labels(workflow, *_files(scorer)).set(1)
     CONFIDENCE.labels(workflow)
     for label in scorer.labels:
         PREDICTIONS.labels(workflow, label, scorer.model_version)
+
+
+def _files(scorer: Loaded) -> tuple[str, str, str]:
+    return scorer.model_version, scorer.sha256, scorer.batches
 
 
 def _before(current: Current) -> Current:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 from huggingface_hub import snapshot_download
+from torch import nn
 
 from services.inference.model import (
     Batches,

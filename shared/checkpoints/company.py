@@ -29,7 +29,7 @@ def answering(network: nn.Module, assembly: Assembly, device: torch.device) -> S
     # A cache is for who writes on; transformers' own pipeline has none here, either.
     more = {"use_cache": False} if "use_cache" in signature(network.forward).parameters else {}
 
-    @torch.inference_mode()
+    @torch.no_grad()  # what a network keeps of it may be trained with later
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
         batch = {name: each.to(device) for name, each in assembly(rows).items()}
         logits: Tensor = network(**batch, **more).logits

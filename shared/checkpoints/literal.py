@@ -26,8 +26,7 @@ def literal(tokenizer: Tokenizer, special: Iterable[str] = ()) -> Tokenizer:
     tokenizer.encode_special_tokens = True  # those that are marked are not looked for any more
     marked = {t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special}
     framed = tokenizer.encode("")  # what the template adds, marked or not
-    # A single character, as where "!" is the padding, is a word of the language all the same.
-    names = {n for n in {*marked, *special, *framed.tokens} - _unknown(tokenizer) if len(n) > 1}
+    names = {n for n in {*marked, *special, *framed.tokens} - _unknown(tokenizer) if not _word(n)}
     typable = _typable(tokenizer, names)
     if not typable:
         return tokenizer
@@ -41,7 +40,12 @@ def literal(tokenizer: Tokenizer, special: Iterable[str] = ()) -> Tokenizer:
 
 def may_be_in_a_text(tokenizer: Tokenizer, name: str) -> bool:
     """Whether a text that a `literal` tokenizer reads may come to have the token `name`."""
-    return len(name) == 1 or name in _unknown(tokenizer)
+    return _word(name) or name in _unknown(tokenizer)
+
+
+def _word(name: str) -> bool:
+    """Where "!" or "pad" is the padding, it is a word of the language all the same."""
+    return len(name) == 1 or name.isalnum()
 
 
 def _unknown(tokenizer: Tokenizer) -> set[str]:

@@ -112,7 +112,8 @@ class refused:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, Exception):
+        # A panic of tokenizers or safetensors, which are written in Rust, is no Exception.
+        if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
             return
         if isinstance(error, ConfigurationError):
             why = str(error)
@@ -141,12 +142,20 @@ def _look(folder: Path) -> None:
 def _network(folder: Path) -> PreTrainedModel:
     with quiet_loading():
         network, told = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            folder,
+            local_files_only=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # to name them
+            output_loading_info=True,
         )
-    lacking = {str(key) for key in told["missing_keys"]}
-    lacking |= {str(key[0] if isinstance(key, tuple) else key) for key in told["mismatched_keys"]}
-    if lacking:
-        # transformers would fill these with random numbers and only warn.
+    # transformers would fill both with random numbers and only warn.
+    if others := {
+        f"{key} is {tuple(is_)}, not {tuple(told_)}" for key, is_, told_ in told["mismatched_keys"]
+    }:
+        raise ConfigurationError(
+            f"its weights have other shapes than its config says: {_listed(others)}"
+        )
+    if lacking := {str(key) for key in told["missing_keys"]}:
         raise ConfigurationError(f"no trained text classifier: its weights lack {_listed(lacking)}")
     if foreign := _of_the_encoder(network, told["unexpected_keys"]):
         raise ConfigurationError(

@@ -14,7 +14,7 @@ from shared.errors import ConfigurationError
 
 _WORDS = 64
 _LONG_ROW = 128  # tokens
-_TEXTS = ("The film was good.", "No: this is not at all what I had ordered in 2024!")
+TEXTS = ("The film was good.", "No: this is not at all what I had ordered in 2024!")
 # A tokenizer that knows anything gives two of them other tokens.
 _SINGLE_WORDS = ("the", "good", "x", "7", "!", "好", "ж", "\u0645", "é")
 
@@ -61,7 +61,7 @@ def rows_of(tokenizer: Tokenizer, template: Template, words: Sequence[int], wind
     room = window - len(template.framed([]))
     half = max(1, min(6, len(words) // 2, room))
     mixed = [list(words[: min(half + 2, room)])]
-    mixed += [tokens[:room] for text in _TEXTS if (tokens := encoded(tokenizer, text))]
+    mixed += [tokens[:room] for text in TEXTS if (tokens := encoded(tokenizer, text))]
     return Rows(
         one=template.framed(words[:half]),
         other=template.framed(words[-half:]),

@@ -370,6 +370,28 @@ def test_check_without_a_name_checks_what_we_ship(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "other labels or another model" in done.stdout
     assert "sentiment.toml: valid" in done.stdout
+    assert "No model was loaded" in done.stdout
+
+
+def test_check_loads_the_model_that_the_worker_would_load(tmp_path: Path) -> None:
+    # Given a workflow whose model is a folder in which there is none, and one with the embedded
+    empty = tmp_path / "no-model"
+    empty.mkdir()
+    (tmp_path / "broken.toml").write_text(
+        f'[workflow]\nname = "broken"\nlabels = ["a", "b"]\nmodel = "{empty}"\n[policy]\n'
+    )
+    good = tmp_path / "good.toml"
+    good.write_text('[workflow]\nname = "good"\n[policy]\n')
+    # If both are checked with --load
+    broken = hitl("workflow", "check", "--load", str(tmp_path / "broken.toml"), home=tmp_path)
+    whole = hitl("workflow", "check", "--load", str(good), home=tmp_path)
+    # I expect the reason of the one, and the version and labels of the other
+    assert broken.returncode == 1
+    assert "its model cannot be served" in broken.stderr
+    assert str(empty) in broken.stderr
+    assert whole.returncode == 0
+    assert "loaded embedded@" in whole.stdout
+    assert "labels negative, positive" in whole.stdout
 
 
 def test_the_diagram_shows_the_queues_the_rules_and_the_threshold(tmp_path: Path) -> None:

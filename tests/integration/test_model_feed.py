@@ -66,6 +66,26 @@ def test_a_promotion_and_a_rollback_are_followed(tmp_path: Path) -> None:
     assert (shown(version.model_version), shown(base)) == (None, 1)
 
 
+def test_a_worker_shows_the_hash_of_its_files(tmp_path: Path) -> None:
+    # Given a worker, and a version that is promoted
+    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    base = feed.model("sentiment")
+    add_version(tmp_path, 2.0)
+    Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
+
+    def files(version: str, sha256: str) -> float | None:
+        labels = {"workflow": "sentiment", "model_version": version, "sha256": sha256}
+        return METRICS.get_sample_value("hitl_model_files_info", {**labels, "batches": "packed"})
+
+    assert files(base.model_version, base.sha256) == 1
+    # If it takes it over, I expect the hash of its files, of which the version has the beginning
+    feed.look()
+    now = feed.model("sentiment")
+    assert now.sha256[:12] == now.model_version.rpartition("@")[2]
+    assert files(now.model_version, now.sha256) == 1
+    assert files(base.model_version, base.sha256) is None
+
+
 def test_a_worker_starts_with_the_version_in_use(tmp_path: Path) -> None:
     version = add_version(tmp_path, 2.0)
     Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
