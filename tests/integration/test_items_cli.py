@@ -374,21 +374,21 @@ def test_check_without_a_name_checks_what_we_ship(tmp_path: Path) -> None:
 
 
 def test_check_loads_the_model_that_the_worker_would_load(tmp_path: Path) -> None:
-    # Given a workflow whose model is a folder in which there is none, and one with the embedded
-    empty = tmp_path / "no-model"
-    empty.mkdir()
-    (tmp_path / "broken.toml").write_text(
-        f'[workflow]\nname = "broken"\nlabels = ["a", "b"]\nmodel = "{empty}"\n[policy]\n'
-    )
+    # Given a workflow whose model is half an adapter, and one with the embedded model
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "adapter_config.json").write_text("{}")
+    flow = f'[workflow]\nname = "broken"\nlabels = ["a", "b"]\nmodel = "{half}"\n'
+    (tmp_path / "broken.toml").write_text(flow + "[policy]\nthreshold = 0.5\n")
     good = tmp_path / "good.toml"
-    good.write_text('[workflow]\nname = "good"\n[policy]\n')
+    good.write_text('[workflow]\nname = "good"\n[policy]\nthreshold = 0.5\n')
     # If both are checked with --load
     broken = hitl("workflow", "check", "--load", str(tmp_path / "broken.toml"), home=tmp_path)
     whole = hitl("workflow", "check", "--load", str(good), home=tmp_path)
     # I expect the reason of the one, and the version and labels of the other
     assert broken.returncode == 1
     assert "its model cannot be served" in broken.stderr
-    assert str(empty) in broken.stderr
+    assert str(half) in broken.stderr
     assert whole.returncode == 0
     assert "loaded embedded@" in whole.stdout
     assert "labels negative, positive" in whole.stdout
