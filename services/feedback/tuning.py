@@ -135,8 +135,8 @@ def save_adapter(network: torch.nn.Module, folder: Path) -> None:
 
 
 def quiet_peft() -> AbstractContextManager[object]:
-    """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed, and says
-    of GPT-2's layers what it mends by itself."""
+    """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed, and
+    says of GPT-2's layers what it mends by itself."""
     return warnings.catch_warnings(action="ignore")
 
 
