@@ -22,7 +22,7 @@ from services.inference.model import (
 )
 from services.inference.packed import Packed, bf16_is_fast, pack
 from shared.checkpoints.company import bears_company, sound
-from shared.checkpoints.template import template_of
+from shared.checkpoints.template import Assembly, template_of
 from shared.checkpoints.trial import own_words, rows_of
 from shared.errors import ConfigurationError
 from shared.labels import distinct
@@ -119,5 +119,5 @@ def _network(
 
     network = base_network(len(state["classifier.bias"]))
     network.load_state_dict(state, strict=False)
-    pad_id = int(network.config.pad_token_id)  # BERT always has one
-    return padded(network, device, pad_id), padded_in_bf16(network, device, pad_id)
+    assembly = Assembly(pad_id=0)  # the encoder's
+    return padded(network, device, assembly), padded_in_bf16(network, device, assembly)

@@ -82,8 +82,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             for config in {id(c): c for c in (network.config, text)}.values()
             if getattr(config, "pad_token_id", None) is None
         ]
-        own_pad = getattr(text, "pad_token_id", None)
-        pad_id = own_pad if own_pad is not None else _padding_no_text_has(tokenizer, own)
+        pad_id = text.pad_token_id if not padless else _padding_no_text_has(tokenizer, own)
         typed = "token_type_ids" in takes and "token_type_ids" in own.model_input_names
         return Checkpoint(
             network=network,
@@ -98,7 +97,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 types=template if typed else None,
                 mask="attention_mask" in takes,
             ),
-            _padless=padless if own_pad is None else [],
+            _padless=padless,
         )
 
 

@@ -21,7 +21,8 @@ _SINGLE_WORDS = ("the", "good", "x", "7", "!", "好", "ж", "\u0645", "é")
 
 @dataclass(frozen=True)
 class Rows:
-    """Two of equal length and without a common word, `mixed` ones of other lengths, a long one."""
+    """Two of equal length that differ between their first and last word, `mixed` ones of other
+    lengths, a long one. A network that only sees one place of a text is thereby found out."""
 
     one: list[int]
     other: list[int]
@@ -64,7 +65,9 @@ def rows_of(tokenizer: Tokenizer, template: Template, words: Sequence[int], wind
     mixed += [tokens[:room] for text in TEXTS if (tokens := encoded(tokenizer, text))]
     return Rows(
         one=template.framed(words[:half]),
-        other=template.framed(words[-half:]),
+        other=template.framed(
+            [words[0], *words[-half:][1:-1], words[half - 1]] if half > 2 else words[-half:]
+        ),
         mixed=[template.framed(tokens) for tokens in mixed],
         long=row_of(template, words[::-1], min(window, _LONG_ROW)),
     )
