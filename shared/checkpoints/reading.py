@@ -22,6 +22,7 @@ from shared.checkpoints.literal import literal, may_be_in_a_text
 from shared.checkpoints.template import Assembly, Template, template_of
 from shared.checkpoints.trial import Rows
 from shared.errors import ConfigurationError
+from shared.labels import of_model
 from shared.pretrained import quiet_loading
 
 _LFS_POINTER = b"version https://git-lfs"
@@ -213,4 +214,4 @@ def _labels(config: Any) -> tuple[str, ...]:
             f"id2label of its config numbers the labels {', '.join(map(str, sorted(names)))}, not "
             f"0 to {config.num_labels - 1}"
         )
-    return tuple(str(names[i]) for i in range(config.num_labels))
+    return of_model(names, config.num_labels)
