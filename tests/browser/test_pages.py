@@ -138,6 +138,15 @@ def test_history_is_searched_reopened_and_saved(
             saved = list(csv.reader(file))
         assert [row[1] for row in saved] == ["Item", "i1", "i0"]
         assert saved[2][2] == f"'{TEXTS[0]}"
+        # Sorted otherwise by the table itself, I expect it so.
+        page.locator("#decisions .virtual-table-viewport [data-testid=header-1]").last.hover()
+        page.locator("#decisions [data-testid=header-1] .cell-menu-button").last.click(force=True)
+        page.get_by_text("Sort ascending").click(timeout=8_000)
+        expect(rows.nth(0)).to_contain_text("i0")
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download").click()
+        with open(downloading.value.path(), newline="", encoding="utf-8") as file:
+            assert [row[1] for row in csv.reader(file)] == ["Item", "i0", "i1"]
         # If I search, I expect what matches
         page.get_by_label("Search text").fill("LOUD")
         page.get_by_role("button", name="Search").click()
@@ -398,3 +407,27 @@ def test_names_of_labels_stay_whole_and_the_buttons_below_them_in_sight(
         assert text is not None
         assert dock is not None
         assert text["y"] + 60 < dock["y"]  # with room for the text above them
+
+
+def test_a_long_table_is_saved_whole_in_the_order_that_it_shows(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given more decisions than fit on the screen
+    take_in(engine, *(requested(f"i{n:02}", confidence=0.5 + n / 200) for n in range(40)))
+    with served.logged_in("ada") as ada:
+        for task in ada.post("/api/v1/tasks/claim", json={"count": 40}).json()["tasks"]:
+            body = {"key": str(uuid4()), "lease_token": task["lease_token"], "action": "accept"}
+            ada.post(f"/api/v1/tasks/{task['id']}/decision", json=body)
+    with again(chromium, served, "ada") as page:
+        page.get_by_role("link", name="History").click()
+        expect(page.locator("#decisions .virtual-row").first).to_be_visible(timeout=20_000)
+        # If I sort by the item, downwards, and download
+        page.locator("#decisions .virtual-table-viewport [data-testid=header-1]").last.hover()
+        page.locator("#decisions [data-testid=header-1] .cell-menu-button").last.click(force=True)
+        page.get_by_text("Sort descending").click(timeout=8_000)
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download").click()
+        # I expect every row once, in that order
+        with open(downloading.value.path(), newline="", encoding="utf-8") as file:
+            items = [row["Item"] for row in csv.DictReader(file)]
+        assert items == [f"i{n:02}" for n in reversed(range(40))]

@@ -40,16 +40,52 @@ export async function reopen(key) {
   }
 }
 
-/** Saves what the table shows as CSV (RFC 4180); of a link its address. */
-export function download(table, name) {
+/** Saves what the table shows as CSV (RFC 4180), in the order and with the filter that it shows it
+ *  in; of a link its address. `place`: the table's id. */
+export async function download(table, name, place) {
   const links = table.headers.indexOf(known.take_up);
   const plain = (row) => row.map((value, at) => cell(at === links ? address(value) : value));
-  const lines = [table.headers.map(cell), ...table.data.map(plain)].map((row) => row.join(","));
+  const lines = [table.headers.map(cell), ...(await asShown(table, place)).map(plain)].map((row) => row.join(","));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
   link.download = name;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** The rows as the table sorts and filters them. It tells nobody, and draws only what is in sight: so
+ *  it is scrolled through, and the rows are known again by their texts. */
+async function asShown(table, place) {
+  const view = document.querySelector(`#${place} .virtual-table-viewport`);
+  const seen = new Map();
+  const before = view.scrollTop;
+  for (let top = 0; ; top += view.clientHeight / 2) {
+    view.scrollTop = top;
+    await drawn();
+    for (const row of view.querySelectorAll(".virtual-row")) {
+      const cells = [...row.querySelectorAll("td, [role=gridcell]")];
+      seen.set(Number(row.dataset.index), text(cells.map((each) => each.textContent)));
+    }
+    if (view.scrollTop + view.clientHeight >= view.scrollHeight - 1) break;
+  }
+  view.scrollTop = before;
+  const rows = new Map();
+  for (const row of table.data) {
+    const key = text(row.map((value) => String(value ?? "").replace(/^<a [^>]*>|<\/a>$/g, "")));
+    rows.set(key, [...(rows.get(key) ?? []), row]);
+  }
+  const order = [...seen].sort(([one], [other]) => one - other);
+  const found = order.map(([, key]) => rows.get(key)?.shift());
+  return found.includes(undefined) ? table.data : found;
+}
+
+/** What two ways to write a row have in common: long cells are cut on the screen. */
+function text(cells) {
+  return JSON.stringify(cells.map((cell) => cell.replace(/\s+/g, "").slice(0, 100)));
+}
+
+function drawn() {
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 }
 
 function address(link) {
@@ -59,8 +95,8 @@ function address(link) {
 
 function cell(value) {
   // A spreadsheet would run what begins like a formula.
-  const text = String(value ?? "").replace(/^[=+\-@\t\r]/, "'$&");
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const plain = String(value ?? "").replace(/^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/, "'$&");
+  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
 }
 
 function say(text) {

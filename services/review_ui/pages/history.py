@@ -125,7 +125,8 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         (download, table, "decisions.csv"),
         (save, tasks, "for-leads.csv"),
     ):
-        button.click(None, shown, None, js=_js("download", name), api_visibility="private")
+        saving = _js("download", name, str(shown.elem_id))
+        button.click(None, shown, None, js=saving, api_visibility="private")
 
 
 def _js(name: str, *given: str) -> str:
