@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from hitl.letters import Letter
-from shared.messages import plain, short_text
-from shared.retry import ERROR
+from shared.messages import OTHERS, plain, short_text
+from shared.retry import ERROR, first_priority
 from shared.submissions import excerpt
 
 EXCERPT_CHARACTERS = 300
@@ -40,6 +40,9 @@ def as_object(letter: Letter) -> dict[str, object]:
         "content_type": delivery.content_type,
         "content_encoding": delivery.content_encoding,
         "timestamp": delivery.timestamp,
+        "type": delivery.type,
+        "priority": first_priority(delivery),
+        **{name: (delivery.others or {}).get(name) for name in OTHERS},
         "headers": json.loads(json.dumps(_named(delivery.headers), default=str)),
         **body,
     }

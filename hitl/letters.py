@@ -19,9 +19,17 @@ from pika.channel import Channel
 
 from hitl.status import declared_depths
 from shared.conversation import GOODBYE_SECONDS, Conversation
-from shared.messages import Delivery, plain, short_text
+from shared.messages import OTHERS, Delivery, plain, short_text
 from shared.received import delivery_of
-from shared.retry import FAILED_AT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, REASON, REDRIVES
+from shared.retry import (
+    FAILED_AT,
+    ORIGINAL_EXCHANGE,
+    ORIGINAL_ROUTING_KEY,
+    REASON,
+    REDRIVES,
+    first_priority,
+    passed_on,
+)
 from shared.submissions import guess_id
 from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
@@ -194,7 +202,10 @@ class Pass:
         properties = letter.properties
         properties.headers = self._headers(letter.delivery)
         properties.delivery_mode = 2
-        properties.expiration = None
+        properties.priority = first_priority(letter.delivery)
+        others = passed_on(letter.delivery) or {}
+        for name in OTHERS:
+            setattr(properties, name, others.get(name))
         self._published += 1
         self._unconfirmed[self._published] = letter
         # To its queue alone, by the default exchange: no other reader sees it a second time.

@@ -14,7 +14,7 @@ from hitl.letters import MOST_LETTERS, Letter, Pass, Verdict, depths
 from shared.broker import Broker
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
-from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, noted, passed_on
 from shared.settings import Settings
 from shared.topology import (
     LOG_QUEUE,
@@ -85,8 +85,11 @@ def _for_the_log(letter: Letter) -> Outgoing:
         body=delivery.body,
         message_id=delivery.message_id or "",
         headers=_headers(delivery),
-        content_type=delivery.content_type or "application/json",
+        content_type=delivery.content_type or "application/octet-stream",
+        content_encoding=delivery.content_encoding,
+        type=delivery.type,
         timestamp=delivery.timestamp,
+        others=passed_on(delivery),
     )
 
 
@@ -94,6 +97,7 @@ def _headers(delivery: Delivery) -> dict[str, object]:
     """Its own, and where it was first sent: it comes through the default exchange now."""
     return {
         **delivery.headers,
+        **noted(delivery),
         ORIGINAL_EXCHANGE: delivery.exchange,
         ORIGINAL_ROUTING_KEY: delivery.routing_key,
     }

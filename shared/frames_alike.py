@@ -115,7 +115,7 @@ class Reader:
                 delivery = Delivery(
                     first.queue, first.exchange, routing_key.decode(), data[start:end],
                     {**first.headers, **dict(texts)}, tag, generation, bits & 1 != 0,
-                    message_id.decode(), first.content_type, None, timestamp,
+                    message_id.decode(), first.content_type, None, timestamp, first.type,
                 )  # fmt: skip
                 into.append(delivery)
                 position = end + 1

@@ -42,7 +42,7 @@ def read_delivery(
     Raises:
         NotWhole: the frames up to here are what it takes, but more of them has yet to come.
     """
-    content_type = message_id = timestamp = None
+    content_type = message_id = timestamp = type_ = None
     headers: dict[str, str] = {}
     try:
         start, offset = offset + 1, offset + 1 + data[offset]
@@ -84,7 +84,8 @@ def read_delivery(
             timestamp = TIME.unpack_from(data, offset)[0]
             offset += TIME.size
         if flags & TYPE:
-            offset += 1 + data[offset]
+            start, offset = offset + 1, offset + 1 + data[offset]
+            type_ = data[start:offset].decode()
         if offset != end:
             return None
         body = b""
@@ -103,7 +104,7 @@ def read_delivery(
         return None
     delivery = Delivery(
         queue, exchange, routing_key, body, headers, tag, generation, bits & 1 != 0,
-        message_id, content_type, None, timestamp,
+        message_id, content_type, None, timestamp, type_,
     )  # fmt: skip
     return delivery, end + 1
 

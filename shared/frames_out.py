@@ -39,8 +39,8 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
     """The frames of a publish, mandatory and persistent, with a body of at most `most`
     bytes to a frame; None where a property is unusual."""
     headers = message.headers
-    unusual = (message.expiration_ms, message.content_encoding, message.priority)
-    if unusual != (None, None, None) or len(headers) > _MOST_HEADERS:
+    unusual = (message.expiration_ms, message.content_encoding, message.priority, message.others)
+    if unusual != (None, None, None, None) or len(headers) > _MOST_HEADERS:
         return None
     time, body = message.timestamp, message.body
     size = len(body)

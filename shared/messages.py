@@ -13,6 +13,8 @@ Headers = Mapping[str, object]
 # How CloudEvents attributes are named in headers: both ways of the AMQP binding, then those of the
 # RabbitMQ binding (cloudevents 2.2 writes it) and of Kafka's, which bridges copy. The first counts.
 ATTRIBUTE_PREFIXES = ("cloudEvents_", "cloudEvents:", "ce-", "ce_")
+# Properties that say something to others than us, in their order; a copy has them, too.
+OTHERS = ("reply_to", "correlation_id", "expiration", "user_id", "app_id", "cluster_id")
 SHORT_BYTES = 255  # what an AMQP short string holds: a message id, a content type
 
 
@@ -34,6 +36,7 @@ class Outgoing:
 
     `message_id` stays the same over every republication. `expiration_ms` is a per-message TTL.
     `priority` None is the middle one, 4, to RabbitMQ 4.3; older quorum queues have two, or none.
+    `others`: more properties, by their names (`OTHERS`).
     """
 
     exchange: str
@@ -47,12 +50,14 @@ class Outgoing:
     expiration_ms: int | None = None
     timestamp: int | None = None  # seconds since the epoch
     priority: int | None = None
+    others: Mapping[str, str] | None = None
 
 
 @dataclass(slots=True)
 class Delivery:
     """A message as it came from `queue`. `tag` and `generation` identify it for the broker:
-    a tag is only worth something on the channel (the generation) that delivered it."""
+    a tag is only worth something on the channel (the generation) that delivered it. `others`: those
+    of `OTHERS` that it has; None is none."""
 
     queue: str
     exchange: str
@@ -66,6 +71,9 @@ class Delivery:
     content_type: str | None = None
     content_encoding: str | None = None
     timestamp: int | None = None
+    type: str | None = None
+    priority: int | None = None
+    others: Mapping[str, str] | None = None
 
     def header(self, name: str, *others: str) -> str | None:
         """The first of the named headers that holds a non-empty text."""

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -186,6 +186,12 @@ def _count(publications: Sequence[Publication], outcome: str) -> None:
         MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
 
 
+def _others(message: Outgoing) -> Mapping[str, str]:
+    others = message.others or {}
+    delay = message.expiration_ms
+    return others if delay is None else {**others, "expiration": str(delay)}
+
+
 def _publish(channel: Channel, message: Outgoing) -> None:
     channel.basic_publish(
         message.exchange,
@@ -200,7 +206,7 @@ def _publish(channel: Channel, message: Outgoing) -> None:
             message_id=message.message_id or None,
             type=message.type,
             timestamp=message.timestamp,
-            expiration=None if message.expiration_ms is None else str(message.expiration_ms),
+            **_others(message),
         ),
         mandatory=True,
     )

@@ -2,13 +2,18 @@
 
 from typing import Any
 
-from shared.messages import Delivery, short_text
+from shared.messages import OTHERS, Delivery, short_text
 
 
 def delivery_of(
     queue: str, method: Any, properties: Any, body: bytes, generation: int = 0
 ) -> Delivery:
     """What pika hands to the callback of `basic_consume`; its short strings may be bytes."""
+    others = {
+        name: short_text(value)
+        for name in OTHERS
+        if (value := getattr(properties, name)) is not None
+    }
     return Delivery(
         queue=queue,
         exchange=short_text(method.exchange),
@@ -22,6 +27,9 @@ def delivery_of(
         content_type=_if_given(properties.content_type),
         content_encoding=_if_given(properties.content_encoding),
         timestamp=properties.timestamp,
+        type=_if_given(properties.type),
+        priority=properties.priority,
+        others=others or None,
     )
 
 

@@ -15,6 +15,14 @@ REASON = "x-hitl-reason"
 ERROR = "x-hitl-error"
 FAILED_AT = "x-hitl-failed-at"
 REDRIVES = "x-hitl-redrives"  # how often a person has put it back
+# Properties of a message that its copy must not have are noted in its headers. The broker takes a
+# user's id from that user alone; an expiration would end the wait for another try, or the letter;
+# and by a priority what waits there would be handed out in another order.
+PRIORITY = "x-hitl-priority"
+_NOTED = {"user_id": "x-hitl-user-id", "expiration": "x-hitl-expiration"}
+# What the broker puts a queue's name for; from a channel without one it is an error.
+# https://www.rabbitmq.com/docs/direct-reply-to
+_REPLY_HERE = "amq.rabbitmq.reply-to"
 # RabbitMQ's own dead-letter trace describes the way through our retry queues, not the message.
 _DROPPED = ("x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
             "x-last-death-exchange", "x-last-death-queue", "x-last-death-reason",
@@ -89,10 +97,37 @@ def redriven_headers(delivery: Delivery) -> dict[str, object]:
     kept = {key: value for key, value in delivery.headers.items() if key not in gone}
     return {
         **kept,
+        **noted(delivery),
         ORIGINAL_EXCHANGE: delivery.exchange,
         ORIGINAL_ROUTING_KEY: delivery.routing_key,
         REDRIVES: delivery.count(REDRIVES) + 1,
     }
+
+
+def noted(delivery: Delivery) -> dict[str, object]:
+    """As headers, the properties that a copy must not have."""
+    others = delivery.others or {}
+    notes: dict[str, object] = {
+        header: others[name] for name, header in _NOTED.items() if name in others
+    }
+    return notes if delivery.priority is None else {**notes, PRIORITY: delivery.priority}
+
+
+def passed_on(delivery: Delivery) -> dict[str, str] | None:
+    """The properties for others that a copy has as well."""
+    found = {
+        name: value
+        for name, value in (delivery.others or {}).items()
+        if name not in _NOTED and value != _REPLY_HERE
+    }
+    return found or None
+
+
+def first_priority(delivery: Delivery) -> int | None:
+    """What its producer gave it: as it came, or as a copy notes it."""
+    if delivery.priority is not None or PRIORITY not in delivery.headers:
+        return delivery.priority
+    return min(max(delivery.count(PRIORITY), 0), 255)
 
 
 def _copy(
@@ -108,10 +143,13 @@ def _copy(
         content_encoding=delivery.content_encoding,
         headers={
             **kept,
+            **noted(delivery),
             ORIGINAL_EXCHANGE: delivery.exchange,
             ORIGINAL_ROUTING_KEY: delivery.routing_key,
             **headers,
         },
+        type=delivery.type,
         expiration_ms=expiration_ms,
         timestamp=delivery.timestamp,
+        others=passed_on(delivery),
     )

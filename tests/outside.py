@@ -23,6 +23,7 @@ class Received:
     routing_key: str
     persistent: bool
     redelivered: bool
+    properties: dict[str, Any]
 
 
 class Outsider:
@@ -74,6 +75,7 @@ class Outsider:
             routing_key=message.delivery_info["routing_key"],
             persistent=message.properties.get("delivery_mode") == 2,
             redelivered=message.delivery_info["redelivered"],
+            properties=dict(message.properties),
         )
 
     def drain(self, queue: str) -> list[Received]:

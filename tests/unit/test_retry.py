@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.errors import NotYet, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
-from shared.retry import RetryPolicy, dead_letter
+from shared.retry import RetryPolicy, dead_letter, first_priority
 
 POLICY = RetryPolicy((5, 30), delivery_limit=5)
 
@@ -94,3 +94,40 @@ def test_a_dead_letter_says_why_in_its_headers() -> None:
     assert letter.headers["x-hitl-reason"] == "schema"
     assert letter.headers["x-hitl-error"] == "text: missing"
     assert letter.headers["x-hitl-queue"] == "hitl.router"
+
+
+def test_a_copy_says_to_others_what_its_original_said() -> None:
+    # Given a message that has every property
+    others = {
+        "reply_to": "answers", "correlation_id": "17", "expiration": "5000",
+        "user_id": "shop", "app_id": "shop 2.1", "cluster_id": "c",
+    }  # fmt: skip
+    message = replace(delivery(), type="review", priority=0, others=others)
+    again = POLICY.after(message, Retryable("away"), jitter=0.0)
+    letter = dead_letter(message, Permanent("schema", "no"), failed_at="now")
+    for copy in (again, letter):
+        # I expect both copies to have what is for others
+        assert isinstance(copy, Outgoing)
+        assert copy.type == "review"
+        assert copy.others == {
+            "reply_to": "answers", "correlation_id": "17", "app_id": "shop 2.1", "cluster_id": "c"
+        }  # fmt: skip
+        # and to note what the broker would act on, or refuse
+        assert copy.priority is None
+        assert copy.headers["x-hitl-user-id"] == "shop"
+        assert copy.headers["x-hitl-expiration"] == "5000"
+        assert copy.headers["x-hitl-priority"] == 0
+    # The delay of a retry is ours
+    assert isinstance(again, Outgoing)
+    assert (again.expiration_ms, letter.expiration_ms) == (5_000, None)
+    # And a letter on its way back gets its producer's priority again
+    assert first_priority(delivery(**letter.headers)) == 0
+    assert first_priority(delivery(**{"x-hitl-priority": 10**9})) == 255
+    assert first_priority(delivery()) is None
+
+
+def test_a_copy_asks_for_no_answer_where_the_broker_would_refuse_to_take_it() -> None:
+    # RabbitMQ closes a channel that publishes with this one and does not read answers itself.
+    message = replace(delivery(), others={"reply_to": "amq.rabbitmq.reply-to"})
+    letter = dead_letter(message, Permanent("schema", "no"), failed_at="now")
+    assert letter.others is None
