@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pika import spec
 
-from shared.frames import CONTENT, FLAGS, FRAME, KNOWN, LONG, SIZE_AT, TAG, TIME
+from shared.frames import CONTENT, FLAGS, FRAME, LONG, OURS, SIZE_AT, TAG, TIME
 from shared.frames_in import read_delivery, spans
 from shared.messages import Delivery
 
@@ -129,7 +129,7 @@ class Reader:
         if read is None or not read[0].body:
             return read
         _, _, size, _, _, _, flags = CONTENT.unpack_from(data, end + 1)
-        usual = flags == KNOWN and size <= _SHAPE_BYTES
+        usual = flags == OURS and size <= _SHAPE_BYTES
         if usual and next(self._new) % self._learn_one_of == 0:
             sizes = end - start + LONG.size, size
             if len(self._shapes) >= _SHAPES and sizes not in self._shapes:

@@ -1,6 +1,7 @@
 """How does a delivery come out of its frames, field by field?
 
-Pure. For what is unusual the answer is None, and pika's own code does the work.
+Pure. It knows every property, and headers that are all texts. For what is unusual the answer is
+None, and pika's own code does the work.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,10 @@ from struct import error
 from pika import spec
 
 from shared.frames import (
+    ADDRESSES,
+    ADDRESSES_SET,
     CONTENT,
+    CONTENT_ENCODING,
     CONTENT_FIELDS,
     CONTENT_TYPE,
     DELIVERY_MODE,
@@ -18,6 +22,9 @@ from shared.frames import (
     KNOWN,
     LONG,
     MESSAGE_ID,
+    PRIORITY,
+    SENDERS,
+    SENDERS_SET,
     TAG,
     TEXT,
     TIME,
@@ -42,7 +49,8 @@ def read_delivery(
     Raises:
         NotWhole: the frames up to here are what it takes, but more of them has yet to come.
     """
-    content_type = message_id = timestamp = type_ = None
+    content_type = content_encoding = priority = message_id = timestamp = type_ = None
+    others: dict[str, str] | None = None
     headers: dict[str, str] = {}
     try:
         start, offset = offset + 1, offset + 1 + data[offset]
@@ -68,6 +76,9 @@ def read_delivery(
         if flags & CONTENT_TYPE:
             start, offset = offset + 1, offset + 1 + data[offset]
             content_type = data[start:offset].decode()
+        if flags & CONTENT_ENCODING:
+            start, offset = offset + 1, offset + 1 + data[offset]
+            content_encoding = data[start:offset].decode()
         if flags & HEADERS:
             start = offset + LONG.size
             offset = start + LONG.unpack_from(data, offset)[0]
@@ -77,6 +88,11 @@ def read_delivery(
             headers = texts
         if flags & DELIVERY_MODE:
             offset += 1
+        if flags & PRIORITY:
+            priority = data[offset]
+            offset += 1
+        if flags & ADDRESSES_SET:
+            offset = _read_short(data, offset, flags, ADDRESSES, others := {})
         if flags & MESSAGE_ID:
             start, offset = offset + 1, offset + 1 + data[offset]
             message_id = data[start:offset].decode()
@@ -86,6 +102,8 @@ def read_delivery(
         if flags & TYPE:
             start, offset = offset + 1, offset + 1 + data[offset]
             type_ = data[start:offset].decode()
+        if flags & SENDERS_SET:
+            offset = _read_short(data, offset, flags, SENDERS, others := others or {})
         if offset != end:
             return None
         body = b""
@@ -104,9 +122,20 @@ def read_delivery(
         return None
     delivery = Delivery(
         queue, exchange, routing_key, body, headers, tag, generation, bits & 1 != 0,
-        message_id, content_type, None, timestamp, type_,
+        message_id, content_type, content_encoding, timestamp, type_, priority, others,
     )  # fmt: skip
     return delivery, end + 1
+
+
+def _read_short(
+    data: bytes, offset: int, flags: int, named: Mapping[str, int], into: dict[str, str]
+) -> int:
+    """Adds to `into` those of these short strings that are there; where they end."""
+    for name, flag in named.items():
+        if flags & flag:
+            start, offset = offset + 1, offset + 1 + data[offset]
+            into[name] = data[start:offset].decode()
+    return offset
 
 
 def _read_texts(data: bytes, offset: int, end: int) -> dict[str, str] | None:

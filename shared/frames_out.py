@@ -1,7 +1,7 @@
 """How does a message become its frames, in few steps? The same bytes as pika's.
 
-Pure. It knows the properties that our own messages have: texts, and headers that are all texts. For
-everything else the answer is None, and pika's own code does the work.
+Pure. It knows the properties that our own messages have: texts, a priority, and headers that are
+all texts. For everything else the answer is None, and pika's own code does the work.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from shared.frames import (
     HEADERS,
     LONG,
     MESSAGE_ID,
+    PRIORITY,
     TEXT,
     TIME,
     TIMESTAMP,
@@ -39,8 +40,8 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
     """The frames of a publish, mandatory and persistent, with a body of at most `most`
     bytes to a frame; None where a property is unusual."""
     headers = message.headers
-    unusual = (message.expiration_ms, message.content_encoding, message.priority, message.others)
-    if unusual != (None, None, None, None) or len(headers) > _MOST_HEADERS:
+    unusual = (message.expiration_ms, message.content_encoding, message.others)
+    if unusual != (None, None, None) or len(headers) > _MOST_HEADERS:
         return None
     time, body = message.timestamp, message.body
     size = len(body)
@@ -49,7 +50,8 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
         message_id = message.message_id.encode()
         frames = _around(
             channel, message.exchange, message.routing_key, message.content_type, message.type,
-            time is not None, len(message_id), tuple(headers), tuple(map(len, values)),
+            message.priority, time is not None, len(message_id), tuple(headers),
+            tuple(map(len, values)),
         ).copy()  # fmt: skip
         frames[1::2] = (
             TIME.pack(size), *values, message_id, b"" if time is None else TIME.pack(time),
@@ -72,6 +74,7 @@ def _around(
     routing_key: str,
     content_type: str,
     kind: str | None,
+    priority: int | None,
     has_time: bool,
     id_size: int,
     names: tuple[str, ...],
@@ -81,11 +84,12 @@ def _around(
     belong the body's size, the headers' values, the message's id and its time."""
     flags = CONTENT_TYPE | HEADERS | DELIVERY_MODE
     flags |= (MESSAGE_ID if id_size else 0) | (TIMESTAMP if has_time else 0)
-    flags |= 0 if kind is None else TYPE
+    flags |= (0 if kind is None else TYPE) | (0 if priority is None else PRIORITY)
     keys = [_short(name) + TEXT + LONG.pack(size) for name, size in zip(names, sizes, strict=True)]
     table = sum(map(len, keys)) + sum(sizes)
     before = FLAGS.pack(flags) + _short(content_type) + LONG.pack(table)
-    before_id = _PERSISTENT + (bytes((id_size,)) if id_size else b"")
+    before_id = _PERSISTENT if priority is None else _PERSISTENT + bytes((priority,))
+    before_id += bytes((id_size,)) if id_size else b""
     last = b"" if kind is None else _short(kind)
     time = TIME.size if has_time else 0
     content = len(before) + table + len(before_id) + id_size + time + len(last)

@@ -35,6 +35,17 @@ USUAL = {
     "timestamp": st.integers(0, 2**63),
     "type": SHORT,
 }
+# What only others write, and what orders a queue.
+FOREIGN = {
+    "content_encoding": SHORT,
+    "priority": st.integers(0, 255),
+    "correlation_id": SHORT,
+    "reply_to": SHORT,
+    "expiration": st.integers(0, 10**6).map(str),
+    "user_id": SHORT,
+    "app_id": SHORT,
+    "cluster_id": SHORT,
+}
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none()
     | st.booleans()
@@ -48,18 +59,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SHORT, inner, max_size=3),
     max_leaves=6,
 )
-ODD = {
-    **USUAL,
-    "headers": st.dictionaries(SHORT, VALUES, max_size=5),
-    "content_encoding": SHORT,
-    "priority": st.integers(0, 9),
-    "correlation_id": SHORT,
-    "reply_to": SHORT,
-    "expiration": st.integers(0, 10**6).map(str),
-    "user_id": SHORT,
-    "app_id": SHORT,
-    "cluster_id": SHORT,
-}
+ODD = {**USUAL, **FOREIGN, "headers": st.dictionaries(SHORT, VALUES, max_size=5)}
 
 
 QUEUES = {b"consumer": "hitl.router"}
@@ -73,6 +73,7 @@ MESSAGES = st.builds(
     content_type=SHORT,
     type=st.none() | SHORT,
     timestamp=st.none() | st.integers(0, 2**63),
+    priority=st.none() | st.integers(0, 255),
 )
 ODD_MESSAGES = st.builds(
     Outgoing,
@@ -83,6 +84,7 @@ ODD_MESSAGES = st.builds(
     headers=st.dictionaries(SHORT, VALUES, max_size=5),
     content_encoding=st.none() | SHORT,
     expiration_ms=st.none() | st.integers(0, 10**6),
+    priority=st.none() | st.integers(0, 255),
 )
 
 
@@ -112,6 +114,7 @@ def by_pika(message: Outgoing) -> bytes:
 
 @given(MESSAGES)
 @example(Outgoing("", "", b"", "", content_type=""))
+@example(Outgoing("e", "k", b"of a file", "m", priority=0))
 @example(Outgoing("e", "k", b"", "m", headers={"255": "x" * 255, "256": "x" * 256}))
 def test_a_usual_message_becomes_the_same_bytes(message: Outgoing) -> None:
     assert write_message(7, message, MOST) == by_pika(message)
@@ -136,6 +139,8 @@ def test_what_pika_refuses_is_left_to_pika() -> None:
         {"message_id": 5},
         {"timestamp": -1},
         {"routing_key": "k" * 256},
+        {"priority": 256},
+        {"priority": -1},
     ]
     for fields in refused:
         message = Outgoing(
@@ -159,8 +164,9 @@ def as_pika_reads(frames: list[bytes], properties: BasicProperties, body: bytes)
     return delivery_of("hitl.router", method, read, body, 3)
 
 
-@given(properties_of(USUAL), st.binary(max_size=50), st.integers(0, 2**63))
+@given(properties_of(USUAL | FOREIGN), st.binary(max_size=50), st.integers(0, 2**63))
 @example(BasicProperties(), b"", 1)
+@example(BasicProperties(priority=0, content_encoding="utf-8", headers={}), b"of kombu", 1)
 def test_a_usual_delivery_is_read_as_pika_reads_it(
     properties: BasicProperties, body: bytes, tag: int
 ) -> None:
