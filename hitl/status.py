@@ -7,7 +7,7 @@ import ssl
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, TypedDict
 
 import psycopg2
@@ -16,6 +16,7 @@ from hitl.connection import given, given_api_url
 from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
+from shared.errors import Overloaded
 from shared.nobody_left import NOBODY_LEFT
 from shared.settings import Settings
 from shared.topology import topology
@@ -179,24 +180,21 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
 
 def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     """Ready messages by passive declaration, which tells nothing of the unacked ones."""
-    import pika  # slow to import, and needed only where there is no management API
-    from pika.adapters.utils.connection_workflow import AMQPConnectorException
-    from pika.exceptions import AMQPError, ChannelClosedByBroker
-
-    from shared.broker_address import connection_parameters
+    # pika is slow to import, and needed only where there is no management API.
+    from shared.conversation import Conversation
+    from shared.declare import count_ready
 
     depths: Depths = {}
-    try:
-        connection = pika.BlockingConnection(connection_parameters(amqp_url, "status"))
-        for name in queues:
-            try:
-                declared = connection.channel().queue_declare(name, passive=True)
-            except ChannelClosedByBroker:
-                continue  # no such queue: its channel is gone, the connection is not
-            depths[name] = Depth(ready=declared.method.message_count, unacked=None)
-        connection.close()
-    except (AMQPError, AMQPConnectorException, OSError):
-        pass
+
+    def told(ready: Mapping[str, int]) -> None:
+        depths.update({name: Depth(ready=count, unacked=None) for name, count in ready.items()})
+        conversation.end()
+
+    conversation = Conversation(
+        "status", lambda channel: count_ready(channel.connection, queues, told)
+    )
+    with suppress(Overloaded):
+        conversation.run(amqp_url)
     return depths
 
 

@@ -8,9 +8,10 @@ Runs on the broker's I/O thread.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import pika
 from pika.channel import Channel
@@ -147,6 +148,35 @@ def find_stream(connection: pika.SelectConnection, stream: Queue, then: Callable
             _in_turn(connection, partial(_declare_stream, stream), lambda _refusal: then())
 
     _in_turn(connection, partial(_only, _queue_look(stream)), looked)
+
+
+def count_ready(
+    connection: pika.SelectConnection,
+    queues: Iterable[str],
+    then: Callable[[Mapping[str, int]], None],
+) -> None:
+    """Then `then`, with the ready messages of each queue that is there and may be looked at."""
+    names, found = iter(queues), dict[str, int]()
+
+    def count(channel: Channel, name: str, callback: Callable[[], None]) -> None:
+        def told(answer: Any) -> None:
+            found[name] = answer.method.message_count
+            callback()
+
+        channel.queue_declare(name, passive=True, callback=told)
+
+    def ended(refusal: ChannelClosedByBroker | None) -> None:
+        if refusal is None:
+            then(found)
+        else:  # no such queue: its channel is gone, the connection is not
+            ask()
+
+    def ask() -> None:
+        _in_turn(
+            connection, lambda channel: (partial(count, channel, each) for each in names), ended
+        )
+
+    ask()
 
 
 def _in_turn(

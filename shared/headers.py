@@ -14,7 +14,6 @@ from struct import Struct
 from typing import Any
 
 from pika import spec
-from pika.compat import long
 from pika.data import encode_short_string, encode_value
 
 from shared.messages import Carried, short_text
@@ -26,7 +25,7 @@ _MOST_LEVELS = 32  # of tables and arrays in one another, in a value that somebo
 _SIZE = Struct(">L")
 _FLAGS = Struct(">H")
 _HEADERS = spec.BasicProperties.FLAG_HEADERS
-# https://www.rabbitmq.com/amqp-0-9-1-errata#section_3; `long` is how pika knows an "l" again.
+# https://www.rabbitmq.com/amqp-0-9-1-errata#section_3
 _FIXED: dict[int, tuple[Struct, Callable[[Any], object]]] = {
     kind[0]: (Struct(form), make)
     for kind, form, make in (
@@ -38,8 +37,8 @@ _FIXED: dict[int, tuple[Struct, Callable[[Any], object]]] = {
         (b"u", ">H", int),
         (b"I", ">i", int),
         (b"i", ">I", int),
-        (b"l", ">q", long),
-        (b"L", ">q", long),
+        (b"l", ">q", int),
+        (b"L", ">q", int),
         (b"f", ">f", float),
         (b"d", ">d", float),
         (b"T", ">Q", lambda seconds: datetime.fromtimestamp(seconds, UTC)),

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from hitl.stack import app
 from hitl.status import declared_depths, queue_depths
-from shared import broker_address
+from shared import conversation
 from shared.broker import declare_all
 from shared.topology import topology
 from tests.conftest import cannot_run
@@ -60,11 +60,25 @@ def test_a_broker_that_takes_a_connection_and_says_nothing_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        broker_address, "connection_parameters", lambda url, _name: pika.URLParameters(url)
+        conversation, "connection_parameters", lambda url, _name: pika.URLParameters(url)
     )
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"amqp://hitl:hitl@127.0.0.1:{mute.getsockname()[1]}/hitl?stack_timeout=1"
         assert declared_depths(address, ["hitl.log"]) == {}
+
+
+def test_queues_that_are_not_there_do_not_hide_the_others(amqp_url: str) -> None:
+    # Given a broker without a management API, and a message in a queue
+    declare_all(amqp_url, topology(("sentiment",), (5,)))
+    with outsider(amqp_url) as program:
+        program.publish("{}", routing_key="nosuch")
+    # If I ask for queues of which some are missing, the first and the last among them
+    asked = ["hitl.no", "hitl.unroutable", "hitl.none", "hitl.log", "hitl.nowhere"]
+    # I expect those that are there, and of the messages with a consumer that nothing is known
+    depths = declared_depths(amqp_url, asked)
+    assert set(depths) == {"hitl.unroutable", "hitl.log"}
+    assert depths["hitl.unroutable"] == {"ready": 1, "unacked": None}
+    assert declared_depths(amqp_url, []) == {}
 
 
 def test_a_broker_that_does_not_answer_is_no_stack(
