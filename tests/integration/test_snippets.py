@@ -9,6 +9,7 @@ import hmac
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from base64 import b64encode
 from pathlib import Path
@@ -22,9 +23,15 @@ from typer.testing import CliRunner
 
 from hitl.export import app as export_app
 from services.router.policy import Policy
+from shared.broker import declare_all
+from shared.clock import utc_now
+from shared.messages import Delivery
 from shared.rows import csv_cell
+from shared.submissions import read_submission
+from shared.topology import inference_queue, topology
 from shared.workflows import ReviewRules, WorkflowFile
 from tests.filled import log
+from tests.outside import outsider
 from tests.reviewers import ReviewRoom
 from tests.reviewing import requested, take_in
 
@@ -61,6 +68,41 @@ def of(page: str, word: str) -> str:
     """The Python of that page in which the word is."""
     (found,) = [s.code for s in snippets("python") if s.page == page and word in s.code]
     return found
+
+
+def test_the_producer_of_the_readme_has_its_item_taken(amqp_url: str) -> None:
+    # Given a broker / When somebody runs the README's lines, twice, for whom a warning is an error
+    declare_all(amqp_url, topology(("sentiment",), (5,)))
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", of("README.md", "amqp.Connection")],
+            env={"AMQP_URL": amqp_url},
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr
+    # I expect the item to lie there, safe, and to be read as it was meant
+    with outsider(amqp_url) as program:
+        first, _ = program.take(inference_queue("sentiment"), 2)
+    assert first.persistent
+    read = read_submission(
+        Delivery("", "hitl.items", "sentiment", first.body, first.headers, tag=1),
+        workflow="sentiment",
+        max_body_bytes=1_000,
+        clock=utc_now,
+    )
+    assert read is not None
+    assert read.item.id == "review-17"
+    assert read.item.metadata == {"page": 3}
+    # If there is no such place, I expect an error that says so
+    lost = subprocess.run(
+        [sys.executable, "-c", of("README.md", "amqp.Connection").replace("hitl.items", "nowhere")],
+        env={"AMQP_URL": amqp_url},
+        text=True,
+        capture_output=True,
+    )
+    assert lost.returncode == 1
+    assert "no exchange 'nowhere'" in lost.stderr
 
 
 def test_every_snippet_is_of_a_kind_that_is_tried() -> None:

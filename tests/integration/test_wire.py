@@ -310,6 +310,18 @@ def test_messages_come_through_tls(amqp_url: str, tmp_path: Path) -> None:
         assert received == sent(messages)
 
 
+def test_nothing_of_ours_uses_what_pika_means_to_drop() -> None:
+    # Deprecated in 1.5, away in 2.0 (https://github.com/pika/pika/issues/1608)
+    dropped = ("BlockingConnection", "TornadoConnection", "TwistedProtocol", "GeventConnection")
+    root = Path(wire.__file__).parents[1]
+    ours = [root / "README.md", *(root / "docs").glob("*.md")]
+    ours += [
+        file for part in ("hitl", "services", "shared") for file in (root / part).rglob("*.py")
+    ]
+    assert len(ours) > 100
+    assert [file for file in ours if any(word in file.read_text("utf-8") for word in dropped)] == []
+
+
 def test_another_version_of_pika_gets_its_own_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     # Given the version that it was tested with, I expect the fast one
     assert connection_class() is BatchingConnection
