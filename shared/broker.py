@@ -8,6 +8,7 @@ single way to recover, and it is a new connection on which everything is declare
 
 import logging
 import random
+import re
 import threading
 import time
 from collections import deque
@@ -82,6 +83,7 @@ class Broker:
         self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
+        self._takes_counted = False
         self._ready_at = 0.0  # monotonic seconds
         self._blocked: str | None = None
         self._problem: str | None = "not connected yet"
@@ -106,6 +108,11 @@ class Broker:
     def generation(self) -> int:
         """Grows with each connection; a delivery of an older one can no longer be acked."""
         return self._generation
+
+    @property
+    def takes_counted(self) -> bool:
+        """Whether this broker writes `x-acquired-count` on what it delivers again."""
+        return self._takes_counted
 
     def publish(self, messages: Sequence[Outgoing], timeout_seconds: float = 30.0) -> None:
         """Returns when every message is confirmed. A nack, a return or a lost connection only
@@ -245,6 +252,7 @@ class Broker:
             connection.close()
             return
         self._generation += 1
+        self._takes_counted = _release(connection) >= (4, 3)
         proceed = partial(self._open_channel, connection)
         if self._declarations is None:
             proceed()
@@ -425,6 +433,12 @@ class Broker:
     def _confirmed(self, deliveries: Sequence[Delivery]) -> None:
         if self._consumer is not None and deliveries:
             self._consumer.settle(deliveries)
+
+
+def _release(connection: pika.SelectConnection) -> tuple[int, int]:
+    """Of RabbitMQ; (0, 0) for a broker that says none."""
+    said = re.match(r"(\d+)\.(\d+)", str(connection.server_properties.get("version", "")))
+    return (int(said[1]), int(said[2])) if said else (0, 0)
 
 
 def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0) -> None:

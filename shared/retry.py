@@ -57,11 +57,17 @@ class RetryPolicy:
             expiration_ms=int(delay * 1_000 * (1 - jitter / 2)),
         )
 
-    def died_too_often(self, delivery: Delivery) -> Permanent | None:
+    def died_too_often(self, delivery: Delivery, *, takes_counted: bool) -> Permanent | None:
         """`Permanent` for a message that was taken again and again and never settled: it kills its
         consumer. Checked before the handler sees it. Since 4.3 `x-delivery-count` counts ended
-        connections alone, and `x-acquired-count` also what was given back, or held for too long."""
+        connections alone, and `x-acquired-count` also what was given back, or held for too long.
+
+        Both headers may be the message's own words, copied or forged. Of what came again, older
+        releases write the first, and 4.3 (`takes_counted`) the second, which is never less; it
+        leaves a first that it has nothing to say to."""
         deaths = delivery.count("x-delivery-count")
+        if takes_counted:
+            deaths = min(deaths, delivery.count("x-acquired-count"))
         if deaths < self.delivery_limit:
             return None
         return Permanent(

@@ -22,6 +22,10 @@ from pydantic import (
 from shared.addresses import DATABASE, ESCAPES, is_address, is_database
 from shared.errors import ConfigurationError
 
+# A quarter of what RabbitMQ takes since 4.0 (`max_message_size`,
+# https://www.rabbitmq.com/docs/configure).
+MOST_BODY_BYTES = 4 * 1_024 * 1_024
+
 Port = Annotated[int, Field(ge=0, le=65535, description="0 picks a free one")]
 
 
@@ -66,7 +70,9 @@ class Settings(BaseModel):
     logger_port: Port = Field(9104, description="metrics and health")
     feedback_port: Port = Field(9105, description="metrics and health")
 
-    max_body_bytes: int = Field(1_048_576, gt=0, description="a larger item is a dead letter")
+    max_body_bytes: int = Field(
+        1_048_576, gt=0, description="a larger item is a dead letter; 4194304 (4 MiB) at most"
+    )
     prefetch: int = Field(1_000, gt=0, le=65_535, description="of router and review intake")
     inference_prefetch: int = Field(64, gt=0, le=65_535, description="of inference")
     delivery_limit: int = Field(
@@ -121,6 +127,18 @@ class Settings(BaseModel):
             # Every client takes the part before it for the vhost, and says nothing.
             raise ValueError("its vhost has a / in it: write %2F for each / of the vhost's name")
         return url
+
+    @field_validator("max_body_bytes")
+    @classmethod
+    def _is_small_enough_for_events(cls, most: int) -> int:
+        """An item is read, and written again in each event; no value takes more than 3.8 times its
+        bytes (1e15 becomes 1000000000000000.0)."""
+        if most > MOST_BODY_BYTES:
+            raise ValueError(
+                f"at most {MOST_BODY_BYTES}: RabbitMQ 4 takes no message above 16 MiB, and the"
+                " events about an item may be four times as large as the item"
+            )
+        return most
 
     @field_validator("database_url")
     @classmethod

@@ -306,11 +306,12 @@ class Worker:
         (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
         if self._overloaded is not None or not any(delivery.redelivered for delivery in batch):
             return list(self._bisected(batch))
+        counted = self._broker.takes_counted
         deadly = {
             delivery.tag: error
             for delivery in batch
             if delivery.redelivered  # else the count is somebody's copy of an old header
-            and (error := self._retries.died_too_often(delivery)) is not None
+            and (error := self._retries.died_too_often(delivery, takes_counted=counted)) is not None
         }
         if deadly and self._store is not None and (problem := self._store()) is not None:
             raise Overloaded(problem)  # those before us may have been killed while they held it

@@ -104,6 +104,13 @@ class Outsider:
         while len(held) < count:
             self._connection.drain_events(timeout=10)
 
+    def give_back(self, queue: str) -> None:
+        """Take one message and hand it back to its queue."""
+        until(lambda: self.ready(queue) > 0)
+        message = self._channel.basic_get(queue)
+        requeue = (message.delivery_tag, False, True)
+        self._channel.send_method(amqp.spec.Basic.Nack, "Lbb", requeue)
+
     def ready(self, queue: str) -> int:
         """How many messages wait in a queue."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)

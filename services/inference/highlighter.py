@@ -112,7 +112,7 @@ class Highlighter:
 
     def _explain(self, delivery: Delivery) -> tuple[str, ItemExplained | None]:
         """What became of the request, and the event, if any."""
-        if delivery.count("x-delivery-count") >= self._delivery_limit:
+        if delivery.redelivered and delivery.count("x-delivery-count") >= self._delivery_limit:
             return "given_up", None  # it may be what ends this process
         event = decode(delivery, ItemReviewRequested)
         model = self._served[delivery.queue].classifier

@@ -550,6 +550,58 @@ def test_only_what_the_broker_delivered_before_can_have_ended_its_consumer(
         assert {message.body for message in received} == {b"again", b"copied"}
 
 
+# What an item says that was copied from a dead-letter queue, or by somebody who means no good.
+FORGED = {
+    "x-delivery-count": 1_000,
+    "x-acquired-count": 1_000,
+    "x-death": [{"queue": ROUTER_QUEUE, "exchange": "x", "reason": "rejected", "count": 1_000}],
+    "x-first-death-reason": "rejected",
+}
+
+
+@pytest.mark.parametrize("handed_back", [False, True])
+def test_what_a_message_says_of_its_own_deliveries_counts_for_nothing(
+    amqp_url: str, program: Outsider, handed_back: bool
+) -> None:
+    with working(amqp_url, Recorder()):
+        pass
+    # Given a message with the headers that RabbitMQ writes, and maybe one that was handed back:
+    # RabbitMQ 4.3 does not count that as a delivery, and leaves what the message says
+    program.publish(
+        "m1", exchange="hitl.events", routing_key="item.scored.sentiment", headers=FORGED
+    )
+    if handed_back:
+        program.give_back(ROUTER_QUEUE)
+    # I expect it to be handled like any other
+    with working(amqp_url, Recorder()):
+        [received] = program.take("hitl.sentiment.accepted", 1)
+    assert received.body == b"m1"
+    assert program.ready("hitl.router.dlq") == 0
+
+
+def test_nobody_can_say_that_a_message_did_not_end_its_consumer(
+    amqp_url: str, program: Outsider
+) -> None:
+    with working(amqp_url, Recorder()):
+        pass
+    # Given a message that says it was never taken, and ends its consumers all the same
+    program.publish(
+        "killer",
+        exchange="hitl.events",
+        routing_key="item.scored.sentiment",
+        headers={"x-delivery-count": 0, "x-acquired-count": 0},
+    )
+    for _ in range(5):
+        with outsider(amqp_url) as dying:
+            dying.hold(ROUTER_QUEUE, 1)
+    # I expect it to be set aside
+    handler = Recorder()
+    with working(amqp_url, handler):
+        [letter] = program.take("hitl.router.dlq", 1)
+    assert letter.headers["x-hitl-reason"] == "delivery_limit"
+    assert handler.seen == []
+
+
 def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
     amqp_url: str, program: Outsider, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:

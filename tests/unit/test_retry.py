@@ -79,12 +79,12 @@ def test_the_brokers_own_death_record_is_left_behind() -> None:
 
 
 def test_a_message_that_ends_its_consumer_is_stopped_at_the_limit() -> None:
-    assert POLICY.died_too_often(delivery(**{"x-delivery-count": 4})) is None
-    error = POLICY.died_too_often(delivery(**{"x-delivery-count": 5}))
+    assert POLICY.died_too_often(delivery(**{"x-delivery-count": 4}), takes_counted=False) is None
+    error = POLICY.died_too_often(delivery(**{"x-delivery-count": 5}), takes_counted=False)
     assert error is not None
     assert error.reason == "delivery_limit"
     # Given back, or taken back by RabbitMQ 4.3 from who held it for too long: no consumer ended.
-    assert POLICY.died_too_often(delivery(**{"x-acquired-count": 50})) is None
+    assert POLICY.died_too_often(delivery(**{"x-acquired-count": 50}), takes_counted=False) is None
 
 
 def test_a_dead_letter_says_why_in_its_headers() -> None:
