@@ -6,22 +6,30 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 
+import amqp
 import pytest
 
 from hitl.broker_users import OWNER
 from hitl.installed import rabbitmq_program
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from shared.broker import Broker, declare_all
+from shared.clock import utc_now
 from shared.consumer import Consumer
+from shared.envelope import encode
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
+from shared.producing import item_message
+from shared.settings import MOST_BODY_BYTES
 from shared.topology import inference_queue, topology
 from tests.conftest import RabbitMQ
+from tests.facts import EXAMPLES
 from tests.outside import outsider, until
 
 TOPOLOGY = topology(["sentiment"], (1,))
+INFERENCE = inference_queue("sentiment")
 
 
 def items(first: int, count: int) -> list[Outgoing]:
@@ -336,5 +344,55 @@ def test_a_blocked_connection_waits_and_says_so(node: PrivateRabbitMQ) -> None:
         sending.join(20)
         assert not sending.is_alive()
         assert broker.problem() is None
+    finally:
+        broker.close()
+
+
+RABBITMQ_TAKES = 16 * 1_024 * 1_024  # since 4.0
+
+
+def test_a_message_above_the_brokers_limit_is_its_producers_error(
+    amqp_url: str, rabbitmq: RabbitMQ
+) -> None:
+    declare_all(amqp_url, TOPOLOGY)
+    older = rabbitmq.api.get("/overview").json()["rabbitmq_version"] < "4"
+    # Given a producer that sends more than RabbitMQ takes (3.10 takes it: 128 MiB)
+    with suppress(amqp.ConnectionError), outsider(amqp_url) as program:
+        if older:
+            program.publish(b"x" * (RABBITMQ_TAKES + 1))
+        else:
+            # I expect it to be told so
+            with pytest.raises(amqp.PreconditionFailed, match="larger than configured max size"):
+                program.publish(b"x" * (RABBITMQ_TAKES + 1))
+    # and no queue to have it, which takes the next
+    with outsider(amqp_url) as program:
+        assert program.ready(INFERENCE) == older
+        program.publish("{}")
+        until(lambda: program.ready(INFERENCE) == 1 + older)
+
+
+def test_the_largest_event_of_ours_is_below_the_brokers_limit(amqp_url: str) -> None:
+    # Given the item of the most bytes that may be allowed, whose values take the most when they are
+    # written again
+    start, end = b'{"id": "a", "text": "x", "metadata": {"n": [', b"1]}}"
+    values = b"1e15," * ((MOST_BODY_BYTES - len(start) - len(end)) // 5)
+    _, item = item_message(
+        start + values + end, "sentiment", max_body_bytes=MOST_BODY_BYTES, clock=utc_now
+    )
+    events = [
+        each.model_copy(update={"item": item})
+        for each in EXAMPLES
+        if "item" in type(each).model_fields
+    ]
+    assert len(events) >= 4
+    # If the events about it are published, I expect the broker to take each
+    broker = Broker(amqp_url, name="test", topology=TOPOLOGY)
+    broker.start()
+    try:
+        assert broker.wait_ready(20)
+        for event in events:
+            message = encode(event, source="test", traceparent="")
+            assert 15_900_000 < len(message.body) < RABBITMQ_TAKES
+            broker.publish([message])
     finally:
         broker.close()
