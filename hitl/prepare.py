@@ -66,7 +66,8 @@ def prepare(
         typer.echo("Declaring the exchanges and queues …")
         shape = topology(workflows, settings.retry_delays_seconds)
         broker_url = settings.amqp_url.get_secret_value()
-        declare_all(broker_url, shape)
+        for name, why in declare_all(broker_url, shape).items():
+            typer.echo(f"Not declared, and not served: workflow {name}: {why}", err=True)
         if (api_url := given_api_url(os.environ)) is not None:
             for user in give_back(api_url, broker_url):
                 typer.echo(f"RabbitMQ holds {user} to its routing keys again")

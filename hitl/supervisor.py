@@ -105,7 +105,8 @@ class Supervisor:
         self._go_on()
         self._follow_move()
         declared = self._name_queues()
-        declare_all(servers.amqp_url, declared)
+        for name, why in declare_all(servers.amqp_url, declared).items():
+            say(f"Not declared, and not served: workflow {name}: {why}")
         say("Waiting for the services …")
         while self.fleet.unready():
             self._go_on()
@@ -163,7 +164,8 @@ class Supervisor:
             try:
                 read_workflow_file(path)
                 shape = topology((path.stem,), self.settings.retry_delays_seconds)
-                declare_all(self.servers.amqp_url, shape, timeout_seconds=DECLARE_SECONDS)
+                if declare_all(self.servers.amqp_url, shape, timeout_seconds=DECLARE_SECONDS):
+                    continue
             except (ConfigurationError, Overloaded):
                 continue  # the services' logs name it; the next look tries again
             self.workflows += (path.stem,)

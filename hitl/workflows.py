@@ -124,13 +124,15 @@ def new(
 def _declare(name: str, settings: Settings) -> str:
     """Its queues on the broker that is known here, and what became of it."""
     try:
-        declare_all(
+        refused = declare_all(
             amqp_url(),
             topology((name,), settings.retry_delays_seconds),
             timeout_seconds=DECLARE_SECONDS,
         )
     except HitlError as error:
         return f"Its queues are not declared from here: `hitl prepare` or bin/up does it. ({error})"
+    if refused:
+        return f"Its queues cannot be declared: {refused[name]}"
     return f"Declared its queues: hitl.{name}.inference and those after it."
 
 

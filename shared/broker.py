@@ -27,8 +27,8 @@ from tenacity.nap import sleep_using_event
 from shared.broker_address import cause_of, connection_parameters
 from shared.confirms import Group, Publication
 from shared.consumer import Consumer
-from shared.declare import Declarations
-from shared.errors import Overloaded
+from shared.declare import Declarations, Refused, forbidden_queue, try_taking
+from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.metrics import CONNECTION_UP
 from shared.publisher import Publisher
@@ -51,6 +51,10 @@ OF_USE_SECONDS = 1.0
 RIGHTS_SECONDS = 3_600.0
 
 
+Refuse = Callable[[str, HitlError], object]
+"""Takes a workflow, and why RabbitMQ does not give it its queues."""
+
+
 class _OfNoUse(Exception):
     """A connection that ended before anything could be done with it."""
 
@@ -66,13 +70,20 @@ class Broker:
         topology: Topology | None = None,
         consumer: Consumer | None = None,
         rights: Rights | None = None,
+        refuse: Refuse | None = None,
     ) -> None:
         """`rights`: those that the program's user has at least (shared/rights.py); by them it knows
-        what to look for, and what it must be refused. None: all of the topology, and nothing."""
+        what to look for, and what it must be refused. None: all of the topology, and nothing.
+        `refuse` is told, on the I/O thread, of a workflow that RabbitMQ does not give its queues;
+        it is left out until somebody adds it. None: then there is no connection at all."""
         self._parameters = connection_parameters(amqp_url, name)
         self._name = name
         self._rights = rights
         self._declarations = Declarations(topology, rights) if topology is not None else None
+        self._refuse = refuse
+        self._lacking: frozenset[str] = frozenset()
+        # Queues that can be seen, and not be taken from: it shows only when we try.
+        self._forbidden: dict[str, ConfigurationError] = {}
         self._consumer = consumer
         self._closing = threading.Event()
         self._ready = threading.Event()
@@ -103,6 +114,11 @@ class Broker:
     def problem(self) -> str | None:
         """Why nothing can be published right now; None when it can."""
         return self._problem or self._blocked
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """The workflows without their queues: what is sent in their names may reach nobody."""
+        return self._lacking
 
     @property
     def generation(self) -> int:
@@ -158,22 +174,24 @@ class Broker:
     def add(
         self, topology: Topology, queues: Sequence[str] = (), timeout_seconds: float = 10.0
     ) -> None:
-        """Declares `topology` in the place of the one so far and takes from these queues as well;
-        what is under way goes on. Safe to repeat.
+        """Declares `topology` beside the one so far and takes from these queues as well; what is
+        under way goes on. Safe to repeat.
 
         Raises:
-            Overloaded: not within the time; what the broker refuses ends up here as well.
+            Overloaded: not within the time, or something is missing that somebody may yet declare.
+            ConfigurationError: the broker has a queue by this name that is another, or that this
+                user may not take from.
         """
-        outcome: Queue[str | None] = Queue()
+        outcome: Queue[HitlError | None] = Queue()
         call = partial(self._add, topology, queues, outcome.put)
         self._call(call)
         try:
             problem = outcome.get(timeout=timeout_seconds)
         except Empty:
             self._withdraw(call)
-            problem = self.problem() or "not taken up in time"
+            problem = Overloaded(f"RabbitMQ: {self.problem() or 'not taken up in time'}")
         if problem is not None:
-            raise Overloaded(f"RabbitMQ: {problem}")
+            raise problem
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """Closes the connection; the I/O thread ends last. What is not acked goes back."""
@@ -253,11 +271,32 @@ class Broker:
             return
         self._generation += 1
         self._takes_counted = _release(connection) >= (4, 3)
-        proceed = partial(self._open_channel, connection)
         if self._declarations is None:
-            proceed()
+            self._open_channel(connection)
         else:
-            self._declarations.begin(connection, proceed, self._give_up)
+            declared = partial(self._declared, connection, self._declarations)
+            self._declarations.begin(connection, declared, self._give_up)
+
+    def _declared(
+        self, connection: pika.SelectConnection, declarations: Declarations, refused: Refused
+    ) -> None:
+        """What was refused is left out, on later connections as well."""
+        owners = {queue.name: queue.workflow for queue in declarations.topology.queues}
+        for queue, forbidden in self._forbidden.items():
+            if (owner := owners.get(queue)) is not None:
+                refused = {owner: forbidden, **refused}
+        if refused and self._refuse is None:
+            self._give_up("; ".join(map(str, refused.values())))
+            return
+        topology = declarations.topology
+        self._declarations = declarations.with_the_same_rights(topology.without(refused))
+        self._lacking |= set(refused)
+        for name, why in refused.items():
+            if self._consumer is not None:
+                self._consumer.leave_out([queue.name for queue in topology.queues_of(name)])
+            if self._refuse is not None:
+                self._refuse(name, why)
+        self._open_channel(connection)
 
     def _open_channel(self, connection: pika.SelectConnection) -> None:
         connection.channel(on_open_callback=self._on_channel_open)
@@ -326,6 +365,8 @@ class Broker:
             if channel.connection.is_open:
                 channel.connection.channel(on_open_callback=self._on_replacement)
             return
+        if (queue := forbidden_queue(reason)) is not None:
+            self._forbidden[queue] = ConfigurationError(str(reason))
         self._give_up(f"channel closed by the broker: {reason}")
 
     def _give_up(self, why: str) -> None:
@@ -398,22 +439,46 @@ class Broker:
         self,
         topology: Topology,
         queues: Sequence[str],
-        tell: Callable[[str | None], None],
+        tell: Callable[[HitlError | None], None],
     ) -> None:
         before = self._declarations
-        declarations = (
+        added = (
             Declarations(topology, self._rights)
             if before is None
             else before.with_the_same_rights(topology)
         )
 
-        def declared() -> None:
-            self._declarations = declarations
+        def declared(refused: Refused) -> None:
+            if refused:
+                tell(next(iter(refused.values())))
+                return
+            tried = next((queue for queue in queues if queue in self._forbidden), None)
+            if tried is None:
+                take()
+            elif self._connection is not None and self._connection.is_open:
+                try_taking(self._connection, tried, partial(allowed, tried))
+
+        def allowed(queue: str, why_not: str | None) -> None:
+            """Tried apart: on the channel of the deliveries a refusal would end all of them."""
+            if why_not is not None:
+                tell(ConfigurationError(why_not))
+                return
+            del self._forbidden[queue]
+            declared({})
+
+        def take() -> None:
+            known = self._declarations
+            whole = topology if known is None else known.topology.joined(topology)
+            self._declarations = added.with_the_same_rights(whole)
+            self._lacking -= set(topology.workflows)
             taken = self._consumer is None or self._consumer.add(queues)
-            tell(None if taken else "consuming is paused")
+            tell(None if taken else Overloaded("RabbitMQ: consuming is paused"))
+
+        def failed(why: str) -> None:
+            tell(Overloaded(f"RabbitMQ: {why}"))
 
         if self._connection is not None and self._connection.is_open:
-            declarations.begin(self._connection, declared, tell)
+            added.begin(self._connection, declared, failed)
 
     def _settle_all(self, settled: Sequence[Settled]) -> None:
         now = time.monotonic()
@@ -441,16 +506,20 @@ def _release(connection: pika.SelectConnection) -> tuple[int, int]:
     return (int(said[1]), int(said[2])) if said else (0, 0)
 
 
-def declare_all(amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0) -> None:
-    """Declares everything once.
+def declare_all(
+    amqp_url: str, topology: Topology, *, timeout_seconds: float = 60.0
+) -> dict[str, HitlError]:
+    """Declares everything once; answers the workflows whose queues the broker refuses, and why.
 
     Raises:
-        Overloaded: the broker could not be reached, or refused something, within the time.
+        Overloaded: the broker could not be reached within the time, or refused what all share.
     """
-    broker = Broker(amqp_url, name="declare", topology=topology)
+    refused: dict[str, HitlError] = {}
+    broker = Broker(amqp_url, name="declare", topology=topology, refuse=refused.__setitem__)
     broker.start()
     try:
         if not broker.wait_ready(timeout_seconds):
             raise Overloaded(f"RabbitMQ: {broker.problem()}")
     finally:
         broker.close()
+    return refused

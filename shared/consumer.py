@@ -7,7 +7,7 @@ messages as have half of them, by the size of those that came.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -166,6 +166,10 @@ class Consumer:
                 self._schedule_turn()
             else:
                 self._subscribe_all()
+
+    def leave_out(self, queues: Container[str]) -> None:
+        """From the next channel on, nothing is taken from these; until they are added."""
+        self._queues = tuple(queue for queue in self._queues if queue not in queues)
 
     def add(self, queues: Sequence[str]) -> bool:
         """Takes from these queues as well, one message at a time first; False: not while paused."""

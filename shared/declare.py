@@ -8,6 +8,7 @@ Runs on the broker's I/O thread.
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
@@ -17,6 +18,7 @@ import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
+from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.metrics import RIGHTS_LOST
 from shared.rights import Rights
 from shared.topology import QUEUES, Exchange, Queue, Topology
@@ -30,8 +32,14 @@ _PRECONDITION_FAILED = 406
 # (https://www.rabbitmq.com/docs/validated-user-id).
 FORBIDDEN_KEY = "nobody.may.send.this"
 _NOBODY = "nobody"
+_QUEUE_IN_TEXT = re.compile(r"queue '([^']+)'")
 Step = Callable[..., object]
 """One request on a channel; takes `callback=`."""
+
+
+Refused = Mapping[str, HitlError]
+"""Workflow → why the broker does not give it its queues."""
+Then = Callable[[Refused], None]
 
 
 class Declarations:
@@ -39,7 +47,7 @@ class Declarations:
 
     def __init__(self, topology: Topology, rights: Rights | None = None) -> None:
         """`rights`: those of the program's user; what else there is, it cannot look for."""
-        self._topology = topology
+        self.topology = topology
         self._rights = rights
         self._own = topology if rights is None else rights.part_of(topology)
         self._may_declare = True
@@ -51,37 +59,96 @@ class Declarations:
         return other
 
     def begin(
-        self,
-        connection: pika.SelectConnection,
-        then: Callable[[], None],
-        fail: Callable[[str], None],
+        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
     ) -> None:
-        """Then `then`; or `fail`, with the reason, where the broker refuses or lacks something."""
-
+        """Then `then`, with the workflows whose queues the broker refuses or lacks: each is tried
+        on a channel of its own, and harms no other. Or `fail`, with the reason, where that is so of
+        what all of them share."""
         if self._may_declare:
             self._declare(connection, then, fail)
         else:
-            own = self._own
-            looks = chain(map(_queue_look, own.queues), map(_exchange_look, own.exchanges))
-            checked = partial(self.check_rights, connection, then, fail)
-            _look(connection, looks, partial(self._streams, connection, checked), fail)
+            self._look(connection, then, fail)
 
     def _declare(
-        self,
-        connection: pika.SelectConnection,
-        then: Callable[[], None],
-        fail: Callable[[str], None],
+        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
     ) -> None:
-        def ended(refusal: ChannelClosedByBroker | None) -> None:
+        topology = self.topology
+        refused: dict[str, HitlError] = {}
+        to_bind = topology
+        waiting = iter(topology.workflows)
+
+        def next_workflow() -> None:
+            name = next(waiting, None)
+            if name is None:
+                _in_turn(connection, partial(_bind, to_bind.without(refused)), bound)
+            else:
+                steps = partial(_declare_queues, topology.queues_of(name))
+                _in_turn(connection, steps, partial(declared, name))
+
+        def declared(name: str, refusal: ChannelClosedByBroker | None) -> None:
+            nonlocal to_bind
+            if refusal is not None and refusal.reply_code == _REFUSED:  # it may be there already
+                to_bind = to_bind.without([name])
+                self._look_for(connection, name, refused, next_workflow)
+                return
+            if refusal is not None:
+                refused[name] = _wrongly_declared(refusal)
+            next_workflow()
+
+        def shared(refusal: ChannelClosedByBroker | None) -> None:
+            if well(refusal):
+                next_workflow()
+
+        def bound(refusal: ChannelClosedByBroker | None) -> None:
+            if well(refusal):
+                self._streams(connection, partial(then, refused))
+
+        def well(refusal: ChannelClosedByBroker | None) -> bool:
             if refusal is None:
-                self._streams(connection, then)
-            elif refusal.reply_code == _REFUSED:
+                return True
+            if refusal.reply_code == _REFUSED:
                 self._may_declare = False
                 self.begin(connection, then, fail)
             else:
                 fail(f"channel closed by the broker: {refusal}")
+            return False
 
-        _in_turn(connection, partial(_declare, self._topology), ended)
+        _in_turn(connection, partial(_declare_queues, topology.queues_of(None)), shared)
+
+    def _look(
+        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
+    ) -> None:
+        own = self._own
+        refused: dict[str, HitlError] = {}
+        waiting = iter(own.workflows)
+
+        def next_workflow() -> None:
+            name = next(waiting, None)
+            if name is None:
+                self._streams(connection, looked_for)
+            else:
+                self._look_for(connection, name, refused, next_workflow)
+
+        def looked_for() -> None:
+            self.check_rights(connection, partial(then, refused), fail)
+
+        looks = chain(map(_queue_look, own.queues_of(None)), map(_exchange_look, own.exchanges))
+        _look(connection, looks, next_workflow, fail)
+
+    def _look_for(
+        self,
+        connection: pika.SelectConnection,
+        workflow: str,
+        refused: dict[str, HitlError],
+        then: Callable[[], None],
+    ) -> None:
+        """Whether one workflow's queues are there: else it is `refused`; `then` in any case."""
+
+        def missing(why: str) -> None:
+            refused[workflow] = Overloaded(why)
+            then()
+
+        _look(connection, map(_queue_look, self._own.queues_of(workflow)), then, missing)
 
     def check_rights(
         self,
@@ -122,7 +189,7 @@ class Declarations:
 
     def _streams(self, connection: pika.SelectConnection, then: Callable[[], None]) -> None:
         """Each on a channel of its own, which a stream that does not recover may end."""
-        streams = iter((self._topology if self._may_declare else self._own).streams)
+        streams = iter((self.topology if self._may_declare else self._own).streams)
 
         def next_stream(refusal: ChannelClosedByBroker | None = None) -> None:
             if refusal is not None:
@@ -179,6 +246,33 @@ def count_ready(
     ask()
 
 
+def try_taking(
+    connection: pika.SelectConnection, queue: str, then: Callable[[str | None], None]
+) -> None:
+    """Then `then`, with why this user may not take from the queue; nothing is taken in any case.
+
+    RabbitMQ looks at the right first, and only then at an argument that it can only refuse."""
+
+    def tried(refusal: ChannelClosedByBroker | None) -> None:
+        forbidden = refusal is not None and refusal.reply_code == _REFUSED
+        then(refusal.reply_text if refusal is not None and forbidden else None)
+
+    _in_turn(connection, partial(_take_wrongly, queue), tried)
+
+
+def forbidden_queue(reason: BaseException) -> str | None:
+    """The queue that this user may not use, where a channel ended for that."""
+    if isinstance(reason, ChannelClosedByBroker) and reason.reply_code == _REFUSED:
+        found = _QUEUE_IN_TEXT.search(reason.reply_text)
+        return found[1] if found is not None else None
+    return None
+
+
+def _take_wrongly(queue: str, channel: Channel) -> Iterator[Step]:
+    wrong = {"x-priority": "no number"}
+    yield partial(channel.basic_consume, queue, lambda *_: None, arguments=wrong)
+
+
 def _in_turn(
     connection: pika.SelectConnection,
     steps_on: Callable[[Channel], Iterator[Step]],
@@ -207,11 +301,13 @@ def _in_turn(
     connection.channel(on_open_callback=opened)
 
 
-def _declare(topology: Topology, channel: Channel) -> Iterator[Step]:
-    """The queues first and each exchange directly before its bindings, the alternate exchange first
-    of all: an exchange without its bindings would confirm messages and drop them."""
-    for queue in topology.queues:
-        yield _declared_queue(channel, queue)
+def _declare_queues(queues: Iterable[Queue], channel: Channel) -> Iterator[Step]:
+    return (_declared_queue(channel, queue) for queue in queues)
+
+
+def _bind(topology: Topology, channel: Channel) -> Iterator[Step]:
+    """Once the queues are there, each exchange directly before its bindings, the alternate exchange
+    first of all: an exchange without its bindings would confirm messages and drop them."""
     streams = {stream.name for stream in topology.streams}
     for exchange in topology.exchanges:
         yield partial(
@@ -279,6 +375,13 @@ def _look(
 
 def _run_prepare(refusal: ChannelClosedByBroker) -> str:
     return f"{refusal.reply_text}; this user may not declare it: run `hitl prepare`"
+
+
+def _wrongly_declared(refusal: ChannelClosedByBroker) -> ConfigurationError:
+    return ConfigurationError(
+        f"{refusal.reply_text}; RabbitMQ has it otherwise than this release declares it: move what"
+        " lies in it, and delete it"
+    )
 
 
 def _send_forbidden(exchange: str, channel: Channel) -> Iterator[Step]:

@@ -53,7 +53,8 @@ class Lifecycle:
         found: dict[str, str] = {}
         for refusals in tuple(self._refusals):
             for workflow, why in refusals().items():
-                found[workflow] = f"{found[workflow]}; {why}" if workflow in found else why
+                said = found.get(workflow)
+                found[workflow] = why if said in (None, why) else f"{said}; {why}"
         return found
 
     def problems(self) -> dict[str, str]:

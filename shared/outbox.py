@@ -5,7 +5,7 @@ marks it only once the broker has confirmed. A process that dies in between send
 with the same id, never not at all (the "transactional outbox").
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, bindparam, delete, func, select, update
@@ -62,16 +62,24 @@ def withdraw(session: Session, event: Event, now: datetime) -> bool:
 
 
 def publish_due(
-    engine: Engine, publish: Callable[[Sequence[Outgoing]], None], now: datetime
+    engine: Engine,
+    publish: Callable[[Sequence[Outgoing]], None],
+    now: datetime,
+    held: Iterable[str] = (),
 ) -> int:
-    """Publishes up to `BATCH_ROWS` due events in order of writing; the number published.
+    """Publishes up to `BATCH_ROWS` due events in order of writing; the number published. What is of
+    the workflows `held` stays due.
 
     The rows stay locked until they are marked, so several relays share the work without sending
     anything twice. `publish` returns when all are confirmed; whatever it raises leaves them due.
     """
     due = (
         select(Outbox)
-        .where(Outbox.published_at.is_(None), Outbox.not_before <= now)
+        .where(
+            Outbox.published_at.is_(None),
+            Outbox.not_before <= now,
+            *(~Outbox.routing_key.endswith(f".{name}", autoescape=True) for name in held),
+        )
         .order_by(Outbox.id)
         .limit(BATCH_ROWS)
         .with_for_update(skip_locked=True)

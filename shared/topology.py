@@ -1,14 +1,15 @@
 """Which exchanges, queues and bindings exist?
 
 One table, pure data; `shared.broker` declares it on every connection, so that a broker that
-came back empty is whole again. Safety sits in the queue arguments (quorum, at-least-once dead
-letters, reject-publish); tunables such as lengths and limits belong in a broker policy.
+came back empty is whole again. What belongs to one workflow says so: it can be missing without
+harm to the others (shared/declare.py). Safety sits in the queue arguments (quorum, at-least-once
+dead letters, reject-publish); tunables such as lengths and limits belong in a broker policy.
 Only `hitl.<workflow>.highlights` is best effort: bounded, the oldest dropped.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 ITEMS = "hitl.items"
 EVENTS = "hitl.events"
@@ -35,6 +36,8 @@ class Exchange:
 class Queue:
     name: str
     arguments: Mapping[str, object]
+    workflow: str | None = None
+    """Whose it is; None: it is everybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Binding:
     queue: str
     exchange: str
     routing_key: str
+    workflow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,40 @@ class Topology:
     queues: tuple[Queue, ...]
     bindings: tuple[Binding, ...]
     streams: tuple[Queue, ...]
+
+    @property
+    def workflows(self) -> tuple[str, ...]:
+        """Those that have a queue here."""
+        owners = dict.fromkeys(queue.workflow for queue in self.queues)
+        return tuple(owner for owner in owners if owner is not None)
+
+    def queues_of(self, workflow: str | None) -> tuple[Queue, ...]:
+        """One workflow's own; of None, those that all share."""
+        return tuple(queue for queue in self.queues if queue.workflow == workflow)
+
+    def without(self, workflows: Collection[str]) -> "Topology":
+        """All that is nobody's or another's."""
+        return replace(
+            self,
+            queues=tuple(one for one in self.queues if one.workflow not in workflows),
+            bindings=tuple(one for one in self.bindings if one.workflow not in workflows),
+        )
+
+    def joined(self, more: "Topology") -> "Topology":
+        """Both; what is in both stands once."""
+        return Topology(
+            exchanges=_by_name(self.exchanges + more.exchanges),
+            queues=_by_name(self.queues + more.queues),
+            bindings=tuple(dict.fromkeys(self.bindings + more.bindings)),
+            streams=_by_name(self.streams + more.streams),
+        )
+
+
+_Named = TypeVar("_Named", Exchange, Queue)
+
+
+def _by_name(some: tuple[_Named, ...]) -> tuple[_Named, ...]:
+    return tuple({one.name: one for one in some}.values())
 
 
 def inference_queue(workflow: str) -> str:
@@ -81,7 +119,7 @@ def retry_queue(queue: str, delay_seconds: int) -> str:
 
 def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> Topology:
     """Everything that the pipeline needs on the broker for these workflows."""
-    consumed = [ROUTER_QUEUE, LOG_QUEUE]
+    consumed: list[tuple[str, str | None]] = [(ROUTER_QUEUE, None), (LOG_QUEUE, None)]
     bindings = [
         Binding(ROUTER_QUEUE, EVENTS, "item.scored.*"),
         Binding(LOG_QUEUE, EVENTS, "#"),
@@ -91,26 +129,28 @@ def topology(workflows: Sequence[str], retry_delays_seconds: Sequence[int]) -> T
         Binding(UNROUTABLE, UNROUTABLE, ""),
         Binding(POLICY_STREAM, QUEUES, POLICY_STREAM),
     ]
-    for workflow in workflows:
-        consumed += [inference_queue(workflow), review_queue(workflow), accepted_queue(workflow)]
-        bindings += [
-            Binding(inference_queue(workflow), ITEMS, workflow),
-            Binding(LOG_QUEUE, ITEMS, workflow),
-            Binding(review_queue(workflow), EVENTS, f"item.review_requested.{workflow}"),
-            Binding(review_queue(workflow), EVENTS, f"item.explained.{workflow}"),
-            Binding(highlights_queue(workflow), EVENTS, f"item.review_requested.{workflow}"),
-            Binding(accepted_queue(workflow), EVENTS, f"item.accepted.{workflow}"),
-            Binding(accepted_queue(workflow), EVENTS, f"item.reviewed.{workflow}"),
-        ]
     queues = [Queue(UNROUTABLE, _KEPT)]
-    queues += [Queue(highlights_queue(workflow), _BEST_EFFORT) for workflow in workflows]
-    for name in consumed:
-        queues.append(Queue(name, {**_SAFE, **_dead_letter_to(dead_letter_queue(name))}))
-        aside = [Queue(dead_letter_queue(name), _KEPT)]
-        if not name.endswith(".accepted"):  # consumed by others: we never retry there
-            aside += [_retry(name, delay) for delay in retry_delays_seconds]
+    for name in workflows:
+        inference, review = inference_queue(name), review_queue(name)
+        accepted = accepted_queue(name)
+        consumed += [(inference, name), (review, name), (accepted, name)]
+        queues.append(Queue(highlights_queue(name), _BEST_EFFORT, name))
+        bindings += [
+            Binding(inference, ITEMS, name, name),
+            Binding(LOG_QUEUE, ITEMS, name, name),
+            Binding(review, EVENTS, f"item.review_requested.{name}", name),
+            Binding(review, EVENTS, f"item.explained.{name}", name),
+            Binding(highlights_queue(name), EVENTS, f"item.review_requested.{name}", name),
+            Binding(accepted, EVENTS, f"item.accepted.{name}", name),
+            Binding(accepted, EVENTS, f"item.reviewed.{name}", name),
+        ]
+    for queue, owner in consumed:
+        queues.append(Queue(queue, {**_SAFE, **_dead_letter_to(dead_letter_queue(queue))}, owner))
+        aside = [Queue(dead_letter_queue(queue), _KEPT, owner)]
+        if not queue.endswith(".accepted"):  # consumed by others: we never retry there
+            aside += [_retry(queue, delay, owner) for delay in retry_delays_seconds]
         queues += aside
-        bindings += [Binding(queue.name, QUEUES, queue.name) for queue in aside]
+        bindings += [Binding(one.name, QUEUES, one.name, owner) for one in aside]
     return Topology(
         exchanges=(
             Exchange(UNROUTABLE, "fanout", {}),
@@ -158,10 +198,10 @@ def _dead_letter_to(queue: str) -> dict[str, object]:
     }
 
 
-def _retry(queue: str, delay_seconds: int) -> Queue:
+def _retry(queue: str, delay_seconds: int, workflow: str | None) -> Queue:
     """Messages wait here for the delay and are then dead-lettered back to `queue`."""
     arguments = {**_SAFE, **_dead_letter_to(queue), "x-message-ttl": delay_seconds * 1_000}
-    return Queue(retry_queue(queue, delay_seconds), arguments)
+    return Queue(retry_queue(queue, delay_seconds), arguments, workflow)
 
 
 def policy_stream() -> Queue:

@@ -20,7 +20,7 @@ from typing import Protocol
 from prometheus_client import Counter as Metric
 
 from shared.breaker import Breaker
-from shared.broker import Broker
+from shared.broker import Broker, Refuse
 from shared.clock import Clock, utc_now
 from shared.consumer import HOLD_SECONDS, Consumer
 from shared.envelope import encode
@@ -86,6 +86,7 @@ class Worker:
         slow_start: bool = True,
         most_bytes: int | None = None,
         rights: Rights | None = None,
+        refuse: Refuse | None = None,
         hold_seconds: float = HOLD_SECONDS,
         store: Callable[[], str | None] | None = None,
         clock: Clock = utc_now,
@@ -133,6 +134,7 @@ class Worker:
             topology=topology,
             consumer=self._consumer,
             rights=rights,
+            refuse=refuse,
         )
         self._ok: dict[str, Metric] = {}
         self._count(queues)
@@ -162,7 +164,8 @@ class Worker:
         """Declares `topology` and takes from these queues as well; the handler must know them.
 
         Raises:
-            Overloaded: RabbitMQ is away; to be called again.
+            Overloaded: RabbitMQ is away, or a queue that may yet come; to be called again.
+            ConfigurationError: a queue is there, and is another.
         """
         self._count([queue for queue in queues if queue not in self._queues])
         self._queues = tuple(dict.fromkeys((*self._queues, *queues)))

@@ -3,7 +3,7 @@
 The folder is looked at twice a second. A new file that has stood still between two looks is handed
 to the service, which begins with it: queues declared, model loaded. What cannot be used, for
 whatever reason, harms no other workflow; it is said, shown, and tried again, less and less often.
-Of one that is served, guideline and [review]
+So is one whose queues RabbitMQ refuses later on. Of one that is served, guideline and [review]
 follow the file; other labels, another model, or no file at all change nothing until the next start.
 """
 
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
-from shared.errors import ConfigurationError, HitlError, Overloaded, reason_of
+from shared.errors import HitlError, Overloaded, reason_of
 from shared.metrics import POLICY_REFUSED
 from shared.settings import Settings
 from shared.workflows import (
@@ -36,10 +36,11 @@ Begin = Callable[[Workflow], None]
 
 
 class Workflows(Mapping[str, Workflow]):
-    """Workflows by name. None goes; whoever iterates sees them as they were then."""
+    """Workflows by name; whoever iterates sees them as they were then."""
 
     def __init__(self) -> None:
         self._of: dict[str, Workflow] = {}
+        self._changing = threading.Lock()
 
     def __getitem__(self, name: str) -> Workflow:
         return self._of[name]
@@ -52,7 +53,13 @@ class Workflows(Mapping[str, Workflow]):
 
     def add(self, workflow: Workflow) -> None:
         """One more, or one as it is now, for whoever asks from now on."""
-        self._of = {**self._of, workflow.name: workflow}
+        with self._changing:
+            self._of = {**self._of, workflow.name: workflow}
+
+    def discard(self, name: str) -> None:
+        """One less, if it was there."""
+        with self._changing:
+            self._of = {other: each for other, each in self._of.items() if other != name}
 
 
 class WorkflowFeed:
@@ -64,7 +71,7 @@ class WorkflowFeed:
         """Begins with every workflow that is there.
 
         Raises:
-            ConfigurationError: none of them can be served; lists every problem.
+            ConfigurationError: there is no file at all, or none for a workflow of the settings.
         """
         self.workflows = Workflows()
         self._directory = settings.workflows_dir
@@ -76,10 +83,20 @@ class WorkflowFeed:
         self._refused: dict[str, str] = {}
         self._retry_at: dict[str, float] = {}
         self._failures: Counter[str] = Counter()  # in a row, of the file as it is
+        self._told: dict[str, HitlError] = {}  # by other threads, until the next look
         for name in self._paths:
             self._try(name)
-        if not self.workflows:
-            raise ConfigurationError("\n".join(self._refused.values()))
+
+    def problem(self) -> str | None:
+        """Why there is nothing to do; None while any workflow is served."""
+        if self.workflows:
+            return None
+        return "no workflow can be served: " + "; ".join(self.refused().values())
+
+    def refuse(self, name: str, why: HitlError) -> None:
+        """From any thread: it is served no longer, and begun with again after a while."""
+        self.workflows.discard(name)
+        self._told[name] = why
 
     def follow(self, begin: Begin, stopping: threading.Event) -> None:
         """From now on, on a thread of its own, until `stopping`: `begin` with each new workflow."""
@@ -98,6 +115,7 @@ class WorkflowFeed:
 
     def look(self) -> None:
         """One look at the folder. Where the settings name the workflows, none can come."""
+        self._hear()
         for path in () if self._only else sorted(self._directory.glob("*.toml")):
             if path.stem not in self._paths:
                 self._paths[path.stem] = path
@@ -117,18 +135,24 @@ class WorkflowFeed:
 
     def refused(self) -> dict[str, str]:
         """The workflows that are not served, and why; from any thread."""
-        return dict(self._refused)
+        told = {name: reason_of(why) for name, why in tuple(self._told.items())}
+        return {**self._refused, **told}
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is such a workflow, even if this service is only about to begin with it."""
-        if name in self.workflows:
-            return True
-        return isinstance(name, str) and name not in self._refused and self.has_file(name)
+        """Whether there is such a workflow, even if it is not served: its items wait for it."""
+        return isinstance(name, str) and (name in self.workflows or self.has_file(name))
 
     def has_file(self, name: str) -> bool:
         """Whether there is a file for it that this service may serve."""
         possible = name in self._only if self._only else is_workflow_name(name)
         return possible and (self._directory / f"{name}.toml").is_file()
+
+    def _hear(self) -> None:
+        """Of what was served, and is no longer."""
+        for name, why in tuple(self._told.items()):
+            self.workflows.discard(name)  # it may have been begun with meanwhile
+            self._refuse(name, why)
+            self._told.pop(name)
 
     def _try(self, name: str) -> None:
         try:

@@ -23,20 +23,21 @@ def main() -> None:
         policies = Policies(settings.workflows_dir)
         files = WorkflowFeed(settings, policies.add)
         lifecycle.add_refusals(files.refused)
+        lifecycle.add_check("workflows", files.problem)
         lifecycle.add_refusals(policies.refused)
         broker = Broker(
             settings.amqp_url.get_secret_value(),
             name="feedback",
             topology=topology(list(files.workflows), settings.retry_delays_seconds),
             rights=USERS["feedback"],
+            refuse=files.refuse,
         )
         lifecycle.add_check("postgres", readiness(engine))
         lifecycle.add_check("rabbitmq", broker.problem)
         broker.start()
 
         def begin(workflow: Workflow) -> None:
-            names = [*files.workflows, workflow.name]
-            broker.add(topology(names, settings.retry_delays_seconds))
+            broker.add(topology([workflow.name], settings.retry_delays_seconds))
             policies.add(workflow)
 
         files.follow(begin, lifecycle.stopping)

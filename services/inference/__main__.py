@@ -37,6 +37,7 @@ def main() -> None:
 
         files = WorkflowFeed(settings, load_model)
         lifecycle.add_refusals(files.refused)
+        lifecycle.add_check("workflows", files.problem)
         lifecycle.add_refusals(models.refused)
         shape = topology(list(files.workflows), settings.retry_delays_seconds)
 
@@ -56,6 +57,7 @@ def main() -> None:
             prefetch=settings.inference_prefetch,
             max_batch=max(1, settings.inference_prefetch // BATCH_SHARE),
             rights=USERS["inference"],
+            refuse=files.refuse,
         )
         highlighter = Highlighter(
             settings=settings,
@@ -63,16 +65,16 @@ def main() -> None:
             served={highlights_queue(each.workflow): each for each in served.values()},
             busy=busy,
             clock=utc_now,
+            refuse=files.refuse,
         )
 
         def begin(workflow: Workflow) -> None:
             load_model(workflow)
             queue = inference_queue(workflow.name)
-            names = [*files.workflows, workflow.name]
-            whole = topology(names, settings.retry_delays_seconds)
-            worker.add(whole, [queue])
+            more = topology([workflow.name], settings.retry_delays_seconds)
+            worker.add(more, [queue])
             if settings.highlights:
-                highlighter.add(highlights_queue(workflow.name), served[queue], whole)
+                highlighter.add(highlights_queue(workflow.name), served[queue], more)
 
         threading.Thread(
             target=models.watch, args=(lifecycle.stopping,), name="models", daemon=True

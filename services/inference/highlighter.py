@@ -15,7 +15,7 @@ from services.inference.background import beside
 from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
-from shared.broker import Broker
+from shared.broker import Broker, Refuse
 from shared.clock import Clock
 from shared.consumer import Consumer
 from shared.envelope import decode, encode
@@ -49,8 +49,10 @@ class Highlighter:
         served: Mapping[str, Served],
         busy: Callable[[], bool],
         clock: Clock,
+        refuse: Refuse | None = None,
     ) -> None:
-        """`served` is by queue; while `busy` says so, nothing is weighed."""
+        """`served` is by queue; while `busy` says so, nothing is weighed; `refuse` is told of a
+        workflow without its queues."""
         self._served = dict(served)
         self._busy = busy
         self._clock = clock
@@ -65,6 +67,7 @@ class Highlighter:
                 tuple(served), prefetch=PREFETCH, take=self._inbox.put, slow_start=False
             ),
             rights=USERS["inference"],
+            refuse=refuse,
         )
 
     def add(self, queue: str, served: Served, topology: Topology) -> None:

@@ -30,6 +30,7 @@ def main() -> None:
     with service("logger", port=settings.logger_port, settings=settings) as lifecycle:
         files = WorkflowFeed(settings, lambda _workflow: None)
         lifecycle.add_refusals(files.refused)
+        lifecycle.add_check("workflows", files.problem)
         lifecycle.add_check("postgres", readiness(engine))
         worker = Worker(
             service="logger",
@@ -51,11 +52,11 @@ def main() -> None:
             most_bytes=MOST_BYTES,
             store=writable(engine, "event", "item", "ledger_block"),
             rights=USERS["logger"],
+            refuse=files.refuse,
         )
 
         def begin(workflow: Workflow) -> None:
-            names = [*files.workflows, workflow.name]
-            worker.add(topology(names, settings.retry_delays_seconds))
+            worker.add(topology([workflow.name], settings.retry_delays_seconds))
 
         files.follow(begin, lifecycle.stopping)
         worker.run()

@@ -38,22 +38,23 @@ def main() -> bool:
         flows = files.workflows
         shape = topology(tuple(flows), settings.retry_delays_seconds)
         lifecycle.add_refusals(files.refused)
+        lifecycle.add_check("workflows", files.problem)
         lifecycle.add_check("postgres", readiness(engine))
         broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape,
-                        rights=USERS["review_ui"])  # fmt: skip
+                        rights=USERS["review_ui"], refuse=files.refuse)  # fmt: skip
         desk = make_desk(settings, flows, engine, utc_now,
                          lambda path: respond(lifecycle, path), broker.publish,
                          lifecycle.spans)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
                         handler=Intake(engine, utc_now), max_batch=500,
-                        most_bytes=MOST_BYTES, rights=USERS["review_ui"],
+                        most_bytes=MOST_BYTES, rights=USERS["review_ui"], refuse=files.refuse,
                         store=writable(engine, "review_task", "item", "highlight"))  # fmt: skip
 
         def begin(workflow: Workflow) -> None:
-            whole = topology([*flows, workflow.name], settings.retry_delays_seconds)
-            worker.add(whole, [review_queue(workflow.name)])
-            broker.add(whole)
+            more = topology([workflow.name], settings.retry_delays_seconds)
+            worker.add(more, [review_queue(workflow.name)])
+            broker.add(more)
             count(workflow.name)
 
         files.follow(begin, lifecycle.stopping)

@@ -99,7 +99,7 @@ class Relay:
             self._broker.publish(messages, PUBLISH_SECONDS)
             self._sent(messages)
 
-        published = publish_due(self._engine, publish, now)
+        published = publish_due(self._engine, publish, now, self._broker.lacking)
         if published:
             OUTBOX_OLDEST_UNPUBLISHED.set(oldest_due_seconds(self._engine, now))
         return published

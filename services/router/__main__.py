@@ -6,6 +6,7 @@ import threading
 
 from services.router.handler import Router
 from services.router.live_feed import LiveFeed
+from services.router.policy import Policy
 from services.router.policy_feed import PolicyFeed
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -31,6 +32,7 @@ def main() -> None:
         files = WorkflowFeed(settings, feed.add)
         live = LiveFeed(settings.amqp_url.get_secret_value())
         lifecycle.add_refusals(files.refused)
+        lifecycle.add_check("workflows", files.problem)
         lifecycle.add_refusals(feed.refused)
         threading.Thread(
             target=feed.watch, args=(lifecycle.stopping,), name="policies", daemon=True
@@ -39,8 +41,13 @@ def main() -> None:
         listener.start()
         if feed.certifies():
             live.wait_heard(HEAR_SECONDS)
+
+        def policy(workflow: str) -> Policy | None:
+            """None as well where what is decided could not get to its queues."""
+            return feed.policy(workflow) if workflow in files.workflows else None
+
         router = Router(
-            feed.policy, salt=salt, clock=utc_now, live_of=live.route,
+            policy, salt=salt, clock=utc_now, live_of=live.route,
             has_file=files.has_file, workflows=files.workflows,
         )  # fmt: skip
         worker = Worker(
@@ -54,13 +61,13 @@ def main() -> None:
             max_batch=None,
             most_bytes=MOST_BYTES,
             rights=USERS["router"],
+            refuse=files.refuse,
         )
 
         def begin(workflow: Workflow) -> None:
             feed.add(workflow)
             router.count(workflow.name)
-            names = [*files.workflows, workflow.name]
-            worker.add(topology(names, settings.retry_delays_seconds))
+            worker.add(topology([workflow.name], settings.retry_delays_seconds))
 
         files.follow(begin, lifecycle.stopping)
         worker.run()

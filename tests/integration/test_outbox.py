@@ -218,3 +218,24 @@ def test_only_what_may_not_have_left_can_be_withdrawn(engine: Engine) -> None:
         assert outbox.withdraw(session, Journey("waits").reviewed("negative"), now)
         assert not outbox.withdraw(session, Journey("due").reviewed("negative"), now)
     assert unpublished(engine) == 1
+
+
+def test_what_could_not_get_to_its_queue_stays_due_and_holds_up_nobody_else(
+    engine: Engine,
+) -> None:
+    # Given decisions of workflows with names that are alike
+    now = START + timedelta(seconds=1)
+    with Session(engine) as session, session.begin():
+        for name in ("a_b", "axb", "x-a_b"):
+            event = Journey(f"item of {name}").reviewed("negative")
+            outbox.append(
+                session, event.model_copy(update={"workflow": name}), source="review-ui",
+                traceparent=TRACEPARENT, not_before=START,
+            )  # fmt: skip
+    sent: list[Outgoing] = []
+    # If the queues of one of them are refused / I expect the others to leave, and its own
+    assert outbox.publish_due(engine, sent.extend, now, ["a_b"]) == 2
+    assert {one.routing_key for one in sent} == {"item.reviewed.axb", "item.reviewed.x-a_b"}
+    # to wait until they are there.
+    assert outbox.publish_due(engine, sent.extend, now) == 1
+    assert sent[-1].routing_key == "item.reviewed.a_b"

@@ -1,5 +1,6 @@
 """Does a running router follow its policy file, and never a bad one?"""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from prometheus_client import REGISTRY
 
+from hitl.ports import free_ports
 from services.router.policy_feed import PolicyFeed
 from shared.broker import Broker
 from shared.envelope import encode
@@ -165,7 +169,7 @@ def test_a_certificate_without_a_secret_salt_is_refused_and_the_last_policy_stay
 
 
 @contextmanager
-def router(amqp_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def router(amqp_url: str, folder: Path, port: int = 0) -> Iterator["subprocess.Popen[bytes]"]:
     process = subprocess.Popen(
         [sys.executable, "-m", "services.router"],
         cwd=ROOT,
@@ -173,7 +177,7 @@ def router(amqp_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
             "PATH": os.environ["PATH"],
             "AMQP_URL": amqp_url,
             "HITL_WORKFLOWS_DIR": str(folder),
-            "HITL_ROUTER_PORT": "0",
+            "HITL_ROUTER_PORT": str(port),
         },
         stderr=subprocess.PIPE,
     )
@@ -182,6 +186,19 @@ def router(amqp_url: str, folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
     finally:
         process.terminate()
         process.communicate(timeout=30)
+
+
+def readiness(port: int) -> dict[str, str]:
+    """The problems that a router names; one of the test's own where it does not answer yet."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+            found: dict[str, str] = json.load(answer)["problems"]
+    except HTTPError as error:
+        with error:
+            found = json.load(error)["problems"]
+    except OSError:
+        found = {"test": "no answer"}
+    return found
 
 
 def scored(item_id: str, text: str = "fine") -> Outgoing:
@@ -281,10 +298,24 @@ def test_large_items_do_not_fill_the_memory_of_a_router(
     assert peak_kib < 256 * 1024
 
 
-def test_a_router_does_not_start_with_an_invalid_policy(amqp_url: str, tmp_path: Path) -> None:
+def test_a_router_that_can_serve_nothing_stays_says_why_and_begins_with_what_is_mended(
+    amqp_url: str, broker: Broker, tmp_path: Path
+) -> None:
+    # Given the one workflow there is, with an invalid policy
     write(tmp_path, "threshold = 99")
-    with router(amqp_url, tmp_path) as process:
-        _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert b"sentiment.toml: threshold: Input should be less than or equal to 1, not 99" in said
-    assert b"Traceback" not in said
+    (port,) = free_ports(1)
+    with router(amqp_url, tmp_path, port) as process, outsider(amqp_url) as client:
+        # I expect the router to stay, not to be ready, and to say what is wrong with which file;
+        until(lambda: "workflows" in readiness(port), seconds=60)
+        said = readiness(port)["workflows"]
+        assert "sentiment.toml: threshold: Input should be less than or equal to 1" in said
+        broker.publish([scored("early")])
+        # an item to wait; and if the file is mended, to be routed by it, nobody doing anything.
+        until(lambda: client.ready("hitl.router.retry.5s") == 1, seconds=20)
+        write(tmp_path, "threshold = 0.5")
+        until(lambda: readiness(port) == {}, seconds=20)
+        assert client.take("hitl.sentiment.accepted", 1)
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert b"Traceback" not in log

@@ -44,6 +44,7 @@ def test_a_refused_workflow_is_told_and_leaves_the_service_ready() -> None:
     lifecycle.add_check("rabbitmq", lambda: None)
     lifecycle.add_refusals(lambda: {"tweets": "no model"})
     lifecycle.add_refusals(lambda: {"tweets": "mode: unknown", "mails": "no file"})
+    lifecycle.add_refusals(lambda: {"mails": "no file"})
     status, _, body = respond(lifecycle, "/readyz")
     assert status == 200
     assert json.loads(body)["refused"] == {"tweets": "no model; mode: unknown", "mails": "no file"}

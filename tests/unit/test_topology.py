@@ -182,3 +182,20 @@ def test_the_names_are_those_of_the_contract(drawn: Topology) -> None:
 
 def test_the_envelope_and_the_topology_speak_of_the_same_exchanges() -> None:
     assert (envelope.EVENTS_EXCHANGE, envelope.ITEMS_EXCHANGE) == (EVENTS, ITEMS)
+
+
+def test_what_is_of_one_workflow_says_so_and_the_rest_does_without_it(drawn: Topology) -> None:
+    # Given two workflows / I expect what is named after one, and nothing else, to be its own,
+    assert drawn.workflows == WORKFLOWS
+    for queue in (*drawn.queues, *drawn.streams):
+        parts = queue.name.split(".")
+        assert queue.workflow == (parts[1] if parts[1] in WORKFLOWS else None), queue.name
+    # the rest without it to be that of the other alone, and the two together the whole.
+    rest = drawn.without(["topics"])
+    assert rest == topology(["sentiment"], DELAYS)
+    joined = rest.joined(topology(["topics"], DELAYS)).joined(rest)
+    assert {queue.name for queue in joined.queues} == {queue.name for queue in drawn.queues}
+    assert len(joined.queues) == len(drawn.queues)
+    assert set(joined.bindings) == set(drawn.bindings)
+    assert len(joined.bindings) == len(drawn.bindings)
+    assert (joined.exchanges, joined.streams) == (drawn.exchanges, drawn.streams)

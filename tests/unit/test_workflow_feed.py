@@ -109,13 +109,55 @@ def test_a_broken_file_is_said_once_and_begun_with_when_it_is_mended(
     assert refused("bad") == 0
 
 
-def test_without_any_workflow_that_can_be_served_there_is_no_start(
-    feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+def test_while_no_workflow_can_be_served_the_reasons_are_said_and_a_mended_one_is_begun_with(
+    service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path
 ) -> None:
+    # Given two files, of which none can be used
     write(tmp_path, "one", "labels = 7\n")
     write(tmp_path, "two", 'colour = "red"\n')
-    with pytest.raises(ConfigurationError, match=r"(?s)one\.toml.*two\.toml"):
+    feed = feed_of()
+    # I expect both to be named, and
+    problem = str(feed.problem())
+    assert "one.toml" in problem
+    assert "two.toml" in problem
+    assert (refused("one"), refused("two")) == (1, 1)
+    # if one is mended, that one served.
+    write(tmp_path, "two")
+    feed.look()
+    feed.look()
+    assert service.begun == ["two"]
+    assert feed.problem() is None
+
+
+def test_without_any_file_there_is_no_start(feed_of: Callable[..., WorkflowFeed]) -> None:
+    with pytest.raises(ConfigurationError, match="no workflow"):
         feed_of()
+
+
+def test_a_workflow_whose_queues_are_refused_later_is_not_served_until_it_is_begun_with_again(
+    service: Service, feed_of: Callable[..., WorkflowFeed], tmp_path: Path
+) -> None:
+    # Given two workflows that are served / If RabbitMQ refuses the queues of one
+    write(tmp_path, "first")
+    write(tmp_path, "second")
+    feed = feed_of()
+    feed.refuse("second", ConfigurationError("a queue is another's"))
+    # I expect it to be out at once, with its reason, and shown at the next look,
+    assert list(feed.workflows) == ["first"]
+    assert feed.refused() == {"second": "a queue is another's"}
+    feed.look()
+    assert refused("second") == 1
+    assert feed.refused() == {"second": "a queue is another's"}
+    # its items to wait for it, and it to be begun with again after a while.
+    assert "second" in feed
+    service.begun.clear()
+    feed.look()
+    assert service.begun == []
+    service.now += RETRY_SECONDS
+    feed.look()
+    assert service.begun == ["second"]
+    assert feed.refused() == {}
+    assert refused("second") == 0
 
 
 class PanicException(BaseException):
@@ -287,10 +329,11 @@ def test_a_workflow_is_known_from_its_file_on(
     feed = feed_of()
     write(tmp_path, "second")
     assert "second" in feed
-    # I expect no name to lead out of the folder, and what is refused not to count.
+    # I expect no name to lead out of the folder, and what is refused to count: its queue may be
+    # there, and its items wait in it.
     assert "../first" not in feed
     write(tmp_path, "third", "labels = 7\n")
     feed.look()
     feed.look()
-    assert "third" not in feed
-    assert feed.has_file("third")
+    assert "third" in feed
+    assert "fourth" not in feed
