@@ -13,7 +13,7 @@ from shared.csv_rows import NotATable, Table
 from shared.errors import ConfigurationError
 from shared.exported import exported_line, is_exported, item_of, of_csv
 from shared.json_lines import numbered
-from shared.strict_json import NamedTwice, refuse_repeated_names
+from shared.strict_json import Unclear, refuse_unclear
 
 Format = Literal["csv", "jsonl", "txt"]
 
@@ -108,9 +108,9 @@ def _json(number: int, content: bytes, text_column: str, id_column: str) -> Line
     if exported is not None:
         return _exported(number, exported)
     try:
-        refuse_repeated_names(content)
+        refuse_unclear(content)
         given = json.loads(content)
-    except NamedTwice as error:
+    except Unclear as error:
         return Line(number, b"", str(error))
     except (ValueError, RecursionError):
         return Line(number, content)

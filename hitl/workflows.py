@@ -155,7 +155,7 @@ def list_workflows() -> None:
             table.add_row(
                 path.stem, labels, flow.model, f"{policy.mode} {policy.threshold:g}", "valid"
             )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()

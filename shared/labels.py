@@ -45,6 +45,16 @@ def known_as(label: object, labels: Iterable[str]) -> str | None:
     return next((known for known in labels if label_key(known) == key), None)
 
 
+def spellings(label: str, known: Iterable[str]) -> list[str]:
+    """How a database's rows may spell this label, which somebody typed: as `known` labels do, whose
+    spelling is the one that travels; else as it was typed, or in another case."""
+    key = label_key(label)
+    found = {other for other in known if label_key(other) == key}
+    typed = unicodedata.normalize("NFC", label.strip())
+    cases = {typed, typed.lower(), typed.upper(), typed.capitalize(), label.strip()}
+    return sorted(found or cases)
+
+
 def distinct(labels: Sequence[str]) -> tuple[str, ...]:
     """The labels, without blanks around them.
 

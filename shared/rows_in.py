@@ -13,7 +13,7 @@ from shared.csv_rows import NotATable, Table
 from shared.errors import ConfigurationError
 from shared.exported import is_exported, item_of, of_csv
 from shared.json_lines import lines_of, whole_lines
-from shared.strict_json import refuse_repeated_names
+from shared.strict_json import refuse_unclear
 
 logger = logging.getLogger(__name__)
 Row = dict[str, object]
@@ -55,7 +55,7 @@ def _rows(path: Path) -> Iterator[Row]:
     else:
         for line in whole_lines(lines_of(path.read_bytes()), str(path)):
             row = json.loads(line.content)
-            refuse_repeated_names(line.content)
+            refuse_unclear(line.content)
             if not isinstance(row, dict):
                 raise ValueError("every line must be a JSON object")
             yield row

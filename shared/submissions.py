@@ -16,7 +16,7 @@ from shared.envelope import attribute, parse
 from shared.errors import Permanent
 from shared.events import MAX_ID_CHARACTERS, Item, ItemSubmitted
 from shared.messages import Delivery
-from shared.strict_json import NamedTwice, refuse_repeated_names
+from shared.strict_json import Unclear, refuse_unclear
 
 _ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
 _VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
@@ -59,8 +59,8 @@ def read_submission(
         )
     given = parse(Submission, delivery)
     try:
-        refuse_repeated_names(delivery.body)
-    except NamedTwice as error:
+        refuse_unclear(delivery.body)
+    except Unclear as error:
         raise Permanent("schema", str(error)) from None
     if _VISIBLE.search(given.text) is None:
         raise Permanent("empty_text", "text holds nothing to score")
@@ -71,9 +71,11 @@ def read_submission(
         item_id = str(uuid4())
     if len(item_id) > MAX_ID_CHARACTERS:
         raise Permanent("schema", f"id: at most {MAX_ID_CHARACTERS} characters")
+    if "\0" in item_id:  # with the mark that stands for NUL it would be another item's
+        raise Permanent("schema", "id: has a NUL character, which cannot be stored")
     now = clock()
     item = Item(
-        id=without_nul(item_id),
+        id=item_id,
         text=without_nul(given.text),
         metadata=_clean(given.metadata or {}),
         received_at=_sent_at(delivery) or now,
@@ -90,8 +92,8 @@ def guess_id(delivery: Delivery) -> str:
         attribute(delivery, "subject"),
         delivery.message_id,
     ):
-        if candidate and len(candidate) <= MAX_ID_CHARACTERS:
-            return without_nul(candidate)
+        if candidate and len(candidate) <= MAX_ID_CHARACTERS and "\0" not in candidate:
+            return candidate
     return f"unreadable-{hashlib.sha256(delivery.body).hexdigest()[:32]}"
 
 
@@ -123,7 +125,10 @@ def without_nul(text: str) -> str:
 
 
 def _clean(value: dict[str, JsonValue], levels: int = _METADATA_LEVELS) -> dict[str, JsonValue]:
-    return {without_nul(key): _clean_value(entry, levels - 1) for key, entry in value.items()}
+    cleaned = {without_nul(key): _clean_value(entry, levels - 1) for key, entry in value.items()}
+    if len(cleaned) < len(value):
+        raise Permanent("schema", "metadata: two names are the same but for a NUL character")
+    return cleaned
 
 
 def _clean_value(value: JsonValue, levels: int) -> JsonValue:

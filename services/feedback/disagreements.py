@@ -4,6 +4,7 @@ Groups are ranked by the lower end of the interval of their correction rate, so 
 corrections of three do not come before ninety of a hundred.
 """
 
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -156,8 +157,9 @@ def _add_source(sources: dict[str, _Tally | None], key: str, value: object, wron
     tally = sources[key]
     if tally is None:
         return
-    if isinstance(value, str | bool | int) and len(str(value)) <= 60:
-        tally.add(str(value), wrong)
+    name = json.dumps(value) if isinstance(value, bool | int) else value
+    if isinstance(name, str) and len(name) <= 60:
+        tally.add(name, wrong)
     if len(tally.items) > MOST_VALUES:
         sources[key] = None  # an id, a time, a name: nothing to group by
 

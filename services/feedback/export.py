@@ -10,13 +10,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from shared.database import database_errors
+from shared.labels import label_key
 from shared.rows import BATCH_ROWS, Format, written
 
 What = Literal["corrections", "labels", "events"]
 
+_LABEL = "coalesce(e.data #>> '{decision,label}', e.data #>> '{prediction,label}')"
+_LABELS_USED = f"SELECT DISTINCT {_LABEL} FROM event e"  # noqa: S608 (a constant)
 _LABELS = """
     SELECT e.item_id, e.workflow, i.text AS input_text, i.metadata,
            e.data #>> '{prediction,label}' AS ai_label,
@@ -65,7 +68,7 @@ _QUERIES: dict[What, str] = {
         {_LABELS} AND e.data #>> '{{decision,label}}' <> e.data #>> '{{prediction,label}}'
         ORDER BY e.seq
     """,
-    "events": """
+    "events": f"""
         SELECT e.seq, e.event_id, e.type, e.version, e.workflow, e.item_id, e.occurred_at,
                e.recorded_at, e.source, e.trace_id, e.data
         FROM event e
@@ -73,12 +76,11 @@ _QUERIES: dict[What, str] = {
           AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
           AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
           AND (CAST(:labels AS text[]) IS NULL
-               OR coalesce(e.data #>> '{decision,label}', e.data #>> '{prediction,label}')
-                  = ANY(:labels))
+               OR {_LABEL} = ANY(:labels))
           AND (CAST(:reviewers AS text[]) IS NULL
-               OR e.data #>> '{decision,reviewer}' = ANY(:reviewers))
+               OR e.data #>> '{{decision,reviewer}}' = ANY(:reviewers))
         ORDER BY e.seq
-    """,
+    """,  # noqa: S608 (a constant)
 }
 
 
@@ -108,14 +110,14 @@ def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Gene
     Raises:
         Overloaded: the database went away.
     """
-    bound = {
-        "workflows": list(wanted.workflows) or None,
-        "labels": list(wanted.labels) or None,
-        "reviewers": list(wanted.reviewers) or None,
-        "since": wanted.since,
-        "until": wanted.until,
-    }
     with database_errors(), engine.connect() as connection:
+        bound = {
+            "workflows": list(wanted.workflows) or None,
+            "labels": _spelled(connection, wanted.labels) if wanted.labels else None,
+            "reviewers": list(wanted.reviewers) or None,
+            "since": wanted.since,
+            "until": wanted.until,
+        }
         found = connection.execute(
             text(_QUERIES[wanted.what]),
             bound,
@@ -128,6 +130,13 @@ def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Gene
                 yield batch
 
         yield from written(list(found.keys()), batches(), form)
+
+
+def _spelled(connection: Connection, labels: Sequence[str]) -> list[str]:
+    """How the events spell these labels, which somebody typed."""
+    keys = {label_key(label) for label in labels}
+    used = connection.execute(text(_LABELS_USED)).scalars()
+    return [label for label in used if label is not None and label_key(label) in keys]
 
 
 def dataset_card(wanted: Wanted, count: int, made_at: datetime) -> str:

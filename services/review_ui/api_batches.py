@@ -71,7 +71,7 @@ def routes(desk: Desk) -> APIRouter:
                 session,
                 account.name,
                 workflows=desk.chosen(given.workflow, account),
-                wanted=given.filter(),
+                wanted=given.filter(desk.known_labels(given.workflow)),
                 now=desk.clock(),
             )
             return Preview(

@@ -24,6 +24,7 @@ from services.review_ui.schemas import (
 from services.review_ui.submit import Submitted, edits, submit
 from shared.errors import Overloaded
 from shared.events import Item
+from shared.labels import spellings
 from shared.messages import Outgoing
 
 logger = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def routes(desk: Desk) -> APIRouter:
         wanted = ItemFilter(
             workflows=desk.chosen(workflow, account),
             status=status,
-            label=label,
+            labels=None if label is None else spellings(label, desk.known_labels(workflow)),
             min_confidence=min_confidence,
             max_confidence=max_confidence,
             search=q,

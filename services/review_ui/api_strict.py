@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from services.review_ui.api_errors import ApiError
-from shared.strict_json import NamedTwice, refuse_repeated_names
+from shared.strict_json import Unclear, refuse_unclear
 from shared.suggestions import did_you_mean
 
 
@@ -28,6 +28,6 @@ async def nothing_unread(request: Request) -> None:
         if count > 1:
             raise ApiError(422, "invalid_request", f"query.{name}: given {count} times, not once")
     try:
-        refuse_repeated_names(await request.body())
-    except NamedTwice as error:
+        refuse_unclear(await request.body())
+    except Unclear as error:
         raise ApiError(422, "invalid_request", f"body: {error}") from None

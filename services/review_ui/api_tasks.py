@@ -47,7 +47,7 @@ def routes(desk: Desk) -> APIRouter:
         lead = account.role != "reviewer"
         if given.only is not None and not lead:
             raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
-        wanted = given.filter(given.only)
+        wanted = given.filter(desk.known_labels(given.workflow), given.only)
         with desk.transaction() as session:
             try:
                 count = holders.may_claim(

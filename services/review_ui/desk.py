@@ -61,6 +61,11 @@ class Desk:
         """The configured labels by workflow."""
         return {name: workflow.labels for name, workflow in self.workflows.items()}
 
+    def known_labels(self, workflow: str | None) -> set[str]:
+        """The configured labels of this workflow, or of all."""
+        names = self.labels if workflow is None else [workflow]
+        return {label for name in names for label in self.labels.get(name, ())}
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that commits at the end of the block; `Overloaded`: no database."""

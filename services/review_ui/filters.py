@@ -4,6 +4,7 @@ A filter that looks at the item or at what the AI thinks of it leaves blind task
 what does not match would tell as much as what does. They are in the unfiltered work.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,11 +16,11 @@ LAST_IS_A_FLAG = "(answers -> -1 ->> 'label') IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """None: anything. Confidence from 0 to 1, both ends included; `search` is part of the text or
-    of the id; `only`: of what waits for leads."""
+    """None: anything. `labels` are the spellings of one. Confidence from 0 to 1, both ends
+    included; `search` is part of the text or of the id; `only`: of what waits for leads."""
 
     queue: str | None = None
-    label: str | None = None
+    labels: Sequence[str] | None = None
     min_confidence: float | None = None
     max_confidence: float | None = None
     search: str | None = None
@@ -28,7 +29,7 @@ class TaskFilter:
     @property
     def narrows(self) -> bool:
         """Whether it looks at the item or at what the AI thinks of it."""
-        asked = (self.label, self.min_confidence, self.max_confidence, self.search)
+        asked = (self.labels, self.min_confidence, self.max_confidence, self.search)
         return any(each is not None for each in asked)
 
     def where(self) -> tuple[str, dict[str, object]]:
@@ -42,8 +43,10 @@ class TaskFilter:
 
         if self.queue is not None:
             add("queue = :queue", queue=self.queue)
-        if self.label is not None:
-            add("prediction ->> 'label' = :label", label=self.label)
+        if self.labels is not None and len(self.labels) == 1:  # nearly always: an index's order
+            add("prediction ->> 'label' = :label", label=self.labels[0])
+        elif self.labels is not None:
+            add("prediction ->> 'label' = ANY(:labels)", labels=list(self.labels))
         if self.min_confidence is not None:
             add("uncertainty <= :most_unsure", most_unsure=1.0 - self.min_confidence)
         if self.max_confidence is not None:

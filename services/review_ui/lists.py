@@ -115,11 +115,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """What to look for; None: anything. `label` is the final one, else the AI's."""
+    """What to look for; None: anything. `labels`: how the final one, else the AI's, is spelled."""
 
     workflows: Sequence[str]
     status: ItemStatus | None = None
-    label: str | None = None
+    labels: Sequence[str] | None = None
     min_confidence: float | None = None
     max_confidence: float | None = None
     search: str | None = None
@@ -144,9 +144,9 @@ def items(
         statement = statement.where(or_(hidden, ItemRow.status == "HUMAN_REVIEW"))
     elif wanted.status is not None:
         statement = statement.where(~hidden, ItemRow.status == wanted.status)
-    if wanted.label is not None:
+    if wanted.labels is not None:
         label = case((hidden, null()), else_=func.coalesce(ItemRow.final_label, ItemRow.ai_label))
-        statement = statement.where(label == wanted.label)
+        statement = statement.where(label.in_(wanted.labels))
     confidence = case((hidden, null()), else_=ItemRow.confidence)
     if wanted.min_confidence is not None:
         statement = statement.where(confidence >= wanted.min_confidence)

@@ -1,5 +1,6 @@
 """What do the requests and answers of `/api/v1` look like?"""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Literal, cast
 from uuid import UUID
@@ -15,6 +16,7 @@ from services.review_ui.lists import MAX_PAGE, Moment
 from services.review_ui.submit import MAX_ITEMS
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
+from shared.labels import spellings
 from shared.tables import ReviewDecision
 
 # NUL: Postgres stores none.
@@ -77,10 +79,10 @@ class Wanted(Asked):
     max_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     q: ShortText | None = Field(default=None, description="part of the text or the id")
 
-    def filter(self, only: Only | None = None) -> TaskFilter:
+    def filter(self, known_labels: Iterable[str], only: Only | None = None) -> TaskFilter:
         return TaskFilter(
             queue=self.queue,
-            label=self.label,
+            labels=None if self.label is None else spellings(self.label, known_labels),
             min_confidence=self.min_confidence,
             max_confidence=self.max_confidence,
             search=self.q,

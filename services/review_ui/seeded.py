@@ -31,7 +31,7 @@ from shared.errors import HitlError
 from shared.events import Item, ItemId, Label, Prediction, Probability, RouteReason, derive_id
 from shared.json_lines import Line
 from shared.labels import known_as, spelled
-from shared.strict_json import NamedTwice, refuse_repeated_names
+from shared.strict_json import Unclear, refuse_unclear
 from shared.tables import KnownItem, ReviewTask
 from shared.wording import compared
 from shared.workflows import Workflow
@@ -74,12 +74,12 @@ def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
     for number, line in lines:
         try:
             known = KnownLine.model_validate_json(line)
-            refuse_repeated_names(line)
+            refuse_unclear(line)
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, wrong["loc"])) or "the line"
             raise SeedError(f"line {number}: {place}: {wrong['msg']}") from None
-        except NamedTwice as error:
+        except Unclear as error:
             raise SeedError(f"line {number}: {error}") from None
         if workflow.labels:
             known = _in_the_workflows_words(known, workflow.labels, number)

@@ -104,7 +104,8 @@ def test_items_are_found_by_what_is_known_of_them(engine: Engine, served: Served
     with program(served, "items:read") as reader:
         assert set(ids(reader)) == {"plain", "50%_off", "failed", "later"}
         assert ids(reader, status="FAILED") == ["failed"]
-        assert ids(reader, label="negative") == ["50%_off"]
+        assert ids(reader, label="negative") == ids(reader, label=" Negative") == ["50%_off"]
+        assert ids(reader, label="negativ") == []
         assert ids(reader, min_confidence=0.95) == ["plain"]
         assert ids(reader, max_confidence=0.6) == ["50%_off"]
         assert ids(reader, q="QUIET") == ["plain"]

@@ -77,7 +77,8 @@ def test_labels_are_all_decisions_of_people_and_filters_narrow_them(filled: Engi
     # If I export the labels, I expect those that people confirmed, too, and none of the machine's
     assert sorted(ids()) == ["agreed", "corrected", "reopened"]
     # and each filter to narrow them
-    assert ids("--label", "positive") == ["agreed"]
+    assert ids("--label", "positive") == ids("--label", " POSITIVE") == ["agreed"]
+    assert ids("--label", "positiv") == []
     assert ids("--reviewer", "reviewer 2") == ["reopened"]
     assert ids("--workflow", "other") == []
     assert ids("--since", "2024-05-01T12:01:42") == ["reopened"]

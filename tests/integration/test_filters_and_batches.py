@@ -64,6 +64,9 @@ def test_a_claim_gives_what_the_filter_names_and_no_blind_item(
         # With one, what matches; and a blind item never, whether it would match or not
         assert claimed(ada, label="negative") == ["bad"]
         assert claimed(ada, label="positive") == ["100%", "queued", "sure", "unsure"]
+        # however the label is typed
+        assert claimed(ada, label=" NEGATIVE ") == ["bad"]
+        assert claimed(ada, label="negativ") == []
         assert claimed(ada, min_confidence=0.8) == ["bad", "sure"]
         assert claimed(ada, max_confidence=0.55) == ["unsure"]
         assert claimed(ada, min_confidence=0.6, max_confidence=0.6) == ["100%", "queued"]

@@ -49,14 +49,16 @@ class Told(Journey):
         self.label = label
 
 
-def decisions(count: int, *, labels: Sequence[str] = ("negative", "positive")) -> list[Told]:
+def decisions(
+    count: int, *, labels: Sequence[str] = ("negative", "positive"), first: int = 0
+) -> list[Told]:
     """Items of both kinds, each of another text, with the label that a person gave."""
     chance = random.Random(count)
     found = []
     for number in range(count):
         label = labels[number % len(labels)]
         words = chance.sample(GOOD if label == "positive" else BAD, 3)
-        found.append(Told(f"item-{number}", f"scene {number} is {', '.join(words)}", label))
+        found.append(Told(f"item-{first + number}", f"scene {number} is {', '.join(words)}", label))
     return found
 
 
@@ -240,7 +242,7 @@ def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
     for command in (("show", "v9"), ("promote", "v9"), ("compare", "base", "v9"), ("shadow", "v9")):
         assert "no model version 'v9'; there is base" in said(*command, app=model_command.app)
     (home / "wrong.csv").write_text("text,label\na film,lovely\n")
-    log(engine, decisions(60))
+    log(engine, decisions(60, first=40))
     refused = said("--min-labels", "10", "--replay", str(home / "wrong.csv"))
     assert "row 1: needs a text and a label of negative, positive" in refused
 

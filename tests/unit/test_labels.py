@@ -13,7 +13,7 @@ from services.router.policy import Policy, route
 from shared.errors import ConfigurationError
 from shared.events import Item, Prediction
 from shared.json_lines import numbered
-from shared.labels import distinct, known_as, label_key, of_model, spelled
+from shared.labels import distinct, known_as, label_key, of_model, spelled, spellings
 from shared.workflows import Workflow, read_workflow_file
 from tests.facts import SCORED
 
@@ -40,6 +40,13 @@ def test_case_blanks_and_composition_make_no_other_label() -> None:
     assert known_as(None, ["none"]) is None
     assert known_as(0, ["0", "1"]) == "0"
     assert len({label_key(label) for label in ("C", "C++", "C#", "0", "00", "a b", "ab")}) == 7
+
+
+def test_a_label_that_somebody_types_is_looked_for_as_rows_spell_it() -> None:
+    # As the workflows do, whose spelling travels
+    assert spellings(" STRASSE", ["stra\u00dfe", "platz"]) == ["stra\u00dfe"]
+    # Where they name none, as models mostly do
+    assert {"positive", "POSITIVE", "Positive", "pOsitive"} == set(spellings("pOsitive ", []))
 
 
 @pytest.mark.parametrize("pair", [("a", "A"), ("a", " a"), ("a", "a"), ("a", " ")])
