@@ -431,3 +431,26 @@ def test_a_long_table_is_saved_whole_in_the_order_that_it_shows(
         with open(downloading.value.path(), newline="", encoding="utf-8") as file:
             items = [row["Item"] for row in csv.DictReader(file)]
         assert items == [f"i{n:02}" for n in reversed(range(40))]
+        # If I filter by the item as well
+        page.locator("#decisions .virtual-table-viewport [data-testid=header-1]").last.hover()
+        page.locator("#decisions [data-testid=header-1] .cell-menu-button").last.click(force=True)
+        page.get_by_text("Filter", exact=True).click(timeout=8_000)
+        page.get_by_placeholder("Type a value").fill("i1")
+        page.locator(".filter-menu .check-button").click()
+        expect(page.locator("#decisions .virtual-row", has_text="i20")).to_have_count(0)
+        with page.expect_download() as downloading:
+            page.get_by_role("button", name="Download").click()
+        # I expect those alone
+        with open(downloading.value.path(), newline="", encoding="utf-8") as file:
+            items = [row["Item"] for row in csv.DictReader(file)]
+        assert items == [f"i{n:02}" for n in reversed(range(10, 20))]
+        # If the table shows a row that cannot be told from its texts
+        page.evaluate(
+            "document.querySelector('#decisions .virtual-row [data-col=\"1\"]').textContent = '?'"
+        )
+        saved: list[object] = []
+        page.on("download", lambda download: saved.append(download))
+        page.get_by_role("button", name="Download").click()
+        # I expect to be told, and no file of other rows
+        expect(page.locator(".rv-frame [data-id=toast]")).to_contain_text("nothing was saved")
+        assert saved == []

@@ -44,8 +44,10 @@ export async function reopen(key) {
  *  in; of a link its address. `place`: the table's id. */
 export async function download(table, name, place) {
   const links = table.headers.indexOf(known.take_up);
+  const rows = await asShown(table, place);
+  if (rows === null) return say(known.download_unread);
   const plain = (row) => row.map((value, at) => cell(at === links ? address(value) : value));
-  const lines = [table.headers.map(cell), ...(await asShown(table, place)).map(plain)].map((row) => row.join(","));
+  const lines = [table.headers.map(cell), ...rows.map(plain)].map((row) => row.join(","));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([`${lines.join("\r\n")}\r\n`], { type: "text/csv" }));
   link.download = name;
@@ -54,9 +56,11 @@ export async function download(table, name, place) {
 }
 
 /** The rows as the table sorts and filters them. It tells nobody, and draws only what is in sight: so
- *  it is scrolled through, and the rows are known again by their texts. */
+ *  it is scrolled through, and the rows are known again by their texts. Null where one is not, or
+ *  was never drawn: a file of other rows than are shown would say nothing of it. */
 async function asShown(table, place) {
   const view = document.querySelector(`#${place} .virtual-table-viewport`);
+  if (view === null) return table.data.length ? null : [];
   const seen = new Map();
   const before = view.scrollTop;
   for (let top = 0; ; top += view.clientHeight / 2) {
@@ -75,8 +79,8 @@ async function asShown(table, place) {
     rows.set(key, [...(rows.get(key) ?? []), row]);
   }
   const order = [...seen].sort(([one], [other]) => one - other);
-  const found = order.map(([, key]) => rows.get(key)?.shift());
-  return found.includes(undefined) ? table.data : found;
+  const found = order.map(([index, key], at) => (index === at ? rows.get(key)?.shift() : undefined));
+  return found.includes(undefined) ? null : found;
 }
 
 /** What two ways to write a row have in common: long cells are cut on the screen. */
