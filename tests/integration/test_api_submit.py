@@ -187,3 +187,14 @@ def test_an_edit_of_what_is_recorded_is_refused_by_name(
     assert codes == [[], [(0, "edited")], [(0, "edited"), (2, "edited")]]
     with outsider(amqp_url) as outside:
         outside.take(QUEUE, 3)
+
+
+def test_a_number_that_no_double_holds_is_refused_and_not_changed(served: Served) -> None:
+    # Given a request with a number that some readers take for infinity
+    content = '{"workflow": "sentiment", "items": [{"text": "x", "metadata": {"n": 1e400}}]}'
+    with program(served, "items:write") as producer:
+        headers = {"Content-Type": "application/json"}
+        answer = producer.post("/items", content=content, headers=headers)
+    # I expect to be told, and what to do
+    assert answer.status_code == 422, answer.text
+    assert "send it as text" in answer.text

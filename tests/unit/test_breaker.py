@@ -49,6 +49,10 @@ def test_a_producer_that_sends_garbage_does_not_stop_the_others() -> None:
     for _ in range(100):
         breaker.failed(delivery("hitl.items"), SENDERS)
     assert breaker.due(now=0) is None
+    # Nor does one that sends known ids again, each time with another time of sending
+    for _ in range(100):
+        breaker.failed(delivery(), Permanent("edited", "another content"))
+    assert breaker.due(now=0) is None
     for _ in range(3):
         breaker.failed(delivery("hitl.events"), SENDERS)
     assert breaker.due(now=0) == "open", "events that we cannot read are our own version skew"

@@ -141,6 +141,22 @@ def test_a_failure_names_its_place_only_while_it_holds() -> None:
     assert merge(failed, row(A.review_requested())).failure is None
 
 
+def test_what_is_set_aside_as_an_edit_takes_nothing_from_the_item_that_is_known() -> None:
+    # Given an item that waits for a person, and one that a person decided
+    journey = Journey("a")
+    waiting = [journey.scored(), journey.review_requested()]
+    # If a producer sends its id again with another time of sending, and both who see it say so
+    edits = [journey.failed(queue, "edited") for queue in ("hitl.router", "hitl.log")]
+    for known, status in (
+        (waiting, "HUMAN_REVIEW"),
+        ([*waiting, journey.reviewed("negative")], "HUMAN_CORRECTED"),
+    ):
+        (row,) = fold([(event, TRACE) for event in [*known, *edits]])
+        # I expect it to wait, or to be decided, as before
+        assert (row.status, row.failure) == (status, None)
+        assert row.text == journey.item.text
+
+
 def test_a_failure_keeps_what_was_known() -> None:
     # Given an item that got as far as the review's intake and failed there
     failed = row(A.scored(), A.review_requested(), A.failed(REVIEW))
