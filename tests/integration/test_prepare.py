@@ -21,6 +21,7 @@ from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.database import connect
 from shared.topology import LOG_QUEUE
+from tests.outside import outsider
 
 
 def prepare(
@@ -112,3 +113,26 @@ def test_the_brokers_users_are_printed_for_import(tmp_path: Path) -> None:
         "downstream": r"^hitl\.[^.]+\.accepted$",
     }
     assert "the logger's own" not in shown.stdout  # (a word might be in a hash)
+
+
+def test_a_queue_that_is_another_is_named_and_all_else_is_declared(
+    amqp_url: str, database_url: str, tmp_path: Path
+) -> None:
+    # Given two workflows, and a queue of the first that somebody declared otherwise
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.toml").write_text(f'[workflow]\nname = "{name}"\n')
+    with outsider(amqp_url) as owner:
+        owner.declare("hitl.a.review")
+        # If all is prepared
+        done = prepare(
+            None, AMQP_URL=amqp_url, DATABASE_URL=database_url, HITL_WORKFLOWS_DIR=str(tmp_path)
+        )
+        # I expect that one named, with the reason, no word of the other, and the services, which
+        # wait for this command, to be able to start.
+        assert done.returncode == 0, done.stderr
+        [said] = [line for line in done.stderr.splitlines() if "not served" in line]
+        assert "workflow a: " in said
+        assert "hitl.a.review" in said
+        assert owner.exists("hitl.b.accepted")
+        owner.publish("{}", routing_key="b")
+        assert owner.ready("hitl.b.inference") == 1
