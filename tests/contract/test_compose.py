@@ -471,7 +471,10 @@ def test_a_new_stack_gets_random_passwords_and_keeps_them(tmp_path: Path) -> Non
     assert {name: first[name] for name in kept} == {name: again[name] for name in kept}
     assert all(first[name] != other[name] for name in kept)
     variables = {name.rpartition("/")[2] for name in kept if name.rpartition("/")[2].isupper()}
-    assert variables == {"AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT"}
+    assert variables == {
+        "AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT",
+        "HITL_RABBITMQ_API_URL",
+    }  # fmt: skip
 
 
 def test_the_broker_gets_the_users_and_the_policy_that_bin_up_gives_it(tmp_path: Path) -> None:

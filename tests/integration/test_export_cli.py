@@ -1,5 +1,6 @@
 """Do the people's decisions leave whole, exact and as a notebook reads them? On a real Postgres."""
 
+import csv
 import io
 import json
 from pathlib import Path
@@ -15,7 +16,7 @@ from hitl.export import app as export_app
 from services.feedback.export import DATASET_FILE
 from services.logger.handler import Logger
 from shared.clock import utc_now
-from tests.journeys import Journey, delivered
+from tests.journeys import PREDICTION, Journey, delivered
 
 FORMULA = "=HYPERLINK(1)"
 TEXTS = {
@@ -183,3 +184,33 @@ def test_no_database_is_one_clear_line(tmp_path: Path) -> None:
     given = {"HITL_HOME": str(tmp_path), "DATABASE_URL": ""}
     said = CliRunner().invoke(export_app, ["labels"], env=given)
     assert said.exit_code == 1 and "bin/up" in said.stderr and "Traceback" not in said.stderr
+
+
+def test_shares_leave_with_every_digit(engine: Engine) -> None:
+    # Given predictions whose shares need all the digits of a double, the smallest included
+    shares = (0.1 + 0.2, 1 / 3, 1 - 2**-53, 2**-53, 1e-7, 5e-324, 0.8500000000000001)
+    found = {f"i{number}": share for number, share in enumerate(shares)}
+    events = []
+    for name, share in found.items():
+        journey = Journey(name)
+        both = {"positive": share, "negative": 1 - share}
+        said = PREDICTION.model_copy(update={"confidence": share, "distribution": both})
+        events += [
+            event.model_copy(update={"prediction": said})
+            for event in (journey.scored(), journey.reviewed("negative"))
+        ]
+    log = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
+    log.handle([delivered(event) for event in events])
+
+    # If they are exported in any form, I expect the same doubles
+    lines = run(engine, "labels", "--format", "jsonl").stdout.splitlines()
+    rows = {row["item_id"]: row for row in map(json.loads, lines)}
+    assert {name: row["ai_confidence"] for name, row in rows.items()} == found
+    assert {name: row["ai_distribution"]["positive"] for name, row in rows.items()} == found
+    table = run(engine, "labels").stdout
+    cells = {row["item_id"]: row["ai_confidence"] for row in csv.DictReader(io.StringIO(table))}
+    assert {name: float(cell) for name, cell in cells.items()} == found
+    # and where the certificate is computed again: the scores as the panel reads them from the log
+    read = text("SELECT item_id, data #>> '{prediction,confidence}' FROM event")
+    with engine.connect() as connection:
+        assert {name: float(score) for name, score in connection.execute(read)} == found

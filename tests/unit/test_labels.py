@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from hitl.__main__ import app
 from services.feedback.old_domain import from_file
 from services.feedback.train_texts import labelled
 from services.inference.classifier import _order
@@ -152,3 +154,19 @@ def test_known_items_are_kept_in_the_workflows_words() -> None:
     ):
         with pytest.raises(seeded.SeedError, match=said):
             read(line)
+
+
+def test_labels_that_look_like_markup_are_listed_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given labels that a terminal's markup would swallow, or end in an error
+    labels = json.dumps(["[red]", "[/]"])
+    (tmp_path / "w.toml").write_text(
+        f'[workflow]\nname = "w"\nlabels = {labels}\n[policy]\nthreshold = 0.9\n'
+    )
+    monkeypatch.setenv("HITL_WORKFLOWS_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    # I expect to read them
+    listed = CliRunner().invoke(app, ["workflow", "list"])
+    assert listed.exit_code == 0, listed.output
+    assert "[red], [/]" in listed.stdout
