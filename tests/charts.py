@@ -83,6 +83,10 @@ def environment(pod: Object) -> dict[str, str]:
     [container] = pod["containers"]
     named = [variable["name"] for variable in container["env"]]
     assert len(named) == len(set(named)), "the last of two would win"
-    stand_ins = {"AMQP_URL": "amqp://somebody:secret@a-broker/a-vhost"}
+    stand_ins = {
+        "AMQP_URL": "amqp://somebody:secret@a-broker/a-vhost",
+        "DATABASE_URL": "postgresql://somebody:secret@a-server/a-database",
+        "HITL_RABBITMQ_API_URL": "http://somebody:secret@a-broker:15672",
+    }
     return {name: variable.get("value", stand_ins.get(name, "secret"))
             for name, variable in zip(named, container["env"], strict=True)}  # fmt: skip

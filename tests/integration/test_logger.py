@@ -396,14 +396,19 @@ def test_a_batch_of_large_messages_is_written_in_portions(engine: Engine) -> Non
 
 
 def test_what_is_new_within_a_batch_alone_changes_its_item(engine: Engine, log: Logger) -> None:
-    # Given an item that two loggers have brought to its end, and a person then had erased
+    # Given an item that two loggers have brought to its end, and whose row then changed
     a, b = Journey("a"), Journey("b")
     wrote(log, *map(delivered, (a.scored(), a.accepted())))
     with engine.begin() as connection:
         connection.execute(text("UPDATE item SET text = 'changed', text_salts = NULL"))
     # If one of its events comes again, together with what is new
-    wrote(log, *map(delivered, (a.scored(), b.scored(), a.accepted(), b.accepted())))
-    # I expect the old item to stay as it is, the new one to be there, and a leaf for the new alone.
+    batch = (a.scored(), b.scored(), a.accepted(), b.accepted())
+    first, *others = log.handle([delivered(event) for event in batch])
+    # I expect the old item to stay as it is (and the logger to say that it differs), the new one to
+    # be there, and a leaf for the new alone.
+    assert isinstance(first, tuple)
+    assert [b'"reason":"edited"' in message.body for message in first] == [True]
+    assert others == [(), (), ()]
     assert items(engine)["a"].text == "changed"
     assert rows(engine, "SELECT text_salts FROM item WHERE id = 'a'") == [{"text_salts": None}]
     assert items(engine)["b"].status == "AI_ACCEPTED"

@@ -131,7 +131,13 @@ def test_a_task_goes_from_claim_to_decision_and_back(engine: Engine, served: Ser
             False,
         )
         stats = ada.get("/api/v1/stats").json()
-        assert stats["me"] == {"decided": 1, "skipped": 0, "flagged": 0, "agreement": 0.0}
+        assert stats["me"] == {
+            "decided": 1,
+            "skipped": 0,
+            "flagged": 0,
+            "agreement": 0.0,
+            "for_others": 0,
+        }
         assert stats["queues"] == [
             {"workflow": "sentiment", "queue": "default", "open": 1, "leased": 0}
         ]
