@@ -175,7 +175,7 @@ def test_a_fresh_checkout_is_up_and_ready_after_one_command(stack: Stack) -> Non
     assert done.returncode == 0
     assert status.keys() == {
         "amqp_url", "database_url", "ui_url", "metrics", "services", "queues", "items", "for_leads",
-        "refused", "problems",
+        "nobody_left", "refused", "problems",
     }  # fmt: skip
     # every service there, ready, and never restarted
     assert {service["name"] for service in status["services"]} == SERVICES
