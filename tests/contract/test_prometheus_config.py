@@ -46,7 +46,7 @@ def promtool(*arguments: str | Path) -> str:
     if shutil.which("promtool") is None:
         cannot_run("promtool is not installed (Debian: apt-get install prometheus)")
     done = subprocess.run(
-        ["promtool", *arguments], capture_output=True, text=True, check=False, timeout=150
+        ["promtool", *arguments], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -40,7 +40,6 @@ from tests.journeys import (
     submitted,
 )
 from tests.outside import outsider, until
-from tests.pipeline import READY_SECONDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -600,7 +599,7 @@ def test_the_whole_service_logs_what_passes_on_a_real_broker(
             [sys.executable, "-m", "services.logger"], cwd=ROOT, env=environment, stderr=stderr
         )
     try:
-        until(lambda: is_ready(port), seconds=READY_SECONDS, what="the logger being ready")
+        until(lambda: is_ready(port), seconds=20, what="the logger being ready")
         with outsider(amqp_url) as program:
             # If other programs publish an item, one for a workflow that nobody knows, events, and
             # something that is no event
