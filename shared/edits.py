@@ -1,7 +1,7 @@
-"""Which of these ids stand for another content already?
+"""Which of these ids stand for another text, or came with other metadata, already?
 
-An item is its workflow and its id, and what is decided on is its text and its metadata. The rows of
-`item` know what it was, as long as it is not erased (docs/decisions/0022).
+An item is its workflow and its id. The rows of `item` know what it was decided on, as long as it is
+not erased (docs/decisions/0022).
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from shared.events import Item
 
 # As JSON objects: 1 is 1.0, and the order of keys says nothing. Erased rows know nothing any more.
 EDITED = """
-    SELECT place
+    SELECT place, item.text IS DISTINCT FROM sent.text AS other_text
     FROM jsonb_to_recordset(CAST({items} AS jsonb)) AS sent(
         place bigint, workflow text, id text, text text, metadata jsonb)
     JOIN item USING (workflow, id)

@@ -20,7 +20,7 @@ Reason = Literal[
     "unscorable",  # the model fails on this text, alone and again
     "delivery_limit",  # the consumer died on this message again and again
     "retries_exhausted",  # still failing after the last delayed retry
-    "edited",  # its id is another text's, or another metadata's, already
+    "edited",  # its id is another text's already
     "rejected_by_database",  # Postgres refuses this row, and only this one
 ]
 REASONS: tuple[Reason, ...] = get_args(Reason)

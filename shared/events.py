@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -48,11 +48,17 @@ class Item(Fact):
     received_at: datetime
 
     @property
-    def content(self) -> int:
-        """What is decided on, as one number of this process: text and metadata as JSON has them,
-        where 1 is 1.0 and keys have no order. An id stands for one content (docs/decisions/0022).
-        """
-        return hash((self.text, _frozen(self.metadata) if self.metadata else ()))
+    def content(self) -> "Content":
+        """What is decided on."""
+        return Content(hash(self.text), hash(_frozen(self.metadata)) if self.metadata else 0)
+
+
+class Content(NamedTuple):
+    """A text and its metadata, each as a number of this process. Metadata are compared as JSON has
+    them: 1 is 1.0, and keys have no order. An id stands for one text (docs/decisions/0022)."""
+
+    text: int
+    metadata: int
 
 
 def _frozen(value: JsonValue) -> Hashable:
@@ -60,7 +66,7 @@ def _frozen(value: JsonValue) -> Hashable:
         return frozenset((key, _frozen(entry)) for key, entry in value.items())
     if isinstance(value, list):
         return tuple(map(_frozen, value))
-    return (value,) if isinstance(value, bool) else value  # true is not 1
+    return (bool, value) if isinstance(value, bool) else value  # true is not 1
 
 
 class Prediction(Fact):

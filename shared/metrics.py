@@ -132,7 +132,8 @@ RULES_INCOMPARABLE = Counter(
 LOGGER_ROWS = Counter("hitl_logger_rows_total", "Rows written by the logger.", ["table"])
 ITEMS_EDITED = Counter(
     "hitl_items_edited_total",
-    "Items that came again under the same id with another text or other metadata.",
+    "Items that came again under the same id, with another text or with other metadata alone.",
+    ["what"],
 )
 LEDGER_HEIGHT = Gauge("hitl_ledger_height", "Height of the newest block that this logger wrote.")
 

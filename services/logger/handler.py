@@ -159,23 +159,24 @@ class Logger:
         return told
 
     def _edited(self, event: Event) -> Outgoing:
-        """Says that an id came again with another content: the row keeps what was decided on."""
-        ITEMS_EDITED.inc()
-        logger.warning("an item came again with another content", extra={"item_id": event.item_id})
+        """Says that an id came again with another text: the row keeps what was decided on."""
+        ITEMS_EDITED.labels("text").inc()
+        logger.warning("an item came again with another text", extra={"item_id": event.item_id})
         failed = ItemFailed(
             workflow=event.workflow,
             occurred_at=self._clock(),
             failed_item_id=event.item_id,
             queue=LOG_QUEUE,
             reason="edited",
-            detail="this id came again with another text or other metadata, and the record keeps "
-            "what was decided on: send a new version under a new id",
+            detail="this id came again with another text, and the record keeps what was decided "
+            "on: send a new version under a new id",
         )
         return encode(failed, source="logger", traceparent=new_trace())
 
     def _count(self, written: Written) -> None:
         self._event_rows.inc(len(written.events))
         self._item_rows.inc(written.items)
+        ITEMS_EDITED.labels("metadata").inc(written.other_metadata)
         now = self._clock()
         for row in written.events:
             event = row.event

@@ -108,11 +108,13 @@ class Batch:
 @dataclass(frozen=True, slots=True)
 class Written:
     """What a transaction added: the new events, and how many rows of `item` they changed; and which
-    events were not new, but told of another content under the same id."""
+    events were not new, but told of another text under the same id; and how many of the same text
+    with other metadata."""
 
     events: Sequence[EventRow]
     items: int
     edits: Sequence[EventRow]
+    other_metadata: int
 
 
 def prepare(rows: Iterable[EventRow]) -> Batch:
@@ -147,24 +149,26 @@ def write(engine: Engine, batch: Batch) -> Written:
                 cursor.execute(_UPSERT_ITEMS)
             if new:
                 height = append_block(cursor, added)
-            edits = _edits(cursor, again)
+            edits, other_metadata = _edits(cursor, again)
         connection.commit()
         if height is not None:
             LEDGER_HEIGHT.set(height)
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
-    return Written(new, items.count, edits)
+    return Written(new, items.count, edits, other_metadata)
 
 
-def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> list[EventRow]:
-    """Those with another text or other metadata than the item's row. Each is scored, so that one
-    type of event tells of all."""
+def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> tuple[list[EventRow], int]:
+    """Those with another text than the item's row, and how many have only other metadata. Each is
+    scored, so that one type of event tells of all."""
     scored = [(row, row.event) for row in again if isinstance(row.event, ItemScored)]
     if not scored:
-        return []
+        return [], 0
     sent = as_sent((event.workflow, event.item) for _, event in scored)
     cursor.execute(EDITED.format(items="%s"), (sent,))
-    return [scored[place][0] for (place,) in cursor.fetchall()]
+    found = cursor.fetchall()
+    edits = [scored[place][0] for place, other_text in found if other_text]
+    return edits, len(found) - len(edits)
 
 
 def _items(rows: Sequence[EventRow]) -> Items:

@@ -89,8 +89,7 @@ def routes(desk: Desk) -> APIRouter:
     ) -> Submitted:
         """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
         are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
-        request, then sending again is safe. An id whose text or metadata changed is refused as
-        `edited`."""
+        request, then sending again is safe. An id whose text changed is refused as `edited`."""
         workflow = desk.known_workflow(given.workflow, account)
 
         def edited(items: Sequence[tuple[str, Item]]) -> set[int]:

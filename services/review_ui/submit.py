@@ -17,9 +17,7 @@ from shared.producing import item_message
 MAX_ITEMS = 500
 CONFIRM_SECONDS = 10.0
 
-_EDITED = (
-    "this id stands for another text or other metadata already: send a new version under a new id"
-)
+_EDITED = "this id stands for another text already: send a new version under a new id"
 
 Publish = Callable[[Sequence[Outgoing], float], None]
 Edited = Callable[[Sequence[tuple[str, Item]]], set[int]]
@@ -66,7 +64,7 @@ def submit(
     accepted: list[AcceptedItem] = []
     refused: list[RefusedItem] = []
     ready: list[tuple[int, Item, Outgoing]] = []
-    contents: dict[str, int] = {}
+    texts: dict[str, str] = {}
     for index, item in enumerate(items):
         body = json.dumps(item)
         new_id = once and str(derive_id("sent once", workflow, *once, str(index), body))
@@ -78,7 +76,7 @@ def submit(
                 clock=clock,
                 new_id=new_id,
             )
-            if contents.setdefault(read.id, read.content) != read.content:
+            if texts.setdefault(read.id, read.text) != read.text:
                 raise Permanent("edited", _EDITED)
         except Permanent as error:
             refused.append(RefusedItem(index=index, code=error.reason, message=str(error)))
@@ -98,8 +96,8 @@ def submit(
 
 
 def edits(session: Session, items: Sequence[tuple[str, Item]]) -> set[int]:
-    """Which of these items, by place, are recorded with another content."""
+    """Which of these items, by place, are recorded with another text."""
     if not items:
         return set()
     found = session.execute(text(EDITED.format(items=":items")), {"items": as_sent(items)})
-    return set(found.scalars())
+    return {place for place, other_text in found if other_text}

@@ -13,7 +13,7 @@ from services.router.stated import around, ending, opening
 from shared.clock import Clock, as_utc
 from shared.envelope import Stamp, decode, enclose
 from shared.errors import NotYet, Permanent
-from shared.events import ItemAccepted, ItemReviewRequested, ItemScored, derive_text
+from shared.events import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.live_policy import LiveRoute
 from shared.messages import Delivery
 from shared.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all
@@ -37,15 +37,15 @@ COMMON_ROUTES = (
 
 
 _EDITED = (
-    "this id was routed with another text or other metadata, and that decision stands: send a new "
-    "version under a new id"
+    "this id was routed with another text, and that decision stands: send a new version under a "
+    "new id"
 )
 
 
 class Kept(NamedTuple):
     """A decision without its item, which may be a megabyte."""
 
-    content: int
+    content: Content
     kind: type[Routed]
     stamp: Stamp
     opening: bytes
@@ -120,17 +120,19 @@ class Router:
         except Permanent as error:
             return error
         workflow, item = scored.workflow, scored.item
-        key = (workflow, item.id)
+        key, content = (workflow, item.id), item.content
         kept = self._memory.recall(key)
         if kept is None:
             served = turn.served.get(workflow) or self._served(workflow, turn)
             if served is None:
                 return self._without_policy(workflow)
-            kept = self._decide(scored, served, turn)
+            kept = self._decide(scored, content, served, turn)
             self._memory.keep(key, kept)
-        content, kind, stamp, opening, ending = kept
-        if item.content != content:  # what was decided goes out with its decision, or not at all
+        first, kind, stamp, opening, ending = kept
+        if content.text != first.text:  # what was decided goes out with its decision, or not at all
             return Permanent("edited", _EDITED)
+        if content.metadata != first.metadata:  # the decision is out, or on its way, with its own
+            return ()
         return (
             enclose(
                 kind,
@@ -153,7 +155,7 @@ class Router:
         turn.served[workflow] = served
         return served
 
-    def _decide(self, scored: ItemScored, served: Served, turn: Turn) -> Kept:
+    def _decide(self, scored: ItemScored, content: Content, served: Served, turn: Turn) -> Kept:
         now, prediction = turn.now, scored.prediction
         chosen = route(
             served.policy,
@@ -171,7 +173,7 @@ class Router:
         turn.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
         written = ending(prediction, chosen, now, turn.json)
-        return Kept(scored.item.content, kind, turn.stamp, served.opening, written)
+        return Kept(content, kind, turn.stamp, served.opening, written)
 
     def _say_incomparable(self, workflow: str, rule: str) -> None:
         """Counted each time, logged once: it is the rule or the producer that is to be changed."""

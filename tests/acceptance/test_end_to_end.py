@@ -169,7 +169,7 @@ def test_a_thousand_snippets_from_a_foreign_client(
 
         # Sent once more, as a producer that is not sure would: nothing changes.
         first = next(iter(texts))
-        program.publish(json.dumps({"id": first, "text": texts[first], "metadata": {"n": 0}}))
+        program.publish(json.dumps({"id": first, "text": texts[first]}))
         scored = "hitl_predictions_total{"
         until(lambda: _sum(pipeline.page("inference", "/metrics")[1], scored) == COUNT + 2)
         until(lambda: program.ready("hitl.router") == 0 and program.ready("hitl.log") == 0)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -648,7 +649,8 @@ def test_an_edit_under_the_same_id_is_said_and_the_row_keeps_what_was_decided_on
     # Given an item that was decided
     first = Journey("a", text="a lovely film")
     wrote(log, delivered(first.scored()), delivered(first.accepted()))
-    before = REGISTRY.get_sample_value("hitl_items_edited_total") or 0.0
+    counted = partial(REGISTRY.get_sample_value, "hitl_items_edited_total", {"what": "text"})
+    before = counted() or 0.0
     # If the same id comes with another text, and once more with its own
     edit = Journey("a", text="I will find you")
     again, other, twice = log.handle(
@@ -663,28 +665,35 @@ def test_an_edit_under_the_same_id_is_said_and_the_row_keeps_what_was_decided_on
     assert {(each.item_id, each.reason, each.queue) for each in said} == {
         ("a", "edited", "hitl.log")
     }
-    assert REGISTRY.get_sample_value("hitl_items_edited_total") == before + 2
+    assert counted() == before + 2
     # and the row to stay as it was, also when that is recorded
     wrote(log, delivered(said[0]))
     row = items(engine)["a"]
     assert (row.text, row.status) == ("a lovely film", "AI_ACCEPTED")
 
 
-def test_an_edit_in_the_same_batch_is_said_and_metadata_is_compared_as_json(
+def test_the_first_metadata_stand_and_others_are_counted_compared_as_json(
     engine: Engine, log: Logger
 ) -> None:
-    def one(metadata: dict[str, JsonValue]) -> Delivery:
-        event = Journey("b").scored()
+    def one(metadata: dict[str, JsonValue], text: str = "a fine film") -> Delivery:
+        event = Journey("b", text=text).scored()
         item = event.item.model_copy(update={"metadata": metadata})
         return delivered(event.model_copy(update={"item": item}))
 
-    # Given an item, the same in another order and spelling, and one whose amount is another
+    counted = partial(REGISTRY.get_sample_value, "hitl_items_edited_total", {"what": "metadata"})
+    before = counted() or 0.0
+    # Given an item, the same in another order and spelling, one whose amount is another, and one in
+    # the same batch whose text is
     amount = 9_007_199_254_740_993
     same = [one({"x": 1e300, "amount": amount}), one({"amount": amount, "x": 1e300})]
-    results = log.handle([*same, one({"x": 1e300, "amount": amount - 1})])
-    # I expect the last alone to be an edit
-    assert [bool(result) for result in results] == [False, False, True]
-    # and nothing to be known of it once the text is erased
+    results = log.handle([*same, one({"x": 1e300, "amount": amount - 1}), one({}, text="a threat")])
+    # I expect the text's alone to be told to everybody, and the amount's to be counted
+    assert [bool(result) for result in results] == [False, False, False, True]
+    assert counted() == before + 1
+    # the first metadata to stay
+    assert items(engine)["b"].metadata["amount"] == amount
+    # and nothing to be known of either once the text is erased
     with engine.begin() as connection:
         connection.execute(text("UPDATE item SET text = '', erased_at = now()"))
-    assert [bool(result) for result in log.handle([one({"amount": 2})])] == [False]
+    results = log.handle([one({"amount": 2}), one({}, text="another")])
+    assert ([bool(result) for result in results], counted()) == ([False, False], before + 1)

@@ -13,6 +13,7 @@ from shared.errors import NotYet, Permanent, Retryable
 from shared.events import Event, Item, ItemAccepted, ItemReviewRequested, ItemScored, Prediction
 from shared.messages import Delivery, Outgoing
 from shared.tracing import trace_id
+from shared.worker import Result
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -165,21 +166,26 @@ def test_an_edit_under_the_same_id_does_not_go_out_with_the_decision_on_what_was
     desk = Desk()
     for item_id, confidence in (("sure", 0.9), ("unsure", 0.6)):
         event = scored(item_id, confidence)
+        event = event.model_copy(
+            update={"item": event.item.model_copy(update={"metadata": {"n": [1, None], "a": True}})}
+        )
         desk.send(event)
-        for change in (
-            {"text": "I will find you"},
-            {"metadata": {"n": [1, None], "amount": 5_000}},
-        ):
-            # If its text or its metadata comes changed
+
+        def changed(event: ItemScored = event, **change: object) -> Result:
             edit = event.model_copy(update={"item": event.item.model_copy(update=change)})
-            (refused,) = desk.router.handle([delivery(edit)])
-            # I expect it to be refused by name
-            assert isinstance(refused, Permanent)
-            assert refused.reason == "edited"
-            assert "new id" in refused.detail
-        # while the same metadata in another order is the same item
-        turned = event.item.model_copy(update={"metadata": {"n": [1, None]}})
-        desk.send(event.model_copy(update={"item": turned}))
+            (result,) = desk.router.handle([delivery(edit)])
+            return result
+
+        # If its text comes changed, I expect it to be refused by name
+        refused = changed(text="I will find you")
+        assert isinstance(refused, Permanent)
+        assert refused.reason == "edited"
+        assert "new id" in refused.detail
+        # If its metadata do, I expect nothing to go out: the decision has, with its own
+        for metadata in ({}, {"n": [1, None], "a": 1}, {"n": [1, None], "a": [1]}, {"sent": 2}):
+            assert changed(metadata=metadata) == ()
+        # while the same metadata in another order are the same item
+        (_again,) = changed(metadata={"a": True, "n": [1.0, None]})  # type: ignore[misc]  # a message
 
 
 def test_a_rule_that_cannot_hold_for_the_kind_of_a_value_is_counted_and_named_once(
