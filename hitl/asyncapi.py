@@ -184,10 +184,10 @@ def _submission() -> dict[str, Any]:
             f"{', '.join(f'`{prefix}id`' for prefix in ATTRIBUTE_PREFIXES)}; where several are "
             "there, the first in this order counts. An item is its workflow and its id: events of "
             "two sources that may share an id need one in the body. An id stands for one text: "
-            "sent again with another it is refused or said, as `edited`. Sent again with other metadata "
-            "it is the same item, and the first metadata stand. An id has no NUL character. "
-            "Integers are kept exactly, other numbers as doubles; what no double holds (1e400) is "
-            "refused."
+            "sent again with another it is refused or said, as `edited`. Sent again with other "
+            "metadata it is the same item, and the first metadata stand. An id has no NUL "
+            "character. Integers are kept exactly, other numbers as doubles; what no double holds"
+            " (1e400) is refused."
         ),
         "contentType": "application/json",
         "headers": {
