@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from hitl.audit_check import ERASED
-from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserted
+from services.logger.chain import record
 from services.logger.projection import AI_ACCEPTED
 from shared.errors import ConfigurationError
 from shared.events import ItemReviewed, derive_id
@@ -65,14 +65,6 @@ _LOGGED = text("""
     SELECT event_id, text_commitment IS NOT NULL FROM event
     WHERE workflow = :workflow AND item_id = :item_id ORDER BY seq
 """)
-_EVENT = f"""
-    WITH new AS (
-        INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
-        VALUES (%(event_id)s, '{ITEM_ERASED}', 1, %(workflow)s, %(item_id)s, %(now)s,
-                '/hitl/audit', %(data)s)
-        RETURNING {RETURNED_LEAF})
-    {INSERTED}
-"""  # noqa: S608 - names of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,18 +142,7 @@ def _scrubbed(body: bytes) -> bytes:
 
 
 def _record(session: Session, wanted: Erasure, events: Sequence[str]) -> None:
-    """The event that says so, and its block; the last that the transaction does."""
-    moment = wanted.at.isoformat()
+    """The event that says so, and its block."""
     data = {"by": wanted.by, "reason": wanted.reason, "events": events}
     with closing(session.connection().connection.cursor()) as cursor:
-        cursor.execute(
-            _EVENT,
-            {
-                "event_id": str(derive_id(ITEM_ERASED, wanted.workflow, wanted.item_id, moment)),
-                "workflow": wanted.workflow,
-                "item_id": wanted.item_id,
-                "now": wanted.at,
-                "data": json.dumps(data),
-            },
-        )
-        append_block(cursor, inserted(cursor))
+        record(cursor, ITEM_ERASED, wanted.workflow, wanted.item_id, wanted.at, data)

@@ -6,7 +6,6 @@ The words go from the row; its leaf in the ledger stays, and an event `item.reda
 like all others, says which rows were changed, by whom, why, and what their leaves are now.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from hitl.audit_check import ERASED, ITEM_REDACTED
 from hitl.letters import Letter, Pass, Verdict
-from services.logger.chain import INSERTED, LEAF_TEXT, RETURNED_LEAF, append_block, inserted
-from shared.events import ItemFailed, derive_id
+from services.logger.chain import LEAF_TEXT, record
+from shared.events import ItemFailed
 from shared.messages import Delivery
 from shared.retry import ERROR
 
@@ -49,14 +48,6 @@ _ITEM = text("""
     UPDATE item SET failure = split_part(failure, ': ', 1) || ': ' || :erased, updated_at = now()
     WHERE workflow = :workflow AND id = :item_id AND failure <> :erased
 """)
-_EVENT = f"""
-    WITH new AS (
-        INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
-        VALUES (%(event_id)s, '{ITEM_REDACTED}', 1, %(workflow)s, %(item_id)s, %(now)s,
-                '/hitl/audit', %(data)s)
-        RETURNING {RETURNED_LEAF})
-    {INSERTED}
-"""  # noqa: S608 - names of our own
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +95,7 @@ def redact(session: Session, found: Sequence[Quote], *, by: str, reason: str, at
             session.execute(_ITEM, {"workflow": workflow, "item_id": item_id, "erased": ERASED})
         for (workflow, item_id), events in of_items.items():
             data = {"by": by, "reason": reason, "leaves": {each: leaves[each] for each in events}}
-            cursor.execute(
-                _EVENT,
-                {
-                    "event_id": str(derive_id(ITEM_REDACTED, workflow, item_id, at.isoformat())),
-                    "workflow": workflow,
-                    "item_id": item_id,
-                    "now": at,
-                    "data": json.dumps(data),
-                },
-            )
-            append_block(cursor, inserted(cursor))
+            record(cursor, ITEM_REDACTED, workflow, item_id, at, data)
 
 
 def quoting_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -> dict[str, int]:

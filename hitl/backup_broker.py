@@ -4,11 +4,11 @@ By the management API (https://www.rabbitmq.com/docs/definitions). Messages are 
 in the queues of a quorum, on as many nodes as there are.
 """
 
-import ssl
 from typing import Any
 
 import httpx
 
+from hitl.connection import trusted
 from shared.errors import HitlError
 
 TIMEOUT_SECONDS = 60.0
@@ -47,9 +47,8 @@ def _request(
 ) -> httpx.Response:
     given = httpx.URL(api_url)
     url = given.copy_with(raw_path=f"{given.path.rstrip('/')}/{path}".encode())
-    authority = given.params.get("cacertfile")  # as in AMQP_URL
     try:
-        trust = ssl.create_default_context(cafile=authority) if authority else True
+        trust = trusted(api_url)
         answer = httpx.request(method, url, json=body, timeout=TIMEOUT_SECONDS, verify=trust)
     except (httpx.HTTPError, OSError) as error:
         raise HitlError(f"RabbitMQ's management API on {url.host}:{url.port}: {error}") from error

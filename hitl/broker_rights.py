@@ -6,10 +6,11 @@ is (https://www.rabbitmq.com/docs/access-control#topic-authorisation). Only the 
 knows, and tells administrators alone.
 """
 
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote
 
 from hitl import backup_broker
 from hitl.broker_users import topics
+from hitl.connection import vhost_in_path
 from shared.rights import USERS
 
 
@@ -20,15 +21,15 @@ def give_back(api_url: str, amqp_url: str) -> list[str]:
     Raises:
         HitlError: the API does not answer or refuses.
     """
-    vhost = unquote(urlsplit(amqp_url).path[1:]) or "/"
-    path = f"vhosts/{quote(vhost, safe='')}"
+    vhost = vhost_in_path(amqp_url)
+    path = f"vhosts/{vhost}"
     users = {one["user"] for one in backup_broker.ask(api_url, f"{path}/permissions")}
     held = {
         (one["user"], one["exchange"])
         for one in backup_broker.ask(api_url, f"{path}/topic-permissions")
     }
     lost = [
-        {"user": user, "vhost": vhost, **topic}
+        {"user": user, "vhost": unquote(vhost), **topic}
         for user in USERS
         if user in users
         for topic in topics(user)

@@ -5,9 +5,10 @@ HITL_HOME.
 """
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
@@ -71,6 +72,23 @@ def given(key: str, environment: Mapping[str, str]) -> str:
     """
     found = getattr(Settings.from_environment(environment), key.lower())
     return str(found.get_secret_value())
+
+
+def trusted(api_url: str) -> ssl.SSLContext:
+    """Whom to believe that it is the management API: `?cacertfile=PATH` names an authority, as in
+    AMQP_URL; else whom the system trusts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return ssl.create_default_context(
+        cafile=dict(parse_qsl(urlsplit(api_url).query)).get("cacertfile")
+    )
+
+
+def vhost_in_path(amqp_url: str) -> str:
+    """The address's virtual host as the management API's paths have it."""
+    return quote(unquote(urlsplit(amqp_url).path[1:]) or "/", safe="")
 
 
 def _address(key: str, environment: Mapping[str, str], variable: str = "") -> str:

@@ -3,7 +3,6 @@
 import base64
 import http.client
 import json
-import ssl
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from typing import Any, TypedDict
 
 import psycopg2
 
-from hitl.connection import given, given_api_url
+from hitl.connection import given, given_api_url, trusted, vhost_in_path
 from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
@@ -138,15 +137,12 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
     if api_url is None:
         return declared_depths(amqp_url, queues)
     api = urllib.parse.urlsplit(api_url)
-    vhost = urllib.parse.quote(
-        urllib.parse.unquote(urllib.parse.urlsplit(amqp_url).path[1:]) or "/", safe=""
-    )
+    vhost = vhost_in_path(amqp_url)
     host = api.hostname or "localhost"
     client = http.client.HTTPConnection(host, api.port or 15672, timeout=TIMEOUT_SECONDS)
     if api.scheme == "https":
-        authority = dict(urllib.parse.parse_qsl(api.query)).get("cacertfile")
         try:
-            trust = ssl.create_default_context(cafile=authority)  # the system's where None
+            trust = trusted(api_url)
         except OSError:
             return {}
         client = http.client.HTTPSConnection(

@@ -19,7 +19,7 @@ from shared.confirms import AckWindow
 from shared.frames_alike import Reader
 from shared.messages import Delivery, plain
 from shared.received import delivery_of
-from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.retry import ATTEMPT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.wire import BatchingConnection, Taking
 
 # How we see that nothing is on its way to us any more: the window is full, or for so long nothing
@@ -302,6 +302,9 @@ class Consumer:
                 headers, key = delivery.headers, delivery.routing_key
                 delivery.exchange = str(plain(headers[ORIGINAL_EXCHANGE]))
                 delivery.routing_key = str(plain(headers.get(ORIGINAL_ROUTING_KEY, key)))
+            elif ATTEMPT in delivery.headers:  # somebody's copy of it: nothing was tried yet
+                headers = delivery.headers
+                delivery.headers = {name: headers[name] for name in headers if name != ATTEMPT}
         self._arrived += deliveries
         self._schedule_turn()
         if self._most_bytes is not None:

@@ -176,8 +176,19 @@ class _DiscreetCursor(psycopg2.extensions.cursor):
 
 
 def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | None]:
-    """A check for `Lifecycle.add_check`: None while Postgres answers; asked at most every
-    `keep_seconds`."""
+    """A check for `Lifecycle.add_check`: None while Postgres answers."""
+
+    def answers(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+
+    return asked_seldom(engine, answers, keep_seconds)
+
+
+def asked_seldom(
+    engine: Engine, ask: Callable[[Connection], str | None], keep_seconds: float
+) -> Callable[[], str | None]:
+    """The problem that `ask` finds, or why there is no connection to ask by; None: none. Asked at
+    most every `keep_seconds`."""
     answer: str | None = None
     asked = -inf
 
@@ -186,8 +197,7 @@ def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | N
         if monotonic() - asked >= keep_seconds:
             try:
                 with database_errors(), engine.connect() as connection:
-                    connection.execute(text("SELECT 1"))
-                answer = None
+                    answer = ask(connection)
             except Overloaded as error:
                 answer = str(error)
             asked = monotonic()

@@ -56,6 +56,9 @@ class ConfigurationError(HitlError):
     """The program cannot start as configured; the text lists every problem and what to do."""
 
 
+_SAID_CHARACTERS = 500
+
+
 def unforeseen(error: BaseException) -> str:
     """What a message or an event may say of an error that nobody has foreseen: its kind, and where
     it came from. Its own words may quote a person's text; they are in the log, which is not for
@@ -71,8 +74,8 @@ def unforeseen(error: BaseException) -> str:
 
 def reason_of(error: BaseException) -> str:
     """Why something failed, for a person: an error of ours says it itself, any other by its name
-    and the first line of what it says."""
+    and the beginning of what it says, on one line."""
     if isinstance(error, HitlError):
         return str(error)
-    first, _, _ = str(error).strip().partition("\n")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+    said = " ".join(str(error).split())[:_SAID_CHARACTERS]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -8,13 +8,18 @@ aside. So the schema is asked before a message is blamed.
 
 from collections.abc import Callable, Collection
 from functools import cache
-from math import inf
-from time import monotonic
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
-from shared.database import DatabaseError, database_errors, is_bad_data, refusal, sqlstate
+from shared.database import (
+    DatabaseError,
+    asked_seldom,
+    database_errors,
+    is_bad_data,
+    refusal,
+    sqlstate,
+)
 from shared.errors import Overloaded, Permanent
 
 _TRIGGERS_OF_OURS = "23001"  # what is append-only stays as it is, whoever asks
@@ -65,23 +70,13 @@ def blame_the_schema_first(engine: Engine, error: DatabaseError) -> None:
 
 def writable(engine: Engine, *tables: str, keep_seconds: float = 3.0) -> Callable[[], str | None]:
     """A check for a worker: None while Postgres answers and these tables are as this release writes
-    them; asked at most every `keep_seconds`."""
-    answer: str | None = None
-    asked = -inf
+    them."""
 
-    def probe() -> str | None:
-        nonlocal answer, asked
-        if monotonic() - asked >= keep_seconds:
-            try:
-                with database_errors(), engine.connect() as connection:
-                    found = differences(connection, tables)
-                answer = f"Postgres: {'; '.join(found[:3])}: run `hitl prepare`" if found else None
-            except Overloaded as error:
-                answer = str(error)
-            asked = monotonic()
-        return answer
+    def differ(connection: Connection) -> str | None:
+        found = differences(connection, tables)
+        return f"Postgres: {'; '.join(found[:3])}: run `hitl prepare`" if found else None
 
-    return probe
+    return asked_seldom(engine, differ, keep_seconds)
 
 
 def differences(connection: Connection, tables: Collection[str] = ()) -> list[str]:

@@ -186,6 +186,7 @@ def make_test_desk(
         lease_seconds=300,
         undo_seconds=5,
         max_body_bytes=100_000,
+        max_held_tasks=100,
         webhook_private=webhook_private,
     )
 

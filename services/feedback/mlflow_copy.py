@@ -167,11 +167,11 @@ def _metrics(receipt: Receipt) -> Mapping[str, float]:
             found[f"{place}.ece"] = figures.ece[0]
             found[f"{place}.share_below"] = figures.share_below[0]
             for label, f1 in figures.f1.items():
-                found[f"{place}.f1.{label_key(label)}"] = f1[0]
+                found[f"{place}.f1.{metric_end(label)}"] = f1[0]
     return {key: value for key, value in found.items() if math.isfinite(value)}
 
 
-def label_key(label: str) -> str:
+def metric_end(label: str) -> str:
     """The label as the end of a metric's name; no two labels become the same. What MLflow would not
     take is written as its UTF-8 bytes, each a dot and two hex digits, as URLs do it with a percent
     sign: `C++` is `C.2b.2b`. What that makes too long ends with two dots and a digest."""

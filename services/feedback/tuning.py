@@ -7,8 +7,8 @@ An adapter for the embedded base is trained on as it is. Any other transformers 
 import json
 import shutil
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -134,10 +134,14 @@ def save_adapter(network: torch.nn.Module, folder: Path) -> None:
     path.write_bytes(halves)
 
 
-def quiet_peft() -> AbstractContextManager[object]:
+@contextmanager
+def quiet_peft() -> Iterator[None]:
     """Silences peft 0.21, which asks transformers 5 for an attribute that has been renamed, and
     says of GPT-2's layers what it mends by itself."""
-    return warnings.catch_warnings(action="ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
+        yield
 
 
 def calibrated(parent: Path, folder: Path, temperature: float) -> None:

@@ -16,7 +16,7 @@ from services.inference.model import Model
 from services.inference.precision import Precision
 from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
 from shared.checkpoints.template import template_of
-from shared.errors import ConfigurationError, Permanent
+from shared.errors import ConfigurationError, Permanent, reason_of
 from shared.labels import distinct, label_key
 from shared.settings import Settings
 
@@ -172,8 +172,8 @@ def load(
     except (ConfigurationError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # whatever a file may hold; a panic in Rust is no Exception
-        why = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-        raise ConfigurationError(f"the model {model!r} cannot be loaded: {why}") from error
+        why = f"the model {model!r} cannot be loaded: {reason_of(error)}"
+        raise ConfigurationError(why) from error
 
 
 def load_as_worker(settings: Settings, model: str, labels: Sequence[str] | None) -> Classifier:

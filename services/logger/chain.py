@@ -4,12 +4,15 @@ The lock is the last that a transaction takes, after all rows are written, and i
 commit: whoever has it waits for nobody, and the head that it reads is the head that it follows.
 """
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.engine.interfaces import DBAPICursor
 
 from services.logger.ledger import Block, merkle_root, unpack
 from shared.errors import Overloaded
+from shared.events import derive_id
 
 _TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # All that a row of `event` says but its place: that is the leaf's place in the tree. Postgres makes
@@ -25,6 +28,14 @@ RETURNED_LEAF = (
 )
 # Over those rows, as `new`: the arguments of Inserted.
 INSERTED = "SELECT count(*), min(seq), max(seq), string_agg(leaf, '' ORDER BY seq) FROM new"
+_OWN_EVENT = f"""
+    WITH new AS (
+        INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
+        VALUES (%(event_id)s, %(type)s, 1, %(workflow)s, %(item_id)s, %(at)s, '/hitl/audit',
+                %(data)s)
+        RETURNING {RETURNED_LEAF})
+    {INSERTED}
+"""  # noqa: S608 - names of our own
 
 _LOCK = 0x6C_65_64_67_65_72  # "ledger"
 _HEAD = f"""
@@ -53,6 +64,27 @@ def inserted(cursor: DBAPICursor) -> Inserted:
     """What a statement that ends with `INSERTED` has added."""
     count, first_seq, last_seq, leaves = cursor.fetchone() or (0, None, None, None)
     return Inserted(count, first_seq or 0, last_seq or 0, bytes(leaves or b""))
+
+
+def record(
+    cursor: DBAPICursor, kind: str, workflow: str, item_id: str, at: datetime, data: object
+) -> None:
+    """Writes an event of the command line's own about an item, and its block: the last that the
+    transaction does. The same at the same time is the same event.
+
+    Raises:
+        Overloaded: there is no block to follow.
+    """
+    event = {
+        "event_id": str(derive_id(kind, workflow, item_id, at.isoformat())),
+        "type": kind,
+        "workflow": workflow,
+        "item_id": item_id,
+        "at": at,
+        "data": json.dumps(data),
+    }
+    cursor.execute(_OWN_EVENT, event)
+    append_block(cursor, inserted(cursor))
 
 
 def append_block(cursor: DBAPICursor, added: Inserted) -> int:

@@ -45,8 +45,8 @@ class Desk:
     lease_seconds: float
     undo_seconds: float
     max_body_bytes: int
+    max_held_tasks: int
     webhook_private: bool = False
-    max_held_tasks: int = 100
     spans: "Spans | None" = None
 
     def trace(self, task: ReviewTask, row: ReviewDecision) -> None:

@@ -24,7 +24,7 @@ MEDIA_TYPES: dict[Format, str] = {
 # A correction is what it is in `hitl export corrections` (services/feedback/export.py): the label
 # that stands is not the AI's. It is that of the newest revision, reopened since or not; an answer
 # that another one checked or overruled, or that came too late, has no revision.
-STANDS = "d.revision = t.revision"
+_STANDS = "d.revision = t.revision"
 _BLIND = "(t.blind AND t.status <> 'decided')"
 _DECIDED = """
     FROM review_decision d JOIN review_task t ON t.id = d.task_id
@@ -51,7 +51,7 @@ _QUERIES: dict[What, str] = {
                (t.prediction ->> 'confidence')::float8 AS confidence,
                t.prediction ->> 'model_version' AS model_version,
                d.reviewer, d.note, d.decided_at
-        {_DECIDED} AND {STANDS} AND d.label <> t.prediction ->> 'label' AND NOT {_BLIND}
+        {_DECIDED} AND {_STANDS} AND d.label <> t.prediction ->> 'label' AND NOT {_BLIND}
         ORDER BY d.id
     """,
     "items": """

@@ -4,23 +4,17 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from services.review_ui.task_gauges import count_tasks
 from shared.broker import Broker
 from shared.clock import Clock
 from shared.database import database_errors
 from shared.errors import Overloaded
 from shared.messages import Outgoing
-from shared.metrics import (
-    NOBODY_LEFT_TASKS,
-    OUTBOX_OLDEST_UNPUBLISHED,
-    REVIEW_TASKS,
-    TASKS_OVERDUE,
-)
-from shared.nobody_left import NOBODY_LEFT
+from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED
 from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
-from shared.tables import TASK_STATUSES
 
 logger = logging.getLogger(__name__)
 
@@ -117,17 +111,4 @@ class Relay:
         if now.timestamp() - self._counted_at < COUNT_EVERY_SECONDS:
             return
         self._counted_at = now.timestamp()
-        count = text(
-            "SELECT workflow, status, count(*), count(*) FILTER (WHERE due_at < :now)"
-            " FROM review_task WHERE seeded_for IS NULL GROUP BY 1, 2"
-        )
-        with self._engine.connect() as connection:
-            rows = connection.execute(count, {"now": now}).all()
-            stuck = {row[0]: row[1] for row in connection.execute(text(NOBODY_LEFT))}
-        found = {(row[0], row[1]): row[2] for row in rows}
-        overdue = {row[0]: row[3] for row in rows if row[1] == "open"}
-        for workflow in {workflow for workflow, _ in found}:
-            for status in TASK_STATUSES:
-                REVIEW_TASKS.labels(workflow, status).set(found.get((workflow, status), 0))
-            NOBODY_LEFT_TASKS.labels(workflow).set(stuck.get(workflow, 0))
-            TASKS_OVERDUE.labels(workflow).set(overdue.get(workflow, 0))
+        count_tasks(self._engine, now)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from shared.checkpoints.template import Assembly
 from shared.checkpoints.trial import Rows
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, reason_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def bears_company(score: Score, rows: Rows, alone: Sequence[Tensor], *, alike: b
         try:
             together = score(batch).double().cpu()
         except Exception as error:
-            return f"{type(error).__name__}: {error}".splitlines()[0]
+            return reason_of(error)
         for row, logits in zip(batch, together, strict=True):
             if not _close(answer[tuple(row)], logits):
                 off = float((answer[tuple(row)] - logits).abs().max())
@@ -88,7 +88,7 @@ def window(score: Score, row: Callable[[int], list[int]], most: int) -> int:
         try:
             score([row(length)])
         except Exception as error:
-            return f"{type(error).__name__}: {error}".partition("\n")[0]
+            return reason_of(error)
         return ""
 
     if not problem(most):

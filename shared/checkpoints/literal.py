@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from tokenizers import Tokenizer
 
+from shared.checkpoints.encoding import encoded
 from shared.errors import ConfigurationError
 
 # What no text can hold: a renamed piece of the vocabulary ends in this and in random digits.
@@ -60,13 +61,8 @@ def _typable(tokenizer: Tokenizer, names: set[str]) -> set[str]:
     found = set()
     for name in names:
         number = tokenizer.token_to_id(name)
-        for text in (name, f"a{name}a", f"a {name} a"):
-            try:
-                ids = tokenizer.encode(text, add_special_tokens=False).ids
-            except Exception:  # noqa: S112 - without a token for what is unknown; nor is it special
-                continue
-            if number in ids:
-                found.add(name)
+        if any(number in encoded(tokenizer, t) for t in (name, f"a{name}a", f"a {name} a")):
+            found.add(name)
     return found
 
 

@@ -21,7 +21,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from shared.checkpoints.literal import literal, may_be_in_a_text
 from shared.checkpoints.template import Assembly, Template, template_of
 from shared.checkpoints.trial import Rows
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, reason_of
 from shared.labels import of_model
 from shared.pretrained import quiet_loading
 
@@ -115,15 +115,12 @@ class refused:
         # A panic of tokenizers or safetensors, which are written in Rust, is no Exception.
         if error is None or isinstance(error, KeyboardInterrupt | SystemExit):
             return
-        if isinstance(error, ConfigurationError):
-            why = str(error)
-        elif isinstance(error, pickle.UnpicklingError):
+        why = reason_of(error)
+        if isinstance(error, pickle.UnpicklingError):
             why = (
                 "its weights are a .bin file that holds more than numbers, and reading that would "
                 "run whatever it says: save them as safetensors"
             )
-        else:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
         raise ConfigurationError(f"{self._folder} holds no usable model: {why}") from error
 
 

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from shared.checkpoints.encoding import encoding
 from shared.errors import ConfigurationError
 
 _ANY = ("a", "1", "the", "。", "я", "\u0645", "!")  # one of them has a token in every tokenizer
@@ -39,12 +40,9 @@ def template_of(tokenizer: Tokenizer) -> Template:
         ConfigurationError: no text has a token.
     """
     for text in _ANY:
-        try:
-            row = tokenizer.encode(text)
-        except Exception:  # noqa: S112 - without a token for what it does not know
-            continue
-        special = row.special_tokens_mask
-        if 0 in special:
+        row = encoding(tokenizer, text)
+        special = [] if row is None else row.special_tokens_mask
+        if row is not None and 0 in special:
             first, last = special.index(0), len(special) - special[::-1].index(0)
             return Template(
                 prefix=tuple(row.ids[:first]),

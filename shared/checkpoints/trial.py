@@ -9,6 +9,7 @@ from itertools import islice
 
 from tokenizers import Tokenizer
 
+from shared.checkpoints.encoding import encoded
 from shared.checkpoints.template import Template
 from shared.errors import ConfigurationError
 
@@ -77,12 +78,3 @@ def row_of(template: Template, words: Sequence[int], length: int) -> list[int]:
     """One of that many tokens."""
     inside = max(length - len(template.framed([])), 1)
     return template.framed([words[i % len(words)] for i in range(inside)])
-
-
-def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Its tokens without those of the template; none where none of it is known."""
-    try:
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-    except Exception:  # without a token for what it does not know
-        return []
-    return ids

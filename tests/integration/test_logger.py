@@ -691,7 +691,7 @@ def test_the_first_metadata_stand_and_others_are_counted_compared_as_json(
     assert [bool(result) for result in results] == [False, False, False, True]
     assert counted() == before + 1
     # the first metadata to stay
-    assert items(engine)["b"].metadata["amount"] == amount
+    assert (items(engine)["b"].metadata or {})["amount"] == amount
     # and nothing to be known of either once the text is erased
     with engine.begin() as connection:
         connection.execute(text("UPDATE item SET text = '', erased_at = now()"))

@@ -310,6 +310,29 @@ def test_a_retryable_failure_comes_back_later_and_at_last_is_set_aside(
     }
 
 
+def test_who_says_that_a_message_was_tried_before_takes_none_of_its_attempts_away(
+    amqp_url: str, program: Outsider
+) -> None:
+    # Given a message that carries the header by which we count, as a copied dead letter does
+    seen: list[str | None] = []
+
+    def fail(delivery: Delivery) -> Result:
+        seen.append(delivery.header("x-kept"))
+        return Retryable("the oracle sleeps")
+
+    with working(amqp_url, Recorder(act=fail)):
+        program.publish(
+            "m1",
+            exchange="hitl.events",
+            routing_key="item.scored.sentiment",
+            headers={"x-attempt": 3, "x-kept": "yes"},
+        )
+        [letter] = program.take("hitl.router.dlq", 1)
+    # I expect it to be tried as often as any other
+    assert seen == ["yes"] * 3
+    assert letter.headers["x-hitl-reason"] == "retries_exhausted"
+
+
 @ON_BOTH_THREADS
 def test_an_exception_is_isolated_to_the_message_that_causes_it(
     amqp_url: str, program: Outsider, at_once: bool
