@@ -31,7 +31,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 
 from services.inference.classifier import load
 from shared.errors import ConfigurationError
-from shared.pretrained import quiet_loading
+from shared.models.pretrained import quiet_loading
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 ARCHITECTURES = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)

@@ -31,8 +31,8 @@ from hitl.home import Home
 from hitl.ports import free_ports
 from services.feedback import datasets
 from services.feedback.datasets import Snippet
-from shared.broker import declare_all
-from shared.database import migrate
+from shared.messaging.connection import declare_all
+from shared.storage.database import migrate
 from shared.topology import ITEMS, topology
 
 ALPHA, DELTA = 0.10, 0.10

@@ -34,8 +34,8 @@ from services.inference.classifier import load
 from services.inference.packed import Linear, Packed, bf16_is_fast
 from services.inference.precision import Evidence
 from services.inference.proving import Proof
-from shared.minilm import base_folder, base_tokenizer, base_weights
-from shared.pretrained import base_network
+from shared.models.minilm import base_folder, base_tokenizer, base_weights
+from shared.models.pretrained import base_network
 
 ROUNDS, QUICK_ROUNDS = 5, 1
 TEXTS, QUICK_TEXTS = 256, 64

@@ -24,9 +24,9 @@ from benchmarks.report import Bars, Report, Table, options, publish
 from benchmarks.traffic import PATIENCE_SECONDS, Traffic, accepted, message, scored, traffic
 from services.logger.handler import PORTION_ROWS, PORTIONS, SWITCH_SECONDS, Logger
 from shared.clock import utc_now
-from shared.database import connect, migrate
-from shared.events import ItemScored
+from shared.events.models import ItemScored
 from shared.messages import Delivery, Outgoing
+from shared.storage.database import connect, migrate
 from shared.topology import LOG_QUEUE
 
 ROUNDS, QUICK_ROUNDS = 5, 2
@@ -84,8 +84,8 @@ def cut(deliveries: Sequence[Delivery], size: int) -> list[Sequence[Delivery]]:
 
 
 def timed(work: Callable[[], object], events: int) -> float:
-    """Events a second, with the collector as the worker sets it (shared/worker.py), and the time
-    between threads as the logger does."""
+    """Events a second, with the collector as the worker sets it (shared/messaging/worker.py), and
+    the time between threads as the logger does."""
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()
     gc.freeze()

@@ -33,8 +33,8 @@ from benchmarks.harness import (
     short,
 )
 from benchmarks.report import Bars, Report, Table, options, publish, write
-from shared.broker import declare_all
-from shared.database import migrate
+from shared.messaging.connection import declare_all
+from shared.storage.database import migrate
 from shared.topology import (
     EVENTS,
     ITEMS,

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from services.feedback.datasets import Snippet
 from services.review_ui.accounts import Accounts
 from shared.clock import utc_now
-from shared.database import connect
+from shared.storage.database import connect
 
 PASSWORD = "a long enough password"
 CLAIM = 20

@@ -33,8 +33,8 @@ from services.feedback.registry import Registry
 from services.feedback.retrain import Order, decided, judge, probabilities, retrain
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
-from shared.events import derive_id
-from shared.model_registry import BASE_VERSION
+from shared.events.models import derive_id
+from shared.models.current import BASE_VERSION
 
 SEEDS, QUICK_SEEDS = (1, 2, 3), (1,)
 REVIEWS, BATCH = 500, 100

@@ -10,11 +10,11 @@ import uvicorn
 from services.review_ui.app import make_app, make_desk
 from services.review_ui.server import listen
 from shared.clock import utc_now
-from shared.database import connect
 from shared.errors import Overloaded
-from shared.lifecycle import Lifecycle, respond
-from shared.settings import Settings
-from shared.workflows import Workflow
+from shared.service.lifecycle import Lifecycle, respond
+from shared.service.settings import Settings
+from shared.storage.database import connect
+from shared.workflows.files import Workflow
 
 
 def _no_broker(*_: object) -> None:

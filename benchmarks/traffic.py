@@ -12,10 +12,18 @@ from uuid import uuid4
 import pika
 
 from benchmarks.harness import cpu_seconds
-from shared.broker import Broker, declare_all
-from shared.envelope import encode
-from shared.events import Decision, Event, Item, ItemAccepted, ItemScored, Prediction, RouteReason
+from shared.events.envelope import encode
+from shared.events.models import (
+    Decision,
+    Event,
+    Item,
+    ItemAccepted,
+    ItemScored,
+    Prediction,
+    RouteReason,
+)
 from shared.messages import Outgoing
+from shared.messaging.connection import Broker, declare_all
 from shared.topology import EVENTS, LOG_QUEUE, ROUTER_QUEUE, accepted_queue, topology
 
 FROM, TO = 0.1, 0.95  # of the messages: neither the start nor the last ones count

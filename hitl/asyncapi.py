@@ -11,7 +11,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from shared.events import (
+from shared.events.live_policy import MESSAGE_TYPE, LivePolicy
+from shared.events.models import (
     PUBLISHED,
     Event,
     ItemAccepted,
@@ -22,9 +23,8 @@ from shared.events import (
     ItemScored,
     ItemShadowScored,
 )
-from shared.live_policy import MESSAGE_TYPE, LivePolicy
+from shared.events.submissions import Submission
 from shared.messages import ATTRIBUTE_PREFIXES, attribute_names
-from shared.submissions import Submission
 from shared.topology import (
     EVENTS,
     ITEMS,

@@ -29,9 +29,9 @@ from hitl.letter_filter import found_queues
 from hitl.transaction import transaction
 from services.logger.ledger import utc_text
 from shared.clock import utc_now
-from shared.database import connect, database_errors
 from shared.errors import HitlError
-from shared.json_lines import append, lines_of, whole_lines
+from shared.formats.json_lines import append, lines_of, whole_lines
+from shared.storage.database import connect, database_errors
 
 app = typer.Typer(
     no_args_is_help=True,

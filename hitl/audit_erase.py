@@ -19,7 +19,7 @@ from hitl.audit_check import ERASED
 from services.logger.chain import record
 from services.logger.projection import AI_ACCEPTED
 from shared.errors import ConfigurationError
-from shared.events import ItemReviewed, derive_id
+from shared.events.models import ItemReviewed, derive_id
 
 ITEM_ERASED = "item.erased"
 # Tables that keep the JSON of events as bytes, by `event_id`.

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 from hitl.audit_check import ERASED, ITEM_REDACTED
 from hitl.letters import Letter, Pass, Verdict
 from services.logger.chain import LEAF_TEXT, record
-from shared.events import ItemFailed
+from shared.events.models import ItemFailed
 from shared.messages import Delivery
-from shared.retry import ERROR
+from shared.messaging.retry import ERROR
 
 # As psycopg2, SQLAlchemy, Postgres and pydantic put a value into words.
 _MARKS = (

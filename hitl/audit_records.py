@@ -20,9 +20,9 @@ from hitl.audit_check import Chained, Event
 from hitl.written_file import written_file
 from services.logger.chain import LEAF_TEXT
 from services.logger.ledger import Block, unpack
-from shared import json_lines
-from shared.database import database_errors
 from shared.errors import ConfigurationError
+from shared.formats import json_lines
+from shared.storage.database import database_errors
 
 Record = Event | Chained
 

@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, make_url, text
 
 from hitl.installed import postgres_programs
 from services.logger.ledger import utc_text
-from shared.database import connect, database_errors
 from shared.errors import HitlError
+from shared.storage.database import connect, database_errors
 
 Show = Callable[[str], None]
 SHOWN_CHARACTERS = 60

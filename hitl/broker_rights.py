@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from hitl import backup_broker
 from hitl.broker_users import topics
 from hitl.connection import vhost_in_path
-from shared.rights import USERS
+from shared.messaging.rights import USERS
 
 
 def give_back(api_url: str, amqp_url: str) -> list[str]:

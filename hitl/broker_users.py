@@ -1,11 +1,12 @@
-"""How does RabbitMQ learn of its users and their rights (shared/rights.py)? As definitions."""
+"""How does RabbitMQ learn of its users and their rights (shared/messaging/rights.py)? As
+definitions."""
 
 import base64
 import hashlib
 import os
 from collections.abc import Mapping
 
-from shared.rights import NOTHING, OWNER, USERS, VHOST
+from shared.messaging.rights import NOTHING, OWNER, USERS, VHOST
 from shared.topology import POLICY_STREAM_BYTES, unbound
 
 __all__ = ["OWNER", "STREAMS", "TUNABLES", "USERS", "VHOST", "definitions"]

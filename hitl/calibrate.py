@@ -18,10 +18,10 @@ from hitl.workflows import paths
 from services.feedback.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from services.router.policy import Policy
 from shared.clock import utc_now
-from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
+from shared.storage.database import connect
 from shared.wording import percent
-from shared.workflows import read_workflow_file
+from shared.workflows.files import read_workflow_file
 
 app = typer.Typer(add_completion=False)
 

@@ -3,7 +3,7 @@
 import typer
 from pydantic_core import PydanticUndefined
 
-from shared.settings import AROUND, Settings, key
+from shared.service.settings import AROUND, Settings, key
 
 app = typer.Typer(add_completion=False)
 

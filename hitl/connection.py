@@ -14,9 +14,9 @@ from hitl.home import Home
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import ServerError
 from shared.addresses import ESCAPES, is_address
-from shared.broker import Broker
 from shared.errors import ConfigurationError, HitlError, Overloaded
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.service.settings import Settings
 
 CONNECT_SECONDS = 10.0
 

@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password
 from sqlalchemy import make_url
 
-from shared.database import connect
+from shared.storage.database import connect
 
 READ = "SELECT"
 WRITE = "SELECT, INSERT, UPDATE"

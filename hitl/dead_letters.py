@@ -29,8 +29,8 @@ from hitl.letter_text import as_object, describe, printable, readable
 from hitl.letters import Letter, Pass, Verdict
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
-from shared.json_lines import appending, line
-from shared.retry import redriven_headers
+from shared.formats.json_lines import appending, line
+from shared.messaging.retry import redriven_headers
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What was set aside: look, put back, remove."

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from hitl.home import Home
 from services.feedback.datasets import Snippet, fetch, split_movies
-from shared.broker import Broker
 from shared.errors import ConfigurationError, Overloaded
-from shared.lifecycle import service
 from shared.messages import Outgoing
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 from shared.topology import ITEMS
 
 WORKFLOW = "sentiment"

@@ -17,8 +17,8 @@ from hitl.letter_text import printable
 from hitl.moments import moment
 from services.feedback.disagreements import Disagreements, disagreements
 from services.feedback.reviewed import reviewed
-from shared.database import connect
 from shared.errors import HitlError
+from shared.storage.database import connect
 
 app = typer.Typer(add_completion=False)
 

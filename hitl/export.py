@@ -18,9 +18,9 @@ from hitl.moments import moment
 from hitl.written_file import written_file
 from services.feedback import export as feedback
 from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
-from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
-from shared.rows import Format
+from shared.formats.rows_out import Format
+from shared.storage.database import connect
 
 app = typer.Typer(add_completion=False)
 

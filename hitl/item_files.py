@@ -9,11 +9,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from shared.csv_rows import NotATable, Table
 from shared.errors import ConfigurationError
-from shared.exported import exported_line, is_exported, item_of, of_csv
-from shared.json_lines import numbered
-from shared.strict_json import Unclear, refuse_unclear
+from shared.formats.csv_rows import NotATable, Table
+from shared.formats.exported import exported_line, is_exported, item_of, of_csv
+from shared.formats.json_lines import numbered
+from shared.formats.strict_json import Unclear, refuse_unclear
 
 Format = Literal["csv", "jsonl", "txt"]
 

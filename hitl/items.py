@@ -20,11 +20,11 @@ from hitl.known_workflows import completed, known
 from hitl.tail import Decided, Tail, as_json, as_text
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
-from shared.events import derive_id
+from shared.events.item_message import BULK_PRIORITY, item_message
+from shared.events.models import derive_id
 from shared.messages import Outgoing
-from shared.producing import BULK_PRIORITY, item_message
-from shared.settings import Settings
-from shared.workflows import workflow_paths
+from shared.service.settings import Settings
+from shared.workflows.files import workflow_paths
 
 app = typer.Typer(add_completion=False)
 

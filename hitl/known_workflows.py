@@ -4,9 +4,9 @@ import os
 from glob import escape
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.service.settings import Settings
 from shared.suggestions import did_you_mean
-from shared.workflows import workflow_paths
+from shared.workflows.files import workflow_paths
 
 
 def known(names: list[str] | None) -> list[str]:

@@ -11,9 +11,9 @@ from hitl.connection import amqp_url
 from hitl.letters import Letter, depths
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.service.settings import Settings
 from shared.topology import UNROUTABLE, dead_letter_queue, topology
-from shared.workflows import workflow_paths
+from shared.workflows.files import workflow_paths
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}

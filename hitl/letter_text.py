@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from hitl.letters import Letter
+from shared.events.submissions import excerpt
 from shared.messages import OTHERS, plain, short_text
-from shared.retry import ERROR, first_priority
-from shared.submissions import excerpt
+from shared.messaging.retry import ERROR, first_priority
 
 EXCERPT_CHARACTERS = 300
 _JOINERS = "\u200c\u200d"

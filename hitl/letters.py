@@ -18,10 +18,10 @@ import pika
 from pika.channel import Channel
 
 from hitl.status import declared_depths
-from shared.conversation import GOODBYE_SECONDS, Conversation
+from shared.events.submissions import guess_id
 from shared.messages import OTHERS, Delivery, plain, short_text
-from shared.received import delivery_of
-from shared.retry import (
+from shared.messaging.amqp.received import delivery_of
+from shared.messaging.retry import (
     FAILED_AT,
     ORIGINAL_EXCHANGE,
     ORIGINAL_ROUTING_KEY,
@@ -30,7 +30,7 @@ from shared.retry import (
     first_priority,
     passed_on,
 )
-from shared.submissions import guess_id
+from shared.messaging.session import GOODBYE_SECONDS, Conversation
 from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
 MOST_LETTERS = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits

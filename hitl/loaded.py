@@ -19,11 +19,11 @@ from hitl.connection import database_url
 from hitl.home import Home, user_name
 from services.feedback.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry import Registry
-from shared.database import connect, database_errors
 from shared.errors import ConfigurationError, HitlError
-from shared.model_registry import BASE_VERSION
-from shared.settings import Settings
-from shared.workflows import Workflow, read_workflow_file, workflow_paths
+from shared.models.current import BASE_VERSION
+from shared.service.settings import Settings
+from shared.storage.database import connect, database_errors
+from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 if TYPE_CHECKING:
     from services.inference.classifier import Classifier

@@ -21,7 +21,7 @@ from shared.topology import (
     review_queue,
     topology,
 )
-from shared.workflows import Workflow
+from shared.workflows.files import Workflow
 
 
 def diagram(workflow: Workflow, policy: Policy) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from hitl.audit import problems_named
 from hitl.connection import database_at_hand
-from shared.database import connect, migrate, undone_by
+from shared.storage.database import connect, migrate, undone_by
 
 app = typer.Typer(add_completion=False)
 

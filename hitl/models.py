@@ -13,7 +13,7 @@ from services.feedback.mlflow_copy import copy_to_mlflow
 from services.feedback.registry import Change
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
-from shared.model_registry import BASE_VERSION
+from shared.models.current import BASE_VERSION
 
 if TYPE_CHECKING:
     from services.feedback.compare import Comparison

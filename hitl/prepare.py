@@ -19,13 +19,13 @@ from hitl.database_roles import RIGHTS, set_rights
 from hitl.home import kept_secret
 from hitl.passwords import passwords_in
 from services.review_ui.accounts import Accounts, everyone
-from shared.broker import declare_all
 from shared.clock import utc_now
-from shared.database import connect, database_errors, migrate
 from shared.errors import HitlError
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.service.settings import Settings
+from shared.storage.database import connect, database_errors, migrate
 from shared.topology import topology
-from shared.workflows import configured_workflows
+from shared.workflows.files import configured_workflows
 
 FIRST_REVIEWER = "reviewer"
 NOBODY = "Nobody can log in to the review page yet"

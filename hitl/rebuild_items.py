@@ -26,7 +26,7 @@ from services.logger.projection import (
     facts,
     merge,
 )
-from shared.events import REGISTRY, Event, ItemEvent, ItemSubmitted
+from shared.events.models import REGISTRY, Event, ItemEvent, ItemSubmitted
 
 ITEMS_AT_ONCE = 2_000
 _NO_TEXT = "-"  # stands in for the text, which no event has, until the row is made

@@ -11,11 +11,11 @@ from contextlib import AbstractContextManager
 
 from hitl.connection import connected
 from hitl.letters import MOST_LETTERS, Letter, Pass, Verdict, depths
-from shared.broker import Broker
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
-from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, noted, passed_on
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.messaging.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, noted, passed_on
+from shared.service.settings import Settings
 from shared.topology import (
     LOG_QUEUE,
     ROUTER_QUEUE,
@@ -23,7 +23,7 @@ from shared.topology import (
     inference_queue,
     review_queue,
 )
-from shared.workflows import workflow_paths
+from shared.workflows.files import workflow_paths
 
 CONFIRM_SECONDS = 60.0
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]

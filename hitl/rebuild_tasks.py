@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 from services.logger.projection import REVIEWED
 from services.review_ui.intake import Intake
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import ItemReviewRequested
+from shared.events.envelope import encode
+from shared.events.models import ItemReviewRequested
 from shared.messages import Delivery
 from shared.topology import review_queue
 

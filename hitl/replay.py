@@ -21,9 +21,9 @@ from services.feedback.replay import ErrorEstimate, Replayed, replay
 from services.feedback.replay_log import history
 from services.router.policy import Policy
 from shared.clock import utc_now
-from shared.database import connect
 from shared.errors import ConfigurationError, HitlError
-from shared.workflows import WorkflowFile
+from shared.storage.database import connect
+from shared.workflows.files import WorkflowFile
 
 app = typer.Typer(add_completion=False)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,11 +11,11 @@ from hitl.known_workflows import completed
 from hitl.transaction import transaction
 from services.review_ui import seeded
 from shared.clock import utc_now
-from shared.exported import exported_line
-from shared.json_lines import Line, lines_of, numbered
-from shared.rows_in import read_rows
-from shared.settings import Settings
-from shared.workflows import Workflow, read_workflow_file, workflow_paths
+from shared.formats.exported import exported_line
+from shared.formats.json_lines import Line, lines_of, numbered
+from shared.formats.rows_in import read_rows
+from shared.service.settings import Settings
+from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 app = typer.Typer(add_completion=False)
 

@@ -16,10 +16,10 @@ from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
 from services.feedback.for_leads import FOR_LEADS
 from shared.errors import Overloaded
-from shared.nobody_left import NOBODY_LEFT
-from shared.settings import Settings
+from shared.service.settings import Settings
+from shared.storage.second_reviews import NOBODY_LEFT
 from shared.topology import topology
-from shared.workflows import workflow_paths
+from shared.workflows.files import workflow_paths
 
 TIMEOUT_SECONDS = 3
 Depths = dict[str, "Depth"]
@@ -177,8 +177,8 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
 def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     """Ready messages by passive declaration, which tells nothing of the unacked ones."""
     # pika is slow to import, and needed only where there is no management API.
-    from shared.conversation import Conversation
-    from shared.declare import count_ready
+    from shared.messaging.declare import count_ready
+    from shared.messaging.session import Conversation
 
     depths: Depths = {}
 

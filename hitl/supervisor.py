@@ -21,12 +21,12 @@ from hitl.prepare import ensure_first_reviewer
 from hitl.private_rabbitmq import ServerError
 from hitl.processes import Child, Record, unencodable_escaped
 from hitl.servers import Servers
-from shared.broker import declare_all
-from shared.database import migrate
 from shared.errors import ConfigurationError, HitlError, Overloaded
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.service.settings import Settings
+from shared.storage.database import migrate
 from shared.topology import Topology, topology
-from shared.workflows import configured_workflows, read_workflow_file
+from shared.workflows.files import configured_workflows, read_workflow_file
 
 WATCH_SECONDS = 0.25
 AGAIN_SECONDS = 2.0

@@ -8,12 +8,12 @@ from pika.channel import Channel
 from rich.text import Text
 
 from hitl.letter_text import printable
-from shared.conversation import Conversation
-from shared.envelope import decode
 from shared.errors import Permanent
-from shared.events import ItemAccepted, ItemReviewed
-from shared.json_lines import line
-from shared.received import delivery_of
+from shared.events.envelope import decode
+from shared.events.models import ItemAccepted, ItemReviewed
+from shared.formats.json_lines import line
+from shared.messaging.amqp.received import delivery_of
+from shared.messaging.session import Conversation
 from shared.topology import EVENTS
 
 Decided = ItemAccepted | ItemReviewed

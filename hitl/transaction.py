@@ -8,8 +8,8 @@ import typer
 from sqlalchemy.orm import Session
 
 from hitl.connection import database_url
-from shared.database import connect, database_errors
 from shared.errors import HitlError
+from shared.storage.database import connect, database_errors
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.labels import distinct, label_key, of_model
-from shared.workflows import WorkflowFile, is_workflow_name
+from shared.workflows.files import WorkflowFile, is_workflow_name
 
 EMBEDDED = "embedded"
 EMBEDDED_LABELS = ("negative", "positive")

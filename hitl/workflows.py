@@ -22,11 +22,11 @@ from hitl.workflow_new import (
     written_last,
 )
 from services.router.policy_feed import read_policy
-from shared.broker import declare_all
 from shared.errors import ConfigurationError, HitlError
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.service.settings import Settings
 from shared.topology import topology
-from shared.workflows import read_workflow_file, workflow_paths
+from shared.workflows.files import read_workflow_file, workflow_paths
 
 DECLARE_SECONDS = 10.0
 NEXT = """Next:

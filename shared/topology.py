@@ -1,10 +1,10 @@
 """Which exchanges, queues and bindings exist?
 
-One table, pure data; `shared.broker` declares it on every connection, so that a broker that
-came back empty is whole again. What belongs to one workflow says so: it can be missing without
-harm to the others (shared/declare.py). Safety sits in the queue arguments (quorum, at-least-once
-dead letters, reject-publish); tunables such as lengths and limits belong in a broker policy.
-Only `hitl.<workflow>.highlights` is best effort: bounded, the oldest dropped.
+One table, pure data; `shared.messaging.connection` declares it on every connection, so that a
+broker that came back empty is whole again. What belongs to one workflow says so: it can be missing
+without harm to the others (shared/messaging/declare.py). Safety sits in the queue arguments
+(quorum, at-least-once dead letters, reject-publish); tunables such as lengths and limits belong in
+a broker policy. Only `hitl.<workflow>.highlights` is best effort: bounded, the oldest dropped.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -205,6 +205,7 @@ def _retry(queue: str, delay_seconds: int, workflow: str | None) -> Queue:
 
 
 def policy_stream() -> Queue:
-    """The stream on which the certifier tells every router what holds (shared/live_policy.py)."""
+    """The stream on which the certifier tells every router what holds
+    (shared/events/live_policy.py)."""
     arguments = {"x-queue-type": "stream", "x-max-length-bytes": POLICY_STREAM_BYTES}
     return Queue(POLICY_STREAM, arguments)

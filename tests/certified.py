@@ -16,8 +16,9 @@ from services.feedback.load import Valve
 from services.logger.handler import Logger
 from services.router.policy import Policy, Route, route, steer
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import (
+from shared.events.envelope import encode
+from shared.events.live_policy import LiveRoute
+from shared.events.models import (
     Decision,
     Event,
     Item,
@@ -27,7 +28,6 @@ from shared.events import (
     Prediction,
     Review,
 )
-from shared.live_policy import LiveRoute
 from shared.messages import Delivery
 from tests.routed import routed_event, sampling_of
 

@@ -23,7 +23,7 @@ from sqlalchemy import Engine
 from hitl.broker_users import OWNER, TUNABLES
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
-from shared.database import connect, migrate
+from shared.storage.database import connect, migrate
 
 TEMPLATE = "template_migrated"
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from shared.events import (
+from shared.events.models import (
     Decision,
     Event,
     Item,

@@ -13,10 +13,10 @@ from services.review_ui import seeded, tokens, webhooks
 from services.review_ui.accounts import Accounts, Role
 from services.review_ui.intake import Intake
 from shared.clock import utc_now
-from shared.events import Event, ItemExplained, WordWeight
+from shared.events.models import Event, ItemExplained, WordWeight
 from shared.messages import Delivery
-from shared.tables import Certificate
-from shared.workflows import ReviewRules
+from shared.storage.tables import Certificate
+from shared.workflows.files import ReviewRules
 from tests.journeys import Journey, delivered, submitted
 from tests.reviewers import ReviewRoom
 from tests.reviewing import QUICK_HASHER, TurnedClock, requested

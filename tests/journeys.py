@@ -4,9 +4,9 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from shared.envelope import encode
 from shared.errors import Reason
-from shared.events import (
+from shared.events.envelope import encode
+from shared.events.models import (
     Decision,
     Event,
     Item,

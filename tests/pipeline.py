@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from hitl.ports import free_ports
 from services.review_ui.accounts import Accounts
 from shared.clock import utc_now
-from shared.database import connect
+from shared.storage.database import connect
 from tests.outside import until
 
 ROOT = Path(__file__).parent.parent

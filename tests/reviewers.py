@@ -13,11 +13,11 @@ from services.review_ui.reopen import reopen
 from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
 from services.review_ui.views import TaskView, view
-from shared.events import ItemReviewed
+from shared.events.models import ItemReviewed
 from shared.messages import Outgoing
-from shared.outbox import publish_due
-from shared.tables import ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules, Workflow
+from shared.storage.outbox import publish_due
+from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules, Workflow
 from tests.reviewing import TurnedClock
 
 LABELS = ("negative", "positive")

@@ -21,9 +21,9 @@ from services.review_ui.intake import Intake
 from services.review_ui.sessions import LoginThrottle, Sessions
 from services.review_ui.stats import Backlog
 from services.review_ui.submit import Publish
-from shared.envelope import encode
 from shared.errors import Overloaded
-from shared.events import (
+from shared.events.envelope import encode
+from shared.events.models import (
     Event,
     Item,
     ItemReviewRequested,
@@ -33,9 +33,9 @@ from shared.events import (
     Sampling,
     derive_id,
 )
-from shared.lifecycle import Lifecycle, respond
 from shared.messages import Delivery, Outgoing
-from shared.workflows import Workflow
+from shared.service.lifecycle import Lifecycle, respond
+from shared.workflows.files import Workflow
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.router.policy import Route
-from shared.events import (
+from shared.events.models import (
     Decision,
     ItemAccepted,
     ItemReviewRequested,

@@ -4,10 +4,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.lifecycle import Lifecycle
-from shared.settings import Settings
+from shared.messaging.worker import Handler, Worker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import topology
-from shared.worker import Handler, Worker
 
 DRAWN = topology(["sentiment"], Settings().retry_delays_seconds)
 

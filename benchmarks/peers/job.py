@@ -8,7 +8,7 @@ import os
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from shared.events import Decision, ItemAccepted, ItemScored, RouteReason
+from shared.events.models import Decision, ItemAccepted, ItemScored, RouteReason
 
 AMQP_URL = os.environ.get("AMQP_URL", "")
 QUEUE = "hitl.router"

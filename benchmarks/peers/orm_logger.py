@@ -8,11 +8,11 @@ import os
 import pika
 from sqlalchemy.orm import Session
 
-from shared.database import connect
-from shared.envelope import decode
-from shared.events import PUBLISHED
+from shared.events.envelope import decode
+from shared.events.models import PUBLISHED
 from shared.messages import Delivery
-from shared.tables import EventRow
+from shared.storage.database import connect
+from shared.storage.tables import EventRow
 from shared.topology import LOG_QUEUE
 
 

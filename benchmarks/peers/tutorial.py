@@ -13,9 +13,9 @@ from peft import PeftModel
 from sqlalchemy.orm import Session
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-from shared.database import connect
-from shared.minilm import base_folder
-from shared.tables import EventRow
+from shared.models.minilm import base_folder
+from shared.storage.database import connect
+from shared.storage.tables import EventRow
 from shared.topology import EVENTS, inference_queue
 
 _ADAPTER = "services/inference/adapter"

@@ -5,15 +5,15 @@ import sys
 from datetime import timedelta
 
 from services.feedback.service import Feedback, Policies
-from shared.broker import Broker
-from shared.database import connect, readiness
 from shared.errors import ConfigurationError
-from shared.lifecycle import service
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.messaging.rights import USERS
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
+from shared.storage.database import connect, readiness
 from shared.topology import topology
-from shared.workflow_feed import WorkflowFeed
-from shared.workflows import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import Workflow
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from services.feedback.load import operating_threshold
 from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import ON_PANEL, PanelLog
 from services.router.policy import Policy
-from shared.database import database_errors
 from shared.errors import ConfigurationError
+from shared.storage.database import database_errors
 
 GRID_SCORES = (200, 10_000)
 _DEFAULT_DAYS = 30.0

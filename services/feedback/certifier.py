@@ -28,9 +28,9 @@ from services.feedback.panel import Matured, mature
 from services.feedback.panel_log import PanelLog
 from services.feedback.shown import Seen
 from services.router.policy import Policy
-from shared.database import database_errors
-from shared.live_policy import LiveRoute, LiveState
-from shared.tables import CertificationEpoch
+from shared.events.live_policy import LiveRoute, LiveState
+from shared.storage.database import database_errors
+from shared.storage.tables import CertificationEpoch
 from shared.wording import percent
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from services.feedback.gates import Gate, Scored, gates
 from services.feedback.labels import divide, reviewed
 from services.feedback.old_domain import OldDomain, without
 from services.feedback.retrain import Model, decided, judge
-from shared.database import database_errors
+from shared.storage.database import database_errors
 
 _NEWEST = 10_000  # shadow scores that are looked at
 

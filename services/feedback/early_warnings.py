@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from services.feedback import epochs, scores
 from services.feedback.drift import PSI_ITEMS, acceptance_jumped, psi, scores_drifted
-from shared.tables import CertificationEpoch
+from shared.storage.tables import CertificationEpoch
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from services.feedback.certify import Certified, Grid
 from services.feedback.panel import Matured
-from shared.events import derive_id
-from shared.tables import Certificate, CertificationEpoch
+from shared.events.models import derive_id
+from shared.storage.tables import Certificate, CertificationEpoch
 
 EndedBy = Literal["drift", "too_old", "new_model", "new_policy"]
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
-from shared.database import database_errors
+from shared.formats.rows_out import BATCH_ROWS, Format, written
 from shared.labels import label_key
-from shared.rows import BATCH_ROWS, Format, written
+from shared.storage.database import database_errors
 
 What = Literal["corrections", "labels", "events"]
 

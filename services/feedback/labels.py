@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 
 from services.feedback.panel import SCORE_REASONS
 from services.router.policy import ReasonCode
-from shared.database import database_errors
 from shared.labels import label_key
+from shared.storage.database import database_errors
 
 # Another salt is another hold-out, and what is held out then has been trained on: never change it.
 _HELD_OUT_SALT = "hitl-held-out-1"

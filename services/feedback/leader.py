@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, text
 
-from shared.database import database_errors
 from shared.errors import Overloaded
+from shared.storage.database import database_errors
 
 _LOCK = 0x68_69_74_6C_66_62  # "hitlfb"
 _TRY = text("SELECT pg_try_advisory_lock(:key)")

@@ -12,8 +12,8 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.database import database_errors
 from shared.errors import ConfigurationError
+from shared.storage.database import database_errors
 
 LOCK = ".training"
 

@@ -14,8 +14,8 @@ from services.feedback import datasets
 from services.feedback.labels import text_key
 from services.feedback.train_embedded import example
 from shared.errors import ConfigurationError
+from shared.formats.rows_in import read_rows
 from shared.labels import known_as, label_key
-from shared.rows_in import read_rows
 
 _FILE_HELD_OUT = 0.2
 
@@ -58,8 +58,8 @@ def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
 
 
 def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
-    """A file with `text` and `label`, or an export of ours (shared/rows_in.py); a fifth, by the
-    hash of the text, is measured on, the rest replayed.
+    """A file with `text` and `label`, or an export of ours (shared/formats/rows_in.py); a fifth, by
+    the hash of the text, is measured on, the rest replayed.
 
     Raises:
         ConfigurationError: the file has a line without them, or a label that is none of these.

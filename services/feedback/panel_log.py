@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from services.feedback.panel import SCORE_REASONS, Answer, PanelItem, resolution
-from shared.database import database_errors
+from shared.storage.database import database_errors
 
 # As in the index `event_panel` (migration 0010).
 ON_PANEL = """

@@ -1,7 +1,7 @@
 """Which versions of a workflow's model are there, and who put which one in use, when and why?
 
 A folder a version, `current.json` for the one in use, `history.jsonl` for every change of it. The
-inference workers follow (`shared.model_registry`).
+inference workers follow (`shared.models.current`).
 """
 
 import fcntl
@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.feedback.receipt import RECEIPT, Receipt, changed_files, read_receipt
 from shared.errors import ConfigurationError
-from shared.json_lines import append, lines_of, whole_lines
-from shared.model_registry import (
+from shared.formats.json_lines import append, lines_of, whole_lines
+from shared.models.current import (
     BASE_VERSION,
     CURRENT,
     VERSION_NAME,

@@ -13,7 +13,7 @@ from datetime import datetime
 from services.feedback.certify import clopper_pearson_upper
 from services.feedback.queueing import BREAK, QueueDelay, queue_delay
 from services.router.policy import Policy, Steering, route
-from shared.events import Item, Prediction
+from shared.events.models import Item, Prediction
 from shared.labels import same_label
 
 _RISK = 0.05  # of the interval

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from services.feedback.replay import PastItem
-from shared.database import database_errors
-from shared.events import Item, Prediction
-from shared.rows import BATCH_ROWS
+from shared.events.models import Item, Prediction
+from shared.formats.rows_out import BATCH_ROWS
+from shared.storage.database import database_errors
 
 # The last answer of each item, whenever it came; of two routes of an item the earlier.
 _HISTORY = text(

@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import Engine, text
 
 from services.feedback.disagreements import Reviewed
-from shared.database import database_errors
-from shared.rows import BATCH_ROWS
+from shared.formats.rows_out import BATCH_ROWS
+from shared.storage.database import database_errors
 
 _QUERY = text(
     """

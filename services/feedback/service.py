@@ -14,12 +14,12 @@ from sqlalchemy import Engine, text
 from services.feedback.certifier import WorkflowCertifier
 from services.feedback.leader import Leader
 from services.router.policy import Policy
-from shared.broker import Broker
-from shared.database import database_errors
 from shared.errors import ConfigurationError, Overloaded, reason_of
-from shared.live_policy import LivePolicy, LiveRoute, encode_policy
-from shared.metrics import CERTIFICATE_LEASE, CERTIFIER_LEADS, POLICY_REFUSED
-from shared.workflows import SettledFiles, Workflow, read_workflow_file
+from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
+from shared.messaging.connection import Broker
+from shared.service.metrics import CERTIFICATE_LEASE, CERTIFIER_LEADS, POLICY_REFUSED
+from shared.storage.database import database_errors
+from shared.workflows.files import SettledFiles, Workflow, read_workflow_file
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from services.feedback.certify import Certified
 from services.feedback.drift import Detection
 from services.feedback.panel import Matured
 from services.router.policy import CertificateTerms
-from shared import metrics
-from shared.live_policy import LiveRoute, LiveState
+from shared.events.live_policy import LiveRoute, LiveState
+from shared.service import metrics
 
 _OF_A_WORKFLOW = (
     metrics.ACCEPTED_ERROR_UPPER_BOUND,

@@ -23,9 +23,9 @@ from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
 from services.feedback.training import OnProgress, Recipe, by_length, optimise
 from services.feedback.tuning import quiet_peft, save_adapter
-from shared.checkpoints.template import Assembly
-from shared.minilm import BASE, base_tokenizer
-from shared.pretrained import base_network
+from shared.models.minilm import BASE, base_tokenizer
+from shared.models.pretrained import base_network
+from shared.models.template import Assembly
 
 _OTHER_DOMAINS: tuple[Domain, ...] = ("amazon", "tweets", "nyt")
 _THRESHOLD = 0.85  # of the default policy

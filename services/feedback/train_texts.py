@@ -21,8 +21,8 @@ from services.feedback.train_embedded import fit_shares, logits, read_back, writ
 from services.feedback.training import OnProgress, Recipe
 from services.feedback.tuning import save_adapter
 from shared.errors import ConfigurationError
+from shared.formats.rows_in import read_rows
 from shared.labels import distinct, spelled
-from shared.rows_in import read_rows
 
 THRESHOLD = 0.85  # of a new workflow's policy
 CALIBRATION_SHARE = HELD_OUT_SHARE = 0.1
@@ -91,8 +91,8 @@ def train(
 
 
 def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
-    """The lessons in a file with `text` and `label`, or in an export of ours (shared/rows_in.py),
-    and the labels by alphabet.
+    """The lessons in a file with `text` and `label`, or in an export of ours
+    (shared/formats/rows_in.py), and the labels by alphabet.
 
     Raises:
         ConfigurationError: a row lacks one of them, or there are not two labels.

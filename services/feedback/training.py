@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from shared.checkpoints.template import Assembly
+from shared.models.template import Assembly
 
 OnProgress = Callable[[float, str], None]  # the part done, 0..1, and what is being done
 

@@ -19,13 +19,13 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from services.feedback.training import Recipe
-from shared.checkpoints.proof import prove
-from shared.checkpoints.reading import Checkpoint, read_checkpoint, refused
-from shared.checkpoints.template import Assembly
-from shared.checkpoints.trial import TEXTS
 from shared.errors import ConfigurationError
-from shared.minilm import BASE, base_tokenizer
-from shared.pretrained import base_network
+from shared.models.minilm import BASE, base_tokenizer
+from shared.models.pretrained import base_network
+from shared.models.proof import prove
+from shared.models.reading import Checkpoint, read_checkpoint, refused
+from shared.models.template import Assembly
+from shared.models.trial import TEXTS
 
 CALIBRATION = "calibration.json"
 # Whatever the class, beside the files that the class names.

@@ -14,13 +14,13 @@ from services.inference.model_feed import ModelFeed
 from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
-from shared.lifecycle import service
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.rights import USERS
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 from shared.topology import highlights_queue, inference_queue, topology
-from shared.worker import Worker
-from shared.workflow_feed import WorkflowFeed
-from shared.workflows import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import Workflow
 
 BATCH_SHARE = 2  # of the prefetch: the next batch waits here while this one is being scored
 

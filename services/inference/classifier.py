@@ -15,10 +15,10 @@ from services.inference.batcher import Cut, cut, plan
 from services.inference.model import Model
 from services.inference.precision import Precision
 from services.inference.proving import NO_PROOF, Proof, in_bf16_if_proven
-from shared.checkpoints.template import template_of
 from shared.errors import ConfigurationError, Permanent, reason_of
 from shared.labels import distinct, label_key
-from shared.settings import Settings
+from shared.models.template import template_of
+from shared.service.settings import Settings
 
 TOKEN_BUDGET_CPU = 512  # larger batches gain nothing there and delay the first answer
 TOKEN_BUDGET_GPU = 32_768

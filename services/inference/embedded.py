@@ -21,12 +21,12 @@ from services.inference.model import (
     temperature_of,
 )
 from services.inference.packed import Packed, bf16_is_fast, pack
-from shared.checkpoints.company import bears_company, sound
-from shared.checkpoints.template import Assembly, template_of
-from shared.checkpoints.trial import own_words, rows_of
 from shared.errors import ConfigurationError
 from shared.labels import distinct
-from shared.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
+from shared.models.company import bears_company, sound
+from shared.models.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
+from shared.models.template import Assembly, template_of
+from shared.models.trial import own_words, rows_of
 
 SHIPPED_ADAPTER = Path(__file__).parent / "adapter"
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "calibration.json")
@@ -115,7 +115,7 @@ def _network(
     """It, and how it is made in bfloat16."""
     if device.type == "cpu" and (packed := pack(base_config(), state)) is not None:
         return packed, packed.in_bf16 if bf16_is_fast() else None
-    from shared.pretrained import base_network  # takes seconds, and only this path needs it
+    from shared.models.pretrained import base_network  # takes seconds, and only this path needs it
 
     network = base_network(len(state["classifier.bias"]))
     network.load_state_dict(state, strict=False)

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from services.inference.classifier import Prediction as Scores
 from shared.clock import Clock
-from shared.envelope import encode
 from shared.errors import Permanent, Retryable, unforeseen
-from shared.events import ItemScored, ItemSubmitted, Prediction
+from shared.events.envelope import encode
+from shared.events.models import ItemScored, ItemSubmitted, Prediction
+from shared.events.submissions import read_submission
+from shared.events.traceparent import trace_of
 from shared.messages import Delivery
-from shared.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
-from shared.submissions import read_submission
-from shared.tracing import trace_of
-from shared.worker import Result
+from shared.messaging.worker import Result
+from shared.service.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
 
 logger = logging.getLogger(__name__)
 

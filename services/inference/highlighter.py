@@ -15,17 +15,17 @@ from services.inference.background import beside
 from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
-from shared.broker import Broker, Refuse
 from shared.clock import Clock
-from shared.consumer import Consumer
-from shared.envelope import decode, encode
-from shared.events import ItemExplained, ItemReviewRequested, WordWeight
+from shared.events.envelope import decode, encode
+from shared.events.models import ItemExplained, ItemReviewRequested, WordWeight
+from shared.events.traceparent import trace_of
 from shared.messages import Delivery, Outgoing
-from shared.metrics import HIGHLIGHTS
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.connection import Broker, Refuse
+from shared.messaging.consumer import Consumer
+from shared.messaging.rights import USERS
+from shared.service.metrics import HIGHLIGHTS
+from shared.service.settings import Settings
 from shared.topology import Topology
-from shared.tracing import trace_of
 
 logger = logging.getLogger(__name__)
 

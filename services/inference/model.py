@@ -13,9 +13,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from shared.checkpoints.company import answering
-from shared.checkpoints.template import Assembly
 from shared.errors import ConfigurationError
+from shared.models.company import answering
+from shared.models.template import Assembly
 
 _CHUNK_BYTES = 1 << 20
 

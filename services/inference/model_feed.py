@@ -16,9 +16,15 @@ from typing import Protocol
 from services.inference.handler import Candidate, Scorer, Served
 from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError, reason_of
-from shared.metrics import CONFIDENCE, MODEL_FILES_INFO, MODEL_INFO, MODEL_REFUSED, PREDICTIONS
-from shared.model_registry import BASE_VERSION, CURRENT, Current, folder_of, read_current
-from shared.workflows import Workflow
+from shared.models.current import BASE_VERSION, CURRENT, Current, folder_of, read_current
+from shared.service.metrics import (
+    CONFIDENCE,
+    MODEL_FILES_INFO,
+    MODEL_INFO,
+    MODEL_REFUSED,
+    PREDICTIONS,
+)
+from shared.workflows.files import Workflow
 
 logger = logging.getLogger(__name__)
 

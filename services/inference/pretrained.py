@@ -19,9 +19,9 @@ from services.inference.model import (
     temperature_of,
 )
 from services.inference.packed import bf16_is_fast, pack
-from shared.checkpoints.proof import differs, prove
-from shared.checkpoints.reading import read_checkpoint, refused
 from shared.errors import ConfigurationError
+from shared.models.proof import differs, prove
+from shared.models.reading import read_checkpoint, refused
 
 logger = logging.getLogger(__name__)
 

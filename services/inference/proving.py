@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from services.inference.model import Model, version_of
 from services.inference.precision import FEWEST_TEXTS, Evidence, compare
-from shared import checkpoints
+from shared import models
 from shared.errors import ConfigurationError, Permanent
-from shared.json_lines import lines_of, whole_lines
+from shared.formats.json_lines import lines_of, whole_lines
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def _read(path: Path) -> list[str]:
 
 def _circumstances(model: Model, texts: Path) -> str:
     """A name for all that evidence depends on: model, texts, this code, torch and processor."""
-    code = (Path(__file__).parent, Path(checkpoints.__file__).parent)
+    code = (Path(__file__).parent, Path(models.__file__).parent)
     files = [texts, *(path for folder in code for path in folder.glob("*.py"))]
     processor = (
         torch.cuda.get_device_name()

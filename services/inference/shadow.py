@@ -15,14 +15,14 @@ from typing import NamedTuple
 
 from services.inference.background import beside
 from services.inference.handler import Candidate, prediction_of
-from shared.broker import Broker
 from shared.clock import Clock
-from shared.envelope import encode
 from shared.errors import Overloaded
-from shared.events import ItemScored, ItemShadowScored
+from shared.events.envelope import encode
+from shared.events.models import ItemScored, ItemShadowScored
 from shared.messages import Outgoing
-from shared.metrics import SHADOW_SCORES
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.service.metrics import SHADOW_SCORES
+from shared.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 

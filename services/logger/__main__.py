@@ -5,16 +5,16 @@ import sys
 
 from services.logger.handler import PORTIONS, SWITCH_SECONDS, Logger
 from shared.clock import utc_now
-from shared.database import connect, readiness
 from shared.errors import ConfigurationError
-from shared.lifecycle import service
-from shared.refused_rows import writable
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.rights import USERS
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
+from shared.storage.database import connect, readiness
+from shared.storage.refused_rows import writable
 from shared.topology import LOG_QUEUE, topology
-from shared.worker import Worker
-from shared.workflow_feed import WorkflowFeed
-from shared.workflows import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import Workflow
 
 LINGER_SECONDS = 0.05  # a fuller batch costs less a row; nobody waits for the log
 MOST_PREFETCH = 65_535  # what AMQP can say

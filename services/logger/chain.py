@@ -12,7 +12,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 
 from services.logger.ledger import Block, merkle_root, unpack
 from shared.errors import Overloaded
-from shared.events import derive_id
+from shared.events.models import derive_id
 
 _TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 # All that a row of `event` says but its place: that is the leaf's place in the tree. Postgres makes

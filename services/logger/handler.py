@@ -12,18 +12,18 @@ from sqlalchemy.exc import DBAPIError
 from services.logger.rows import EventRow, read_event, read_item
 from services.logger.store import Batch, Written, prepare, write
 from shared.clock import Clock, as_utc
-from shared.database import database_errors, is_bad_data
-from shared.envelope import encode
 from shared.errors import Permanent
-from shared.events import Event, ItemAccepted, ItemFailed, ItemReviewed
+from shared.events.envelope import encode
+from shared.events.models import Event, ItemAccepted, ItemFailed, ItemReviewed
+from shared.events.submissions import excerpt, guess_id
+from shared.events.traceparent import new_trace, trace_of
 from shared.messages import Delivery, Outgoing
-from shared.metrics import ITEM_AGE, ITEMS_EDITED, LOGGER_ROWS
-from shared.refused_rows import blame_the_schema_first, refused_row
-from shared.submissions import excerpt, guess_id
+from shared.messaging.worker import Result
+from shared.service.metrics import ITEM_AGE, ITEMS_EDITED, LOGGER_ROWS
+from shared.storage.database import database_errors, is_bad_data
+from shared.storage.refused_rows import blame_the_schema_first, refused_row
 from shared.topology import ITEMS, LOG_QUEUE, UNROUTABLE
-from shared.tracing import new_trace, trace_of
-from shared.worker import Result
-from shared.workflows import workflow_of
+from shared.workflows.files import workflow_of
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.clock import as_utc
-from shared.events import (
+from shared.events.models import (
     Event,
     ItemAccepted,
     ItemEvent,

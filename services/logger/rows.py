@@ -9,17 +9,17 @@ from pydantic_core import to_json
 
 from services.logger.ledger import SALT_BYTES, Metadata, commitment
 from shared.clock import Clock
-from shared.envelope import attribute, decode
 from shared.errors import Permanent
-from shared.events import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
+from shared.events.envelope import attribute, decode
+from shared.events.models import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
+from shared.events.submissions import read_submission, without_nul
+from shared.events.traceparent import trace_id
 from shared.messages import Delivery
-from shared.submissions import read_submission, without_nul
-from shared.tracing import trace_id
 
 # The escape of NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SOURCE_CHARACTERS = 200
-# The text of a person stays out of the log, so that it can be erased (shared/tables.py). A
+# The text of a person stays out of the log, so that it can be erased (shared/storage/tables.py). A
 # reviewer's note may quote it, and is in `review_decision`.
 _ITEM_TEXT = {"item": {"text": True, "metadata": True}, "review": {"note": True}}
 _FAILED_TEXT = {"text": True}

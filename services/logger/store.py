@@ -25,9 +25,9 @@ from services.logger.copying import (
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
 from services.logger.rows import EventRow
-from shared.edits import EDITED, as_sent
-from shared.events import ItemScored
-from shared.metrics import LEDGER_HEIGHT
+from shared.events.models import ItemScored
+from shared.service.metrics import LEDGER_HEIGHT
+from shared.storage.edits import EDITED, as_sent
 
 # The rank of projection.ItemFacts; "C" compares like Python.
 _OUTRANKS = " > ".join(

@@ -9,18 +9,18 @@ from services.review_ui.pruning import make_pruning
 from services.review_ui.relay import Relay
 from services.review_ui.server import Parts, listen, run_until_stopped
 from services.review_ui.webhooks_sender import make_sender
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect, readiness
 from shared.errors import ConfigurationError
-from shared.lifecycle import respond, service
-from shared.refused_rows import writable
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.messaging.rights import USERS
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import respond, service
+from shared.service.settings import Settings
+from shared.storage.database import connect, readiness
+from shared.storage.refused_rows import writable
 from shared.topology import review_queue, topology
-from shared.worker import Worker
-from shared.workflow_feed import WorkflowFeed
-from shared.workflows import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import Workflow
 
 # Requests of up to a megabyte each: SQLAlchemy takes a dozen times a batch's bytes.
 MOST_BYTES = 8 * 1_024 * 1_024

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from shared.clock import Clock
 from shared.errors import HitlError
+from shared.storage.tables import Reviewer
 from shared.suggestions import did_you_mean
-from shared.tables import Reviewer
 
 Role = Literal["reviewer", "lead", "admin"]
 _NAME = re.compile(r"[\w.@+-]{1,64}")

@@ -14,8 +14,8 @@ from services.review_ui.access import Here
 from services.review_ui.batches import CHUNK, MAX_BATCH
 from services.review_ui.desk import Desk
 from services.review_ui.schemas import Asked, ErrorAnswer, Wanted
-from shared.metrics import REVIEWS
-from shared.workflows import ReviewRules
+from shared.service.metrics import REVIEWS
+from shared.workflows.files import ReviewRules
 
 SAMPLE = 20
 _CONFLICTS: dict[int | str, dict[str, Any]] = {

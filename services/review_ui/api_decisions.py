@@ -23,7 +23,7 @@ from services.review_ui.schemas import (
     shown_action,
 )
 from services.review_ui.stats import Stats
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 
 
 def routes(desk: Desk) -> APIRouter:

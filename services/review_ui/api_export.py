@@ -14,7 +14,7 @@ from services.review_ui.api_errors import ApiError
 from services.review_ui.desk import Desk
 from services.review_ui.export import MEDIA_TYPES, Export, What
 from services.review_ui.schemas import ErrorAnswer, ShortText, When
-from shared.rows import Format
+from shared.formats.rows_out import Format
 
 AT_ONCE = 3  # each holds a connection for as long as its reader takes
 

@@ -23,7 +23,7 @@ from services.review_ui.schemas import (
 )
 from services.review_ui.submit import Submitted, edits, submit
 from shared.errors import Overloaded
-from shared.events import Item
+from shared.events.models import Item
 from shared.labels import spellings
 from shared.messages import Outgoing
 

@@ -15,7 +15,7 @@ from services.review_ui.quality import Accuracy, Agreement, SecondReviews, WithA
 from services.review_ui.reopen import reopen
 from services.review_ui.schemas import Asked, ErrorAnswer, Limit, Released, ShortText
 from services.review_ui.views import TaskView
-from shared.tables import ReviewTask
+from shared.storage.tables import ReviewTask
 
 
 class Quality(BaseModel):

@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from services.review_ui.api_errors import ApiError
-from shared.strict_json import Unclear, refuse_unclear
+from shared.formats.strict_json import Unclear, refuse_unclear
 from shared.suggestions import did_you_mean
 
 

@@ -30,8 +30,8 @@ from services.review_ui.schemas import (
     shown_action,
 )
 from services.review_ui.views import TaskView
-from shared.metrics import REVIEW_DURATION, REVIEWS
-from shared.workflows import ReviewRules
+from shared.service.metrics import REVIEW_DURATION, REVIEWS
+from shared.workflows.files import ReviewRules
 
 
 def routes(desk: Desk) -> APIRouter:

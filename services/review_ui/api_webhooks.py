@@ -18,7 +18,7 @@ from services.review_ui.lists import BadCursor
 from services.review_ui.schemas import Asked, Cursor, ErrorAnswer, Limit, Listed, ShortText
 from services.review_ui.webhooks import OVERLAP, TYPES, EventType, Known, NoWebhook, State
 from services.review_ui.webhooks_post import MAX_URL_CHARACTERS, BadAddress, checked_url
-from shared.tables import Webhook, WebhookDelivery
+from shared.storage.tables import Webhook, WebhookDelivery
 
 _MAX_ID = 2**63 - 1
 DeliveryId = Annotated[int, Field(ge=0, le=_MAX_ID)]

@@ -28,13 +28,13 @@ from services.review_ui.stats import Backlog
 from services.review_ui.submit import Publish
 from shared.clock import Clock
 from shared.errors import Overloaded
-from shared.metrics import REVIEWS
-from shared.settings import Settings
-from shared.tables import ACTIONS
-from shared.workflows import Workflow
+from shared.service.metrics import REVIEWS
+from shared.service.settings import Settings
+from shared.storage.tables import ACTIONS
+from shared.workflows.files import Workflow
 
 if TYPE_CHECKING:
-    from shared.spans import Spans
+    from shared.service.otel import Spans
 
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"

@@ -18,8 +18,8 @@ from services.review_ui.decisions import Decided, Refused, Verdict
 from services.review_ui.filters import TaskFilter
 from services.review_ui.lists import SEARCH_SECONDS, searching
 from services.review_ui.tasks import Lease
-from shared.tables import ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules
+from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
 
 MAX_BATCH = 500
 CHUNK = 50

@@ -18,12 +18,12 @@ from services.review_ui import webhooks
 from services.review_ui.outcome import reviewed
 from services.review_ui.rounds import Answer, Check, Final, after, drawn, round_of
 from services.review_ui.views import blind_for, labels_of
-from shared import outbox
 from shared.errors import HitlError
-from shared.events import Prediction
+from shared.events.models import Prediction
 from shared.labels import known_as, label_key
-from shared.tables import ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules
+from shared.storage import outbox
+from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
 
 Action = Literal["accept", "correct", "skip", "flag"]
 SOURCE = "review-ui"

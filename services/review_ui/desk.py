@@ -18,12 +18,12 @@ from services.review_ui.submit import Publish
 from services.review_ui.tokens import Token
 from services.review_ui.views import TaskView, view
 from shared.clock import Clock
-from shared.database import database_errors
-from shared.tables import ReviewDecision, ReviewTask
-from shared.workflows import Workflow
+from shared.storage.database import database_errors
+from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import Workflow
 
 if TYPE_CHECKING:
-    from shared.spans import Spans
+    from shared.service.otel import Spans
 
 Respond = Callable[[str], tuple[int, str, bytes]]
 

@@ -11,8 +11,8 @@ from typing import Literal
 
 from sqlalchemy import Engine, text
 
-from shared.database import database_errors
-from shared.rows import BATCH_ROWS, Format, written
+from shared.formats.rows_out import BATCH_ROWS, Format, written
+from shared.storage.database import database_errors
 
 What = Literal["decisions", "corrections", "items"]
 MEDIA_TYPES: dict[Format, str] = {

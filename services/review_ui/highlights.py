@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from shared.events import ItemExplained
-from shared.tables import Highlight, ReviewTask
+from shared.events.models import ItemExplained
+from shared.storage.tables import Highlight, ReviewTask
 
 # The same item twice, or explained anew by another model: what was said first stays.
 STORE = text(

@@ -14,15 +14,15 @@ from sqlalchemy.exc import DBAPIError
 from services.review_ui import highlights
 from services.review_ui.rounds import chance
 from shared.clock import Clock
-from shared.database import database_errors, is_bad_data
-from shared.envelope import decode
 from shared.errors import Permanent
-from shared.events import Event, ItemExplained, ItemReviewRequested, derive_id
+from shared.events.envelope import decode
+from shared.events.models import Event, ItemExplained, ItemReviewRequested, derive_id
+from shared.events.traceparent import trace_id, trace_of
 from shared.messages import Delivery
-from shared.metrics import ITEM_AGE
-from shared.refused_rows import blame_the_schema_first, refused_row
-from shared.tracing import trace_id, trace_of
-from shared.worker import Result
+from shared.messaging.worker import Result
+from shared.service.metrics import ITEM_AGE
+from shared.storage.database import database_errors, is_bad_data
+from shared.storage.refused_rows import blame_the_schema_first, refused_row
 
 logger = logging.getLogger(__name__)
 

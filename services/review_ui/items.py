@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from services.review_ui import known_items
 from services.review_ui.accounts import Account
-from shared.events import ItemReviewed
-from shared.tables import EventRow, ItemRow, ReviewTask
+from shared.events.models import ItemReviewed
+from shared.storage.tables import EventRow, ItemRow, ReviewTask
 
 MAX_EVENTS = 200
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from services.review_ui.outcome import reviewed
-from shared.events import (
+from shared.events.models import (
     Item,
     ItemEvent,
     ItemReviewRequested,
@@ -19,9 +19,9 @@ from shared.events import (
     Prediction,
     Routing,
 )
+from shared.events.traceparent import trace_id
 from shared.labels import same_label
-from shared.tables import EventRow, ItemRow, ReviewDecision, ReviewTask
-from shared.tracing import trace_id
+from shared.storage.tables import EventRow, ItemRow, ReviewDecision, ReviewTask
 
 _TEXT = {"item": {"text": True, "metadata": True}}
 

@@ -46,9 +46,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from services.review_ui.accounts import Account
 from services.review_ui.decisions import Action
 from services.review_ui.items import hidden_from, with_task
-from shared.database import sqlstate
 from shared.errors import HitlError
-from shared.tables import ItemRow, ReviewDecision, ReviewTask
+from shared.storage.database import sqlstate
+from shared.storage.tables import ItemRow, ReviewDecision, ReviewTask
 
 TaskState = Literal["waiting", "leased", "decided", "flagged"]
 ItemStatus = Literal[

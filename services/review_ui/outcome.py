@@ -1,9 +1,9 @@
 """Which event tells everybody what a person decided?"""
 
 from services.review_ui.rounds import round_of
-from shared.events import Decision, Item, ItemReviewed, Prediction, Review, Routing
+from shared.events.models import Decision, Item, ItemReviewed, Prediction, Review, Routing
 from shared.labels import same_label
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 
 
 def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed:

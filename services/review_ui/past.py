@@ -12,7 +12,7 @@ from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 
 MAX_FOUND = 200
 

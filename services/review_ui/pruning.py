@@ -11,11 +11,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from services.review_ui import webhooks
-from shared import outbox
 from shared.clock import Clock
-from shared.database import database_errors
 from shared.errors import Overloaded
-from shared.settings import Settings
+from shared.service.settings import Settings
+from shared.storage import outbox
+from shared.storage.database import database_errors
 
 logger = logging.getLogger(__name__)
 

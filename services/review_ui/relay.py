@@ -8,13 +8,13 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from services.review_ui.task_gauges import count_tasks
-from shared.broker import Broker
 from shared.clock import Clock
-from shared.database import database_errors
 from shared.errors import Overloaded
 from shared.messages import Outgoing
-from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED
-from shared.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
+from shared.messaging.connection import Broker
+from shared.service.metrics import OUTBOX_OLDEST_UNPUBLISHED
+from shared.storage.database import database_errors
+from shared.storage.outbox import BATCH_ROWS, oldest_due_seconds, publish_due
 
 logger = logging.getLogger(__name__)
 

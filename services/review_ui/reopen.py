@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from services.review_ui.decisions import Refused, locked
-from shared.tables import ReviewTask
+from shared.storage.tables import ReviewTask
 
 
 def reopen(

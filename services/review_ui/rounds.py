@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import assert_never, get_args
 
-from shared.events import Round
+from shared.events.models import Round
 from shared.labels import same_label
 
 

@@ -17,7 +17,7 @@ from services.review_ui.submit import MAX_ITEMS
 from services.review_ui.tasks import MAX_CLAIM, Lease
 from services.review_ui.views import TaskView
 from shared.labels import spellings
-from shared.tables import ReviewDecision
+from shared.storage.tables import ReviewDecision
 
 # NUL: Postgres stores none.
 Text = Annotated[str, StringConstraints(max_length=2_000, pattern=r"^[^\x00]*$")]

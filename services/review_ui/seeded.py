@@ -28,13 +28,21 @@ from services.review_ui import tasks
 from services.review_ui.rounds import chance
 from services.review_ui.tasks import Lease
 from shared.errors import HitlError
-from shared.events import Item, ItemId, Label, Prediction, Probability, RouteReason, derive_id
-from shared.json_lines import Line
+from shared.events.models import (
+    Item,
+    ItemId,
+    Label,
+    Prediction,
+    Probability,
+    RouteReason,
+    derive_id,
+)
+from shared.formats.json_lines import Line
+from shared.formats.strict_json import Unclear, refuse_unclear
 from shared.labels import known_as, spelled
-from shared.strict_json import Unclear, refuse_unclear
-from shared.tables import KnownItem, ReviewTask
+from shared.storage.tables import KnownItem, ReviewTask
 from shared.wording import compared
-from shared.workflows import Workflow
+from shared.workflows.files import Workflow
 
 # JSON can only bring it escaped; a backslash before may be one that is escaped itself.
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.types import ASGIApp
 
-from shared.broker import Broker
 from shared.errors import ConfigurationError
-from shared.lifecycle import Lifecycle
+from shared.messaging.connection import Broker
+from shared.service.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
 REQUEST_SECONDS = 5  # what a request under way may still take after the stop

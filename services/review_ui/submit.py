@@ -8,11 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared.clock import Clock
-from shared.edits import EDITED, as_sent
 from shared.errors import Permanent
-from shared.events import Item, derive_id
+from shared.events.item_message import item_message
+from shared.events.models import Item, derive_id
 from shared.messages import Outgoing
-from shared.producing import item_message
+from shared.storage.edits import EDITED, as_sent
 
 MAX_ITEMS = 500
 CONFIRM_SECONDS = 10.0

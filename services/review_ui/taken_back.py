@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from services.review_ui import webhooks
 from services.review_ui.decisions import NOBODY, Refused, blindly, by_key, locked
 from services.review_ui.outcome import reviewed
-from shared import outbox
-from shared.events import ItemReviewed
-from shared.tables import ReviewDecision, ReviewTask
+from shared.events.models import ItemReviewed
+from shared.storage import outbox
+from shared.storage.tables import ReviewDecision, ReviewTask
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from shared.metrics import NOBODY_LEFT_TASKS, REVIEW_TASKS, TASKS_OVERDUE
-from shared.nobody_left import NOBODY_LEFT
-from shared.tables import TASK_STATUSES
+from shared.service.metrics import NOBODY_LEFT_TASKS, REVIEW_TASKS, TASKS_OVERDUE
+from shared.storage.second_reviews import NOBODY_LEFT
+from shared.storage.tables import TASK_STATUSES
 
 _COUNT = text("""
     SELECT workflow, status, count(*), count(*) FILTER (WHERE due_at < :now)

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
 from services.review_ui.lists import searching
-from shared.tables import ReviewTask
+from shared.storage.tables import ReviewTask
 
 MAX_CLAIM = 50
 SEARCH_SECONDS = 3.0

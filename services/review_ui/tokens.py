@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account, Role
 from shared.errors import HitlError
+from shared.storage.tables import ApiToken
 from shared.suggestions import did_you_mean
-from shared.tables import ApiToken
 
 Scope = Literal[
     "items:write", "items:read", "tasks:read", "tasks:write", "stats:read", "export", "webhooks"

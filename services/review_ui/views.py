@@ -13,9 +13,9 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue
 
 from services.review_ui.highlights import Piece, pieces
-from shared.events import Item, Prediction, Round, RouteReason, Routing
+from shared.events.models import Item, Prediction, Round, RouteReason, Routing
 from shared.labels import known_as
-from shared.tables import Highlight, ReviewTask
+from shared.storage.tables import Highlight, ReviewTask
 
 BLIND_REASON = RouteReason(
     code="blind", text="A random check: please decide without the AI's suggestion."

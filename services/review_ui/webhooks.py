@@ -26,8 +26,8 @@ from sqlalchemy.orm import Session, defer
 
 from services.review_ui.webhooks_sign import new_secret
 from shared.errors import HitlError
-from shared.events import Event, ItemReviewed
-from shared.tables import Webhook, WebhookDelivery
+from shared.events.models import Event, ItemReviewed
+from shared.storage.tables import Webhook, WebhookDelivery
 
 EventType = Literal["item.reviewed"]
 TYPES: tuple[str, ...] = (ItemReviewed.type,)

@@ -21,11 +21,11 @@ from sqlalchemy.orm import Session
 from services.review_ui import webhooks_post, webhooks_sign
 from services.review_ui.webhooks_post import Answer, Post
 from shared.clock import Clock
-from shared.database import database_errors
 from shared.errors import Overloaded
-from shared.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
-from shared.settings import Settings
-from shared.tables import Webhook, WebhookDelivery
+from shared.service.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
+from shared.service.settings import Settings
+from shared.storage.database import database_errors
+from shared.storage.tables import Webhook, WebhookDelivery
 
 logger = logging.getLogger(__name__)
 

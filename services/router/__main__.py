@@ -10,13 +10,13 @@ from services.router.policy import Policy
 from services.router.policy_feed import PolicyFeed
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
-from shared.lifecycle import service
-from shared.rights import USERS
-from shared.settings import Settings
+from shared.messaging.rights import USERS
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
-from shared.worker import Worker
-from shared.workflow_feed import WorkflowFeed
-from shared.workflows import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import Workflow
 
 # Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
 HEAR_SECONDS = 5.0

@@ -11,14 +11,14 @@ from pydantic_core import to_json
 from services.router.policy import Policy, Steering, route, salt_version, steer
 from services.router.stated import around, ending, opening
 from shared.clock import Clock, as_utc
-from shared.envelope import Stamp, decode, enclose
 from shared.errors import NotYet, Permanent
-from shared.events import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
-from shared.live_policy import LiveRoute
+from shared.events.envelope import Stamp, decode, enclose
+from shared.events.live_policy import LiveRoute
+from shared.events.models import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
+from shared.events.traceparent import named_trace
 from shared.messages import Delivery
-from shared.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all
-from shared.tracing import named_trace
-from shared.worker import Result
+from shared.messaging.worker import Result
+from shared.service.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from shared.clock import Clock, utc_now
-from shared.conversation import Conversation, follow_stream
 from shared.errors import Overloaded
-from shared.live_policy import LivePolicy, LiveRoute
-from shared.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
+from shared.events.live_policy import LivePolicy, LiveRoute
+from shared.messaging.session import Conversation, follow_stream
+from shared.service.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
 from shared.topology import policy_stream
 
 logger = logging.getLogger(__name__)

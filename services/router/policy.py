@@ -17,11 +17,11 @@ from pydantic_core import ErrorDetails
 
 from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
-from shared.events import Item, Prediction, RouteReason
+from shared.events.live_policy import LiveRoute
+from shared.events.models import Item, Prediction, RouteReason
 from shared.labels import label_key
-from shared.live_policy import LiveRoute
 from shared.wording import compared
-from shared.workflows import WorkflowFile
+from shared.workflows.files import WorkflowFile
 
 ReasonCode = Literal[
     "not_certified",  # nobody vouches for the machine: no certificate for this model and time
@@ -177,7 +177,8 @@ class Policy(Section):
 
 
 class Draw(NamedTuple):
-    """What `shared.events.Sampling` states; a tuple, because a model costs four times as much."""
+    """What `shared.events.models.Sampling` states; a tuple, because a model costs four times as
+    much."""
 
     u: float
     q: float

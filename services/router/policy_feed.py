@@ -12,8 +12,8 @@ from pathlib import Path
 
 from services.router.policy import Policy
 from shared.errors import ConfigurationError, reason_of
-from shared.metrics import POLICY_REFUSED
-from shared.workflows import SettledFiles, Workflow, read_workflow_file
+from shared.service.metrics import POLICY_REFUSED
+from shared.workflows.files import SettledFiles, Workflow, read_workflow_file
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.events import Item, Label, Prediction
+from shared.events.models import Item, Label, Prediction
 from shared.labels import known_as, label_key
 
 _PATTERN_MEMORY_BYTES = 8 << 20  # RE2 refuses a pattern that would need more

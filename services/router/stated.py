@@ -11,7 +11,7 @@ from functools import lru_cache
 from pydantic_core import to_json
 
 from services.router.policy import Route
-from shared.events import Item, Prediction, RouteReason
+from shared.events.models import Item, Prediction, RouteReason
 
 _HOLE = secrets.token_hex()  # no label and no version holds it
 
@@ -63,8 +63,8 @@ def _decision(
     salt_version: str,
     on_panel: bool,
 ) -> list[bytes]:
-    """The fields of `shared.events.Decision`, in their order; cut where the numbers and the time
-    come in."""
+    """The fields of `shared.events.models.Decision`, in their order; cut where the numbers and the
+    time come in."""
     return to_json(
         {
             "label": label,
@@ -90,7 +90,7 @@ def _decision(
 
 
 def _routing(chosen: Route, now: datetime) -> dict[str, object]:
-    """The fields of `shared.events.Routing`, in their order."""
+    """The fields of `shared.events.models.Routing`, in their order."""
     return {
         "reasons": chosen.reasons,
         "policy_version": chosen.policy_version,

@@ -1,4 +1,4 @@
 """How did the schema come to be?
 
-One file per step in `versions`; `shared.database.migrate` applies them.
+One file per step in `versions`; `shared.storage.database.migrate` applies them.
 """

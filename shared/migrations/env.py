@@ -1,9 +1,9 @@
-"""How does Alembic run a step? On the connection that `shared.database.migrate` hands over, in one
-transaction: a step that fails leaves nothing behind."""
+"""How does Alembic run a step? On the connection that `shared.storage.database.migrate` hands over,
+in one transaction: a step that fails leaves nothing behind."""
 
 from alembic import context
 
-from shared.tables import Base
+from shared.storage.tables import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -5,7 +5,7 @@ import json
 import uuid
 from pathlib import Path
 
-from shared.broker import declare_all
+from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ
 from tests.outside import Received, outsider, until

@@ -27,11 +27,12 @@ from services.inference.handler import InferenceHandler, Served
 from services.review_ui.intake import Intake
 from services.router.handler import Router
 from services.router.policy import Policy
-from shared.broker import Broker, declare_all
 from shared.clock import utc_now
-from shared.database import connect, migrate
-from shared.events import ItemReviewed, derive_id
-from shared.outbox import publish_due
+from shared.events.models import ItemReviewed, derive_id
+from shared.messaging.connection import Broker, declare_all
+from shared.messaging.worker import Handler
+from shared.storage.database import connect, migrate
+from shared.storage.outbox import publish_due
 from shared.topology import (
     LOG_QUEUE,
     ROUTER_QUEUE,
@@ -39,8 +40,7 @@ from shared.topology import (
     inference_queue,
     review_queue,
 )
-from shared.worker import Handler
-from shared.workflows import ReviewRules
+from shared.workflows.files import ReviewRules
 from tests.chaos.scorer import Hashed
 from tests.conftest import Postgres, RabbitMQ, cannot_run
 from tests.filled import logger_on

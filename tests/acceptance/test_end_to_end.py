@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from services.feedback.datasets import split_movies
-from shared.broker import declare_all
+from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ
 from tests.datafixtures import data_dir

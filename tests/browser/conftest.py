@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 from sqlalchemy import Engine
 
 from shared.clock import utc_now
-from shared.lifecycle import Lifecycle
+from shared.service.lifecycle import Lifecycle
 from tests.conftest import cannot_run
 from tests.reviewing import Served, TurnedClock, make_test_desk, serving
 

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 
-from shared.lifecycle import Lifecycle
-from shared.workflows import ReviewRules, Workflow
+from shared.service.lifecycle import Lifecycle
+from shared.workflows.files import ReviewRules, Workflow
 from tests.browser.conftest import RunningClock
 from tests.browsing import reviewing, shown
 from tests.reviewing import Served, make_test_desk, requested, serving, take_in

@@ -4,7 +4,7 @@ from playwright.sync_api import Browser
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from shared.tables import ReviewDecision
+from shared.storage.tables import ReviewDecision
 from tests.browsing import reviewing, shown
 from tests.outside import until
 from tests.reviewing import Served, requested, take_in

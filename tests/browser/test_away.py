@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from shared.lifecycle import Lifecycle
-from shared.tables import ReviewDecision, ReviewTask
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.browser.conftest import RunningClock
 from tests.browser.test_review_page import decisions, some
 from tests.browsing import reviewing, shown

@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.browsing import reviewing, shown
 from tests.outside import until
 from tests.reviewing import Served, requested, take_in, task_id

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from services.inference.highlights import words
 from services.review_ui.intake import Intake
-from shared.events import ItemExplained, WordWeight
+from shared.events.models import ItemExplained, WordWeight
 from tests.browsing import reviewing, shown
 from tests.reviewing import START, Served, TurnedClock, delivered, requested, take_in
 

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui import webhooks
-from shared.lifecycle import Lifecycle
-from shared.tables import ReviewDecision, ReviewTask, WebhookDelivery
-from shared.workflows import Workflow
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ReviewDecision, ReviewTask, WebhookDelivery
+from shared.workflows.files import Workflow
 from tests.browser.conftest import RunningClock
 from tests.browsing import reviewing, shown
 from tests.outside import until

@@ -4,7 +4,7 @@ from playwright.sync_api import Browser, Route, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.browsing import reviewing, shown
 from tests.outside import until
 from tests.reviewing import PASSWORD, Served, requested, take_in

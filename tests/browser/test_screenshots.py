@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared.clock import utc_now
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.browsing import reviewing
 from tests.reviewing import TRACEPARENT, Served, requested, take_in
 

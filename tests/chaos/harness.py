@@ -30,10 +30,10 @@ from hitl.ports import free_ports
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from services.review_ui.accounts import Accounts
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect, migrate
 from shared.messages import Outgoing
+from shared.messaging.connection import Broker
+from shared.storage.database import connect, migrate
 from tests.chaos.proxy import Proxy
 from tests.outside import until
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from services.inference.classifier import Prediction
 from services.inference.handler import InferenceHandler, Served
 from shared.clock import utc_now
-from shared.lifecycle import service
-from shared.settings import Settings
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 from shared.topology import inference_queue, topology
-from shared.worker import Worker
 
 POISON = "kill me"
 UNSURE = 0.1

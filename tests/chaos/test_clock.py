@@ -3,7 +3,7 @@
 from sqlalchemy import Engine
 
 from services.review_ui.decisions import Decided, StaleLease
-from shared.workflows import ReviewRules
+from shared.workflows.files import ReviewRules
 from tests.reviewers import UNDO_SECONDS, ReviewRoom
 from tests.reviewing import requested, take_in
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from hitl.ports import free_ports
-from shared.broker import Broker, declare_all
 from shared.messages import Outgoing
-from shared.settings import Settings
+from shared.messaging.connection import Broker, declare_all
+from shared.service.settings import Settings
 from shared.topology import topology
 from tests.chaos.cluster import clustered, leader_of
 from tests.chaos.harness import HEARTBEAT_SECONDS, WORKFLOW

@@ -18,14 +18,14 @@ from hitl.letters import read
 from services.logger.copying import event_lines
 from services.logger.rows import read_event, read_item
 from shared.clock import utc_now
-from shared.envelope import decode, encode
 from shared.errors import Permanent
-from shared.events import PUBLISHED, REGISTRY, ItemFailed
+from shared.events.envelope import decode, encode
+from shared.events.models import PUBLISHED, REGISTRY, ItemFailed
+from shared.events.submissions import excerpt, guess_id, read_submission
+from shared.events.traceparent import trace_id, trace_of
 from shared.messages import Delivery
-from shared.retry import attempts, dead_letter, redriven_headers
-from shared.submissions import excerpt, guess_id, read_submission
-from shared.tracing import trace_id, trace_of
-from shared.workflows import workflow_of
+from shared.messaging.retry import attempts, dead_letter, redriven_headers
+from shared.workflows.files import workflow_of
 from tests.facts import ACCEPTED, FAILED, REVIEW_REQUESTED, REVIEWED, SCORED
 
 KINDS = [kind for kind, _ in REGISTRY]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hitl.ports import free_ports
-from shared.broker import declare_all
+from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.chaos.scorer import POISON
 from tests.outside import outsider, until

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hitl.asyncapi import document, render
-from shared.events import REGISTRY
+from shared.events.models import REGISTRY
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
 

@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 from hitl.broker_users import OWNER, STREAMS, TUNABLES, USERS, VHOST
 from hitl.fleet import SERVICES
 from hitl.ports import free_ports
-from shared.settings import AROUND, Settings, key
+from shared.service.settings import AROUND, Settings, key
 from tests.conftest import cannot_run
 from tests.outside import until
 
@@ -39,11 +39,11 @@ EVERY_PROFILE = ("--profile", "demo", "--profile", "tools")
 
 # Target of the Dockerfile → (the extras that it installs, the modules that it runs).
 IMAGES = {
-    "router": ({"router", "otel"}, ["services.router.__main__", "shared.spans"]),
-    "logger": ({"logger", "otel"}, ["services.logger.__main__", "shared.spans"]),
-    "feedback": ({"feedback", "otel"}, ["services.feedback.__main__", "shared.spans"]),
-    "review_ui": ({"review", "otel"}, ["services.review_ui.__main__", "shared.spans"]),
-    "inference": ({"inference", "otel"}, ["services.inference.__main__", "shared.spans"]),
+    "router": ({"router", "otel"}, ["services.router.__main__", "shared.service.otel"]),
+    "logger": ({"logger", "otel"}, ["services.logger.__main__", "shared.service.otel"]),
+    "feedback": ({"feedback", "otel"}, ["services.feedback.__main__", "shared.service.otel"]),
+    "review_ui": ({"review", "otel"}, ["services.review_ui.__main__", "shared.service.otel"]),
+    "inference": ({"inference", "otel"}, ["services.inference.__main__", "shared.service.otel"]),
     "train": (
         {"train", "mlflow", "cli", "otel"},  # on top of what inference has
         [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.router.policy import Policy
-from shared.workflows import WorkflowFile
+from shared.workflows.files import WorkflowFile
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

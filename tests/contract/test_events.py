@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from shared.envelope import decode, encode
-from shared.events import REGISTRY, Event
+from shared.events.envelope import decode, encode
+from shared.events.models import REGISTRY, Event
+from shared.events.traceparent import trace_id
 from shared.messages import Delivery
-from shared.tracing import trace_id
 from tests.facts import EXAMPLES
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,9 +18,9 @@ import yaml
 from hitl.broker_users import STREAMS, TUNABLES, VHOST
 from hitl.fleet import SERVICES
 from services.router.policy import Policy
-from shared.settings import Settings, key
+from shared.service.settings import Settings, key
 from shared.topology import ROUTER_QUEUE, inference_queue, review_queue, topology
-from shared.workflows import WorkflowFile
+from shared.workflows.files import WorkflowFile
 from tests.charts import CHART, ROOT, SECRETS, SETS, Object, environment, of_kind, rendered, run
 from tests.conftest import cannot_run
 

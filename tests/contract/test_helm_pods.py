@@ -9,7 +9,7 @@ import hitl.audit
 import hitl.prepare
 import hitl.retrain
 from hitl.fleet import SERVICES
-from shared.settings import AROUND, Settings, key
+from shared.service.settings import AROUND, Settings, key
 from tests.charts import CHART, SECRETS, SETS, Object, environment, of_kind, pods, rendered
 
 OF_UVICORN = {"FORWARDED_ALLOW_IPS"}

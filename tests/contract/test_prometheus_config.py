@@ -15,8 +15,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from deploy.grafana.source.__main__ import BOARDS, written
 from hitl.fleet import SERVICES
 from services.feedback import drift
-from shared import metrics
-from shared.settings import Settings
+from shared.service import metrics
+from shared.service.settings import Settings
 from tests.conftest import RabbitMQ, cannot_run
 from tests.outside import until
 
@@ -81,8 +81,8 @@ def all_expressions() -> list[str]:
 
 
 def own_metrics() -> dict[str, set[str]]:
-    """Name as it is scraped → its labels, of every metric in shared/metrics.py, and of what runs
-    every night."""
+    """Name as it is scraped → its labels, of every metric in shared/service/metrics.py, and of what
+    runs every night."""
     found: dict[str, set[str]] = {}
     for metric in vars(metrics).values():
         if isinstance(metric, MetricWrapperBase):
@@ -260,7 +260,8 @@ def test_an_alert_names_the_culprit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("expression", all_expressions())
 def test_every_metric_of_ours_exists_with_its_labels(expression: str) -> None:
-    # Given a query / I expect that shared/metrics.py declares what it reads, labels included.
+    # Given a query / I expect that shared/service/metrics.py declares what it reads, labels
+    # included.
     known = own_metrics()
     names = names_in(expression, "hitl_")
     assert names <= known.keys()

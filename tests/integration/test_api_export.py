@@ -16,8 +16,8 @@ from sqlalchemy import Engine, text
 
 from services.review_ui.api_export import AT_ONCE
 from services.review_ui.export import What
-from shared.lifecycle import Lifecycle
-from shared.rows import csv_cell
+from shared.formats.rows_out import csv_cell
+from shared.service.lifecycle import Lifecycle
 from tests.outside import until
 from tests.programs import code_of, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui import lists
-from shared.lifecycle import Lifecycle
-from shared.tables import ItemRow
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ItemRow
 from tests.programs import code_of, program
 from tests.reviewing import (
     START,

@@ -7,11 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.lifecycle import Lifecycle
+from shared.events.submissions import read_submission
 from shared.messages import Delivery
-from shared.submissions import read_submission
+from shared.messaging.connection import Broker
+from shared.service.lifecycle import Lifecycle
 from shared.topology import inference_queue, topology
 from tests.outside import outsider
 from tests.programs import code_of, program

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 from services.review_ui import tokens
 from services.review_ui.access import ACCESS, Need
 from services.review_ui.tokens import SCOPES, everything
-from shared.database import connect
-from shared.lifecycle import Lifecycle
-from shared.tables import ApiToken
+from shared.service.lifecycle import Lifecycle
+from shared.storage.database import connect
+from shared.storage.tables import ApiToken
 from tests.programs import code_of, make_token, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in
 

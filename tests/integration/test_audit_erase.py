@@ -13,10 +13,10 @@ from hitl.audit import app
 from services.logger.handler import Logger
 from services.review_ui import webhooks
 from services.review_ui.intake import Intake
-from shared import outbox
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import Item, derive_id
+from shared.events.envelope import encode
+from shared.events.models import Item, derive_id
+from shared.storage import outbox
 from tests.journeys import START, TRACEPARENT, Journey, deliver, delivered, submitted
 
 SECRET = "Emil lives at 7 Harbour Street"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from hitl.audit import app
 from services.logger.handler import Logger
-from shared.broker import declare_all
 from shared.clock import utc_now
+from shared.messaging.connection import declare_all
 from shared.topology import review_queue, topology
 from tests.integration.test_audit_erase import everything_in
 from tests.integration.test_ledger import first_finding, tampered

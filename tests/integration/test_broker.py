@@ -15,14 +15,14 @@ import pytest
 from hitl.broker_users import OWNER
 from hitl.installed import rabbitmq_program
 from hitl.private_rabbitmq import PrivateRabbitMQ
-from shared.broker import Broker, declare_all
 from shared.clock import utc_now
-from shared.consumer import Consumer
-from shared.envelope import encode
 from shared.errors import Overloaded
+from shared.events.envelope import encode
+from shared.events.item_message import item_message
 from shared.messages import Delivery, Outgoing
-from shared.producing import item_message
-from shared.settings import MOST_BODY_BYTES
+from shared.messaging.connection import Broker, declare_all
+from shared.messaging.consumer import Consumer
+from shared.service.settings import MOST_BODY_BYTES
 from shared.topology import inference_queue, topology
 from tests.conftest import RabbitMQ
 from tests.facts import EXAMPLES

@@ -12,11 +12,11 @@ from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from hitl.broker_rights import give_back
 from hitl.broker_users import OWNER, USERS
-from shared.broker import Broker, declare_all
-from shared.conversation import follow_stream
 from shared.errors import Overloaded
-from shared.live_policy import LivePolicy, encode_policy
-from shared.metrics import RIGHTS_LOST
+from shared.events.live_policy import LivePolicy, encode_policy
+from shared.messaging.connection import Broker, declare_all
+from shared.messaging.session import follow_stream
+from shared.service.metrics import RIGHTS_LOST
 from shared.topology import Topology, policy_stream, topology
 from tests.conftest import RabbitMQ
 from tests.outside import until
@@ -300,7 +300,7 @@ def test_a_service_notices_lost_rights_while_it_works(
     rabbitmq: RabbitMQ, url_of: Url, drawn: Topology, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a service that has nothing to send, and looks after its rights every second
-    monkeypatch.setattr("shared.broker.RIGHTS_SECONDS", 1.0)
+    monkeypatch.setattr("shared.messaging.connection.RIGHTS_SECONDS", 1.0)
     with service("logger", url_of, drawn) as broker:
         assert broker.wait_ready(20), broker.problem()
         # If an exchange is made anew / I expect it to notice,

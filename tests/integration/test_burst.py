@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from hitl.private_rabbitmq import PrivateRabbitMQ
-from shared.broker import Broker
 from shared.messages import Outgoing
+from shared.messaging.connection import Broker
 from shared.topology import ITEMS, topology
 from tests.conftest import RabbitMQ
 

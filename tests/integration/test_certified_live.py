@@ -14,11 +14,11 @@ import pytest
 
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from services.router.policy_feed import read_policy
-from shared.broker import Broker
-from shared.envelope import encode
-from shared.events import Item, ItemScored, Prediction
-from shared.live_policy import LivePolicy, LiveRoute, encode_policy
+from shared.events.envelope import encode
+from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
+from shared.events.models import Item, ItemScored, Prediction
 from shared.messages import Outgoing
+from shared.messaging.connection import Broker
 from shared.topology import POLICY_STREAM, topology
 from tests.outside import Outsider, outsider, until
 

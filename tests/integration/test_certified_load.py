@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Engine, delete
 from sqlalchemy.orm import Session
 
-from shared.live_policy import LiveRoute
-from shared.tables import ReviewTask
+from shared.events.live_policy import LiveRoute
+from shared.storage.tables import ReviewTask
 from tests.certified import World
 
 

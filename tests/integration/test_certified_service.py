@@ -23,10 +23,9 @@ import pytest
 
 from hitl.ports import free_ports
 from services.feedback.service import HEARTBEAT_SECONDS
-from shared.broker import Broker
-from shared.conversation import follow_stream
-from shared.envelope import encode
-from shared.events import (
+from shared.events.envelope import encode
+from shared.events.live_policy import LivePolicy, LiveRoute
+from shared.events.models import (
     Decision,
     Item,
     ItemAccepted,
@@ -36,7 +35,8 @@ from shared.events import (
     Prediction,
     Review,
 )
-from shared.live_policy import LivePolicy, LiveRoute
+from shared.messaging.connection import Broker
+from shared.messaging.session import follow_stream
 from shared.topology import policy_stream, topology
 from tests.conftest import RabbitMQ
 from tests.outside import outsider, until

@@ -10,12 +10,12 @@ from sqlalchemy import Engine
 from services.review_ui.app import make_desk
 from services.review_ui.relay import Relay
 from services.router.handler import Router
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.lifecycle import Lifecycle
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import topology
-from shared.workflows import Workflow
+from shared.workflows.files import Workflow
 from tests.reviewing import (
     START,
     TurnedClock,

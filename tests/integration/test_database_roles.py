@@ -15,8 +15,8 @@ from deploy.grafana.source.__main__ import RECORDS, written_records
 from hitl.__main__ import app
 from hitl.database_roles import RIGHTS, set_rights, url_of
 from services.feedback import labels, reviewed
-from shared.database import connect, migrate
-from shared.tables import Base
+from shared.storage.database import connect, migrate
+from shared.storage.tables import Base
 from tests.conftest import Postgres
 
 PASSWORD = "one for all"

@@ -20,15 +20,15 @@ from hitl.__main__ import app
 from services.logger.handler import Logger
 from services.router.handler import Router
 from services.router.policy import Policy
-from shared.broker import declare_all
 from shared.clock import utc_now
-from shared.envelope import encode
 from shared.errors import Permanent
-from shared.lifecycle import Lifecycle
+from shared.events.envelope import encode
 from shared.messages import Delivery, Outgoing
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.messaging.worker import Handler, Worker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import LOG_QUEUE, ROUTER_QUEUE, Topology, topology
-from shared.worker import Handler, Worker
 from tests.facts import SCORED
 from tests.outside import Outsider, outsider, until
 

@@ -10,14 +10,15 @@ import pika
 import pytest
 from pika import frame, spec
 
-from shared import broker, consumer, publisher
-from shared.broker import Broker
-from shared.consumer import Consumer
 from shared.messages import Carried, Delivery, Outgoing
-from shared.received import delivery_of
-from shared.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.messaging import connection as broker
+from shared.messaging import consumer, publisher
+from shared.messaging.amqp.fast_connection import BatchingConnection
+from shared.messaging.amqp.received import delivery_of
+from shared.messaging.connection import Broker
+from shared.messaging.consumer import Consumer
+from shared.messaging.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
 from shared.topology import ROUTER_QUEUE, topology
-from shared.wire import BatchingConnection
 from tests.outside import outsider, until
 
 TOPOLOGY = topology(["sentiment"], (1,))

@@ -4,10 +4,10 @@ import json
 
 from services.router.handler import Router
 from services.router.policy import Policy
-from shared.broker import Broker, declare_all
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import Item, ItemScored, Prediction
+from shared.events.envelope import encode
+from shared.events.models import Item, ItemScored, Prediction
+from shared.messaging.connection import Broker, declare_all
 from shared.topology import ROUTER_QUEUE
 from tests.outside import outsider
 from tests.workers import DRAWN, working

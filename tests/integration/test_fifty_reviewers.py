@@ -14,10 +14,10 @@ from sqlalchemy.orm import Session
 
 from services.review_ui import decisions
 from services.review_ui.decisions import Decided, Verdict
-from shared.database import connect
-from shared.events import ItemReviewed
-from shared.tables import Outbox, ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules
+from shared.events.models import ItemReviewed
+from shared.storage.database import connect
+from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom
 from tests.reviewing import requested, take_in
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from services.review_ui import figures, for_leads, past, quality, stats
 from services.review_ui.accounts import Account, Role
 from services.review_ui.past import Search
-from shared.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.reviewing import START, requested, take_in, task_id
 
 

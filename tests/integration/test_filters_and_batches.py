@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine, func, select, update
 from sqlalchemy.orm import Session
 
-from shared.events import ItemReviewRequested
-from shared.lifecycle import Lifecycle
-from shared.tables import Outbox, ReviewDecision, ReviewTask
+from shared.events.models import ItemReviewRequested
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
 from tests.reviewing import (
     Served,
     TurnedClock,

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 
 from hitl.__main__ import app
 from shared.errors import Permanent, Retryable
-from shared.headers import write_table
 from shared.messages import Delivery, Headers, plain
-from shared.retry import attempts
+from shared.messaging.amqp.headers import write_table
+from shared.messaging.retry import attempts
+from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
-from shared.worker import Result
 from tests.integration.test_odd_letters import HEADERS, field, publish, table, text
 from tests.outside import outsider, until
 from tests.workers import working

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hitl.__main__ import app
-from shared.broker import declare_all
 from shared.errors import Permanent, Retryable
 from shared.messages import Delivery
-from shared.retry import attempts
+from shared.messaging.connection import declare_all
+from shared.messaging.retry import attempts
+from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
-from shared.worker import Result
 from tests.outside import outsider, until
 from tests.workers import DRAWN, working
 

@@ -15,11 +15,11 @@ from pydantic import SecretStr
 from services.inference.classifier import Classifier, Prediction, load
 from services.inference.handler import Scorer, Served
 from services.inference.highlighter import Highlighter
-from shared.broker import Broker, declare_all
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import ItemReviewRequested
-from shared.settings import Settings
+from shared.events.envelope import encode
+from shared.events.models import ItemReviewRequested
+from shared.messaging.connection import Broker, declare_all
+from shared.service.settings import Settings
 from shared.topology import EVENTS, highlights_queue, topology
 from tests.outside import Outsider, outsider, until
 from tests.reviewing import TRACEPARENT, requested

@@ -13,8 +13,8 @@ from sqlalchemy import Engine, text
 from hitl.live import figures
 from hitl.status import Status, nobody_left
 from services.review_ui.task_gauges import count_tasks
-from shared.lifecycle import Lifecycle
-from shared.workflows import ReviewRules, Workflow
+from shared.service.lifecycle import Lifecycle
+from shared.workflows.files import ReviewRules, Workflow
 from tests.programs import code_of
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in
 

@@ -24,14 +24,14 @@ from services.feedback.registry import Registry
 from services.inference.classifier import Prediction
 from services.inference.handler import Candidate, InferenceHandler, Served
 from services.inference.shadow import ShadowScorer, drawn
-from shared.broker import declare_all
 from shared.clock import utc_now
 from shared.errors import Permanent, Retryable
-from shared.lifecycle import Lifecycle
 from shared.messages import Delivery
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import inference_queue, topology
-from shared.worker import Worker
 from tests.outside import Outsider, outsider, until
 from tests.versions import NOW, add_version
 

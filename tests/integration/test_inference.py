@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from services.inference.classifier import NotFinite, Prediction
 from services.inference.handler import InferenceHandler, Served
 from shared.clock import utc_now
-from shared.lifecycle import Lifecycle
-from shared.settings import Settings
+from shared.messaging.worker import Worker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import inference_queue, topology
-from shared.worker import Worker
 from tests.outside import Outsider, outsider, until
 
 

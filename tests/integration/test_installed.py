@@ -15,7 +15,7 @@ from hitl import installed
 from hitl.installed import postgres_programs, postgres_versions, rabbitmq_program
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
-from shared.database import migrate
+from shared.storage.database import migrate
 from tests.conftest import Postgres, RabbitMQ
 from tests.outside import until
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.broker import Broker
-from shared.envelope import encode
-from shared.settings import Settings
+from shared.events.envelope import encode
+from shared.messaging.connection import Broker
+from shared.service.settings import Settings
 from shared.topology import topology
 from tests.conftest import RabbitMQ
 from tests.facts import ACCEPTED, REVIEWED, SCORED

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.broker import declare_all
-from shared.envelope import encode
+from shared.events.envelope import encode
 from shared.messages import Outgoing
-from shared.settings import Settings
+from shared.messaging.connection import declare_all
+from shared.service.settings import Settings
 from shared.topology import LOG_QUEUE, topology
 from tests.journeys import TRACEPARENT, Journey
 from tests.outside import Outsider, outsider, until

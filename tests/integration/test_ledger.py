@@ -24,12 +24,12 @@ from hitl.ports import free_ports
 from services.logger.chain import LEAF_TEXT
 from services.logger.handler import Logger
 from services.logger.ledger import Block, merkle_root, unpack
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect, migration_config
-from shared.envelope import encode
 from shared.errors import Overloaded
-from shared.settings import Settings
+from shared.events.envelope import encode
+from shared.messaging.connection import Broker
+from shared.service.settings import Settings
+from shared.storage.database import connect, migration_config
 from shared.topology import LOG_QUEUE, topology
 from tests.journeys import TRACEPARENT, Journey, delivered, submitted
 from tests.outside import outsider, until

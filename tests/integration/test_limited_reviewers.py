@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 
 from services.review_ui.accounts import AccountError
 from services.review_ui.tokens import SCOPES, TokenError, create
-from shared.lifecycle import Lifecycle
-from shared.workflow_feed import Workflows
-from shared.workflows import Workflow
+from shared.service.lifecycle import Lifecycle
+from shared.workflows.feed import Workflows
+from shared.workflows.files import Workflow
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in
 
 SENTIMENT = Workflow(name="sentiment", labels=("negative", "positive"))

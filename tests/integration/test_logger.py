@@ -26,10 +26,10 @@ from services.logger.handler import Logger
 from services.logger.projection import ItemFacts, fold
 from services.logger.rows import read_event
 from shared.clock import utc_now
-from shared.database import connect, readiness
 from shared.errors import Overloaded, Permanent, Retryable
-from shared.events import Event, Item, ItemFailed
+from shared.events.models import Event, Item, ItemFailed
 from shared.messages import Delivery
+from shared.storage.database import connect, readiness
 from tests.journeys import (
     PREDICTION,
     START,

@@ -13,8 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.database import is_away, is_bad_data, migrate, migration_config, sqlstate
-from shared.tables import Base
+from shared.storage.database import is_away, is_bad_data, migrate, migration_config, sqlstate
+from shared.storage.tables import Base
 
 ROOT = Path(__file__).parents[2]
 ONE_EVENT = text(
@@ -109,7 +109,7 @@ def test_the_schema_arrives_from_a_folder_with_an_awkward_name(
     checkout = tmp_path / "50 %(here)s of: it"
     shutil.copytree(ROOT / "shared", checkout / "shared")
     # If I migrate from there
-    program = "import sys; from shared.database import migrate; migrate(sys.argv[1])"
+    program = "import sys; from shared.storage.database import migrate; migrate(sys.argv[1])"
     subprocess.run([sys.executable, "-c", program, database_url], cwd=checkout, check=True)
     # I expect the schema.
     with engine.connect() as connection:

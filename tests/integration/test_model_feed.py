@@ -12,7 +12,7 @@ from services.feedback.registry import Registry
 from services.inference.classifier import Classifier, load
 from services.inference.model_feed import RETRY_SECONDS, ModelFeed
 from shared.errors import ConfigurationError
-from shared.workflows import Workflow
+from shared.workflows.files import Workflow
 from tests.versions import NOW, add_version
 
 SENTIMENT = Workflow(name="sentiment", labels=("negative", "positive"))

@@ -7,8 +7,8 @@ from pika import frame, spec
 
 from shared.errors import Permanent
 from shared.messages import Delivery
+from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
-from shared.worker import Result
 from tests.outside import Outsider, outsider, until
 from tests.workers import working
 

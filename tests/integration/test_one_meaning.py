@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 from services.feedback import export as of_the_log
 from services.feedback import labels, reviewed
 from services.review_ui import export as of_the_page
-from shared.workflows import ReviewRules
+from shared.workflows.files import ReviewRules
 from tests.filled import log
 from tests.reviewers import ReviewRoom, lease_of
 from tests.reviewing import requested, take_in

@@ -11,7 +11,7 @@ from schemathesis.core.result import Ok
 from sqlalchemy import Engine
 
 from services.review_ui.tokens import SCOPES
-from shared.lifecycle import Lifecycle
+from shared.service.lifecycle import Lifecycle
 from tests.programs import make_token
 from tests.reviewing import (
     Served,

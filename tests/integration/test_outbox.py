@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.relay import Relay
-from shared import outbox
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect
 from shared.errors import Overloaded
 from shared.messages import Outgoing
-from shared.metrics import OUTBOX_OLDEST_UNPUBLISHED
-from shared.tables import Outbox
+from shared.messaging.connection import Broker
+from shared.service.metrics import OUTBOX_OLDEST_UNPUBLISHED
+from shared.storage import outbox
+from shared.storage.database import connect
+from shared.storage.tables import Outbox
 from shared.topology import accepted_queue, topology
 from tests.journeys import TRACEPARENT, Journey
 from tests.outside import outsider, until

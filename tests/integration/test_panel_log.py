@@ -17,8 +17,8 @@ from services.feedback.panel_log import ALL, PanelLog
 from services.logger.handler import Logger
 from services.router.policy import Policy, Route, route
 from shared.clock import utc_now
-from shared.database import connect
-from shared.events import Event, Item, ItemScored, Prediction
+from shared.events.models import Event, Item, ItemScored, Prediction
+from shared.storage.database import connect
 from tests.certified import delivery, reviewed
 from tests.outside import until
 from tests.routed import routed_event

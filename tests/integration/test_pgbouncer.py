@@ -17,8 +17,8 @@ from sqlalchemy import make_url, text
 
 from hitl.ports import free_ports
 from services.feedback.leader import Leader
-from shared.database import connect, migrate
 from shared.errors import Overloaded
+from shared.storage.database import connect, migrate
 from tests.conftest import cannot_run
 from tests.outside import until
 

@@ -19,7 +19,7 @@ from hitl.database_roles import url_of
 from hitl.prepare import FIRST_REVIEWER
 from services.review_ui.accounts import Accounts, everyone
 from shared.clock import utc_now
-from shared.database import connect
+from shared.storage.database import connect
 from shared.topology import LOG_QUEUE
 from tests.outside import outsider
 

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from services.review_ui import pruning, webhooks
 from services.review_ui.pruning import Pruning
 from services.review_ui.relay import Relay
-from shared.broker import Broker
-from shared.database import connect
-from shared.events import ItemReviewed
-from shared.tables import Outbox, WebhookDelivery
+from shared.events.models import ItemReviewed
+from shared.messaging.connection import Broker
+from shared.storage.database import connect
+from shared.storage.tables import Outbox, WebhookDelivery
 from tests.outside import until
 from tests.reviewing import START, TurnedClock
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.broker import Broker, declare_all
-from shared.consumer import Consumer
-from shared.envelope import encode
 from shared.errors import ConfigurationError, HitlError
-from shared.events import Item, ItemScored, Prediction
+from shared.events.envelope import encode
+from shared.events.models import Item, ItemScored, Prediction
 from shared.messages import Delivery, Outgoing
-from shared.rights import USERS
+from shared.messaging.connection import Broker, declare_all
+from shared.messaging.consumer import Consumer
+from shared.messaging.rights import USERS
 from shared.topology import accepted_queue, inference_queue, topology
 from tests.conftest import RabbitMQ
 from tests.integration.test_refused_workflows import refused_by, shows

@@ -13,11 +13,11 @@ from sqlalchemy.exc import DBAPIError
 from services.logger.handler import Logger
 from services.review_ui.intake import Intake
 from shared.clock import utc_now
-from shared.database import DatabaseError, connect, refusal
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
-from shared.events import Item
-from shared.log import JsonFormatter
-from shared.refused_rows import differences
+from shared.events.models import Item
+from shared.service.log import JsonFormatter
+from shared.storage.database import DatabaseError, connect, refusal
+from shared.storage.refused_rows import differences
 from tests.journeys import START, Journey, delivered
 
 SECRET = "Emil lives at 7 Harbour Street"

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from hitl.fleet import look
 from hitl.home import ServiceState
-from shared.broker import declare_all
+from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.outside import outsider, until
 from tests.pipeline import Pipeline, running

@@ -31,7 +31,7 @@ from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
 from shared.clock import utc_now
-from shared.events import ItemShadowScored, Prediction, RouteReason, Sampling
+from shared.events.models import ItemShadowScored, Prediction, RouteReason, Sampling
 from tests.integration.test_classifier import LABELS, SIZE, write
 from tests.journeys import Journey, delivered
 from tests.versions import NOW, add_version

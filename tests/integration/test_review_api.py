@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Accounts
 from services.review_ui.sessions import COOKIE, PER_ADDRESS, PER_NAME
-from shared.database import connect
-from shared.lifecycle import Lifecycle
-from shared.tables import EventRow, ItemRow, ReviewTask
+from shared.service.lifecycle import Lifecycle
+from shared.storage.database import connect
+from shared.storage.tables import EventRow, ItemRow, ReviewTask
 from tests.outside import until
 from tests.reviewing import (
     PASSWORD,

@@ -8,9 +8,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.intake import Intake
-from shared.events import ItemExplained, WordWeight
-from shared.lifecycle import Lifecycle
-from shared.tables import Highlight
+from shared.events.models import ItemExplained, WordWeight
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import Highlight
 from tests.reviewing import (
     START,
     Served,

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.intake import Intake
-from shared.database import connect
 from shared.errors import Overloaded, Permanent
-from shared.events import derive_id
-from shared.tables import ItemRow, ReviewTask
+from shared.events.models import derive_id
+from shared.storage.database import connect
+from shared.storage.tables import ItemRow, ReviewTask
 from tests.reviewing import START, TRACEPARENT, TurnedClock, delivered, requested
 
 

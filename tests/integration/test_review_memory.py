@@ -1,7 +1,7 @@
 """Does what the review service does all day leave rubbish that only Python's collector clears?
 
-It runs every 100 000 objects (shared/worker.py): what it has to clear until then is memory that
-grows, some 20 MB, also while nobody works.
+It runs every 100 000 objects (shared/messaging/worker.py): what it has to clear until then is
+memory that grows, some 20 MB, also while nobody works.
 """
 
 import gc
@@ -15,8 +15,8 @@ from services.review_ui.highlights import find
 from services.review_ui.webhooks_post import Answer
 from services.review_ui.webhooks_sender import Sender
 from shared.clock import utc_now
-from shared.outbox import oldest_due_seconds, publish_due
-from shared.workflows import ReviewRules
+from shared.storage.outbox import oldest_due_seconds, publish_due
+from shared.workflows.files import ReviewRules
 from tests.reviewers import ReviewRoom, lease_of
 from tests.reviewing import requested, take_in
 

@@ -19,10 +19,10 @@ from sqlalchemy.orm import Session
 from hitl.ports import free_ports
 from services.review_ui import webhooks
 from services.review_ui.accounts import Accounts
-from shared.broker import Broker
 from shared.clock import utc_now
-from shared.database import connect
-from shared.envelope import encode
+from shared.events.envelope import encode
+from shared.messaging.connection import Broker
+from shared.storage.database import connect
 from shared.topology import accepted_queue, review_queue, topology
 from tests.outside import outsider, until
 from tests.reviewing import PASSWORD, QUICK_HASHER, TRACEPARENT, requested

@@ -19,10 +19,10 @@ from services.review_ui.decisions import Decided, Refused, StaleLease, Verdict
 from services.review_ui.filters import TaskFilter
 from services.review_ui.taken_back import Undone
 from services.review_ui.tasks import Lease
-from shared.events import ItemReviewed
-from shared.outbox import publish_due
-from shared.tables import Outbox, ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules
+from shared.events.models import ItemReviewed
+from shared.storage.outbox import publish_due
+from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
 from tests.reviewing import START, TRACEPARENT, TurnedClock, requested, take_in, task_id
 
 Row = TypeVar("Row", ReviewDecision, Outbox)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.accounts import Account, Accounts, find
 from shared.clock import utc_now
-from shared.database import connect
+from shared.storage.database import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 

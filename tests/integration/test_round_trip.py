@@ -15,8 +15,8 @@ from services.feedback.old_domain import from_file
 from services.feedback.train_texts import labelled
 from services.review_ui import export as of_the_page
 from shared.errors import ConfigurationError
-from shared.rows import Format
-from shared.workflows import ReviewRules
+from shared.formats.rows_out import Format
+from shared.workflows.files import ReviewRules
 from tests.filled import log
 from tests.reviewers import ReviewRoom
 from tests.reviewing import requested, take_in

@@ -19,14 +19,14 @@ from prometheus_client import REGISTRY
 
 from hitl.ports import free_ports
 from services.router.policy_feed import PolicyFeed
-from shared.broker import Broker
-from shared.envelope import encode
 from shared.errors import ConfigurationError
-from shared.events import Item, ItemScored, Prediction
+from shared.events.envelope import encode
+from shared.events.models import Item, ItemScored, Prediction
 from shared.messages import Outgoing
-from shared.settings import Settings
+from shared.messaging.connection import Broker
+from shared.service.settings import Settings
 from shared.topology import topology
-from shared.workflows import Workflow
+from shared.workflows.files import Workflow
 from tests.outside import outsider, until
 
 ROOT = Path(__file__).parents[2]

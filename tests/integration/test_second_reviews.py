@@ -12,8 +12,8 @@ from services.feedback.load import for_leads
 from services.review_ui import quality, tasks
 from services.review_ui.decisions import Decided, Refused
 from services.review_ui.rounds import drawn
-from shared.lifecycle import Lifecycle
-from shared.workflows import ReviewRules
+from shared.service.lifecycle import Lifecycle
+from shared.workflows.files import ReviewRules
 from tests.reviewers import UNDO_SECONDS, ReviewRoom, lease_of
 from tests.reviewing import START, TurnedClock, make_test_desk, requested, serving, take_in
 

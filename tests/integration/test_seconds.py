@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from services.review_ui import figures
 from services.review_ui.decisions import Verdict, decide
-from shared.events import ItemReviewed
-from shared.workflows import ReviewRules
+from shared.events.models import ItemReviewed
+from shared.workflows.files import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom, lease_of
 from tests.reviewing import requested, take_in
 

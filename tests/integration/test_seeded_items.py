@@ -16,10 +16,10 @@ from services.review_ui.decisions import Refused
 from services.review_ui.items import ItemView, look_up
 from services.review_ui.seeded import KnownLine, SeedError
 from services.review_ui.stats import Backlog
-from shared.database import connect
-from shared.json_lines import lines_of, numbered
-from shared.tables import KnownItem, Outbox, ReviewTask
-from shared.workflows import ReviewRules
+from shared.formats.json_lines import lines_of, numbered
+from shared.storage.database import connect
+from shared.storage.tables import KnownItem, Outbox, ReviewTask
+from shared.workflows.files import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, ReviewRoom
 from tests.reviewing import SENTIMENT, START, requested, take_in
 

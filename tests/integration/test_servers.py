@@ -20,8 +20,8 @@ from hitl.ports import is_free
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
 from hitl.processes import Child, Record
-from shared.broker import Broker
 from shared.messages import Outgoing
+from shared.messaging.connection import Broker
 from shared.topology import Queue, Topology
 from tests.conftest import Postgres, RabbitMQ
 

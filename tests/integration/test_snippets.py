@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 
 from hitl.export import app as export_app
 from services.router.policy import Policy
-from shared.broker import declare_all
 from shared.clock import utc_now
+from shared.events.submissions import read_submission
+from shared.formats.rows_out import csv_cell
 from shared.messages import Delivery
-from shared.rows import csv_cell
-from shared.submissions import read_submission
+from shared.messaging.connection import declare_all
 from shared.topology import inference_queue, topology
-from shared.workflows import ReviewRules, WorkflowFile
+from shared.workflows.files import ReviewRules, WorkflowFile
 from tests.filled import log
 from tests.outside import outsider
 from tests.reviewers import ReviewRoom

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
 from hitl.stack import app
 from hitl.status import declared_depths, queue_depths
-from shared import conversation
-from shared.broker import declare_all
+from shared.messaging import session as conversation
+from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import cannot_run
 from tests.outside import outsider, until

@@ -24,9 +24,9 @@ from sqlalchemy.orm import Session
 from services.review_ui import seeded
 from services.review_ui.decisions import NOBODY, Action, Decided, Refused
 from services.review_ui.seeded import KnownLine
-from shared.events import ItemReviewed
-from shared.tables import Outbox, ReviewDecision, ReviewTask
-from shared.workflows import ReviewRules
+from shared.events.models import ItemReviewed
+from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom, lease_of
 from tests.reviewing import START, requested, take_in
 

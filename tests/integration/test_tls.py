@@ -19,11 +19,11 @@ from sqlalchemy import text
 
 from hitl.private_postgres import PrivatePostgres, server_user
 from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
-from shared.broker import Broker, declare_all
-from shared.broker_address import connection_parameters
-from shared.database import connect, migrate
 from shared.errors import ConfigurationError
 from shared.messages import Outgoing
+from shared.messaging.address import connection_parameters
+from shared.messaging.connection import Broker, declare_all
+from shared.storage.database import connect, migrate
 from shared.topology import ITEMS, topology
 from tests.conftest import cannot_run
 from tests.outside import until

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.audit import app as audit
-from shared.database import MIGRATION_LOCK, connect, migrate, migration_config
 from shared.errors import ConfigurationError
+from shared.storage.database import MIGRATION_LOCK, connect, migrate, migration_config
 from tests.filled import fill, log, tables
 from tests.integration.test_migrations import differences
 from tests.journeys import Journey
@@ -204,7 +204,7 @@ def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
     assert version() == steps[-1]
     # If another migration is under way and a service reads the tables, both for longer than a
     # program of ours may usually wait
-    monkeypatch.setattr("shared.database.connect", impatient)
+    monkeypatch.setattr("shared.storage.database.connect", impatient)
     with ThreadPoolExecutor(1) as pool, filled.connect() as other, filled.connect() as service:
         other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         going = pool.submit(migrated, "--to", steps[-3], "--yes")

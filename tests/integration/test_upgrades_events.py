@@ -11,13 +11,13 @@ from typer.testing import CliRunner, Result
 from hitl.__main__ import app
 from services.router.handler import Router
 from services.router.policy import Policy
-from shared import envelope
-from shared.broker import declare_all
 from shared.clock import utc_now
-from shared.envelope import encode
-from shared.events import REGISTRY, Event, ItemScored
+from shared.events import envelope
+from shared.events.envelope import encode
+from shared.events.models import REGISTRY, Event, ItemScored
+from shared.messaging.connection import declare_all
+from shared.messaging.worker import Handler
 from shared.topology import LOG_QUEUE, ROUTER_QUEUE
-from shared.worker import Handler
 from tests.filled import logger_on
 from tests.journeys import TRACEPARENT, Journey
 from tests.outside import Outsider, outsider, until

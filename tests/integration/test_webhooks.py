@@ -20,9 +20,9 @@ from sqlalchemy import Engine, text
 from services.review_ui.webhooks_post import Answer, sender
 from services.review_ui.webhooks_sender import Sender
 from shared.clock import utc_now
-from shared.database import connect
-from shared.events import derive_id
-from shared.lifecycle import Lifecycle
+from shared.events.models import derive_id
+from shared.service.lifecycle import Lifecycle
+from shared.storage.database import connect
 from tests.outside import until
 from tests.programs import code_of, program
 from tests.reviewing import Served, TurnedClock, make_test_desk, requested, serving, take_in

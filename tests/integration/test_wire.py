@@ -18,8 +18,8 @@ import pika
 import pytest
 from pika import frame, spec
 
-from shared import wire
-from shared.wire import BatchingConnection, connection_class
+from shared.messaging.amqp import fast_connection as wire
+from shared.messaging.amqp.fast_connection import BatchingConnection, connection_class
 
 Message = tuple[pika.BasicProperties, bytes]
 FRAME_BYTES = 131_072 - 8  # of a body, as RabbitMQ negotiates

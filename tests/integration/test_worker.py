@@ -12,13 +12,13 @@ import pytest
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
-from shared.consumer import HOLD_SECONDS
 from shared.errors import Overloaded, Permanent, Retryable
-from shared.lifecycle import Lifecycle
 from shared.messages import Delivery, Outgoing
-from shared.settings import Settings
+from shared.messaging.consumer import HOLD_SECONDS
+from shared.messaging.worker import Result, Worker
+from shared.service.lifecycle import Lifecycle
+from shared.service.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
-from shared.worker import Result, Worker
 from tests.conftest import RabbitMQ
 from tests.outside import Outsider, outsider, until
 
@@ -629,7 +629,7 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
     amqp_url: str, program: Outsider, rabbitmq: RabbitMQ, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RabbitMQ 3.10 never tells a channel that a queue without its former limit takes messages."""
-    monkeypatch.setattr("shared.publisher.STUCK_SECONDS", 1.0)
+    monkeypatch.setattr("shared.messaging.publisher.STUCK_SECONDS", 1.0)
     vhost = amqp_url.rpartition("/")[2]
     policy, queue = f"/policies/{vhost}/full", f"/queues/{vhost}/hitl.sentiment.accepted"
     limit = {"definition": {"max-length": 5}, "pattern": "accepted$", "priority": 9}

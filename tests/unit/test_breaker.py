@@ -1,8 +1,8 @@
 """Does consuming pause when we are wrong, and go on when a sender is?"""
 
-from shared.breaker import Breaker
 from shared.errors import Permanent
 from shared.messages import Delivery
+from shared.messaging.breaker import Breaker
 
 
 def delivery(exchange: str = "hitl.events") -> Delivery:

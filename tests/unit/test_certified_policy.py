@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from services.router.policy import Policy, Route, Steering, route, steer
 from shared.errors import ConfigurationError
-from shared.events import Item, Prediction
-from shared.live_policy import LivePolicy, LiveRoute, encode_policy
-from shared.workflows import WorkflowFile
+from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
+from shared.events.models import Item, Prediction
+from shared.workflows.files import WorkflowFile
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")

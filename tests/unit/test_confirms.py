@@ -5,8 +5,8 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.confirms import AckWindow, Confirms, Group, Publication
 from shared.messages import Outgoing
+from shared.messaging.confirms import AckWindow, Confirms, Group, Publication
 
 
 def publication(name: str = "m") -> Publication:

@@ -13,8 +13,8 @@ from hitl.connection import amqp_url, api_url, database_url
 from hitl.home import REPOSITORY, Home, user_name
 from hitl.processes import unencodable_escaped
 from hitl.servers import Servers
-from shared.database import connect
 from shared.errors import ConfigurationError
+from shared.storage.database import connect
 
 
 def test_addresses_may_lie_in_files(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.envelope import decode, encode
 from shared.errors import Permanent
-from shared.events import Event, ItemAccepted, ItemScored
+from shared.events.envelope import decode, encode
+from shared.events.models import Event, ItemAccepted, ItemScored
+from shared.events.traceparent import trace_id
 from shared.messages import Delivery, Headers, Outgoing
-from shared.tracing import trace_id
 from tests.facts import ACCEPTED, EXAMPLES, ITEM, SCORED
 
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"

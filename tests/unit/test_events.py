@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.events import (
+from shared.events.models import (
     NAMESPACE,
     PUBLISHED,
     REGISTRY,

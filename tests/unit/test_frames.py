@@ -16,13 +16,13 @@ from pika import frame, spec
 from pika.channel import Channel
 from pika.spec import BasicProperties
 
-from shared.frames_alike import Reader
-from shared.frames_in import NotWhole, read_delivery
-from shared.frames_out import write_message
 from shared.messages import Delivery, Outgoing
-from shared.publisher import _publish
-from shared.received import delivery_of
-from shared.wire import BatchingConnection, Taking
+from shared.messaging.amqp.fast_connection import BatchingConnection, Taking
+from shared.messaging.amqp.read import NotWhole, read_delivery
+from shared.messaging.amqp.received import delivery_of
+from shared.messaging.amqp.templates import Reader
+from shared.messaging.amqp.write import write_message
+from shared.messaging.publisher import _publish
 
 MOST = 1_000  # bytes of a body in one frame
 SHORT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

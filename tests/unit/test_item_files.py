@@ -9,7 +9,7 @@ import pytest
 
 from hitl.item_files import Format, Line, read_lines
 from shared.errors import ConfigurationError
-from shared.rows_in import read_rows
+from shared.formats.rows_in import read_rows
 
 
 def read(content: bytes, kind: Format = "csv", **columns: str) -> list[Line]:

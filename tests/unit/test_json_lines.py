@@ -10,10 +10,18 @@ from services.feedback.registry import Registry
 from services.inference import proving
 from services.review_ui import seeded
 from shared.errors import ConfigurationError, HitlError
-from shared.json_lines import append, appending, is_torn, line, lines_of, numbered, whole_lines
-from shared.rows import json_lines
-from shared.rows_in import read_rows
-from shared.workflows import Workflow
+from shared.formats.json_lines import (
+    append,
+    appending,
+    is_torn,
+    line,
+    lines_of,
+    numbered,
+    whole_lines,
+)
+from shared.formats.rows_in import read_rows
+from shared.formats.rows_out import json_lines
+from shared.workflows.files import Workflow
 from tests.versions import NOW, receipt_of
 
 # All that `str.splitlines` takes for the end of a line, but for the one that ends ours.

@@ -13,10 +13,10 @@ from services.inference.classifier import _order
 from services.review_ui import seeded
 from services.router.policy import Policy, route
 from shared.errors import ConfigurationError
-from shared.events import Item, Prediction
-from shared.json_lines import numbered
+from shared.events.models import Item, Prediction
+from shared.formats.json_lines import numbered
 from shared.labels import distinct, known_as, label_key, of_model, spelled, spellings
-from shared.workflows import Workflow, read_workflow_file
+from shared.workflows.files import Workflow, read_workflow_file
 from tests.facts import SCORED
 
 LABELS = ("negative", "positive")

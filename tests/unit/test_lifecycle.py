@@ -13,8 +13,8 @@ import pytest
 
 from hitl.ports import free_ports
 from shared.errors import ConfigurationError
-from shared.lifecycle import Lifecycle, respond, service
-from shared.settings import Settings
+from shared.service.lifecycle import Lifecycle, respond, service
+from shared.service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from shared.checkpoints.literal import literal
+from shared.models.literal import literal
 
 PIECES = "▁ab<>/s[]SEPfilm|endoftx"
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from services.router.live_feed import LiveFeed
-from shared.live_policy import LivePolicy, encode_policy
+from shared.events.live_policy import LivePolicy, encode_policy
 from tests.unit.test_certified_policy import live
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

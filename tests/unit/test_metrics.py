@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from shared.metrics import observe_all
+from shared.service.metrics import observe_all
 
 
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 1.0, 7.5]) | st.floats(0, 10), max_size=30))

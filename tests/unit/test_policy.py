@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from services.router.policy import Policy, ReasonCode, Route, hash01, route, salt_version
 from shared.errors import ConfigurationError
-from shared.events import Item, Prediction
+from shared.events.models import Item, Prediction
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")

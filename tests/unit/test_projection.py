@@ -18,8 +18,8 @@ from services.logger.projection import (
     fold,
     merge,
 )
-from shared.events import Event, ItemSubmitted
-from shared.tables import ItemRow
+from shared.events.models import Event, ItemSubmitted
+from shared.storage.tables import ItemRow
 from tests.journeys import AUTOMATIC, HUMAN, TRACE, UNSURE, Journey, at
 
 INFERENCE, ROUTER, REVIEW = "hitl.sentiment.inference", "hitl.router", "hitl.sentiment.review"

@@ -9,7 +9,7 @@ import pytest
 from services.feedback.queueing import queue_delay
 from services.feedback.replay import PastItem, Replayed, replay
 from services.router.policy import Policy
-from shared.events import Item, Prediction
+from shared.events.models import Item, Prediction
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 RULE = {"name": "refunds", "when": {"text_matches": "refund"}, "then": "review"}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from shared.errors import NotYet, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
-from shared.retry import RetryPolicy, dead_letter, first_priority
+from shared.messaging.retry import RetryPolicy, dead_letter, first_priority
 
 POLICY = RetryPolicy((5, 30), delivery_limit=5)
 

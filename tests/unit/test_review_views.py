@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.review_ui.views import labels_of, view
-from shared.events import Prediction
-from shared.tables import Highlight, ReviewTask
+from shared.events.models import Prediction
+from shared.storage.tables import Highlight, ReviewTask
 from tests.reviewing import START, TRACEPARENT, requested
 
 LABELS = ("negative", "positive")

@@ -8,12 +8,19 @@ from prometheus_client import REGISTRY
 
 from services.router.handler import Router
 from services.router.policy import Policy
-from shared.envelope import decode, encode
 from shared.errors import NotYet, Permanent, Retryable
-from shared.events import Event, Item, ItemAccepted, ItemReviewRequested, ItemScored, Prediction
+from shared.events.envelope import decode, encode
+from shared.events.models import (
+    Event,
+    Item,
+    ItemAccepted,
+    ItemReviewRequested,
+    ItemScored,
+    Prediction,
+)
+from shared.events.traceparent import trace_id
 from shared.messages import Delivery, Outgoing
-from shared.tracing import trace_id
-from shared.worker import Result
+from shared.messaging.worker import Result
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"

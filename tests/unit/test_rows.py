@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.rows import Format, csv_cell, csv_text, written
+from shared.formats.rows_out import Format, csv_cell, csv_text, written
 
 WHOLE = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TIMES = [WHOLE, WHOLE + timedelta(microseconds=1), WHOLE + timedelta(milliseconds=120)]

@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from services.review_ui.server import listen
-from shared.lifecycle import Lifecycle, _serve
+from shared.service.lifecycle import Lifecycle, _serve
 
 ROOT = Path(__file__).parents[2]
 

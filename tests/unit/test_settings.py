@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hitl.broker_users import TUNABLES
 from shared.errors import ConfigurationError
-from shared.settings import MOST_BODY_BYTES, Settings
+from shared.service.settings import MOST_BODY_BYTES, Settings
 
 
 def problems(**environment: str) -> list[str]:

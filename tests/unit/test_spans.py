@@ -9,9 +9,9 @@ import pytest
 
 from hitl.ports import free_ports
 from shared.errors import ConfigurationError, Permanent, Retryable
-from shared.lifecycle import COLLECTORS, spans_of
 from shared.messages import Delivery, Outgoing
-from shared.spans import CLOSE_SECONDS, Spans
+from shared.service.lifecycle import COLLECTORS, spans_of
+from shared.service.otel import CLOSE_SECONDS, Spans
 
 ROOT = Path(__file__).parents[2]
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -33,14 +33,14 @@ def test_without_a_collector_nothing_is_imported_and_nothing_made() -> None:
     assert spans_of("router", {}) is None
     assert spans_of("router", {COLLECTORS[0]: "http://x", "OTEL_SDK_DISABLED": "true"}) is None
     # and a service whose import brings nothing of it.
-    program = "import services.router.__main__, sys; sys.exit('shared.spans' in sys.modules)"
+    program = "import services.router.__main__, sys; sys.exit('shared.service.otel' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
 
 
 def test_a_collector_without_the_packages_is_said_at_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "shared.spans", None)
+    monkeypatch.setitem(sys.modules, "shared.service.otel", None)
     with pytest.raises(ConfigurationError, match="install the extra otel"):
         spans_of("router", {COLLECTORS[0]: "http://127.0.0.1:4318"})
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from services.router.handler import Router
 from services.router.policy import Policy, route, salt_version
-from shared.envelope import encode
 from shared.errors import Permanent, Retryable
-from shared.events import Item, ItemScored, Prediction
+from shared.events.envelope import encode
+from shared.events.models import Item, ItemScored, Prediction
 from shared.messages import Delivery, Outgoing
 from tests.routed import routed_event
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.envelope import encode, parse
 from shared.errors import Permanent
-from shared.events import ItemSubmitted
+from shared.events.envelope import encode, parse
+from shared.events.models import ItemSubmitted
+from shared.events.submissions import excerpt, guess_id, read_submission, without_nul
 from shared.messages import Delivery
-from shared.submissions import excerpt, guess_id, read_submission, without_nul
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LIMIT = 1_048_576

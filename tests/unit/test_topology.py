@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from shared import envelope
+from shared.events import envelope
 from shared.topology import (
     EVENTS,
     ITEMS,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.events.traceparent import new_trace, next_hop, trace_id, trace_of
 from shared.messages import Delivery
-from shared.tracing import new_trace, next_hop, trace_id, trace_of
 
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
 MALFORMED = [

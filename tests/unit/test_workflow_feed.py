@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from shared.errors import ConfigurationError, Overloaded
-from shared.settings import Settings
-from shared.workflow_feed import MOST_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
-from shared.workflows import Workflow
+from shared.service.settings import Settings
+from shared.workflows.feed import MOST_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
+from shared.workflows.files import Workflow
 
 
 class Service:

@@ -11,7 +11,7 @@ import pytest
 from hitl.workflow_new import checked_labels, checked_name, render, written_last
 from services.router.policy_feed import read_policy
 from shared.errors import ConfigurationError
-from shared.workflows import read_workflow_file
+from shared.workflows.files import read_workflow_file
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "deploy" / "workflows" / "sentiment.toml"

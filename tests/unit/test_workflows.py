@@ -6,8 +6,13 @@ import pytest
 
 from services.router.policy_feed import read_policy
 from shared.errors import ConfigurationError
-from shared.settings import Settings
-from shared.workflows import configured_workflows, read_workflow_file, workflow_of, workflow_paths
+from shared.service.settings import Settings
+from shared.workflows.files import (
+    configured_workflows,
+    read_workflow_file,
+    workflow_of,
+    workflow_paths,
+)
 
 GOOD = '[workflow]\nname = "topics"\nlabels = ["a", "b"]\n[policy]\nthreshold = 0.5\n'
 

@@ -10,7 +10,7 @@ import pytest
 
 from hitl.written_file import written_file
 from shared.errors import HitlError
-from shared.json_lines import append
+from shared.formats.json_lines import append
 
 
 def write(path: Path, content: bytes = b"new") -> None:

@@ -1,5 +1,5 @@
-"""Which tables does the pipeline start with? Every table of `shared.tables`, the triggers that make
-`event` append-only, and the view `workflow_log`."""
+"""Which tables does the pipeline start with? Every table of `shared.storage.tables`, the triggers
+that make `event` append-only, and the view `workflow_log`."""
 
 import sqlalchemy as sa
 from alembic import op

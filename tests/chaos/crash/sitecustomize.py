@@ -62,10 +62,10 @@ def between_publish_and_mark(module: ModuleType) -> None:
 
 
 POINTS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {
-    "confirm-ack": ("shared.confirms", between_confirm_and_ack),
+    "confirm-ack": ("shared.messaging.confirms", between_confirm_and_ack),
     "commit-ack": ("services.logger.store", between_commit_and_ack),
-    "outbox-publish": ("shared.outbox", between_outbox_commit_and_publish),
-    "publish-mark": ("shared.outbox", between_publish_and_mark),
+    "outbox-publish": ("shared.storage.outbox", between_outbox_commit_and_publish),
+    "publish-mark": ("shared.storage.outbox", between_publish_and_mark),
 }
 
 

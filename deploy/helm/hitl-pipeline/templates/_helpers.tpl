@@ -1,4 +1,4 @@
-{{/* Which program listens where, and which secrets may it see? The ports are those of shared/settings.py. */}}
+{{/* Which program listens where, and which secrets may it see? The ports are those of shared/service/settings.py. */}}
 {{- define "hitl.programs" -}}
 inference: { port: 9101, key: HITL_INFERENCE_PORT, secrets: [broker] }
 router: { port: 9102, key: HITL_ROUTER_PORT, secrets: [broker, panelSalt] }

@@ -1,1 +1,0 @@
-"""Text classifiers in folders: read alike for serving and for training, and proven before use."""

@@ -1,0 +1,1 @@
+"""The facts that travel, and how each becomes an AMQP message and is read back."""

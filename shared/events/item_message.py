@@ -1,0 +1,51 @@
+"""What does a producer of ours send, once it is sure that inference will take it?"""
+
+from uuid import uuid4
+
+from shared.clock import Clock
+from shared.events.models import Item
+from shared.events.submissions import read_submission
+from shared.events.traceparent import new_trace
+from shared.messages import SHORT_BYTES, Delivery, Outgoing
+from shared.topology import ITEMS
+
+# Of many items at once, as from a file. RabbitMQ 4.3 hands out what has more first, which is every
+# message without a priority (4): a person who waits for one item does not wait for a million. 0 is
+# what some clients (kombu) write on everything they send, so that these are in the same line.
+BULK_PRIORITY = 0
+
+
+def item_message(
+    body: bytes,
+    workflow: str,
+    *,
+    max_body_bytes: int,
+    clock: Clock,
+    new_id: str | None = None,
+    priority: int | None = None,
+) -> tuple[Outgoing, Item]:
+    """The message for an item's JSON `body`, and the item as it will be read: its id is the
+    body's, else `new_id`, else a new UUID.
+
+    Raises:
+        Permanent: inference would dead-letter it for this reason.
+    """
+    fallback = new_id or str(uuid4())
+    delivery = Delivery("", ITEMS, workflow, body, {}, tag=0, message_id=fallback)
+    submitted = read_submission(
+        delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=clock
+    )
+    if submitted is None:  # only without any id, and here is one
+        raise AssertionError("no id")
+    item_id = submitted.item.id
+    message = Outgoing(
+        exchange=ITEMS,
+        routing_key=workflow,
+        body=body,
+        # The body's id counts first; without one, the reader takes this.
+        message_id=item_id if len(item_id.encode()) <= SHORT_BYTES else fallback,
+        headers={"traceparent": new_trace()},
+        timestamp=int(clock().timestamp()),
+        priority=priority,
+    )
+    return message, submitted.item

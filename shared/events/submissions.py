@@ -1,0 +1,152 @@
+"""What did the producer send?
+
+Turns a raw delivery from `hitl.items` into an `ItemSubmitted`, or says why it cannot.
+"""
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from shared.clock import Clock
+from shared.errors import Permanent
+from shared.events.envelope import attribute, parse
+from shared.events.models import MAX_ID_CHARACTERS, Item, ItemSubmitted
+from shared.formats.strict_json import Unclear, refuse_unclear
+from shared.messages import Delivery
+
+_ID_IN_BODY = re.compile(rb'"id"\s*:\s*"([^"\\]{1,200})"')
+_VISIBLE = re.compile(r"[^\s\0\u200b-\u200f\u2060\ufeff]")  # neither space nor zero-width
+_MAX_EPOCH_SECONDS = 253402300799  # year 9999: the last that Python and Postgres agree on
+_EXCERPT_CHARACTERS = 2_000
+_METADATA_LEVELS = 190  # pydantic reads 200, and an item lies inside of events and answers
+_PARSED_BYTES = 2_000_000  # larger ones are refused anyway; only their start is looked at
+
+
+class Submission(BaseModel):
+    """The body of a producer's message. Fields it does not name are ignored."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
+
+    text: str
+    id: str | None = Field(default=None, min_length=1, max_length=MAX_ID_CHARACTERS)
+    metadata: dict[str, JsonValue] | None = None
+
+
+def read_submission(
+    delivery: Delivery,
+    *,
+    workflow: str,
+    max_body_bytes: int,
+    clock: Clock,
+    require_id: bool = False,
+) -> ItemSubmitted | None:
+    """The item submitted to `workflow`. Its id is the body's, else the CloudEvents id, else the
+    message_id, else a new one.
+
+    With `require_id`, None where the message brings no id of its own (a second reader of the
+    same message could not arrive at the same new one).
+
+    Raises:
+        Permanent: `too_large`, `not_utf8`, `not_json`, `schema` or `empty_text`.
+    """
+    if len(delivery.body) > max_body_bytes:
+        raise Permanent(
+            "too_large", f"{len(delivery.body)} bytes; at most {max_body_bytes} are read"
+        )
+    given = parse(Submission, delivery)
+    try:
+        refuse_unclear(delivery.body)
+    except Unclear as error:
+        raise Permanent("schema", str(error)) from None
+    if _VISIBLE.search(given.text) is None:
+        raise Permanent("empty_text", "text holds nothing to score")
+    item_id = given.id or attribute(delivery, "id") or delivery.message_id
+    if not item_id:  # some clients send an empty message_id
+        if require_id:
+            return None
+        item_id = str(uuid4())
+    if len(item_id) > MAX_ID_CHARACTERS:
+        raise Permanent("schema", f"id: at most {MAX_ID_CHARACTERS} characters")
+    if "\0" in item_id:  # with the mark that stands for NUL it would be another item's
+        raise Permanent("schema", "id: has a NUL character, which cannot be stored")
+    now = clock()
+    item = Item(
+        id=item_id,
+        text=without_nul(given.text),
+        metadata=_clean(given.metadata or {}),
+        received_at=_sent_at(delivery) or now,
+    )
+    return ItemSubmitted(workflow=workflow, occurred_at=item.received_at, item=item)
+
+
+def guess_id(delivery: Delivery) -> str:
+    """An id for a message that could not be read: one it seems to bring, else a hash of its body,
+    so that a redelivery of the same bytes is the same failure."""
+    for candidate in (
+        _id_in(delivery.body),
+        attribute(delivery, "id"),
+        attribute(delivery, "subject"),
+        delivery.message_id,
+    ):
+        if candidate and len(candidate) <= MAX_ID_CHARACTERS and "\0" not in candidate:
+            return candidate
+    return f"unreadable-{hashlib.sha256(delivery.body).hexdigest()[:32]}"
+
+
+def _id_in(body: bytes) -> str | None:
+    """The id in an item or an event; where the JSON is broken, whatever looks like one. An "id" in
+    the metadata is somebody else's: the failure would be told of the wrong item."""
+    try:
+        given = json.loads(body) if len(body) <= _PARSED_BYTES else None
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        found = _ID_IN_BODY.search(body[:100_000])
+        return found[1].decode("utf-8", "replace") if found else None
+    item = given.get("item")
+    for fields in (given, item if isinstance(item, dict) else {}):
+        if isinstance(fields.get("id"), str):
+            return str(fields["id"]).encode("utf-8", "replace").decode()  # half an emoji, too
+    return None
+
+
+def excerpt(delivery: Delivery) -> str:
+    """The start of a body that could not be read, for people."""
+    return without_nul(delivery.body[:_EXCERPT_CHARACTERS].decode("utf-8", "replace"))
+
+
+def without_nul(text: str) -> str:
+    """NUL becomes U+FFFD: Postgres stores no NUL, and a visible mark beats a silent loss."""
+    return text.replace("\0", "\ufffd") if "\0" in text else text
+
+
+def _clean(value: dict[str, JsonValue], levels: int = _METADATA_LEVELS) -> dict[str, JsonValue]:
+    cleaned = {without_nul(key): _clean_value(entry, levels - 1) for key, entry in value.items()}
+    if len(cleaned) < len(value):
+        raise Permanent("schema", "metadata: two names are the same but for a NUL character")
+    return cleaned
+
+
+def _clean_value(value: JsonValue, levels: int) -> JsonValue:
+    if isinstance(value, str):
+        return without_nul(value)
+    if isinstance(value, list | dict) and not levels:
+        raise Permanent("schema", f"metadata: at most {_METADATA_LEVELS} levels deep")
+    if isinstance(value, list):
+        return [_clean_value(entry, levels - 1) for entry in value]
+    if isinstance(value, dict):
+        return _clean(value, levels)
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)  # JSON has no NaN and no infinity; some writers send them all the same
+    return value
+
+
+def _sent_at(delivery: Delivery) -> datetime | None:
+    """The producer's AMQP timestamp, where it is a time that can be stored."""
+    if delivery.timestamp is None or not 0 < delivery.timestamp <= _MAX_EPOCH_SECONDS:
+        return None
+    return datetime.fromtimestamp(delivery.timestamp, UTC)

@@ -1,0 +1,1 @@
+"""Files of rows: CSV, JSON Lines and Parquet, read strictly and written as rows come."""

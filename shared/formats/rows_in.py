@@ -1,0 +1,81 @@
+"""How do rows of labelled texts come in: from CSV, JSON Lines, Parquet or a dataset's folder?
+
+Rows of our own exports come with the names that all readers know (exported.py), and without those
+of items whose text was erased, which is said.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from shared.errors import ConfigurationError
+from shared.formats.csv_rows import NotATable, Table
+from shared.formats.exported import is_exported, item_of, of_csv
+from shared.formats.json_lines import lines_of, whole_lines
+from shared.formats.strict_json import refuse_unclear
+
+logger = logging.getLogger(__name__)
+Row = dict[str, object]
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a .csv, .jsonl or .parquet file, or of all .parquet files in a folder.
+
+    Raises:
+        ConfigurationError: it cannot be read as one.
+    """
+    found: list[Row] = []
+    erased = 0
+    try:
+        for row in _rows(path):
+            if not is_exported(row):
+                found.append(row)
+            elif "text" in (item := item_of(row)):
+                found.append(item)
+            elif "input_text" in row or "text" in row:
+                erased += 1
+            else:
+                raise ValueError("an export without texts: take `hitl export labels`")
+    except (OSError, ValueError, NotATable) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    if erased:
+        logger.warning("%s: %d items are left out, whose texts were erased", path, erased)
+    return found
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    if path.is_dir():
+        for part in sorted(path.rglob("*.parquet")):
+            yield from _parquet(part)
+    elif path.suffix.lower() == ".parquet":
+        yield from _parquet(path)
+    elif path.suffix.lower() == ".csv":
+        yield from _csv(path)
+    else:
+        for line in whole_lines(lines_of(path.read_bytes()), str(path)):
+            row = json.loads(line.content)
+            refuse_unclear(line.content)
+            if not isinstance(row, dict):
+                raise ValueError("every line must be a JSON object")
+            yield row
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        table = Table(file)
+        ours = is_exported(table.columns)
+        for row in table:
+            if row.problem is not None:
+                raise NotATable(f"line {row.number}: {row.problem}")
+            for cell in row.cells.values():
+                cell.encode()  # ValueError where it was no UTF-8
+            yield dict.fromkeys(row.cells) | of_csv(row.cells) if ours else dict(row.cells)
+
+
+def _parquet(path: Path) -> Iterator[Row]:
+    import pyarrow.parquet as pq  # heavy, and only this format needs it
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()

@@ -1,0 +1,2 @@
+"""RabbitMQ: connections, topology, deliveries, publishes, retries, and the worker that ties
+them."""

@@ -1,0 +1,1 @@
+"""Model folders: which one is current, how it is read, and whether it can be trusted."""

@@ -1,0 +1,1 @@
+"""Postgres: connections, tables, the outbox, and what a refused row means."""

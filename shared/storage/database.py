@@ -1,0 +1,270 @@
+"""How does a program reach Postgres, and how does the schema get there?"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from shared.addresses import DATABASE, ESCAPES, is_database
+from shared.errors import ConfigurationError, Overloaded
+
+MIGRATION_LOCK = 0x68_69_74_6C  # "hitl": one migration at a time, whoever starts first
+# Connection, authorisation, rollback to try again, resources, shutdown, system, internal.
+_AWAY_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
+# No value can be the reason: a table, a column, a type or a right is not what this release expects,
+# or a column that it does not know must not be empty. Not migrated yet, or changed by somebody.
+_OTHER_SCHEMA = ("42", "23502", "0A000")
+_AWAY_STATES = frozenset(
+    {
+        "25006",  # a standby that is not promoted yet
+        "25P03",  # idle in a transaction for too long
+        "3D000",  # no such database, yet
+        "55P03",  # a lock was not to be had in time
+    }
+)
+_LIMITS = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'"
+_BAD_DATA_CLASSES = ("22", "23", "54")  # data exception, constraint, program limit
+_QUOTES = re.compile(
+    "[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]"
+)  # whatever the server's language
+
+
+def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl") -> Engine:
+    """An engine on psycopg2 that notices dead connections before it uses them.
+
+    Statements are cut off after 30 s and lock waits after 10 s, so that nothing hangs for ever.
+
+    Raises:
+        ConfigurationError: that is no address.
+    """
+    try:
+        url = make_url(database_url) if is_database(database_url) else None
+    except (ArgumentError, ValueError):  # which would quote a part of it, maybe of the password
+        url = None
+    if url is None:
+        raise ConfigurationError(f"DATABASE_URL: no address like {DATABASE}; {ESCAPES}")
+    if url.drivername in ("postgres", "postgresql"):
+        url = url.set(drivername="postgresql+psycopg2")
+    engine = create_engine(
+        url,
+        hide_parameters=True,  # they are people's texts, and an error would quote them
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_recycle=1_800,
+        connect_args={
+            "cursor_factory": _DiscreetCursor,
+            "connect_timeout": 5,
+            "application_name": application,
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        },
+    )
+    event.listen(engine, "connect", _limit)
+    return engine
+
+
+def _limit(connection: psycopg2.extensions.connection, _record: object) -> None:
+    """By statements: PgBouncer takes no `options` at the start of a connection."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIMITS)
+    connection.commit()
+
+
+DatabaseError = DBAPIError | psycopg2.Error
+"""What SQLAlchemy or the driver raises."""
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns "the database is away or not ready" into `Overloaded`; all else passes through."""
+    try:
+        yield
+    except (DBAPIError, psycopg2.Error) as error:
+        if is_other_schema(error):
+            raise Overloaded(
+                f"Postgres: {refusal(error)}: is this the database, and was `hitl prepare` run?"
+            ) from error
+        if is_away(error):
+            raise Overloaded(f"Postgres: {refusal(error)}") from error
+        raise
+    except PoolTimeout as error:
+        raise Overloaded(f"every connection to Postgres is in use: {error}") from error
+
+
+def is_away(error: DatabaseError) -> bool:
+    """Whether the same statement may succeed later, unchanged."""
+    state = sqlstate(error)
+    if state is not None:
+        return state.startswith((*_AWAY_CLASSES, *_OTHER_SCHEMA)) or state in _AWAY_STATES
+    # A broken connection has no SQLSTATE; nor has a mistake that the driver itself finds.
+    return not isinstance(_driver_error(error), psycopg2.ProgrammingError | psycopg2.DataError)
+
+
+def is_other_schema(error: DatabaseError) -> bool:
+    """Whether the tables are not those of this release, so that every row would be refused."""
+    return (sqlstate(error) or "").startswith(_OTHER_SCHEMA)
+
+
+def is_bad_data(error: DatabaseError) -> bool:
+    """Whether Postgres refuses these very values: other rows of the same statement may be fine.
+    (shared/storage/refused_rows.py asks whether that is the values' fault, or the table's.)"""
+    return (sqlstate(error) or "").startswith(_BAD_DATA_CLASSES) and not is_other_schema(error)
+
+
+def sqlstate(error: DatabaseError) -> str | None:
+    """The five characters of https://www.postgresql.org/docs/current/errcodes-appendix.html."""
+    state = getattr(_driver_error(error), "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def refusal(error: DatabaseError) -> str:
+    """Why Postgres refused, without the values: its detail and context quote them, and of a value
+    that it could not read the message, too. Without a SQLSTATE (there was no connection) what the
+    driver says."""
+    cause = _driver_error(error)
+    state = sqlstate(error)
+    if state is None:
+        return str(cause).strip() or type(cause).__name__
+    message = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if message is None or (state.startswith("22") and _QUOTES.search(message)):
+        message = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(cause).__name__).lower()
+    return f"{message} (SQLSTATE {state})"
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """An error of Postgres loses what it quotes before anybody can write it down: SQLAlchemy's text
+    of it and every traceback are made of its arguments."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        if sqlstate(error) is not None:
+            error.args = (refusal(error),)
+        raise
+
+
+class _DiscreetCursor(psycopg2.extensions.cursor):
+    """A cursor whose errors quote no value."""
+
+    def execute(self, query: Any, vars: Any = None) -> None:
+        with _discreet():
+            super().execute(query, vars)
+
+    def executemany(self, query: Any, vars_list: Any) -> None:
+        with _discreet():
+            super().executemany(query, vars_list)
+
+    def copy_expert(self, sql: Any, file: Any, size: int = 8_192) -> None:
+        with _discreet():
+            super().copy_expert(sql, file, size)
+
+
+def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | None]:
+    """A check for `Lifecycle.add_check`: None while Postgres answers."""
+
+    def answers(connection: Connection) -> None:
+        connection.execute(text("SELECT 1"))
+
+    return asked_seldom(engine, answers, keep_seconds)
+
+
+def asked_seldom(
+    engine: Engine, ask: Callable[[Connection], str | None], keep_seconds: float
+) -> Callable[[], str | None]:
+    """The problem that `ask` finds, or why there is no connection to ask by; None: none. Asked at
+    most every `keep_seconds`."""
+    answer: str | None = None
+    asked = -inf
+
+    def probe() -> str | None:
+        nonlocal answer, asked
+        if monotonic() - asked >= keep_seconds:
+            try:
+                with database_errors(), engine.connect() as connection:
+                    answer = ask(connection)
+            except Overloaded as error:
+                answer = str(error)
+            asked = monotonic()
+        return answer
+
+    return probe
+
+
+def _driver_error(error: DatabaseError) -> BaseException:
+    return error.orig or error if isinstance(error, DBAPIError) else error
+
+
+def migrate(database_url: str, revision: str = "head") -> None:
+    """Brings the schema to `revision`, up or down, in one transaction and however long it takes;
+    safe to call from several programs at once.
+
+    Raises:
+        ConfigurationError: this release knows no such revision, or not the database's own.
+    """
+    engine = connect(database_url, pool_size=1, application="hitl-migrate")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SET lock_timeout = 0"))
+            connection.execute(text("SET statement_timeout = 0"))
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+            connection.commit()
+            try:
+                down = undone_by(connection, revision)
+                step = command.downgrade if down else command.upgrade
+                step(migration_config(connection), revision)
+                connection.commit()
+            finally:
+                connection.rollback()
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+                connection.commit()
+    finally:
+        engine.dispose()
+
+
+def undone_by(connection: Connection, revision: str) -> list[Script]:
+    """The steps that going to `revision` takes back, newest first; none where it is a way up.
+
+    Raises:
+        ConfigurationError: as `migrate` does.
+    """
+    script = ScriptDirectory.from_config(migration_config(connection))
+    here = MigrationContext.configure(connection).get_current_revision()
+    try:
+        wanted = script.revision_map.get_revision(revision)
+        above = list(script.iterate_revisions(here, "base"))
+    except RevisionError as error:
+        raise ConfigurationError(
+            f"this release's newest revision is {script.get_current_head()}, the database is at"
+            f" {here}: {error}"
+        ) from None
+    if wanted is None:
+        raise ConfigurationError(f"{revision} is no revision: this would take the tables away")
+    names = [step.revision for step in above]
+    return above[: names.index(wanted.revision)] if wanted.revision in names else []
+
+
+def migration_config(connection: Connection) -> Config:
+    """Alembic's configuration on an open connection: no ini file, the address in one place."""
+    config = Config()
+    config.set_main_option(
+        "script_location", str(Path(__file__).parents[1] / "migrations").replace("%", "%%")
+    )
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

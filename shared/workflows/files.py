@@ -1,0 +1,181 @@
+"""Which workflows are there, and what does each file say?
+
+One TOML file per workflow. `[workflow]` and `[review]` are read here; `[policy]` is handed on as it
+stands to the router, whose policy module alone knows what it means.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from shared.errors import ConfigurationError
+from shared.events.models import WORKFLOW_NAME, Label, Probability, WorkflowName
+from shared.labels import distinct
+from shared.service.settings import Settings
+from shared.suggestions import did_you_mean
+
+_NAME = re.compile(WORKFLOW_NAME)
+
+
+def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return distinct(labels)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+class ReviewRules(BaseModel):
+    """How the work of people is checked; the shares are 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    second_review_share: Probability = 0.0
+    adjudicate_panel_disagreements: bool = True
+    seeded_share: Probability = 0.0
+
+
+class Workflow(BaseModel):
+    """A workflow's name, its labels in model order, its model and what reviewers are told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: WorkflowName
+    labels: Annotated[tuple[Label, ...], AfterValidator(_distinct)] = Field(
+        default=(), description="empty: as the model names them"
+    )
+    model: Annotated[str, StringConstraints(min_length=1)] = "embedded"
+    guideline: str = ""
+    review: ReviewRules = Field(default=ReviewRules(), description="the file's [review]")
+
+
+class WorkflowFile(BaseModel):
+    """A whole file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workflow: Workflow
+    policy: Mapping[str, object] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _review_belongs_to_the_workflow(cls, tables: object) -> object:
+        if not isinstance(tables, dict) or "review" not in tables:
+            return tables
+        rest = {name: table for name, table in tables.items() if name != "review"}
+        own = rest.get("workflow")
+        if not isinstance(own, dict) or "review" in own:
+            return tables
+        return {**rest, "workflow": {**own, "review": tables["review"]}}
+
+
+def read_workflow_file(path: Path) -> WorkflowFile:
+    """The file's content.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no TOML, or says something unknown.
+    """
+    try:
+        content = WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: its values are nested too deeply") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+            for wrong in error.errors(include_url=False, include_input=False)
+        )
+        raise ConfigurationError(f"{path}: {problems}") from None
+    if content.workflow.name != path.stem:
+        raise ConfigurationError(
+            f"{path}: [workflow] name is {content.workflow.name!r}, not the file's {path.stem!r}"
+        )
+    return content
+
+
+def workflow_paths(directory: Path, names: Sequence[str] = ()) -> dict[str, Path]:
+    """Name → file, of the named workflows or of all in the directory.
+
+    Raises:
+        ConfigurationError: there is none, or a named one is missing.
+    """
+    found = {path.stem: path for path in sorted(directory.glob("*.toml"))}
+    missing = [name for name in names if name not in found]
+    if missing or not found:
+        what = f"no file for workflow {', '.join(missing)}" if missing else "no workflow (*.toml)"
+        meant = "".join(did_you_mean(name, found) for name in missing)
+        raise ConfigurationError(
+            f"{what} in {directory}{meant or '; set HITL_WORKFLOWS_DIR or add one'}"
+        )
+    return {name: found[name] for name in (names or found)}
+
+
+def configured_workflows(settings: Settings) -> dict[str, Workflow]:
+    """The workflows that this process serves, by name."""
+    paths = workflow_paths(settings.workflows_dir, settings.workflows)
+    return {name: read_workflow_file(path).workflow for name, path in paths.items()}
+
+
+class SettledFiles:
+    """Notices files that changed and then stood still between two looks, so that a half-written
+    one is never read. One that is gone counts as changed."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        """`paths` by name, as they are now."""
+        self._paths = dict(paths)
+        self._seen = {name: _content(path) for name, path in paths.items()}
+        self._in_use = dict(self._seen)
+
+    def add(self, name: str, path: Path, *, new: bool = False) -> None:
+        """One more file, as it is now; a `new` one is named once it has stood still."""
+        self._seen[name] = _content(path)
+        self._in_use[name] = None if new else self._seen[name]
+        self._paths[name] = path
+
+    def still(self, name: str) -> bool:
+        """Whether it is, as far as is known, what was read last."""
+        return self._seen[name] == self._in_use[name]
+
+    def changed(self) -> list[str]:
+        """One look: the names whose new content is to be read now; each change is named once."""
+        names = []
+        for name, path in list(self._paths.items()):
+            content = _content(path)
+            settled = content == self._seen[name]
+            self._seen[name] = content
+            if settled and content != self._in_use[name]:
+                self._in_use[name] = content
+                names.append(name)
+        return names
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def is_workflow_name(name: str) -> bool:
+    """Whether a workflow may have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def workflow_of(queue: str, routing_key: str) -> str:
+    """Whose message this is: the queue `hitl.<workflow>.<stage>` says it, else the end of the
+    routing key; "unknown" where neither names a possible workflow."""
+    parts = queue.split(".")
+    name = parts[1] if len(parts) == 3 else routing_key.rpartition(".")[2]
+    return name if is_workflow_name(name) else "unknown"
