@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy.orm import Session
 
 from services.feedback.datasets import Snippet
-from services.review_ui.accounts import Accounts
+from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.storage.database import connect
 

@@ -18,7 +18,7 @@ from hitl.connection import given_api_url
 from hitl.database_roles import RIGHTS, set_rights
 from hitl.home import kept_secret
 from hitl.passwords import passwords_in
-from services.review_ui.accounts import Accounts, everyone
+from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.errors import HitlError
 from shared.messaging.connection import declare_all

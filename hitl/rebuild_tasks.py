@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from services.logger.projection import REVIEWED
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.events.models import ItemReviewRequested

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from hitl.known_workflows import completed, known
 from hitl.transaction import transaction
-from services.review_ui.accounts import Accounts, everyone
+from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 

@@ -9,7 +9,7 @@ import typer
 
 from hitl.known_workflows import completed
 from hitl.transaction import transaction
-from services.review_ui import seeded
+from services.review_ui.tasks import gold as seeded
 from shared.clock import utc_now
 from shared.formats.exported import exported_line
 from shared.formats.json_lines import Line, lines_of, numbered

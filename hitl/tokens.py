@@ -9,8 +9,8 @@ from rich.table import Table
 
 from hitl.known_workflows import completed, known
 from hitl.transaction import transaction
-from services.review_ui import tokens
-from services.review_ui.tokens import SCOPES, Token
+from services.review_ui.auth import tokens
+from services.review_ui.auth.tokens import SCOPES, Token
 from shared.clock import utc_now
 
 app = typer.Typer(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page
 
-from services.review_ui.accounts import Role
+from services.review_ui.auth.accounts import Role
 from tests.reviewing import PASSWORD, Served
 
 

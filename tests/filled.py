@@ -9,9 +9,11 @@ from sqlalchemy.orm import Session
 from hitl.audit_erase import Erasure, erase
 from services.feedback import epochs
 from services.logger.handler import Logger
-from services.review_ui import seeded, tokens, webhooks
-from services.review_ui.accounts import Accounts, Role
-from services.review_ui.intake import Intake
+from services.review_ui.auth import tokens
+from services.review_ui.auth.accounts import Accounts, Role
+from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks.intake import Intake
+from services.review_ui.webhooks import store as webhooks
 from shared.clock import utc_now
 from shared.events.models import Event, ItemExplained, WordWeight
 from shared.messages import Delivery

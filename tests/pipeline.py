@@ -17,7 +17,7 @@ import psycopg2
 from sqlalchemy.orm import Session
 
 from hitl.ports import free_ports
-from services.review_ui.accounts import Accounts
+from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.storage.database import connect
 from tests.outside import until

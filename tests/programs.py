@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import httpx
 
-from services.review_ui import tokens
+from services.review_ui.auth import tokens
 from tests.reviewing import Served
 
 

@@ -6,13 +6,16 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui import decisions, seeded, taken_back, tasks
-from services.review_ui.decisions import Action, Decided, StaleLease, Verdict
-from services.review_ui.filters import EVERYTHING, TaskFilter
-from services.review_ui.reopen import reopen
-from services.review_ui.taken_back import Undone
-from services.review_ui.tasks import Lease
-from services.review_ui.views import TaskView, view
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks.claim import Lease
+from services.review_ui.tasks.decide import Action, Decided, StaleLease, Verdict
+from services.review_ui.tasks.filters import EVERYTHING, TaskFilter
+from services.review_ui.tasks.reopen import reopen
+from services.review_ui.tasks.undo import Undone
+from services.review_ui.tasks.views import TaskView, view
 from shared.events.models import ItemReviewed
 from shared.messages import Outgoing
 from shared.storage.outbox import publish_due

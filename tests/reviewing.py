@@ -14,13 +14,13 @@ from argon2 import PasswordHasher
 from pydantic import JsonValue
 from sqlalchemy import Engine
 
-from services.review_ui.accounts import Accounts, Role
+from services.review_ui.api.context import Desk
+from services.review_ui.api.submit import Publish
 from services.review_ui.app import make_app
-from services.review_ui.desk import Desk
-from services.review_ui.intake import Intake
-from services.review_ui.sessions import LoginThrottle, Sessions
-from services.review_ui.stats import Backlog
-from services.review_ui.submit import Publish
+from services.review_ui.auth.accounts import Accounts, Role
+from services.review_ui.auth.sessions import LoginThrottle, Sessions
+from services.review_ui.reports.stats import Backlog
+from services.review_ui.tasks.intake import Intake
 from shared.errors import Overloaded
 from shared.events.envelope import encode
 from shared.events.models import (

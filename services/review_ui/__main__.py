@@ -4,11 +4,11 @@ import os
 import sys
 
 from services.review_ui.app import count, make_app, make_desk
-from services.review_ui.intake import Intake
-from services.review_ui.pruning import make_pruning
-from services.review_ui.relay import Relay
+from services.review_ui.outbox.pruning import make_pruning
+from services.review_ui.outbox.relay import Relay
 from services.review_ui.server import Parts, listen, run_until_stopped
-from services.review_ui.webhooks_sender import make_sender
+from services.review_ui.tasks.intake import Intake
+from services.review_ui.webhooks.sender import make_sender
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.messaging.connection import Broker

@@ -15,17 +15,17 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
-from services.review_ui import screen
-from services.review_ui.accounts import Accounts
-from services.review_ui.api import routes
-from services.review_ui.api_errors import ApiError
-from services.review_ui.decisions import Refused
-from services.review_ui.desk import Desk, Respond
-from services.review_ui.lists import BadCursor, TooLong
-from services.review_ui.security import Guard, problem
-from services.review_ui.sessions import LoginThrottle, Sessions
-from services.review_ui.stats import Backlog
-from services.review_ui.submit import Publish
+from services.review_ui.api.context import Desk, Respond
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.routes import routes
+from services.review_ui.api.submit import Publish
+from services.review_ui.auth.accounts import Accounts
+from services.review_ui.auth.guard import Guard, problem
+from services.review_ui.auth.sessions import LoginThrottle, Sessions
+from services.review_ui.reports.lists import BadCursor, TooLong
+from services.review_ui.reports.stats import Backlog
+from services.review_ui.screen import gradio_app as screen
+from services.review_ui.tasks.decide import Refused
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import REVIEWS

@@ -24,7 +24,7 @@ from hitl.private_postgres import PrivatePostgres, as_user, server_user
 from hitl.private_rabbitmq import ServerError
 from hitl.processes import write_private
 from services.inference.handler import InferenceHandler, Served
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from services.router.handler import Router
 from services.router.policy import Policy
 from shared.clock import utc_now

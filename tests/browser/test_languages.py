@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 
-from services.review_ui.screen import ASSETS
+from services.review_ui.screen.gradio_app import ASSETS
 from tests.browsing import reviewing
 from tests.reviewing import Served, requested, take_in
 

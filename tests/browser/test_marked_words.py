@@ -6,7 +6,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
 from services.inference.highlights import words
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from shared.events.models import ItemExplained, WordWeight
 from tests.browsing import reviewing, shown
 from tests.reviewing import START, Served, TurnedClock, delivered, requested, take_in

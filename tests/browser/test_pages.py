@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import webhooks
+from services.review_ui.webhooks import store as webhooks
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask, WebhookDelivery
 from shared.workflows.files import Workflow

@@ -29,7 +29,7 @@ from hitl.installed import rabbitmq_program
 from hitl.ports import free_ports
 from hitl.private_postgres import PrivatePostgres
 from hitl.private_rabbitmq import PrivateRabbitMQ
-from services.review_ui.accounts import Accounts
+from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine
 
-from services.review_ui.decisions import Decided, StaleLease
+from services.review_ui.tasks.decide import Decided, StaleLease
 from shared.workflows.files import ReviewRules
 from tests.reviewers import UNDO_SECONDS, ReviewRoom
 from tests.reviewing import requested, take_in

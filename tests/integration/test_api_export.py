@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
-from services.review_ui.api_export import AT_ONCE
-from services.review_ui.export import What
+from services.review_ui.api.export import AT_ONCE
+from services.review_ui.reports.export import What
 from shared.formats.rows_out import csv_cell
 from shared.service.lifecycle import Lifecycle
 from tests.outside import until

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import lists
+from services.review_ui.reports import lists
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ItemRow
 from tests.programs import code_of, program

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import tokens
-from services.review_ui.access import ACCESS, Need
-from services.review_ui.tokens import SCOPES, everything
+from services.review_ui.api.access import ACCESS, Need
+from services.review_ui.auth import tokens
+from services.review_ui.auth.tokens import SCOPES, everything
 from shared.service.lifecycle import Lifecycle
 from shared.storage.database import connect
 from shared.storage.tables import ApiToken

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 
 from hitl.audit import app
 from services.logger.handler import Logger
-from services.review_ui import webhooks
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
+from services.review_ui.webhooks import store as webhooks
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.events.models import Item, derive_id

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 
 from services.review_ui.app import make_desk
-from services.review_ui.relay import Relay
+from services.review_ui.outbox.relay import Relay
 from services.router.handler import Router
 from shared.clock import utc_now
 from shared.messaging.connection import Broker

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from services.review_ui import decisions
-from services.review_ui.decisions import Decided, Verdict
+from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks.decide import Decided, Verdict
 from shared.events.models import ItemReviewed
 from shared.storage.database import connect
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask

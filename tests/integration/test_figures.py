@@ -7,9 +7,12 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import figures, for_leads, past, quality, stats
-from services.review_ui.accounts import Account, Role
-from services.review_ui.past import Search
+from services.review_ui.auth.accounts import Account, Role
+from services.review_ui.reports import dashboard as figures
+from services.review_ui.reports import history as past
+from services.review_ui.reports import quality, stats
+from services.review_ui.reports.history import Search
+from services.review_ui.tasks import lead_queue as for_leads
 from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.reviewing import START, requested, take_in, task_id
 

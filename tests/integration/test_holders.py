@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 
 from hitl.live import figures
 from hitl.status import Status, nobody_left
-from services.review_ui.task_gauges import count_tasks
+from services.review_ui.outbox.task_gauges import count_tasks
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules, Workflow
 from tests.programs import code_of

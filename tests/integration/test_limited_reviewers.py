@@ -8,8 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from services.review_ui.accounts import AccountError
-from services.review_ui.tokens import SCOPES, TokenError, create
+from services.review_ui.auth.accounts import AccountError
+from services.review_ui.auth.tokens import SCOPES, TokenError, create
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.feed import Workflows
 from shared.workflows.files import Workflow

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from services.feedback import export as of_the_log
 from services.feedback import labels, reviewed
-from services.review_ui import export as of_the_page
+from services.review_ui.reports import export as of_the_page
 from shared.workflows.files import ReviewRules
 from tests.filled import log
 from tests.reviewers import ReviewRoom, lease_of

@@ -10,7 +10,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
 from sqlalchemy import Engine
 
-from services.review_ui.tokens import SCOPES
+from services.review_ui.auth.tokens import SCOPES
 from shared.service.lifecycle import Lifecycle
 from tests.programs import make_token
 from tests.reviewing import (

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.relay import Relay
+from services.review_ui.outbox.relay import Relay
 from shared.clock import utc_now
 from shared.errors import Overloaded
 from shared.messages import Outgoing

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from hitl.__main__ import app
 from hitl.database_roles import url_of
 from hitl.prepare import FIRST_REVIEWER
-from services.review_ui.accounts import Accounts, everyone
+from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.storage.database import connect
 from shared.topology import LOG_QUEUE

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Engine, func, insert, select
 from sqlalchemy.orm import Session
 
-from services.review_ui import pruning, webhooks
-from services.review_ui.pruning import Pruning
-from services.review_ui.relay import Relay
+from services.review_ui.outbox import pruning
+from services.review_ui.outbox.pruning import Pruning
+from services.review_ui.outbox.relay import Relay
+from services.review_ui.webhooks import store as webhooks
 from shared.events.models import ItemReviewed
 from shared.messaging.connection import Broker
 from shared.storage.database import connect

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from services.logger.handler import Logger
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from shared.clock import utc_now
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.events.models import Item

@@ -15,8 +15,8 @@ from pydantic import JsonValue
 from sqlalchemy import Engine, text, update
 from sqlalchemy.orm import Session
 
-from services.review_ui.accounts import Accounts
-from services.review_ui.sessions import COOKIE, PER_ADDRESS, PER_NAME
+from services.review_ui.auth.accounts import Accounts
+from services.review_ui.auth.sessions import COOKIE, PER_ADDRESS, PER_NAME
 from shared.service.lifecycle import Lifecycle
 from shared.storage.database import connect
 from shared.storage.tables import EventRow, ItemRow, ReviewTask

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from shared.events.models import ItemExplained, WordWeight
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import Highlight

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.intake import Intake
+from services.review_ui.tasks.intake import Intake
 from shared.errors import Overloaded, Permanent
 from shared.events.models import derive_id
 from shared.storage.database import connect

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.highlights import find
-from services.review_ui.webhooks_post import Answer
-from services.review_ui.webhooks_sender import Sender
+from services.review_ui.tasks.highlights import find
+from services.review_ui.webhooks.post import Answer
+from services.review_ui.webhooks.sender import Sender
 from shared.clock import utc_now
 from shared.storage.outbox import oldest_due_seconds, publish_due
 from shared.workflows.files import ReviewRules

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from hitl.ports import free_ports
-from services.review_ui import webhooks
-from services.review_ui.accounts import Accounts
+from services.review_ui.auth.accounts import Accounts
+from services.review_ui.webhooks import store as webhooks
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.messaging.connection import Broker

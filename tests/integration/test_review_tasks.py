@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui import decisions, taken_back, tasks
-from services.review_ui.decisions import Decided, Refused, StaleLease, Verdict
-from services.review_ui.filters import TaskFilter
-from services.review_ui.taken_back import Undone
-from services.review_ui.tasks import Lease
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks.claim import Lease
+from services.review_ui.tasks.decide import Decided, Refused, StaleLease, Verdict
+from services.review_ui.tasks.filters import TaskFilter
+from services.review_ui.tasks.undo import Undone
 from shared.events.models import ItemReviewed
 from shared.storage.outbox import publish_due
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask

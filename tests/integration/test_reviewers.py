@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.orm import Session
 
-from services.review_ui.accounts import Account, Accounts, find
+from services.review_ui.auth.accounts import Account, Accounts, find
 from shared.clock import utc_now
 from shared.storage.database import connect
 

@@ -13,7 +13,7 @@ from hitl.item_files import format_of, read_lines
 from hitl.seed import app as seed_app
 from services.feedback.old_domain import from_file
 from services.feedback.train_texts import labelled
-from services.review_ui import export as of_the_page
+from services.review_ui.reports import export as of_the_page
 from shared.errors import ConfigurationError
 from shared.formats.rows_out import Format
 from shared.workflows.files import ReviewRules

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from hitl.status import counts
 from services.feedback.load import for_leads
-from services.review_ui import quality, tasks
-from services.review_ui.decisions import Decided, Refused
-from services.review_ui.rounds import drawn
+from services.review_ui.reports import quality
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks.decide import Decided, Refused
+from services.review_ui.tasks.rounds import drawn
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules
 from tests.reviewers import UNDO_SECONDS, ReviewRoom, lease_of

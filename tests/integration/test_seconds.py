@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui import figures
-from services.review_ui.decisions import Verdict, decide
+from services.review_ui.reports import dashboard as figures
+from services.review_ui.tasks.decide import Verdict, decide
 from shared.events.models import ItemReviewed
 from shared.workflows.files import ReviewRules
 from tests.reviewers import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom, lease_of

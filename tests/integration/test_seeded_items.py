@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from hitl.__main__ import app
-from services.review_ui import quality, seeded
-from services.review_ui.accounts import Account
-from services.review_ui.decisions import Refused
-from services.review_ui.items import ItemView, look_up
-from services.review_ui.seeded import KnownLine, SeedError
-from services.review_ui.stats import Backlog
+from services.review_ui.auth.accounts import Account
+from services.review_ui.reports import quality
+from services.review_ui.reports.items import ItemView, look_up
+from services.review_ui.reports.stats import Backlog
+from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks.decide import Refused
+from services.review_ui.tasks.gold import KnownLine, SeedError
 from shared.formats.json_lines import lines_of, numbered
 from shared.storage.database import connect
 from shared.storage.tables import KnownItem, Outbox, ReviewTask

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui import seeded
-from services.review_ui.decisions import NOBODY, Action, Decided, Refused
-from services.review_ui.seeded import KnownLine
+from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks.decide import NOBODY, Action, Decided, Refused
+from services.review_ui.tasks.gold import KnownLine
 from shared.events.models import ItemReviewed
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
 from shared.workflows.files import ReviewRules

@@ -17,8 +17,8 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
-from services.review_ui.webhooks_post import Answer, sender
-from services.review_ui.webhooks_sender import Sender
+from services.review_ui.webhooks.post import Answer, sender
+from services.review_ui.webhooks.sender import Sender
 from shared.clock import utc_now
 from shared.events.models import derive_id
 from shared.service.lifecycle import Lifecycle

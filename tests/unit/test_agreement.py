@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.review_ui.agreement import (
+from services.review_ui.reports.agreement import (
     agreed_by_habit,
     agreed_by_pool,
     beyond_chance,

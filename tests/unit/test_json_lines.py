@@ -8,7 +8,7 @@ import pytest
 from hitl.audit import read_anchors
 from services.feedback.registry import Registry
 from services.inference import proving
-from services.review_ui import seeded
+from services.review_ui.tasks import gold as seeded
 from shared.errors import ConfigurationError, HitlError
 from shared.formats.json_lines import (
     append,

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.review_ui.kept import FRESH_SECONDS, Kept
+from services.review_ui.reports.stale_cache import FRESH_SECONDS, Kept
 
 
 class Ticking:

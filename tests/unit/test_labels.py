@@ -10,7 +10,7 @@ from hitl.__main__ import app
 from services.feedback.old_domain import from_file
 from services.feedback.train_texts import labelled
 from services.inference.classifier import _order
-from services.review_ui import seeded
+from services.review_ui.tasks import gold as seeded
 from services.router.policy import Policy, route
 from shared.errors import ConfigurationError
 from shared.events.models import Item, Prediction

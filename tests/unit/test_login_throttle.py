@@ -3,8 +3,8 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from services.review_ui import sessions
-from services.review_ui.sessions import PER_ADDRESS, PER_NAME, LoginThrottle
+from services.review_ui.auth import sessions
+from services.review_ui.auth.sessions import PER_ADDRESS, PER_NAME, LoginThrottle
 from tests.reviewing import TurnedClock
 
 

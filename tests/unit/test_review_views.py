@@ -6,7 +6,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.review_ui.views import labels_of, view
+from services.review_ui.tasks.views import labels_of, view
 from shared.events.models import Prediction
 from shared.storage.tables import Highlight, ReviewTask
 from tests.reviewing import START, TRACEPARENT, requested

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.review_ui.rounds import Answer, Check, Final, after, chance, drawn
+from services.review_ui.tasks.rounds import Answer, Check, Final, after, chance, drawn
 
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
 UNCHECKED = Check()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.review_ui.webhooks_post import BadAddress, checked_url, refusal
-from services.review_ui.webhooks_sign import headers, new_secret
+from services.review_ui.webhooks.post import BadAddress, checked_url, refusal
+from services.review_ui.webhooks.sign import headers, new_secret
 
 ROOT = Path(__file__).parents[2]
 # The example in the specification's own libraries.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.inference.highlights import MAX_WORDS, Span, weights, without, words
-from services.review_ui.highlights import pieces
+from services.review_ui.tasks.highlights import pieces
 
 
 def found(text: str) -> list[str]:

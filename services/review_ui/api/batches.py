@@ -1,0 +1,128 @@
+"""How does a lead accept a whole filtered list, and take that back?
+
+For leads, by session only: accepting unread is quick and hurts the data, so it is kept apart.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.schemas import Asked, ErrorAnswer, Wanted
+from services.review_ui.tasks import batches
+from services.review_ui.tasks.batches import CHUNK, MAX_BATCH
+from shared.service.metrics import REVIEWS
+from shared.workflows.files import ReviewRules
+
+SAMPLE = 20
+_CONFLICTS: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorAnswer},
+    409: {"model": ErrorAnswer},
+}
+
+
+class Sample(BaseModel):
+    """One of those that would be accepted."""
+
+    item_id: str
+    text: str
+    label: str = Field(description="the AI's, which is accepted")
+    confidence: float
+
+
+class Preview(BaseModel):
+    """What would be accepted: send these ids, in chunks, and nothing else is."""
+
+    tasks: list[UUID] = Field(description=f"{MAX_BATCH} at most, the most urgent first")
+    more: bool = Field(description="others match as well; they come in another batch")
+    sample: list[Sample] = Field(description=f"the first {SAMPLE}")
+
+
+class Batch(Asked):
+    """`batch` is a UUID of your making: sending the same request again is safe."""
+
+    batch: UUID
+    tasks: list[UUID] = Field(min_length=1, max_length=CHUNK, description="from the preview")
+
+
+class BatchResult(BaseModel):
+    accepted: int
+    missed: list[UUID] = Field(description="gone on meanwhile, or not to be accepted in a batch")
+
+
+class BatchUndone(BaseModel):
+    undone: int
+    missed: int = Field(description="gone on meanwhile")
+    more: bool = Field(description="send the same again for the rest")
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Preview, accept, take back."""
+    api = APIRouter()
+
+    @api.post("/tasks/accept-batch/preview", tags=["batches"], responses={404: _CONFLICTS[404]})
+    def preview(given: Wanted, account: Here) -> Preview:
+        """What a batch with this filter would accept. It takes a label, a confidence or a text."""
+        with desk.transaction() as session:
+            found, more = batches.preview(
+                session,
+                account.name,
+                workflows=desk.chosen(given.workflow, account),
+                wanted=given.filter(desk.known_labels(given.workflow)),
+                now=desk.clock(),
+            )
+            return Preview(
+                tasks=[task.id for task in found],
+                more=more,
+                sample=[
+                    Sample(
+                        item_id=task.item_id,
+                        text=task.item["text"],
+                        label=task.prediction["label"],
+                        confidence=task.prediction["confidence"],
+                    )
+                    for task in found[:SAMPLE]
+                ],
+            )
+
+    @api.post("/tasks/accept-batch", tags=["batches"], responses=_CONFLICTS)
+    def accept(given: Batch, account: Here) -> BatchResult:
+        """Accepts the AI's label of each task, as a decision of yours that carries the batch."""
+
+        def rules(workflow: str) -> ReviewRules:
+            flow = desk.workflows.get(workflow)
+            return flow.review if flow else ReviewRules()
+
+        with desk.transaction() as session:
+            taken, fresh = batches.accept(
+                session,
+                account.name,
+                given.batch,
+                given.tasks,
+                rules=rules,
+                now=desk.clock(),
+                undo_seconds=desk.undo_seconds,
+            )
+        for each in fresh:
+            REVIEWS.labels(each.task.workflow, each.row.action).inc()
+            desk.trace(each.task, each.row)
+        return BatchResult(accepted=len(taken.done), missed=taken.missed)
+
+    @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=_CONFLICTS)
+    def undo(batch: UUID, account: Here) -> BatchUndone:
+        """Takes your batch back, some at a time; the items wait again. Until `undo_seconds` have
+        passed nobody hears of it, later each goes out as a correction once it is decided again."""
+        with desk.transaction() as session:
+            taken, more = batches.undo(
+                session,
+                account.name,
+                batch,
+                now=desk.clock(),
+                lease_seconds=desk.lease_seconds,
+            )
+        return BatchUndone(undone=len(taken.done), missed=len(taken.missed), more=more)
+
+    return api

@@ -1,0 +1,111 @@
+"""What has been decided, and how is a decision taken back?"""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import (
+    Cursor,
+    DecisionList,
+    ErrorAnswer,
+    Limit,
+    RecentDecision,
+    ShortText,
+    Undone,
+    When,
+    shown_action,
+)
+from services.review_ui.reports import lists, stats
+from services.review_ui.reports.lists import Page, Period
+from services.review_ui.reports.stats import Stats
+from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks.decide import Action
+from shared.storage.tables import ReviewDecision, ReviewTask
+
+
+def routes(desk: Desk) -> APIRouter:
+    """List, undo, count."""
+    api = APIRouter()
+
+    @api.get("/decisions", tags=["decisions"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        of: Annotated[Literal["me", "everybody"], Query(description="everybody: for leads")] = "me",
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        action: Annotated[
+            Action | None, Query(description="accept, correct: those not made blind")
+        ] = None,
+        since: When = None,
+        until: When = None,
+        limit: Limit = 20,
+        cursor: Cursor = None,
+    ) -> DecisionList:
+        """Decisions, the newest first: those undone and those that came too late as well."""
+        if of == "everybody" and account.role == "reviewer":
+            raise ApiError(403, "role_required", "What others decided is for leads.")
+        with desk.transaction() as session:
+            rows, following = lists.decisions(
+                session,
+                account,
+                everybodys=of == "everybody",
+                workflows=desk.chosen(workflow, account),
+                action=action,
+                decided=Period(since, until),
+                page=Page(limit, cursor),
+            )
+        return DecisionList(
+            decisions=[_recent(row, task) for row, task in rows], next_cursor=following
+        )
+
+    @api.post(
+        "/decisions/{key}/undo",
+        tags=["decisions"],
+        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
+    )
+    def undo(key: UUID, account: Here) -> Undone:
+        """Takes your own decision back and leases its task to you again."""
+        with desk.transaction() as session:
+            undone = taken_back.undo(
+                session,
+                account.name,
+                key,
+                now=desk.clock(),
+                lease_seconds=desk.lease_seconds,
+            )
+            return Undone(
+                task=desk.view(undone.task, account.name) if undone.task else None,
+                published=undone.published,
+            )
+
+    @api.get("/stats", tags=["statistics"])
+    def statistics(account: Here) -> Stats:
+        """What waits in each queue (some seconds old at most), and your own day."""
+        now = desk.clock()
+        with desk.transaction() as session:
+            my = stats.mine(session, account.name, now)
+        queues = [each for each in desk.backlog.read(now) if account.sees(each.workflow)]
+        my.for_others = desk.backlog.for_others(
+            account.name, desk.seen_by(account), blind_too=account.role != "reviewer"
+        )
+        return Stats(queues=queues, me=my)
+
+    return api
+
+
+def _recent(row: ReviewDecision, task: ReviewTask) -> RecentDecision:
+    return RecentDecision(
+        key=row.idempotency_key,
+        reviewer=row.reviewer,
+        task_id=row.task_id,
+        workflow=task.workflow,
+        item_id=task.item_id,
+        action=shown_action(row),
+        label=row.label,
+        effective=row.effective,
+        undone=row.undone_at is not None,
+        decided_at=row.decided_at,
+    )

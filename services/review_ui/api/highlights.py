@@ -1,0 +1,44 @@
+"""How does a card get highlights that were not there yet when its task was handed out?"""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import ErrorAnswer
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import highlights
+from services.review_ui.tasks.highlights import Piece
+from services.review_ui.tasks.views import highlighted
+
+
+class Highlighted(BaseModel):
+    """The whole text in pieces, and for which label its words are weighed."""
+
+    label: str
+    pieces: list[Piece] = Field(description="all of them in a row are the whole text")
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The highlights of one task."""
+    api = APIRouter()
+
+    @api.get("/tasks/{task_id}/highlights", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def of_task(task_id: UUID, account: Here) -> Highlighted:
+        """Which words speak for the AI's label, and which against, of a task that you hold. One
+        answer, 404, for all that there is not: not weighed yet, a long text, a blind task, a task
+        of somebody else."""
+        with desk.transaction() as session:
+            task = tasks.get(session, task_id)
+            held = task is not None and task.leased_by == account.name
+            if task is not None and held and account.sees(task.workflow):
+                weighed = highlights.find(session, [task]).get((task.workflow, task.item_id))
+                found = highlighted(task, weighed, account.name)
+                if found is not None:
+                    return Highlighted(label=task.prediction["label"], pieces=found)
+        raise ApiError(404, "no_highlights", "There are no highlights of this task for you.")
+
+    return api

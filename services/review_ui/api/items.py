@@ -1,0 +1,122 @@
+"""Which items are there, and what is known about one?"""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import (
+    Cursor,
+    ErrorAnswer,
+    ItemList,
+    Limit,
+    NewItems,
+    ShortText,
+    When,
+)
+from services.review_ui.api.submit import Submitted, edits, submit
+from services.review_ui.reports import lists
+from services.review_ui.reports.items import ItemView, look_up, summary
+from services.review_ui.reports.lists import ItemFilter, ItemStatus, Page, Period
+from shared.errors import Overloaded
+from shared.events.models import Item
+from shared.labels import spellings
+from shared.messages import Outgoing
+
+logger = logging.getLogger(__name__)
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Submit, list, look up."""
+    api = APIRouter()
+
+    @api.get("/items", tags=["items"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        status: Annotated[ItemStatus | None, Query()] = None,
+        label: Annotated[
+            ShortText | None, Query(description="the final one, else the AI's")
+        ] = None,
+        min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+        max_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
+        q: Annotated[ShortText | None, Query(description="part of the text or the id")] = None,
+        since: When = None,
+        until: When = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> ItemList:
+        """Items, the newest received first. `q` reads the texts one by one: with many items, give
+        a period as well; a search of more than ten seconds is refused."""
+        wanted = ItemFilter(
+            workflows=desk.chosen(workflow, account),
+            status=status,
+            labels=None if label is None else spellings(label, desk.known_labels(workflow)),
+            min_confidence=min_confidence,
+            max_confidence=max_confidence,
+            search=q,
+            received=Period(since, until),
+        )
+        with desk.transaction() as session:
+            found, following = lists.items(session, account, wanted, Page(limit, cursor))
+        return ItemList(
+            items=[summary(row, hidden) for row, hidden in found], next_cursor=following
+        )
+
+    @api.get("/items/{workflow}/{item_id:path}", tags=["items"])
+    def item(workflow: str, item_id: str, account: Here) -> ItemView:
+        """An item and every event recorded about it."""
+        desk.known_workflow(workflow, account)
+        found = None
+        if "\0" not in item_id:
+            with desk.transaction() as session:
+                found = look_up(session, account, workflow, item_id, desk.clock())
+        if found is None:
+            raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
+        return found
+
+    @api.post("/items", status_code=202, tags=["items"], responses={404: {"model": ErrorAnswer}})
+    def send(
+        given: NewItems,
+        account: Here,
+        idempotency_key: Annotated[
+            ShortText | None, Header(description="the same again: the same request again")
+        ] = None,
+    ) -> Submitted:
+        """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
+        are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
+        request, then sending again is safe. An id whose text changed is refused as `edited`."""
+        workflow = desk.known_workflow(given.workflow, account)
+
+        def edited(items: Sequence[tuple[str, Item]]) -> set[int]:
+            with desk.transaction() as session:
+                return edits(session, items)
+
+        return submit(
+            given.items,
+            workflow=workflow,
+            edited=edited,
+            publish=publish,
+            clock=desk.clock,
+            max_body_bytes=desk.max_body_bytes,
+            once=(account.name, idempotency_key) if idempotency_key else None,
+        )
+
+    def publish(messages: Sequence[Outgoing], seconds: float) -> None:
+        try:
+            desk.publish(messages, seconds)
+        except Overloaded as error:
+            logger.warning("items could not be published", extra={"problem": str(error)})
+            raise ApiError(
+                503,
+                "broker_away",
+                "The broker did not confirm; some may have arrived. Send all again, with ids"
+                " or the same key.",
+                headers={"Retry-After": "5"},
+            ) from None
+
+    return api

@@ -1,0 +1,56 @@
+"""How do the review screen and other programs talk to the review service? REST under `/api/v1`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
+
+from services.review_ui.api import batches as api_batches
+from services.review_ui.api import decisions as api_decisions
+from services.review_ui.api import export as api_export
+from services.review_ui.api import highlights as api_highlights
+from services.review_ui.api import items as api_items
+from services.review_ui.api import leads as api_leads
+from services.review_ui.api import session as api_session
+from services.review_ui.api import tasks as api_tasks
+from services.review_ui.api import webhooks as api_webhooks
+from services.review_ui.api.access import authorize
+from services.review_ui.api.context import Desk
+from services.review_ui.api.schemas import ErrorAnswer
+from services.review_ui.api.strict import nothing_unread
+from services.review_ui.auth.sessions import COOKIE
+
+_TOKEN = HTTPBearer(auto_error=False, description="from `hitl token create`")
+_SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="from POST /api/v1/login")
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer} for status in (400, 401, 403, 422, 503)
+}
+
+
+def routes(desk: Desk) -> APIRouter:
+    """All of `/api/v1`, bound to `desk`; who may call what is in `access.ACCESS`."""
+    api = APIRouter(
+        prefix="/api/v1",
+        responses=_ERRORS,
+        # The first two only tell the OpenAPI document what `authorize` looks at.
+        dependencies=[
+            Security(_TOKEN),
+            Security(_SESSION),
+            Depends(authorize(desk)),
+            Depends(nothing_unread),
+        ],
+    )
+    for question in (
+        api_session,
+        api_tasks,
+        api_highlights,
+        api_batches,
+        api_decisions,
+        api_leads,
+        api_items,
+        api_export,
+        api_webhooks,
+    ):
+        api.include_router(question.routes(desk))
+    return api

@@ -1,0 +1,73 @@
+"""How does a person log in and out, and who is calling?"""
+
+from fastapi import APIRouter, Request, Response
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import ErrorAnswer, Login, Me, WorkflowInfo
+from services.review_ui.auth import accounts
+from services.review_ui.auth.accounts import Account
+from services.review_ui.auth.sessions import COOKIE
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Login, logout, me."""
+    api = APIRouter()
+
+    def me(account: Account) -> Me:
+        return Me(
+            name=account.name,
+            role=account.role,
+            workflows=[
+                WorkflowInfo(name=name, labels=list(each.labels), guideline=each.guideline)
+                for name, each in desk.workflows.items()
+                if account.sees(name)
+            ],
+            lease_seconds=desk.lease_seconds,
+            undo_seconds=desk.undo_seconds,
+        )
+
+    @api.post("/login", tags=["session"], responses={429: {"model": ErrorAnswer}})
+    def login(given: Login, request: Request, response: Response) -> Me:
+        """Starts a session: sets the cookie that every other call needs."""
+        address = request.client.host if request.client else "unknown"
+        wait = desk.throttle.begin(given.name, address)
+        if wait is not None:
+            raise ApiError(
+                429,
+                "too_many_logins",
+                f"Too many failed logins; wait {wait} seconds.",
+                headers={"Retry-After": str(wait)},
+            )
+        with desk.transaction() as session:
+            account = desk.accounts.verify(session, given.name, given.password)
+        if account is None:
+            raise ApiError(
+                401, "wrong_login", "Name or password is wrong, or the account is closed."
+            )
+        desk.throttle.succeeded(given.name, address)
+        response.set_cookie(
+            COOKIE,
+            desk.sessions.issue(account),
+            max_age=desk.sessions.seconds,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+        return me(account)
+
+    @api.post("/logout", status_code=204, tags=["session"])
+    def logout(account: Here, response: Response) -> None:
+        """Ends every open session of yours."""
+        with desk.transaction() as session:
+            accounts.end_sessions(session, account.name)
+        response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
+
+    @api.get("/me", tags=["session"])
+    def who_am_i(account: Here) -> Me:
+        """Who is logged in, their workflows with labels and guidelines."""
+        return me(account)
+
+    return api

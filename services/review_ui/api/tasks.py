@@ -1,0 +1,209 @@
+"""How does a reviewer get tasks and decide them?"""
+
+from typing import Annotated
+from uuid import UUID
+
+from anyio import from_thread
+from fastapi import APIRouter, Query, Request
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import (
+    Claim,
+    Claimed,
+    Cursor,
+    Decide,
+    ErrorAnswer,
+    Extended,
+    Leases,
+    Limit,
+    Outcome,
+    Released,
+    ShortText,
+    TaskList,
+    Upcoming,
+    shown_action,
+)
+from services.review_ui.reports import lists
+from services.review_ui.reports.lists import Page, TaskState
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import holders
+from services.review_ui.tasks.decide import Decided, StaleLease, Verdict
+from services.review_ui.tasks.holders import HoldsEnough
+from services.review_ui.tasks.views import TaskView
+from shared.service.metrics import REVIEW_DURATION, REVIEWS
+from shared.workflows.files import ReviewRules
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Claim, heartbeat, release, list, look up, decide."""
+    api = APIRouter()
+
+    @api.post("/tasks/claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
+    def claim(given: Claim, account: Here, request: Request) -> Claimed:
+        """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
+        among filtered ones: they would stand out. Who has hung up by then is leased nothing. Who
+        holds as many as one may gets 409 `holds_enough`."""
+        now = desk.clock()
+        lead = account.role != "reviewer"
+        if given.only is not None and not lead:
+            raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
+        wanted = given.filter(desk.known_labels(given.workflow), given.only)
+        with desk.transaction() as session:
+            try:
+                count = holders.may_claim(
+                    session, account.name, given.count, desk.max_held_tasks, now
+                )
+            except HoldsEnough as error:
+                raise ApiError(409, "holds_enough", str(error)) from None
+            claimed = tasks.claim(
+                session,
+                account.name,
+                workflows=desk.chosen(given.workflow, account),
+                wanted=wanted,
+                count=count,
+                now=now,
+                lease_seconds=desk.lease_seconds,
+                lead=lead,
+            )
+            given_out = (
+                claimed
+                if wanted.narrows
+                else seeded.mix_in(
+                    session,
+                    account.name,
+                    claimed,
+                    desk.workflows,
+                    now=now,
+                    lease_seconds=desk.lease_seconds,
+                )
+            )
+            answer = Claimed(tasks=desk.views(session, given_out, account.name))
+            # A page that was closed meanwhile would hold them, unseen, until its lease ends.
+            if from_thread.run(request.is_disconnected):
+                session.rollback()
+            return answer
+
+    @api.post("/tasks/heartbeat", tags=["tasks"])
+    def heartbeat(given: Leases, account: Here) -> Extended:
+        """Extends your leases."""
+        with desk.transaction() as session:
+            held = tasks.heartbeat(
+                session,
+                account.name,
+                given.all(),
+                now=desk.clock(),
+                lease_seconds=desk.lease_seconds,
+            )
+        return Extended(held=held, lost=[h.task_id for h in given.leases if h.task_id not in held])
+
+    @api.post("/tasks/release", tags=["tasks"])
+    def release(given: Leases, account: Here) -> Released:
+        """Gives tasks back at once; a page that goes away sends this by `sendBeacon`."""
+        with desk.transaction() as session:
+            return Released(released=tasks.release(session, account.name, given.all()))
+
+    @api.get("/tasks", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def listed(
+        account: Here,
+        workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
+        queue: Annotated[ShortText | None, Query()] = None,
+        state: Annotated[TaskState, Query()] = "waiting",
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> TaskList:
+        """Tasks, the most urgent first. Reviewers list what waits; leads also what is in somebody's
+        hands, decided or flagged."""
+        if state != "waiting" and account.role == "reviewer":
+            raise ApiError(
+                403, "role_required", "Reviewers list what waits; the rest is for leads."
+            )
+        with desk.transaction() as session:
+            found, following = lists.tasks(
+                session,
+                account,
+                workflows=desk.chosen(workflow, account),
+                queue=queue,
+                state=state,
+                now=desk.clock(),
+                page=Page(limit, cursor),
+            )
+            return TaskList(tasks=desk.views(session, found, account.name), next_cursor=following)
+
+    @api.get("/tasks/next", tags=["tasks"])
+    def upcoming(
+        account: Here,
+        workflow: Annotated[ShortText, Query()],
+        queue: Annotated[ShortText | None, Query()] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> Upcoming:
+        """What would be claimed next, in order."""
+        name = desk.known_workflow(workflow, account)
+        with desk.transaction() as session:
+            found = tasks.upcoming(
+                session,
+                account.name,
+                workflow=name,
+                queue=queue,
+                now=desk.clock(),
+                limit=limit,
+                lead=account.role != "reviewer",
+            )
+            return Upcoming(tasks=desk.views(session, found, account.name))
+
+    @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    def task(task_id: UUID, account: Here) -> TaskView:
+        """One task, whoever holds it."""
+        with desk.transaction() as session:
+            found = desk.task(session, task_id, account)
+            return desk.views(session, [found], account.name)[0]
+
+    @api.post(
+        "/tasks/{task_id}/decision",
+        tags=["tasks"],
+        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
+    )
+    def decide(task_id: UUID, given: Decide, account: Here) -> Outcome:
+        """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
+        has gone to somebody else is recorded and answered with 409 `stale_lease`."""
+        verdict = Verdict(task_id=task_id, **given.model_dump())
+        with desk.transaction() as session:
+            flow = desk.workflows.get(desk.task(session, task_id, account).workflow)
+            outcome = decisions.decide(
+                session,
+                account.name,
+                verdict,
+                labels=flow.labels if flow else (),
+                review=flow.review if flow else ReviewRules(),
+                now=desk.clock(),
+                undo_seconds=desk.undo_seconds,
+            )
+        if isinstance(outcome, StaleLease):
+            raise ApiError(409, "stale_lease", outcome.text)
+        _measure(outcome)
+        if not outcome.replayed:
+            desk.trace(outcome.task, outcome.row)
+        return Outcome(
+            key=given.key,
+            task_id=task_id,
+            action=shown_action(outcome.row),
+            label=outcome.row.label,
+            effective=True,
+            decided_at=outcome.row.decided_at,
+            undo_until=outcome.undo_until,
+        )
+
+    return api
+
+
+def _measure(outcome: Decided) -> None:
+    row, task = outcome.row, outcome.task
+    if outcome.replayed:
+        return
+    # Anybody may read it: of a blind item it must not tell what the answer amounts to.
+    REVIEWS.labels(task.workflow, shown_action(row)).inc()
+    if row.seconds is not None:
+        REVIEW_DURATION.observe(row.seconds)

@@ -1,0 +1,225 @@
+"""How are webhooks managed, and seen to work? Made, tested, switched, tried again, removed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy.orm import Session
+
+from services.review_ui.api.access import Here
+from services.review_ui.api.context import Desk
+from services.review_ui.api.errors import ApiError
+from services.review_ui.api.schemas import Asked, Cursor, ErrorAnswer, Limit, Listed, ShortText
+from services.review_ui.reports.lists import BadCursor
+from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks.post import MAX_URL_CHARACTERS, BadAddress, checked_url
+from services.review_ui.webhooks.store import OVERLAP, TYPES, EventType, Known, NoWebhook, State
+from shared.storage.tables import Webhook, WebhookDelivery
+
+_MAX_ID = 2**63 - 1
+DeliveryId = Annotated[int, Field(ge=0, le=_MAX_ID)]
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer}}
+
+
+class NewWebhook(Asked):
+    url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]
+    workflow: ShortText | None = Field(default=None, description="unset: all")
+    types: list[EventType] = Field(default=list(TYPES), min_length=1)  # type: ignore[arg-type]
+
+
+class Switch(Asked):
+    active: bool
+
+
+class WebhookView(BaseModel):
+    """Without its secret, which nobody sees again."""
+
+    id: UUID
+    url: str
+    workflow: str | None
+    types: list[str]
+    active: bool
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    created_at: datetime
+
+
+class WebhookStanding(WebhookView):
+    waiting: int = Field(description="deliveries that are to be sent, again or for the first time")
+    failed: int = Field(description="deliveries given up; see retry")
+    last_error: str | None = Field(description="of the newest attempt among these that failed")
+    last_error_at: datetime | None
+
+
+class WebhookList(BaseModel):
+    webhooks: list[WebhookStanding] = Field(description="the oldest first")
+
+
+class WebhookSecret(BaseModel):
+    webhook: WebhookView
+    secret: str = Field(description="shown this once; what verifies the signatures")
+
+
+class DeliveryView(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    webhook_id: UUID
+    event_id: UUID = Field(description="sent as webhook-id, the same at every attempt")
+    type: str
+    attempts: int
+    not_before: datetime
+    next_attempt_at: datetime | None
+    last_attempt_at: datetime | None
+    last_status: int | None = Field(description="of HTTP; null: no answer")
+    last_error: str | None
+    delivered_at: datetime | None
+    failed_at: datetime | None
+
+
+class DeliveryList(Listed):
+    deliveries: list[DeliveryView] = Field(description="the newest first")
+
+
+class Retried(BaseModel):
+    retried: int
+
+
+def routes(desk: Desk) -> APIRouter:
+    """Webhooks and their deliveries, for admins."""
+    api = APIRouter(tags=["webhooks"])
+
+    @contextmanager
+    def transaction() -> Iterator[Session]:
+        try:
+            with desk.transaction() as session:
+                yield session
+        except NoWebhook as error:
+            raise ApiError(404, "no_such_webhook", str(error)) from None
+
+    @api.get("/webhooks")
+    def everything(account: Here) -> WebhookList:
+        """All webhooks, and how their deliveries stand."""
+        with transaction() as session:
+            return WebhookList(
+                webhooks=[_standing(known) for known in webhooks.everything(session)]
+            )
+
+    @api.post("/webhooks", status_code=201, responses=_MISSING)
+    def create(new: NewWebhook, account: Here) -> WebhookSecret:
+        """Sends decisions there from now on, signed with the secret in this answer."""
+        try:
+            checked_url(new.url, private=desk.webhook_private)
+        except BadAddress as error:
+            raise ApiError(422, "bad_address", f"{error}.") from None
+        workflow = None if new.workflow is None else desk.known_workflow(new.workflow, account)
+        with transaction() as session:
+            row = webhooks.create(session, new.url, workflow, new.types, desk.clock())
+            return WebhookSecret(webhook=_view(row), secret=row.secret)
+
+    @api.patch("/webhooks/{webhook_id}", responses=_MISSING)
+    def switch(webhook_id: UUID, wanted: Switch, account: Here) -> WebhookView:
+        """Off: nothing is sent, what waits keeps waiting, new events are left out."""
+        with transaction() as session:
+            why = f"switched off by {account.name}"
+            return _view(
+                webhooks.switch(
+                    session, webhook_id, active=wanted.active, why=why, now=desk.clock()
+                )
+            )
+
+    @api.delete("/webhooks/{webhook_id}", status_code=204, responses=_MISSING)
+    def remove(webhook_id: UUID, account: Here) -> Response:
+        """The webhook is gone, with all that waited for it."""
+        with transaction() as session:
+            webhooks.remove(session, webhook_id)
+        return Response(status_code=204)
+
+    @api.post("/webhooks/{webhook_id}/rotate", responses=_MISSING)
+    def rotate(webhook_id: UUID, account: Here) -> WebhookSecret:
+        with transaction() as session:
+            row = webhooks.rotate(session, webhook_id, desk.clock())
+            return WebhookSecret(webhook=_view(row), secret=row.secret)
+
+    rotate.__doc__ = (
+        f"A new secret. For {OVERLAP.total_seconds() / 3600:.0f} h the one before signs too."
+    )
+
+    @api.post("/webhooks/{webhook_id}/test", status_code=202, responses=_MISSING)
+    def test(webhook_id: UUID, account: Here) -> DeliveryView:
+        """Sends an event of type `webhook.test`; look among the deliveries what became of it."""
+        with transaction() as session:
+            row = webhooks.add_test(session, webhook_id, desk.clock())
+            return DeliveryView.model_validate(row)
+
+    @api.post("/webhooks/{webhook_id}/retry", responses=_MISSING)
+    def retry_all(webhook_id: UUID, account: Here) -> Retried:
+        """Everything that has failed there is due again, with all its attempts."""
+        with transaction() as session:
+            webhooks.locked(session, webhook_id)
+            which = WebhookDelivery.webhook_id == webhook_id
+            return Retried(retried=webhooks.retry(session, which, desk.clock()))
+
+    @api.get("/webhooks/deliveries")
+    def deliveries(
+        account: Here,
+        webhook_id: Annotated[UUID | None, Query(description="unset: all")] = None,
+        state: Annotated[State | None, Query(description="unset: all")] = None,
+        cursor: Cursor = None,
+        limit: Limit = 50,
+    ) -> DeliveryList:
+        """What is on its way, was delivered, or has failed."""
+        with transaction() as session:
+            rows = webhooks.deliveries(
+                session, webhook_id=webhook_id, state=state, before=_place(cursor), limit=limit
+            )
+        return DeliveryList(
+            deliveries=[DeliveryView.model_validate(row) for row in rows],
+            next_cursor=str(rows[-1].id) if len(rows) == limit else None,
+        )
+
+    @api.post("/webhooks/deliveries/{delivery_id}/retry", responses=_MISSING)
+    def retry_one(delivery_id: DeliveryId, account: Here) -> Retried:
+        """This delivery, which has failed, is due again."""
+        with transaction() as session:
+            retried = webhooks.retry(session, WebhookDelivery.id == delivery_id, desk.clock())
+            if not retried:
+                raise NoWebhook("There is no failed delivery of this id.")
+            return Retried(retried=retried)
+
+    return api
+
+
+def _place(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise BadCursor("This cursor is not from this list; start again without one.")
+    return int(cursor)
+
+
+def _view(row: Webhook) -> WebhookView:
+    return WebhookView(
+        id=row.id,
+        url=row.url,
+        workflow=row.workflow,
+        types=row.types,
+        active=row.disabled_at is None,
+        disabled_at=row.disabled_at,
+        disabled_reason=row.disabled_reason,
+        created_at=row.created_at,
+    )
+
+
+def _standing(known: Known) -> WebhookStanding:
+    return WebhookStanding(
+        **_view(known.webhook).model_dump(),
+        waiting=known.waiting,
+        failed=known.failed,
+        last_error=known.last_error,
+        last_error_at=known.last_error_at,
+    )

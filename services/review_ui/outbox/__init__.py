@@ -1,0 +1,1 @@
+"""What leaves Postgres for RabbitMQ, and what is removed after it left."""

@@ -1,0 +1,1 @@
+"""What was decided, how much, and how well: lists, figures, exports."""

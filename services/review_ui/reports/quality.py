@@ -1,0 +1,224 @@
+"""How good is the work of people: do they agree with each other, with the AI, with the truth?
+
+Every count is of answers that stand: they came in time and were not taken back. Known items count
+only in the accuracy; elsewhere they would not be the pipeline's own.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from services.review_ui.reports.agreement import (
+    agreed_by_habit,
+    agreed_by_pool,
+    beyond_chance,
+    cohens_kappa,
+    krippendorffs_alpha,
+    percent_agreement,
+)
+from shared.intervals import Interval, wilson
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Two answers on the items that the hash drew; those checked because they differed from the
+    AI's would show too little agreement. `percent` is 0..1; None: nothing to compare. Below
+    `ENOUGH_ITEMS` the intervals are as wide as the scale."""
+
+    workflow: str
+    items: int
+    percent: float | None
+    kappa: float | None
+    alpha: float | None
+    kappa_interval: Interval | None
+    alpha_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A reviewer on known items: `right` of `count`, and the 95 % interval of their accuracy."""
+
+    reviewer: str
+    count: int
+    right: int
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondReviews:
+    """Of `items` with an answer, how many went to a second person, on how many of those the two
+    disagreed, and how many disputes were settled. What waits for a lead now, whenever it was
+    answered: `disputed` (two labels) and `flagged`."""
+
+    items: int
+    second: int
+    disagreed: int
+    adjudicated: int
+    disputed: int
+    flagged: int
+
+    @property
+    def share(self) -> float | None:
+        """0..1; None before the first answer."""
+        return self.second / self.items if self.items else None
+
+    @property
+    def disagreement(self) -> float | None:
+        """0..1, of those answered twice; None before the first."""
+        return self.disagreed / self.second if self.second else None
+
+
+@dataclass(frozen=True, slots=True)
+class WithAi:
+    """First answers that are the AI's label: seen beside it, and given blind. The difference is
+    what seeing it does to people, as far as the items are alike (blind ones are a random sample,
+    the others those that the model was unsure of)."""
+
+    shown: Interval | None
+    shown_count: int
+    blind: Interval | None
+    blind_count: int
+
+
+_STANDING = "d.effective AND d.undone_at IS NULL AND d.label IS NOT NULL"
+ENOUGH_ITEMS = 30
+OWN_STEP = 20
+_PAIRS = text(
+    f"""
+    SELECT d.task_id, d.round, d.reviewer, d.label
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    WHERE t.workflow = :workflow AND t.drawn AND d.decided_at >= :since AND {_STANDING}
+      AND NOT d.seeded AND d.round IN ('first', 'second')
+    ORDER BY d.task_id, d.id
+    """  # noqa: S608 - put together from constants
+)
+_KNOWN = text(
+    f"""
+    SELECT d.reviewer, count(*) AS answered,
+           count(*) FILTER (WHERE d.label = t.known_label) AS right
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING} AND d.seeded
+    GROUP BY d.reviewer ORDER BY d.reviewer
+    """  # noqa: S608 - put together from constants
+)
+_OWN = text(
+    """
+    WITH mine AS (
+        SELECT DISTINCT ON (d.task_id) d.label = t.known_label AS right,
+               min(d.decided_at) OVER (PARTITION BY d.task_id) AS first_at
+        FROM review_decision d JOIN review_task t ON t.id = d.task_id
+        WHERE t.seeded_for = :reviewer AND t.workflow = :workflow AND d.reviewer = :reviewer
+          AND d.seeded AND d.effective AND d.label IS NOT NULL AND d.decided_at < :until
+        ORDER BY d.task_id, d.id DESC
+    ), placed AS (
+        SELECT "right", row_number() OVER (ORDER BY first_at) AS place,
+               count(*) OVER () AS answered
+        FROM mine
+    )
+    SELECT count(*) AS answered, count(*) FILTER (WHERE "right") AS right
+    FROM placed WHERE place <= answered - answered % :step
+    """
+)
+# One pass over the decisions; the same task never has two of a round that stand, but for reopened
+# ones, which are settled again.
+_ROUNDS = text(
+    f"""
+    WITH task AS (
+        SELECT d.task_id,
+               max(d.label) FILTER (WHERE d.round = 'first') AS first,
+               max(d.label) FILTER (WHERE d.round = 'second') AS second,
+               bool_or(d.round = 'adjudication') AS adjudicated
+        FROM review_decision d JOIN review_task t ON t.id = d.task_id
+        WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING} AND NOT d.seeded
+        GROUP BY d.task_id
+    )
+    SELECT count(*) AS items,
+           count(second) AS second,
+           count(*) FILTER (WHERE second <> first) AS disagreed,
+           count(*) FILTER (WHERE second IS NOT NULL AND adjudicated) AS adjudicated
+    FROM task
+    """  # noqa: S608 - put together from constants
+)
+_FOR_LEADS = text(
+    """
+    SELECT count(*) FILTER (WHERE NOT answers @> '[{"label": null}]') AS disputed,
+           count(*) FILTER (WHERE answers @> '[{"label": null}]') AS flagged
+    FROM review_task
+    WHERE workflow = :workflow AND status <> 'decided' AND round = 'adjudication'
+      AND seeded_for IS NULL
+    """
+)
+_WITH_AI = text(
+    f"""
+    SELECT d.ai_label_shown AS shown, count(*) AS answered,
+           count(*) FILTER (WHERE d.label = t.prediction ->> 'label') AS same
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING}
+      AND NOT d.seeded AND d.round = 'first' AND d.batch IS NULL
+    GROUP BY d.ai_label_shown
+    """  # noqa: S608 - put together from constants
+)
+
+
+def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
+    """How well two people agree on the same items."""
+    by_task: dict[object, dict[str, str]] = defaultdict(dict)
+    for row in session.execute(_PAIRS, {"workflow": workflow, "since": since}):
+        by_task[row.task_id][row.round] = row.label
+    pairs = [(labels["first"], labels["second"]) for labels in by_task.values() if len(labels) == 2]
+    agreed = wilson(sum(one == other for one, other in pairs), len(pairs))
+    return Agreement(
+        workflow=workflow,
+        items=len(pairs),
+        percent=percent_agreement(pairs),
+        kappa=cohens_kappa(pairs),
+        alpha=krippendorffs_alpha(pairs),
+        kappa_interval=beyond_chance(agreed, agreed_by_habit(pairs)),
+        alpha_interval=beyond_chance(agreed, agreed_by_pool(pairs)),
+    )
+
+
+def accuracy(session: Session, workflow: str, since: datetime) -> list[Accuracy]:
+    """Each reviewer's accuracy on known items, by name."""
+    rows = session.execute(_KNOWN, {"workflow": workflow, "since": since})
+    return [
+        Accuracy(row.reviewer, row.answered, row.right, wilson(row.right, row.answered))
+        for row in rows
+    ]
+
+
+def own_accuracy(session: Session, workflow: str, reviewer: str, now: datetime) -> Accuracy | None:
+    """The reviewer's own, for the reviewer; None before the first `OWN_STEP` answers.
+
+    It must not tell which items were known: so of all answers until last midnight UTC, in whole
+    steps, whatever was taken back since and whichever period is asked for.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    given = {"workflow": workflow, "reviewer": reviewer, "until": midnight, "step": OWN_STEP}
+    row = session.execute(_OWN, given).one()
+    interval = wilson(row.right, row.answered)
+    return Accuracy(reviewer, row.answered, row.right, interval) if row.answered else None
+
+
+def second_reviews(session: Session, workflow: str, since: datetime) -> SecondReviews:
+    """How much of the work is done twice, and how much of that is disputed."""
+    row = session.execute(_ROUNDS, {"workflow": workflow, "since": since}).one()
+    waiting = session.execute(_FOR_LEADS, {"workflow": workflow}).one()
+    return SecondReviews(**row._mapping, **waiting._mapping)
+
+
+def with_ai(session: Session, workflow: str, since: datetime) -> WithAi:
+    """How often people give the AI's label, with it in sight and without. For leads: a reviewer
+    could read from the blind share what the AI said of their own last answer."""
+    counts = {True: (0, 0), False: (0, 0)}
+    for row in session.execute(_WITH_AI, {"workflow": workflow, "since": since}):
+        counts[row.shown] = (row.same, row.answered)
+    return WithAi(
+        shown=wilson(*counts[True]),
+        shown_count=counts[True][1],
+        blind=wilson(*counts[False]),
+        blind_count=counts[False][1],
+    )

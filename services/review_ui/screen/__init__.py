@@ -1,0 +1,1 @@
+"""What people look at: the card and the Gradio pages around it."""

@@ -1,0 +1,79 @@
+"""What does a reviewer look at? Gradio pages: the card, and the native pages around it.
+
+The card (assets/review.html, review.js) buffers tasks in the browser and talks to the REST API, so
+that the next item is there at once. History and dashboard are made of Gradio's own components.
+"""
+
+import asyncio
+import os
+import warnings
+from pathlib import Path
+
+# Read by gradio when it is imported: no statistics to anybody, no check for new versions.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+from fastapi import FastAPI
+from gradio.components.navbar import Navbar
+
+from services.review_ui.api.context import Desk
+from services.review_ui.screen.pages import dashboard, frame, history
+
+ASSETS = Path(__file__).parent / "assets"
+
+_HEAD = """
+<link rel="stylesheet" href="/ui/theme.css">
+<link rel="stylesheet" href="/ui/review.css">
+<link rel="stylesheet" href="/ui/pages.css">
+<link rel="icon" href="/ui/favicon.svg">
+"""
+_START = 'import("/ui/review.js").then((review) => review.mount(element));'
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """The pages."""
+    page: gr.Blocks = gr.Blocks(title="Review", analytics_enabled=False, fill_width=True)
+    with page:
+        gr.HTML(
+            html_template=(ASSETS / "review.html").read_text(encoding="utf-8"),
+            js_on_load=_START,
+            apply_default_css=False,
+            elem_id="review",
+        )
+        Navbar(visible=False)
+    with page.route("History", "/history"):
+        history.build(page, desk)
+    with page.route("Dashboard", "/dashboard"):
+        dashboard.build(page, desk)
+    return page
+
+
+def mount(app: FastAPI, desk: Desk) -> None:
+    """Puts the pages at `/`; `security.Guard` keeps the rest of Gradio's routes shut."""
+    # Within a running event loop: without one gradio makes its own and never closes it.
+    asyncio.run(_mount(app, desk))
+
+
+async def _mount(app: FastAPI, desk: Desk) -> None:
+    with warnings.catch_warnings():
+        # Said for several pages even where server-side rendering is off.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported")
+        gr.mount_gradio_app(
+            app,
+            build(desk),
+            path="/",
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size="1kb",
+            ssr_mode=False,
+            enable_monitoring=False,
+            pwa=False,
+            mcp_server=False,
+            app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
+            theme=gr.themes.Base(
+                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+            ),
+            head=_HEAD,
+            i18n=frame.translations,
+        )

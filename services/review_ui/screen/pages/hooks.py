@@ -1,0 +1,70 @@
+"""Do decisions reach the programs that want to hear of them? Admins' table of the dashboard.
+
+Shown where there is a webhook, and without secrets: what is to be done about one goes by the API.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from services.review_ui.api.context import Desk
+from services.review_ui.auth.accounts import Account
+from services.review_ui.reports.stale_cache import Kept
+from services.review_ui.screen.languages import Words
+from services.review_ui.screen.pages import frame
+from services.review_ui.screen.pages.frame import i18n
+from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks.store import Known
+
+_COLUMNS = ("address", "workflow", "state", "hooks_waiting", "hooks_failed", "last_error", "time")
+
+
+def build() -> gr.Dataframe:
+    """The table, hidden until `reader` finds something to show."""
+    return gr.Dataframe(
+        label=i18n("webhooks"),
+        elem_id="webhooks",
+        visible=False,
+        datatype="str",
+        interactive=False,
+        buttons=[],
+        max_chars=160,
+    )
+
+
+def reader(desk: Desk) -> Callable[[Account, Words], Any]:
+    """What fills the table for an account."""
+    kept = Kept[list[Known]]()
+
+    def show(account: Account, words: Words) -> Any:
+        found = kept.get("all", lambda: _read(desk)) if account.role == "admin" else []
+        return gr.Dataframe(
+            {
+                "headers": [words[column] for column in _COLUMNS],
+                "data": [_row(known, words) for known in found],
+            },
+            visible=bool(found),
+        )
+
+    return show
+
+
+def _read(desk: Desk) -> list[Known]:
+    with desk.transaction() as session:
+        found = webhooks.everything(session)
+        session.expunge_all()  # the rows are read after the transaction
+        return found
+
+
+def _row(known: Known, words: Words) -> list[str]:
+    at = known.last_error_at
+    return [
+        known.webhook.url,
+        known.webhook.workflow or words["all"],
+        known.webhook.disabled_reason or words["hooks_on"],
+        f"{known.waiting:,}",
+        f"{known.failed:,}",
+        known.last_error or frame.NOTHING,
+        f"{at:%Y-%m-%d %H:%M:%S}" if known.last_error and at else frame.NOTHING,
+    ]

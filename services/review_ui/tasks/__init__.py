@@ -1,0 +1,1 @@
+"""Review tasks: taken in, claimed, decided, undone, reviewed again."""

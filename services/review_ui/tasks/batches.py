@@ -1,0 +1,187 @@
+"""How are many tasks accepted at once, and taken back at once?
+
+Only what the reviewer was shown in a preview: its ids travel with the request. What is blind,
+known, on the audit panel, checked a second time or in somebody else's hands is never among them,
+and each decision carries its batch, so that measures of people and training can leave it out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID, uuid5
+
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+
+from services.review_ui.reports.lists import SEARCH_SECONDS, searching
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks.claim import Lease
+from services.review_ui.tasks.decide import Decided, Refused, Verdict
+from services.review_ui.tasks.filters import TaskFilter
+from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import ReviewRules
+
+MAX_BATCH = 500
+CHUNK = 50
+"""Tasks in one request: each is one transaction, so that no lock is held for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`done`: tasks that are decided, or open again after an undo; `missed`: those that had gone on
+    meanwhile."""
+
+    done: list[UUID]
+    missed: list[UUID]
+
+
+_MATCHING = """
+    SELECT id FROM review_task
+    WHERE workflow = ANY(:workflows) AND status = 'open' AND round <> 'adjudication'
+      AND seeded_for IS NULL AND NOT blind AND {may} AND {matches}
+    ORDER BY due_at, priority DESC, uncertainty DESC, created_at
+    LIMIT :count
+    """
+_MAY = """round = 'first' AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
+      AND (leased_by IS NULL OR leased_by = :me OR lease_expires_at <= :now)
+      AND NOT skipped_by @> jsonb_build_array(CAST(:me AS text))"""
+
+
+def preview(
+    session: Session,
+    reviewer: str,
+    *,
+    workflows: Sequence[str],
+    wanted: TaskFilter,
+    now: datetime,
+) -> tuple[list[ReviewTask], bool]:
+    """What would be accepted, the most urgent first, and whether there is more than `MAX_BATCH`.
+
+    Raises:
+        Refused: `filter_required`; accepting whatever waits is no review.
+        TooLong: a search through the texts took too long.
+    """
+    if not wanted.narrows:
+        raise Refused("filter_required", "Choose a label, a confidence or a text first.")
+    matches, given = wanted.where()
+    statement = text(_MATCHING.format(may=_MAY, matches=matches))
+    asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
+    with searching(session, SEARCH_SECONDS):
+        found = session.scalars(statement, {**asked, "count": MAX_BATCH + 1}).all()
+    rows = session.scalars(select(ReviewTask).where(ReviewTask.id.in_(found)))
+    by_id = {row.id: row for row in rows}
+    return [by_id[each] for each in found[:MAX_BATCH]], len(found) > MAX_BATCH
+
+
+def accept(
+    session: Session,
+    reviewer: str,
+    batch: UUID,
+    chosen: Sequence[UUID],
+    *,
+    rules: Callable[[str], ReviewRules],
+    now: datetime,
+    undo_seconds: float,
+) -> tuple[Taken, list[Decided]]:
+    """Accepts the AI's label of the chosen tasks; also, what is newly decided. The same request
+    again does nothing more.
+
+    Raises:
+        Refused: `batch_full`, or `key_reused` where the batch is somebody else's.
+    """
+    _alone(session, batch)
+    earlier = session.scalars(select(ReviewDecision).where(ReviewDecision.batch == batch)).all()
+    if any(row.reviewer != reviewer for row in earlier):
+        raise Refused("key_reused", "This batch is somebody else's.")
+    done = {row.task_id for row in earlier}
+    if len(done | set(chosen)) > MAX_BATCH:
+        raise Refused("batch_full", f"A batch has at most {MAX_BATCH} items.")
+    free = (
+        select(ReviewTask)
+        .where(
+            ReviewTask.id.in_(set(chosen) - done),
+            ReviewTask.status == "open",
+            ReviewTask.seeded_for.is_(None),
+            ~ReviewTask.blind,
+            text(_MAY),
+        )
+        .order_by(ReviewTask.id)
+        .with_for_update(skip_locked=True)
+    )
+    fresh: list[Decided] = []
+    for task in session.scalars(free, {"me": reviewer, "now": now}).all():
+        task.lease_token += 1
+        task.leased_by = reviewer
+        task.leased_at = task.lease_expires_at = now
+        outcome = decisions.decide(
+            session,
+            reviewer,
+            Verdict(
+                key=uuid5(batch, str(task.id)),
+                task_id=task.id,
+                lease_token=task.lease_token,
+                action="accept",
+                seconds=0.0,
+                batch=batch,
+            ),
+            labels=(),
+            review=rules(task.workflow),
+            now=now,
+            undo_seconds=undo_seconds,
+        )
+        if isinstance(outcome, Decided):
+            done.add(task.id)
+            fresh.append(outcome)
+    return _taken(chosen, done), fresh
+
+
+def undo(
+    session: Session, reviewer: str, batch: UUID, *, now: datetime, lease_seconds: float
+) -> tuple[Taken, bool]:
+    """Takes back up to `CHUNK` decisions of the reviewer's batch, and whether there are more.
+
+    The tasks wait again for anybody. Those that have been decided again since stay as they are.
+
+    Raises:
+        Refused: `no_such_decision`; the reviewer has no such batch.
+    """
+    _alone(session, batch)
+    mine = ReviewDecision.batch == batch, ReviewDecision.reviewer == reviewer
+    total = session.scalar(select(func.count()).where(*mine))
+    if not total:
+        raise Refused("no_such_decision", "You made no such batch.")
+    standing = (
+        select(ReviewDecision)
+        .where(*mine, ReviewDecision.undone_at.is_(None))
+        .order_by(ReviewDecision.task_id)
+    )
+    done: list[UUID] = []
+    missed: list[UUID] = []
+    for row in session.scalars(standing).all():
+        if len(done) == CHUNK:
+            return Taken(done, missed), True
+        try:
+            undone = taken_back.undo(
+                session, reviewer, row.idempotency_key, now=now, lease_seconds=lease_seconds
+            )
+        except Refused:
+            missed.append(row.task_id)
+            continue
+        done.append(row.task_id)
+        if undone.task is not None:
+            tasks.release(session, reviewer, [Lease(undone.task.id, undone.task.lease_token)])
+    return Taken(done, missed), False
+
+
+def _taken(chosen: Sequence[UUID], done: set[UUID]) -> Taken:
+    return Taken(
+        [each for each in chosen if each in done], [each for each in chosen if each not in done]
+    )
+
+
+def _alone(session: Session, batch: UUID) -> None:
+    """The same request sent twice at once must not count twice: the second waits for the first."""
+    key = int.from_bytes(batch.bytes[:8], signed=True)
+    session.execute(select(func.pg_advisory_xact_lock(key)))

@@ -1,0 +1,253 @@
+"""How good is each reviewer where the right label is known?
+
+A known item takes the place of one of the tasks just handed out, with that task's queue and
+urgency, so that nothing on the card tells it from its neighbours. (Its task's id does, to who
+computes those of ordinary tasks.) Each reviewer gets each known item once.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks.claim import Lease
+from services.review_ui.tasks.rounds import chance
+from shared.errors import HitlError
+from shared.events.models import (
+    Item,
+    ItemId,
+    Label,
+    Prediction,
+    Probability,
+    RouteReason,
+    derive_id,
+)
+from shared.formats.json_lines import Line
+from shared.formats.strict_json import Unclear, refuse_unclear
+from shared.labels import known_as, spelled
+from shared.storage.tables import KnownItem, ReviewTask
+from shared.wording import compared
+from shared.workflows.files import Workflow
+
+# JSON can only bring it escaped; a backslash before may be one that is escaped itself.
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+class SeedError(HitlError):
+    """The file of known items cannot be used; the text says which line and why."""
+
+
+class KnownLine(BaseModel):
+    """One line of the file. With `distribution` (what the AI thinks) the item is shown as unsure as
+    that says; without it, blind like an item of the audit panel."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: ItemId
+    text: Annotated[str, StringConstraints(min_length=1)]
+    label: Annotated[Label, BeforeValidator(lambda given: spelled(given) or given)]
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    distribution: dict[Label, Probability] | None = Field(default=None, min_length=1)
+
+    @field_validator("distribution")
+    @classmethod
+    def _adds_up(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
+        if shares is not None and abs(sum(shares.values()) - 1) > 0.01:
+            raise ValueError("the shares must add up to 1")
+        return shares
+
+
+def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
+    """The known items of a JSONL file.
+
+    Raises:
+        SeedError: a line is wrong, or names a label that the workflow has not.
+    """
+    found: list[KnownLine] = []
+    for number, line in lines:
+        try:
+            known = KnownLine.model_validate_json(line)
+            refuse_unclear(line)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(map(str, wrong["loc"])) or "the line"
+            raise SeedError(f"line {number}: {place}: {wrong['msg']}") from None
+        except Unclear as error:
+            raise SeedError(f"line {number}: {error}") from None
+        if workflow.labels:
+            known = _in_the_workflows_words(known, workflow.labels, number)
+        if _NUL.search(line):
+            raise SeedError(f"line {number}: a NUL character, which Postgres cannot store")
+        found.append(known)
+    return found
+
+
+def _in_the_workflows_words(known: KnownLine, labels: Sequence[str], number: int) -> KnownLine:
+    """The line with each label as the workflow spells it."""
+
+    def word(label: str) -> str:
+        found = known_as(label, labels)
+        if found is None:
+            raise SeedError(f"line {number}: no label {label!r} among {', '.join(labels)}")
+        return found
+
+    shares = known.distribution
+    if shares is not None:
+        named = {word(label): share for label, share in shares.items()}
+        if len(named) < len(shares):
+            raise SeedError(f"line {number}: distribution: names a label twice")
+        shares = named
+    return known.model_copy(update={"label": word(known.label), "distribution": shares})
+
+
+def add(session: Session, workflow: str, known: Sequence[KnownLine], now: datetime) -> int:
+    """Adds known items; how many were new. One that is there already stays as it is."""
+    if not known:
+        return 0
+    rows = [
+        {
+            "workflow": workflow,
+            "item_id": each.id,
+            "text": each.text,
+            "metadata": each.metadata,
+            "label": each.label,
+            "distribution": each.distribution,
+            "added_at": now,
+        }
+        for each in known
+    ]
+    table = KnownItem.__table__
+    statement = insert(KnownItem).values(rows).on_conflict_do_nothing().returning(table.c.item_id)
+    return len(session.execute(statement).all())
+
+
+def mix_in(
+    session: Session,
+    reviewer: str,
+    claimed: Sequence[ReviewTask],
+    workflows: Mapping[str, Workflow],
+    *,
+    now: datetime,
+    lease_seconds: float,
+) -> list[ReviewTask]:
+    """What the reviewer gets: `claimed`, where a small share has given way to known items.
+
+    The draw is a hash of task, lease and reviewer. A task that gave way is free again at once.
+    """
+    given: list[ReviewTask] = []
+    for task in claimed:
+        disputed = task.round == "adjudication"
+        share = 0.0 if disputed else workflows[task.workflow].review.seeded_share
+        lot = chance("known item", reviewer, str(task.id), str(task.lease_token))
+        known = _next(session, reviewer, task, now) if lot < share else None
+        if known is None:
+            given.append(task)
+            continue
+        tasks.release(session, reviewer, [Lease(task.id, task.lease_token)])
+        known.lease_token += 1
+        known.leased_by, known.leased_at = reviewer, now
+        known.lease_expires_at = now + timedelta(seconds=lease_seconds)
+        session.flush()
+        given.append(known)
+    return given
+
+
+def _next(session: Session, reviewer: str, like: ReviewTask, now: datetime) -> ReviewTask | None:
+    """One that the reviewer let go without an answer, else one they never had; None: no more."""
+    mine = ReviewTask.seeded_for == reviewer, ReviewTask.workflow == like.workflow
+    free = (ReviewTask.leased_by.is_(None)) | (ReviewTask.lease_expires_at <= now)
+    left = session.scalar(
+        select(ReviewTask)
+        .where(*mine, ReviewTask.status == "open", free)
+        .order_by(ReviewTask.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    if left is not None:
+        return left
+    had = select(ReviewTask.item_id).where(*mine)
+    known = session.scalar(
+        select(KnownItem)
+        .where(KnownItem.workflow == like.workflow, KnownItem.item_id.not_in(had))
+        .order_by(KnownItem.added_at, KnownItem.item_id)
+        .limit(1)
+    )
+    if known is None:
+        return None
+    made = session.scalar(
+        insert(ReviewTask)
+        .values(_task(known, reviewer, like, now))
+        .on_conflict_do_nothing()  # the reviewer's other tab was quicker
+        .returning(ReviewTask.id)
+    )
+    return session.get(ReviewTask, made) if made is not None else None
+
+
+def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> dict[str, Any]:
+    """The row of a task that looks as its neighbour does."""
+    neighbour = Item.model_validate(like.item)
+    item = Item(
+        id=known.item_id,
+        text=known.text,
+        metadata=known.metadata_,
+        received_at=neighbour.received_at,
+    )
+    opinion = Prediction.model_validate(like.prediction)
+    shown = _shown(known.distribution, like.routing.get("threshold"))
+    # Blind: the labels to choose from must be the neighbour's, and nobody sees the numbers.
+    distribution = shown or dict.fromkeys(opinion.distribution, 1 / len(opinion.distribution))
+    label = max(distribution, key=distribution.__getitem__) if shown else known.label
+    confidence = distribution.get(label, 0.0)
+    prediction = opinion.model_copy(
+        update={
+            "label": label,
+            "confidence": confidence,
+            "distribution": distribution,
+            "truncated": False,
+        }
+    )
+    if shown:
+        text = compared(confidence, "is below", like.routing["threshold"])
+        reasons = [RouteReason(code="below_threshold", text=text).model_dump()]
+    else:
+        reasons = like.routing["reasons"]
+    return {
+        "id": derive_id("known", known.workflow, known.item_id, reviewer),
+        "workflow": known.workflow,
+        "item_id": known.item_id,
+        "queue": like.queue,
+        "priority": like.priority,
+        "uncertainty": 1 - confidence,
+        # Copied in the database: an infinite time has no Python equal.
+        "due_at": select(ReviewTask.due_at).where(ReviewTask.id == like.id).scalar_subquery(),
+        "blind": shown is None,
+        "item": item.model_dump(mode="json"),
+        "prediction": prediction.model_dump(mode="json"),
+        "routing": {**like.routing, "reasons": reasons},
+        "traceparent": like.traceparent,
+        "created_at": now,
+        "seeded_for": reviewer,
+        "known_label": known.label,
+    }
+
+
+def _shown(distribution: Any, threshold: Any) -> dict[str, float] | None:
+    """The AI's opinion, where it would have brought the item to a person; else it stays blind."""
+    if distribution is None or threshold is None or max(distribution.values()) >= threshold:
+        return None
+    return dict(distribution)
