@@ -29,8 +29,8 @@ from benchmarks.raters import Raters
 from benchmarks.report import DOCS, Report, Table, options, publish
 from hitl.home import Home
 from hitl.ports import free_ports
-from services.feedback import datasets
-from services.feedback.datasets import Snippet
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training.rated_texts import Snippet
 from shared.messaging.connection import declare_all
 from shared.storage.database import migrate
 from shared.topology import ITEMS, topology

@@ -28,7 +28,7 @@ from benchmarks.harness import ROOT, Spread, quantile, ratio, ratios, short
 from benchmarks.peers.install import infinity_python
 from benchmarks.report import Bars, Report, Table, options, publish
 from hitl.home import Home
-from services.feedback import datasets
+from services.feedback.training import rated_texts as datasets
 from services.inference import embedded
 from services.inference.classifier import load
 from services.inference.packed import Linear, Packed, bf16_is_fast

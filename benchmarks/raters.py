@@ -14,7 +14,7 @@ from uuid import uuid4
 import httpx
 from sqlalchemy.orm import Session
 
-from services.feedback.datasets import Snippet
+from services.feedback.training.rated_texts import Snippet
 from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.storage.database import connect

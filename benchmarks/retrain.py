@@ -24,13 +24,13 @@ from rich.console import Console
 from benchmarks.report import DOCS, Report, Table, options, publish
 from benchmarks.retrain_plot import draw
 from hitl.home import Home
-from services.feedback import datasets
-from services.feedback.datasets import Snippet
-from services.feedback.gates import MIN_HELD_OUT, gates, refusal
-from services.feedback.labels import Reviewed, divide, weight
-from services.feedback.old_domain import Judged, movies
-from services.feedback.registry import Registry
-from services.feedback.retrain import Order, decided, judge, probabilities, retrain
+from services.feedback.registry.versions import Registry
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training.gates import MIN_HELD_OUT, gates, refusal
+from services.feedback.training.labelled_texts import Reviewed, divide, weight
+from services.feedback.training.rated_texts import Snippet
+from services.feedback.training.replay_set import Judged, movies
+from services.feedback.training.retrain import Order, decided, judge, probabilities, retrain
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
 from shared.events.models import derive_id

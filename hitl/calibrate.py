@@ -15,7 +15,7 @@ from rich.table import Table
 from hitl.connection import database_url
 from hitl.known_workflows import completed
 from hitl.workflows import paths
-from services.feedback.calibration import Calibration, NothingToJudge, Wanted, calibrate
+from services.feedback.reports.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hitl.written_file import written_file
-from services.feedback.calibration import Calibration
+from services.feedback.reports.calibration import Calibration
 from shared.wording import percent
 
 _BLUE, _RED, _GREEN, _GREY = "#2f7ed8", "#c0392b", "#2e8b57", "#7a7a7a"

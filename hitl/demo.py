@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hitl.home import Home
-from services.feedback.datasets import Snippet, fetch, split_movies
+from services.feedback.training.rated_texts import Snippet, fetch, split_movies
 from shared.errors import ConfigurationError, Overloaded
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from hitl.written_file import written_file
-from services.feedback.disagreements import Disagreements
+from services.feedback.reports.disagreements import Disagreements
 
 _BLUE, _GREY = "#2f7ed8", "#7a7a7a"
 _ROW_INCHES, _TITLE_INCHES = 0.3, 0.75

@@ -15,8 +15,8 @@ from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
 from hitl.letter_text import printable
 from hitl.moments import moment
-from services.feedback.disagreements import Disagreements, disagreements
-from services.feedback.reviewed import reviewed
+from services.feedback.reports.disagreements import Disagreements, disagreements
+from services.feedback.reports.reviewed import reviewed
 from shared.errors import HitlError
 from shared.storage.database import connect
 

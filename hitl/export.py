@@ -16,8 +16,8 @@ from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
 from hitl.moments import moment
 from hitl.written_file import written_file
-from services.feedback import export as feedback
-from services.feedback.export import DATASET_FILE, Counted, Wanted, What, dataset_card
+from services.feedback.reports import export as feedback
+from services.feedback.reports.export import DATASET_FILE, Counted, Wanted, What, dataset_card
 from shared.errors import ConfigurationError, HitlError
 from shared.formats.rows_out import Format
 from shared.storage.database import connect

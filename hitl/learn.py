@@ -25,7 +25,7 @@ def train_embedded(
     # Imported here: where the command is only listed there may be no torch.
     import torch
 
-    from services.feedback.train_embedded import train
+    from services.feedback.training.train_embedded import train
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
     folder = data or Home.from_environment(os.environ).data
@@ -56,9 +56,9 @@ def train_texts(
     """
     import torch
 
-    from services.feedback import tweets
-    from services.feedback.train_texts import labelled, train
-    from services.feedback.training import Recipe
+    from services.feedback.training import tweets
+    from services.feedback.training.fitting import Recipe
+    from services.feedback.training.train_texts import labelled, train
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
     data = Home.from_environment(os.environ).data

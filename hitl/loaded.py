@@ -17,8 +17,8 @@ from sqlalchemy import Engine
 
 from hitl.connection import database_url
 from hitl.home import Home, user_name
-from services.feedback.mlflow_copy import NotCopied, copy_to_mlflow
-from services.feedback.registry import Registry
+from services.feedback.registry.mlflow_copy import NotCopied, copy_to_mlflow
+from services.feedback.registry.versions import Registry
 from shared.errors import ConfigurationError, HitlError
 from shared.models.current import BASE_VERSION
 from shared.service.settings import Settings

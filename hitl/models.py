@@ -9,15 +9,15 @@ from rich.table import Table
 
 from hitl.known_workflows import completed
 from hitl.loaded import Place, copied, database, place_of, plainly, whoever
-from services.feedback.mlflow_copy import copy_to_mlflow
-from services.feedback.registry import Change
+from services.feedback.registry.mlflow_copy import copy_to_mlflow
+from services.feedback.registry.versions import Change
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.models.current import BASE_VERSION
 
 if TYPE_CHECKING:
-    from services.feedback.compare import Comparison
-    from services.feedback.gates import Gate
+    from services.feedback.training.compare import Comparison
+    from services.feedback.training.gates import Gate
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Versions of a workflow's model."
@@ -114,7 +114,7 @@ def promote(
     ] = None,
 ) -> None:
     """Let a version decide, if it passes the gates. The workers change to it within seconds."""
-    from services.feedback.gates import refusal
+    from services.feedback.training.gates import refusal
 
     with plainly():
         place = place_of(workflow)
@@ -184,8 +184,8 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
     import torch
 
     from hitl.retrain import old_domain
-    from services.feedback.compare import compare_on
-    from services.feedback.gates import remembered
+    from services.feedback.training.compare import compare_on
+    from services.feedback.training.gates import remembered
 
     torch.set_num_threads(1)
     registry = place.registry

@@ -17,8 +17,8 @@ from rich.markup import escape
 from hitl.connection import database_url
 from hitl.known_workflows import completed, unheard_of
 from hitl.moments import moment
-from services.feedback.replay import ErrorEstimate, Replayed, replay
-from services.feedback.replay_log import history
+from services.feedback.reports.replay import ErrorEstimate, Replayed, replay
+from services.feedback.reports.replay_log import history
 from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError

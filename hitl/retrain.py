@@ -13,15 +13,15 @@ from sqlalchemy import Engine
 
 from hitl.known_workflows import completed
 from hitl.loaded import Place, copied, database, load_model, place_of, plainly, whoever
-from services.feedback.locks import only_one
+from services.feedback.training.locks import only_one
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.labels import label_key
 
 if TYPE_CHECKING:
-    from services.feedback.old_domain import OldDomain
-    from services.feedback.receipt import Receipt
-    from services.feedback.training import OnProgress
+    from services.feedback.registry.receipt import Receipt
+    from services.feedback.training.fitting import OnProgress
+    from services.feedback.training.replay_set import OldDomain
 
 PLAIN_SECONDS = 10.0
 app = typer.Typer(add_completion=False)
@@ -62,9 +62,9 @@ def _train(
     # Imported here: where the command is only listed there may be no torch.
     import torch
 
-    from services.feedback import retrain as training
-    from services.feedback import unfinished
-    from services.feedback.labels import divide, reviewed
+    from services.feedback.training import retrain as training
+    from services.feedback.training import unfinished
+    from services.feedback.training.labelled_texts import divide, reviewed
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
     registry = place.registry
@@ -110,8 +110,8 @@ def _train(
 
 def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
     """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
-    from services.feedback.datasets import LABELS
-    from services.feedback.old_domain import from_file, movies
+    from services.feedback.training.rated_texts import LABELS
+    from services.feedback.training.replay_set import from_file, movies
 
     if replay is not None:
         return from_file(replay, labels)

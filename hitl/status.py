@@ -14,7 +14,7 @@ import psycopg2
 from hitl.connection import given, given_api_url, trusted, vhost_in_path
 from hitl.fleet import SERVICES, look
 from hitl.home import Home, StackState
-from services.feedback.for_leads import FOR_LEADS
+from services.feedback.certificate.lead_queue import FOR_LEADS
 from shared.errors import Overloaded
 from shared.service.settings import Settings
 from shared.storage.second_reviews import NOBODY_LEFT

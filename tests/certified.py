@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
-from services.feedback.certifier import WorkflowCertifier
-from services.feedback.load import Valve
+from services.feedback.certificate.certifier import WorkflowCertifier
+from services.feedback.certificate.workload import Valve
 from services.logger.handler import Logger
 from services.router.policy import Policy, Route, route, steer
 from shared.clock import utc_now

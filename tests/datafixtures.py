@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.feedback import datasets
+from services.feedback.training import rated_texts as datasets
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from hitl.audit_erase import Erasure, erase
-from services.feedback import epochs
+from services.feedback.certificate import epochs
 from services.logger.handler import Logger
 from services.review_ui.auth import tokens
 from services.review_ui.auth.accounts import Accounts, Role

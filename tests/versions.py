@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from services.feedback.receipt import Figures, Parent, Receipt, files, packages
-from services.feedback.registry import Registry
+from services.feedback.registry.receipt import Figures, Parent, Receipt, files, packages
+from services.feedback.registry.versions import Registry
 from services.inference import embedded
 from services.inference.classifier import load
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from services.feedback.certifier import WorkflowCertifier
-from services.feedback.leader import Leader
+from services.feedback.certificate.certifier import WorkflowCertifier
+from services.feedback.certificate.leader import Leader
 from services.router.policy import Policy
 from shared.errors import ConfigurationError, Overloaded, reason_of
 from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy

@@ -1,7 +1,7 @@
 """Which version of its model does a workflow run, and where do its files lie?
 
 `<folder>/<workflow>/<version>/` holds a version, `<folder>/<workflow>/current.json` names the one
-in use. `services.feedback.registry` writes both, the inference workers follow.
+in use. `services.feedback.registry.versions` writes both, the inference workers follow.
 """
 
 from datetime import datetime

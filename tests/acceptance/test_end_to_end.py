@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from services.feedback.datasets import split_movies
+from services.feedback.training.rated_texts import split_movies
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ

@@ -49,7 +49,7 @@ IMAGES = {
         [
             "hitl.retrain",
             "hitl.models",
-            "services.feedback.training",
+            "services.feedback.training.fitting",
             "services.inference.embedded",
         ],
     ),

@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.grafana.source.__main__ import BOARDS, written
 from hitl.fleet import SERVICES
-from services.feedback import drift
+from services.feedback.certificate import drift
 from shared.service import metrics
 from shared.service.settings import Settings
 from tests.conftest import RabbitMQ, cannot_run

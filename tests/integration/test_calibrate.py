@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from services.feedback.calibration import Calibration, NothingToJudge, Wanted, calibrate
+from services.feedback.reports.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from shared.errors import ConfigurationError
 from tests.certified import CERTIFIED, World
 

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from services.feedback import scores
+from services.feedback.certificate import scores
 from tests.certified import World
 
 BUSY = """

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from services.feedback import datasets, train_embedded
 from services.feedback.quality import Quality, measure
-from services.feedback.training import Recipe
-from services.feedback.tuning import save_adapter
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training import train_embedded
+from services.feedback.training.fitting import Recipe
+from services.feedback.training.tuning import save_adapter
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
 from shared.errors import ConfigurationError

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from hitl.disagreements import app as disagreements_app
 from hitl.export import app as export_app
-from services.feedback.export import DATASET_FILE
+from services.feedback.reports.export import DATASET_FILE
 from services.logger.handler import Logger
 from shared.clock import utc_now
 from tests.journeys import PREDICTION, Journey, delivered

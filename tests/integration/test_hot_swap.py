@@ -20,7 +20,7 @@ import pytest
 from pydantic import SecretStr
 
 from hitl.ports import free_ports
-from services.feedback.registry import Registry
+from services.feedback.registry.versions import Registry
 from services.inference.classifier import Prediction
 from services.inference.handler import Candidate, InferenceHandler, Served
 from services.inference.shadow import ShadowScorer, drawn

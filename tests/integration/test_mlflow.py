@@ -20,8 +20,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hitl import models as model_command
-from services.feedback.receipt import read_receipt
-from services.feedback.registry import Registry
+from services.feedback.registry.receipt import read_receipt
+from services.feedback.registry.versions import Registry
 from shared.clock import utc_now
 from tests.versions import add_version
 

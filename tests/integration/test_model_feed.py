@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY as METRICS
 
-from services.feedback.registry import Registry
+from services.feedback.registry.versions import Registry
 from services.inference.classifier import Classifier, load
 from services.inference.model_feed import RETRY_SECONDS, ModelFeed
 from shared.errors import ConfigurationError

@@ -7,8 +7,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from services.feedback import export as of_the_log
-from services.feedback import labels, reviewed
+from services.feedback.reports import export as of_the_log
+from services.feedback.reports import reviewed
+from services.feedback.training import labelled_texts as labels
 from services.review_ui.reports import export as of_the_page
 from shared.workflows.files import ReviewRules
 from tests.filled import log

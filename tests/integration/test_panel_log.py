@@ -12,8 +12,8 @@ from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Session
 
 from hitl.audit_erase import Erasure, erase
-from services.feedback.panel import Matured, mature
-from services.feedback.panel_log import ALL, PanelLog
+from services.feedback.certificate.panel import Matured, mature
+from services.feedback.certificate.panel_log import ALL, PanelLog
 from services.logger.handler import Logger
 from services.router.policy import Policy, Route, route
 from shared.clock import utc_now

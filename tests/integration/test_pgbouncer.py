@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from hitl.ports import free_ports
-from services.feedback.leader import Leader
+from services.feedback.certificate.leader import Leader
 from shared.errors import Overloaded
 from shared.storage.database import connect, migrate
 from tests.conftest import cannot_run

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.audit_erase import Erasure, erase
-from services.feedback.replay import Replayed, replay
-from services.feedback.replay_log import history
+from services.feedback.reports.replay import Replayed, replay
+from services.feedback.reports.replay_log import history
 from services.router.policy import Policy
 from shared.clock import utc_now
 from tests.certified import LABELS, START, World

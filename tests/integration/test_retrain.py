@@ -18,15 +18,15 @@ from typer.testing import CliRunner, Result
 
 from hitl import models as model_command
 from hitl import retrain as retrain_command
-from services.feedback import labels
-from services.feedback.labels import Parts, divide, is_held_out, reviewed, text_key
-from services.feedback.locks import only_one
-from services.feedback.old_domain import Judged, OldDomain
-from services.feedback.receipt import Figures, Receipt, read_receipt
-from services.feedback.registry import Registry
-from services.feedback.retrain import Order, retrain
-from services.feedback.training import Recipe
-from services.feedback.unfinished import Plan, start_unfinished
+from services.feedback.registry.receipt import Figures, Receipt, read_receipt
+from services.feedback.registry.versions import Registry
+from services.feedback.training import labelled_texts as labels
+from services.feedback.training.fitting import Recipe
+from services.feedback.training.labelled_texts import Parts, divide, is_held_out, reviewed, text_key
+from services.feedback.training.locks import only_one
+from services.feedback.training.replay_set import Judged, OldDomain
+from services.feedback.training.retrain import Order, retrain
+from services.feedback.training.unfinished import Plan, start_unfinished
 from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from hitl.export import app as export_app
 from hitl.item_files import format_of, read_lines
 from hitl.seed import app as seed_app
-from services.feedback.old_domain import from_file
-from services.feedback.train_texts import labelled
+from services.feedback.training.replay_set import from_file
+from services.feedback.training.train_texts import labelled
 from services.review_ui.reports import export as of_the_page
 from shared.errors import ConfigurationError
 from shared.formats.rows_out import Format

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from hitl.status import counts
-from services.feedback.load import for_leads
+from services.feedback.certificate.workload import for_leads
 from services.review_ui.reports import quality
 from services.review_ui.tasks import claim as tasks
 from services.review_ui.tasks.decide import Decided, Refused

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from services.feedback import tweets
-from services.feedback.old_domain import Lesson
-from services.feedback.train_texts import labelled, split, train
-from services.feedback.training import Recipe
+from services.feedback.training import tweets
+from services.feedback.training.fitting import Recipe
+from services.feedback.training.replay_set import Lesson
+from services.feedback.training.train_texts import labelled, split, train
 from services.inference.classifier import load
 from shared.errors import ConfigurationError
 from tests.datafixtures import data_dir

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
-from services.feedback.training import Recipe
-from services.feedback.tuning import open_tunable
+from services.feedback.training.fitting import Recipe
+from services.feedback.training.tuning import open_tunable
 from services.inference.classifier import load
 from tests.integration.test_classifier import LABELS, SIZE, SPECIAL, WORDS, write
 from tests.integration.test_unusable_models import decoder

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.special import bdtr
 
-from services.feedback.certify import STARTS, Bools, Floats, Grid, Ints, starts_of
+from services.feedback.certificate.certify import STARTS, Bools, Floats, Grid, Ints, starts_of
 
 
 def counts(scores: Floats, errors: Bools, grid: Grid, looks: int) -> tuple[Ints, Ints]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.feedback.certify import (
+from services.feedback.certificate.certify import (
     Bools,
     Floats,
     best_log_e_values,
@@ -17,7 +17,7 @@ from services.feedback.certify import (
     labels_needed,
     log_e_value,
 )
-from services.feedback.panel import PanelItem, mature
+from services.feedback.certificate.panel import PanelItem, mature
 from tests.simulation.peers import counts, learn_then_test, plug_in
 from tests.simulation.worlds import (
     ALPHA,

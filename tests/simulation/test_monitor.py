@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.feedback.drift import detect, scores_drifted
+from services.feedback.certificate.drift import detect, scores_drifted
 
 ALPHA = 0.02
 

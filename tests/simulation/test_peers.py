@@ -6,7 +6,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from services.feedback.certify import Grid
+from services.feedback.certificate.certify import Grid
 from tests.simulation.peers import counts, learn_then_test, plug_in
 
 ONE = Grid((0.5,), (1.0,))

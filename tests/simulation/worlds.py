@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.feedback.certify import Bools, Floats, Grid, certify, grid_of
+from services.feedback.certificate.certify import Bools, Floats, Grid, certify, grid_of
 
 ALPHA, DELTA = 0.02, 0.05
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.feedback import certify as certify_module
-from services.feedback.certify import (
+from services.feedback.certificate import certify as certify_module
+from services.feedback.certificate.certify import (
     BETS,
     STAKES,
     STARTS,

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from services.feedback.certify import Grid, grid_of
-from services.feedback.curves import (
+from services.feedback.certificate.certify import Grid, grid_of
+from services.feedback.quality import softmax
+from services.feedback.reports.curves import (
     MOST_POINTS,
     TEMPERATURE_LABELS,
     clopper_pearson,
@@ -13,7 +14,6 @@ from services.feedback.curves import (
     risk_coverage,
     temperature_of,
 )
-from services.feedback.quality import softmax
 
 GRID = Grid((0.9, 0.7, 0.5), (0.2, 0.6, 1.0))
 SCORES = np.array([0.95, 0.9, 0.8, 0.6, 0.6])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from services.feedback import datasets
-from services.feedback.datasets import Snippet
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training.rated_texts import Snippet
 from shared.errors import ConfigurationError
 from tests.conftest import cannot_run
 from tests.datafixtures import data_dir as data_dir

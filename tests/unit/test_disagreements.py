@@ -2,7 +2,7 @@
 
 import random
 
-from services.feedback.disagreements import MOST_VALUES, Reviewed, disagreements
+from services.feedback.reports.disagreements import MOST_VALUES, Reviewed, disagreements
 
 
 def item(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.feedback.drift import (
+from services.feedback.certificate.drift import (
     LIMIT,
     WORSE,
     acceptance_jumped,

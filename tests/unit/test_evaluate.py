@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from services.feedback.evaluate import ece_of_the_honest, evaluate, share, worse_by_chance
-from services.feedback.gates import MIN_HELD_OUT, Scored, gates, refusal
-from services.feedback.labels import weight
 from services.feedback.quality import Floats, calibration_error, fit_temperature
+from services.feedback.training.evaluate import ece_of_the_honest, evaluate, share, worse_by_chance
+from services.feedback.training.gates import MIN_HELD_OUT, Scored, gates, refusal
+from services.feedback.training.labelled_texts import weight
 
 CHANCE = np.random.default_rng(7)
 

@@ -6,9 +6,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.feedback.drift import detect
-from services.feedback.judgement import in_doubt, newest_model, panel_rate, watched_errors
-from services.feedback.panel import Matured, PanelItem, mature
+from services.feedback.certificate.drift import detect
+from services.feedback.certificate.judgement import (
+    in_doubt,
+    newest_model,
+    panel_rate,
+    watched_errors,
+)
+from services.feedback.certificate.panel import Matured, PanelItem, mature
 from services.router.policy import Policy
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

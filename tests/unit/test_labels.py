@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from hitl.__main__ import app
-from services.feedback.old_domain import from_file
-from services.feedback.train_texts import labelled
+from services.feedback.training.replay_set import from_file
+from services.feedback.training.train_texts import labelled
 from services.inference.classifier import _order
 from services.review_ui.tasks import gold as seeded
 from services.router.policy import Policy, route

@@ -6,7 +6,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.feedback.mlflow_copy import metric_end
+from services.feedback.registry.mlflow_copy import metric_end
 
 LABELS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100)
 

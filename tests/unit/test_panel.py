@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.feedback.panel import Answer, Matured, PanelItem, mature, resolution
+from services.feedback.certificate.panel import Answer, Matured, PanelItem, mature, resolution
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SLA = timedelta(hours=72)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.feedback.registry import Change, Registry
+from services.feedback.registry.versions import Change, Registry
 from shared.errors import ConfigurationError
 from tests.versions import NOW, receipt_of
 

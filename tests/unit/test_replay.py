@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.feedback.queueing import queue_delay
-from services.feedback.replay import PastItem, Replayed, replay
+from services.feedback.reports.queueing import queue_delay
+from services.feedback.reports.replay import PastItem, Replayed, replay
 from services.router.policy import Policy
 from shared.events.models import Item, Prediction
 

@@ -21,9 +21,9 @@ MEDIA_TYPES: dict[Format, str] = {
     "parquet": "application/vnd.apache.parquet",
 }
 
-# A correction is what it is in `hitl export corrections` (services/feedback/export.py): the label
-# that stands is not the AI's. It is that of the newest revision, reopened since or not; an answer
-# that another one checked or overruled, or that came too late, has no revision.
+# A correction is what it is in `hitl export corrections` (services/feedback/reports/export.py): the
+# label that stands is not the AI's. It is that of the newest revision, reopened since or not; an
+# answer that another one checked or overruled, or that came too late, has no revision.
 _STANDS = "d.revision = t.revision"
 _BLIND = "(t.blind AND t.status <> 'decided')"
 _DECIDED = """

@@ -10,9 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from services.feedback import datasets
-from services.feedback.labels import text_key
-from services.feedback.train_embedded import example
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training.labelled_texts import text_key
+from services.feedback.training.train_embedded import example
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 from shared.labels import known_as, label_key

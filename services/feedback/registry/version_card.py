@@ -1,6 +1,6 @@
 """What must a person know before trusting a retrained version? Its model card, from its receipt."""
 
-from services.feedback.receipt import Figures, Receipt
+from services.feedback.registry.receipt import Figures, Receipt
 
 
 def render(receipt: Receipt) -> str:

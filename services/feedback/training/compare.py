@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy import Engine, text
 
-from services.feedback.drift import psi
-from services.feedback.evaluate import Evaluation, Measured, evaluate, share
-from services.feedback.gates import Gate, Scored, gates
-from services.feedback.labels import divide, reviewed
-from services.feedback.old_domain import OldDomain, without
-from services.feedback.retrain import Model, decided, judge
+from services.feedback.certificate.drift import psi
+from services.feedback.training.evaluate import Evaluation, Measured, evaluate, share
+from services.feedback.training.gates import Gate, Scored, gates
+from services.feedback.training.labelled_texts import divide, reviewed
+from services.feedback.training.replay_set import OldDomain, without
+from services.feedback.training.retrain import Model, decided, judge
 from shared.storage.database import database_errors
 
 _NEWEST = 10_000  # shadow scores that are looked at

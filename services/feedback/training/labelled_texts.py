@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine, text
 
-from services.feedback.panel import SCORE_REASONS
+from services.feedback.certificate.panel import SCORE_REASONS
 from services.router.policy import ReasonCode
 from shared.labels import label_key
 from shared.storage.database import database_errors

@@ -6,8 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from services.feedback.labels import Parts, Reviewed, is_for_calibration, is_held_out
-from services.feedback.registry import Registry
+from services.feedback.registry.versions import Registry
+from services.feedback.training.labelled_texts import (
+    Parts,
+    Reviewed,
+    is_for_calibration,
+    is_held_out,
+)
 from shared.errors import ConfigurationError
 
 

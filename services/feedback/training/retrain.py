@@ -14,18 +14,18 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from services.feedback import receipt as receipts
-from services.feedback.evaluate import Evaluation, evaluate
-from services.feedback.gates import Scored
-from services.feedback.labels import Parts, Reviewed, text_key
-from services.feedback.old_domain import Judged, Lesson, OldDomain, sample, without
 from services.feedback.quality import Floats, fit_temperature
-from services.feedback.receipt import Figures, Parent, Receipt, Replay, Source
-from services.feedback.registry import Registry
-from services.feedback.training import OnProgress, Recipe, optimise
-from services.feedback.tuning import calibrated, open_tunable
-from services.feedback.unfinished import checkpoint_of, forget_unfinished
-from services.feedback.version_card import render
+from services.feedback.registry import receipt as receipts
+from services.feedback.registry.receipt import Figures, Parent, Receipt, Replay, Source
+from services.feedback.registry.version_card import render
+from services.feedback.registry.versions import Registry
+from services.feedback.training.evaluate import Evaluation, evaluate
+from services.feedback.training.fitting import OnProgress, Recipe, optimise
+from services.feedback.training.gates import Scored
+from services.feedback.training.labelled_texts import Parts, Reviewed, text_key
+from services.feedback.training.replay_set import Judged, Lesson, OldDomain, sample, without
+from services.feedback.training.tuning import calibrated, open_tunable
+from services.feedback.training.unfinished import checkpoint_of, forget_unfinished
 from shared.clock import Clock
 from shared.errors import ConfigurationError
 from shared.labels import label_key

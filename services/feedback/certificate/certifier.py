@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.feedback import epochs, scores
-from services.feedback.certify import Certified, certify, grid_of
-from services.feedback.drift import Detection, detect
-from services.feedback.early_warnings import EarlyWarnings
-from services.feedback.judgement import (
+from services.feedback.certificate import epochs, scores
+from services.feedback.certificate.certify import Certified, certify, grid_of
+from services.feedback.certificate.drift import Detection, detect
+from services.feedback.certificate.early_warnings import EarlyWarnings
+from services.feedback.certificate.gauges import Seen
+from services.feedback.certificate.judgement import (
     SWITCH_ITEMS,
     at_the_file,
     in_doubt,
@@ -23,10 +24,15 @@ from services.feedback.judgement import (
     panel_rate,
     watched_errors,
 )
-from services.feedback.load import Load, Valve, for_leads, measure, operating_threshold
-from services.feedback.panel import Matured, mature
-from services.feedback.panel_log import PanelLog
-from services.feedback.shown import Seen
+from services.feedback.certificate.panel import Matured, mature
+from services.feedback.certificate.panel_log import PanelLog
+from services.feedback.certificate.workload import (
+    Load,
+    Valve,
+    for_leads,
+    measure,
+    operating_threshold,
+)
 from services.router.policy import Policy
 from shared.events.live_policy import LiveRoute, LiveState
 from shared.storage.database import database_errors

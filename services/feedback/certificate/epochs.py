@@ -14,8 +14,8 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.feedback.certify import Certified, Grid
-from services.feedback.panel import Matured
+from services.feedback.certificate.certify import Certified, Grid
+from services.feedback.certificate.panel import Matured
 from shared.events.models import derive_id
 from shared.storage.tables import Certificate, CertificationEpoch
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from services.feedback.certify import Bools, Floats
+from services.feedback.certificate.certify import Bools, Floats
 from shared.labels import same_label
 
 # What may speak for a person without keeping the item from ever being accepted by its score.

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from services.feedback.panel import LOG_PATIENCE, Matured
+from services.feedback.certificate.panel import LOG_PATIENCE, Matured
 from services.router.policy import Policy
 
 SWITCH_ITEMS = 100  # so many in a row by another model: the model was changed

@@ -14,12 +14,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from services.feedback.labels import text_key
-from services.feedback.old_domain import Lesson
 from services.feedback.quality import Quality, fit_temperature, measure, softmax
-from services.feedback.train_embedded import fit_shares, logits, read_back, write_calibration
-from services.feedback.training import OnProgress, Recipe
-from services.feedback.tuning import save_adapter
+from services.feedback.training.fitting import OnProgress, Recipe
+from services.feedback.training.labelled_texts import text_key
+from services.feedback.training.replay_set import Lesson
+from services.feedback.training.train_embedded import (
+    fit_shares,
+    logits,
+    read_back,
+    write_calibration,
+)
+from services.feedback.training.tuning import save_adapter
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 from shared.labels import distinct, spelled

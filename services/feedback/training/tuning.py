@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from services.feedback.training import Recipe
+from services.feedback.training.fitting import Recipe
 from shared.errors import ConfigurationError
 from shared.models.minilm import BASE, base_tokenizer
 from shared.models.pretrained import base_network

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from services.feedback.certify import clopper_pearson_upper
-from services.feedback.queueing import BREAK, QueueDelay, queue_delay
+from services.feedback.certificate.certify import clopper_pearson_upper
+from services.feedback.reports.queueing import BREAK, QueueDelay, queue_delay
 from services.router.policy import Policy, Steering, route
 from shared.events.models import Item, Prediction
 from shared.labels import same_label

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from services.feedback import datasets
-from services.feedback.datasets import LABELS, Domain, Snippet
-from services.feedback.model_card import Report, render
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
-from services.feedback.training import OnProgress, Recipe, by_length, optimise
-from services.feedback.tuning import quiet_peft, save_adapter
+from services.feedback.registry.model_card import Report, render
+from services.feedback.training import rated_texts as datasets
+from services.feedback.training.fitting import OnProgress, Recipe, by_length, optimise
+from services.feedback.training.rated_texts import LABELS, Domain, Snippet
+from services.feedback.training.tuning import quiet_peft, save_adapter
 from shared.models.minilm import BASE, base_tokenizer
 from shared.models.pretrained import base_network
 from shared.models.template import Assembly

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.feedback.evaluate import ece_of_the_honest, worse_by_chance
 from services.feedback.quality import Floats, Ints, calibration_error
-from services.feedback.receipt import Receipt
+from services.feedback.registry.receipt import Receipt
+from services.feedback.training.evaluate import ece_of_the_honest, worse_by_chance
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05

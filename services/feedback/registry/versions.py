@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.feedback.receipt import RECEIPT, Receipt, changed_files, read_receipt
+from services.feedback.registry.receipt import RECEIPT, Receipt, changed_files, read_receipt
 from shared.errors import ConfigurationError
 from shared.formats.json_lines import append, lines_of, whole_lines
 from shared.models.current import (

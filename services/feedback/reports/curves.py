@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import betaincinv
 
-from services.feedback.certify import Bools, Floats, Grid, clopper_pearson_upper
+from services.feedback.certificate.certify import Bools, Floats, Grid, clopper_pearson_upper
 from services.feedback.quality import fit_temperature
 
 _INTERVAL = 0.05  # two-sided, 95 %

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from services.feedback.datasets import Archive, archive_bytes
-from services.feedback.old_domain import Lesson
+from services.feedback.training.rated_texts import Archive, archive_bytes
+from services.feedback.training.replay_set import Lesson
 from shared.errors import ConfigurationError
 
 LABELS = ("negative", "neutral", "positive")

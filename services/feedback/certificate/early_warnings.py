@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy.orm import Session
 
-from services.feedback import epochs, scores
-from services.feedback.drift import PSI_ITEMS, acceptance_jumped, psi, scores_drifted
+from services.feedback.certificate import epochs, scores
+from services.feedback.certificate.drift import PSI_ITEMS, acceptance_jumped, psi, scores_drifted
 from shared.storage.tables import CertificationEpoch
 
 logger = logging.getLogger(__name__)

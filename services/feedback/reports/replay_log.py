@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
-from services.feedback.replay import PastItem
+from services.feedback.reports.replay import PastItem
 from shared.events.models import Item, Prediction
 from shared.formats.rows_out import BATCH_ROWS
 from shared.storage.database import database_errors

@@ -6,9 +6,9 @@ from typing import get_args
 
 from prometheus_client import Gauge
 
-from services.feedback.certify import Certified
-from services.feedback.drift import Detection
-from services.feedback.panel import Matured
+from services.feedback.certificate.certify import Certified
+from services.feedback.certificate.drift import Detection
+from services.feedback.certificate.panel import Matured
 from services.router.policy import CertificateTerms
 from shared.events.live_policy import LiveRoute, LiveState
 from shared.service import metrics

@@ -13,8 +13,8 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from services.feedback.receipt import RECEIPT, Receipt
-from services.feedback.registry import Registry
+from services.feedback.registry.receipt import RECEIPT, Receipt
+from services.feedback.registry.versions import Registry
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -8,9 +8,12 @@ import numpy as np
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from services.feedback import epochs, scores
-from services.feedback.certify import Certified, Floats, Grid, certify, grid_of
-from services.feedback.curves import (
+from services.feedback.certificate import epochs, scores
+from services.feedback.certificate.certify import Certified, Floats, Grid, certify, grid_of
+from services.feedback.certificate.panel import Matured, mature
+from services.feedback.certificate.panel_log import ON_PANEL, PanelLog
+from services.feedback.certificate.workload import operating_threshold
+from services.feedback.reports.curves import (
     ReliabilityBin,
     RiskPoint,
     Temperature,
@@ -19,9 +22,6 @@ from services.feedback.curves import (
     risk_coverage,
     temperature_of,
 )
-from services.feedback.load import operating_threshold
-from services.feedback.panel import Matured, mature
-from services.feedback.panel_log import ON_PANEL, PanelLog
 from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.storage.database import database_errors

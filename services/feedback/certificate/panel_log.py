@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
-from services.feedback.panel import SCORE_REASONS, Answer, PanelItem, resolution
+from services.feedback.certificate.panel import SCORE_REASONS, Answer, PanelItem, resolution
 from shared.storage.database import database_errors
 
 # As in the index `event_panel` (migration 0010).

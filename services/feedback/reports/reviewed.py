@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine, text
 
-from services.feedback.disagreements import Reviewed
+from services.feedback.reports.disagreements import Reviewed
 from shared.formats.rows_out import BATCH_ROWS
 from shared.storage.database import database_errors
 

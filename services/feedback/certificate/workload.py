@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.feedback.for_leads import FOR_LEADS
+from services.feedback.certificate.lead_queue import FOR_LEADS
 
 PACE_WINDOW = timedelta(hours=1)
 SHORTEST = timedelta(minutes=10)  # once loosened, for at least so long

@@ -1,0 +1,1 @@
+"""The versions of each model, their receipts and cards."""

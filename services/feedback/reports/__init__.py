@@ -1,0 +1,1 @@
+"""What the log says when it is asked: exports, replays, calibration, disagreements."""

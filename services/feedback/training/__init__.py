@@ -1,0 +1,1 @@
+"""Training: from labelled texts to a version that passed its gates."""
