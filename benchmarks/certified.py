@@ -27,8 +27,8 @@ from rich.console import Console
 from benchmarks.harness import Servers, processes, servers
 from benchmarks.raters import Raters
 from benchmarks.report import DOCS, Report, Table, options, publish
-from hitl.home import Home
-from hitl.ports import free_ports
+from hitl.servers.home import Home
+from hitl.servers.ports import free_ports
 from services.feedback.training import rated_texts as datasets
 from services.feedback.training.rated_texts import Snippet
 from shared.messaging.connection import declare_all

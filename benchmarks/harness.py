@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 
 ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")

@@ -27,7 +27,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from benchmarks.harness import ROOT, Spread, quantile, ratio, ratios, short
 from benchmarks.peers.install import infinity_python
 from benchmarks.report import Bars, Report, Table, options, publish
-from hitl.home import Home
+from hitl.servers.home import Home
 from services.feedback.training import rated_texts as datasets
 from services.inference import embedded
 from services.inference.classifier import load

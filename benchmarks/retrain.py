@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.report import DOCS, Report, Table, options, publish
 from benchmarks.retrain_plot import draw
-from hitl.home import Home
+from hitl.servers.home import Home
 from services.feedback.registry.versions import Registry
 from services.feedback.training import rated_texts as datasets
 from services.feedback.training.gates import MIN_HELD_OUT, gates, refusal

@@ -18,7 +18,7 @@ import httpx
 import psycopg2
 from sqlalchemy import make_url
 
-from hitl.private_postgres import PrivatePostgres
+from hitl.servers.postgres import PrivatePostgres
 from shared.storage.database import migrate
 
 PASSWORD = "a long enough password"

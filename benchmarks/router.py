@@ -17,7 +17,7 @@ from benchmarks.harness import Servers, Spread, processes, ratio, ratios, server
 from benchmarks.peers.install import copy_program, peers_python
 from benchmarks.report import Bars, Report, Table, options, publish
 from benchmarks.traffic import Emptied, Traffic, as_celery_task, traffic
-from hitl.broker_users import OWNER
+from hitl.access.broker_users import OWNER
 from shared.messages import Outgoing
 from shared.topology import EVENTS, LOG_QUEUE, ROUTER_QUEUE
 

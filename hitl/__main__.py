@@ -9,38 +9,38 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from hitl.processes import unencodable_escaped
+from hitl.servers.processes import unencodable_escaped
 from shared.release import package_version
 
 # Command → the module whose `app` has it.
 COMMANDS = {
-    "up": "hitl.stack",
-    "down": "hitl.stack",
-    "status": "hitl.stack",
+    "up": "hitl.commands.stack",
+    "down": "hitl.commands.stack",
+    "status": "hitl.commands.stack",
     "publish": "hitl.items",
     "tail": "hitl.items",
-    "dlq": "hitl.dead_letters",
-    "reviewer": "hitl.reviewers",
-    "seed": "hitl.seed",
-    "token": "hitl.tokens",
+    "dlq": "hitl.commands.dlq",
+    "reviewer": "hitl.commands.reviewer",
+    "seed": "hitl.commands.seed",
+    "token": "hitl.commands.token",
     "prepare": "hitl.prepare",
-    "broker-users": "hitl.passwords",
-    "workflow": "hitl.workflows",
+    "broker-users": "hitl.commands.broker_users",
+    "workflow": "hitl.commands.workflow",
     "export": "hitl.export",
-    "calibrate": "hitl.calibrate",
+    "calibrate": "hitl.commands.calibrate",
     "replay": "hitl.replay",
-    "disagreements": "hitl.disagreements",
+    "disagreements": "hitl.commands.disagreements",
     "train-embedded": "hitl.learn",
     "train-texts": "hitl.learn",
-    "retrain": "hitl.retrain",
-    "model": "hitl.models",
-    "audit": "hitl.audit",
-    "backup": "hitl.backup",
-    "restore": "hitl.backup",
-    "rebuild": "hitl.rebuild",
-    "migrate": "hitl.migrate",
-    "settings": "hitl.configuration",
-    "asyncapi": "hitl.asyncapi",
+    "retrain": "hitl.commands.retrain",
+    "model": "hitl.commands.model",
+    "audit": "hitl.commands.audit",
+    "backup": "hitl.commands.backup",
+    "restore": "hitl.commands.backup",
+    "rebuild": "hitl.commands.rebuild",
+    "migrate": "hitl.commands.migrate",
+    "settings": "hitl.commands.settings",
+    "asyncapi": "hitl.commands.asyncapi",
 }
 
 

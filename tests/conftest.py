@@ -20,9 +20,9 @@ from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 from sqlalchemy import Engine
 
-from hitl.broker_users import OWNER, TUNABLES
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.access.broker_users import OWNER, TUNABLES
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
 from shared.storage.database import connect, migrate
 
 TEMPLATE = "template_migrated"

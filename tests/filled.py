@@ -6,7 +6,7 @@ from uuid import uuid4
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from hitl.audit_erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase
 from services.feedback.certificate import epochs
 from services.logger.handler import Logger
 from services.review_ui.auth import tokens

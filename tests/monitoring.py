@@ -16,8 +16,8 @@ import httpx
 import pika
 import yaml
 
-from hitl.database_roles import set_rights
-from hitl.ports import free_ports
+from hitl.access.database_roles import set_rights
+from hitl.servers.ports import free_ports
 from tests.conftest import RabbitMQ, cannot_run
 from tests.outside import until
 from tests.pipeline import PASSWORD, Pipeline

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy.orm import Session
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.storage.database import connect

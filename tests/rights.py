@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from hitl.broker_users import USERS, definitions
-from hitl.database_roles import RIGHTS, set_rights, url_of
+from hitl.access.broker_users import USERS, definitions
+from hitl.access.database_roles import RIGHTS, set_rights, url_of
 from tests.conftest import RabbitMQ
 
 PASSWORD = "one for all roles"

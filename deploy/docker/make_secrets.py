@@ -10,8 +10,8 @@ import secrets
 import sys
 from pathlib import Path
 
-from hitl.broker_users import OWNER, USERS, VHOST, definitions
-from hitl.database_roles import RIGHTS
+from hitl.access.broker_users import OWNER, USERS, VHOST, definitions
+from hitl.access.database_roles import RIGHTS
 
 # Postgres and RabbitMQ read theirs as users of their own, whose numbers are theirs to choose.
 READABLE = 0o444

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from tests.conftest import RabbitMQ
 from tests.contract.test_prometheus_config import ALERTMANAGER, ALERTS
 from tests.monitoring import program, scraped, value_of

@@ -19,10 +19,10 @@ from sqlalchemy import Engine, make_url, text
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.installed import postgres_programs
-from hitl.private_postgres import PrivatePostgres, as_user, server_user
-from hitl.private_rabbitmq import ServerError
-from hitl.processes import write_private
+from hitl.servers.installed import postgres_programs
+from hitl.servers.postgres import PrivatePostgres, as_user, server_user
+from hitl.servers.processes import write_private
+from hitl.servers.rabbitmq import ServerError
 from services.inference.handler import InferenceHandler, Served
 from services.review_ui.tasks.intake import Intake
 from services.router.handler import Router

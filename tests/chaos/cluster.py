@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 
-from hitl.installed import rabbitmq_program
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.servers.installed import rabbitmq_program
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from tests.outside import until
 
 SIZE = 3

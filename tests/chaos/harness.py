@@ -24,11 +24,11 @@ import httpx
 import psycopg2
 from sqlalchemy.orm import Session
 
-from hitl.broker_users import TUNABLES
-from hitl.installed import rabbitmq_program
-from hitl.ports import free_ports
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.access.broker_users import TUNABLES
+from hitl.servers.installed import rabbitmq_program
+from hitl.servers.ports import free_ports
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.messages import Outgoing

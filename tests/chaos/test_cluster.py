@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker, declare_all
 from shared.service.settings import Settings

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitl.letter_text import as_object
-from hitl.letters import read
+from hitl.dead_letters.queues import read
+from hitl.dead_letters.text import as_object
 from services.logger.copying import event_lines
 from services.logger.rows import read_event, read_item
 from shared.clock import utc_now

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.chaos.scorer import POISON

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from tests.containers.engine import Engine
 from tests.contract.test_compose import COMPOSE_FILE, ROOT, program
 

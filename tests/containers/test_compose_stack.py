@@ -18,7 +18,7 @@ import httpx
 import pytest
 import yaml
 
-from hitl.fleet import SERVICES
+from hitl.stack.fleet import SERVICES
 from tests.containers.conftest import running, timed
 from tests.containers.engine import Engine
 from tests.containers.stack import STAND_INS, Stack

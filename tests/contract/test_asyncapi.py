@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hitl.asyncapi import document, render
+from hitl.commands.asyncapi import document, render
 from shared.events.models import REGISTRY
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"

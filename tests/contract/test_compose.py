@@ -22,9 +22,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from hitl.broker_users import OWNER, STREAMS, TUNABLES, USERS, VHOST
-from hitl.fleet import SERVICES
-from hitl.ports import free_ports
+from hitl.access.broker_users import OWNER, STREAMS, TUNABLES, USERS, VHOST
+from hitl.servers.ports import free_ports
+from hitl.stack.fleet import SERVICES
 from shared.service.settings import AROUND, Settings, key
 from tests.conftest import cannot_run
 from tests.outside import until
@@ -47,8 +47,8 @@ IMAGES = {
     "train": (
         {"train", "mlflow", "cli", "otel"},  # on top of what inference has
         [
-            "hitl.retrain",
-            "hitl.models",
+            "hitl.commands.retrain",
+            "hitl.commands.model",
             "services.feedback.training.fitting",
             "services.inference.embedded",
         ],
@@ -57,18 +57,18 @@ IMAGES = {
         {"cli", "router", "review", "feedback"},
         # what an operator needs; `up` and what needs a model are not for this image
         [
-            "hitl.audit",
-            "hitl.calibrate",
-            "hitl.dead_letters",
-            "hitl.demo",
-            "hitl.disagreements",
+            "hitl.commands.audit",
+            "hitl.commands.calibrate",
+            "hitl.commands.dlq",
+            "hitl.stack.demo",
+            "hitl.commands.disagreements",
             "hitl.export",
             "hitl.items",
-            "hitl.migrate",
+            "hitl.commands.migrate",
             "hitl.prepare",
             "hitl.replay",
-            "hitl.reviewers",
-            "hitl.workflows",
+            "hitl.commands.reviewer",
+            "hitl.commands.workflow",
         ],
     ),
 }

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hitl.configuration import render
+from hitl.commands.settings import render
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "configuration.md"
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
-from hitl.broker_users import STREAMS, TUNABLES, VHOST
-from hitl.fleet import SERVICES
+from hitl.access.broker_users import STREAMS, TUNABLES, VHOST
+from hitl.stack.fleet import SERVICES
 from services.router.policy import Policy
 from shared.service.settings import Settings, key
 from shared.topology import ROUTER_QUEUE, inference_queue, review_queue, topology

@@ -5,10 +5,10 @@ import re
 import pytest
 from typer.main import get_command
 
-import hitl.audit
-import hitl.prepare
-import hitl.retrain
-from hitl.fleet import SERVICES
+import hitl.commands.audit
+import hitl.commands.prepare
+import hitl.commands.retrain
+from hitl.stack.fleet import SERVICES
 from shared.service.settings import AROUND, Settings, key
 from tests.charts import CHART, SECRETS, SETS, Object, environment, of_kind, pods, rendered
 
@@ -196,8 +196,8 @@ def test_the_jobs_run_commands_that_exist(sets: dict[str, list[Object]]) -> None
     objects = sets["production"]
     for command, app, said in (
         ("prepare", hitl.prepare.app, arguments(objects, "Job", "migrate")),
-        ("retrain", hitl.retrain.app, arguments(objects, "CronJob", "retrain")),
-        ("audit", hitl.audit.app, arguments(objects, "CronJob", "audit")),
+        ("retrain", hitl.commands.retrain.app, arguments(objects, "CronJob", "retrain")),
+        ("audit", hitl.commands.audit.app, arguments(objects, "CronJob", "audit")),
     ):
         assert said[0] == command
         known = get_command(app)

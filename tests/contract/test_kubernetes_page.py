@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hitl.broker_users import USERS
-from hitl.database_roles import RIGHTS
-from hitl.fleet import SERVICES
+from hitl.access.broker_users import USERS
+from hitl.access.database_roles import RIGHTS
+from hitl.stack.fleet import SERVICES
 from tests.charts import CHART, ROOT, Object, of_kind, pods
 
 PAGE = ROOT / "docs" / "kubernetes.md"

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.grafana.source.__main__ import BOARDS, written
-from hitl.fleet import SERVICES
+from hitl.stack.fleet import SERVICES
 from services.feedback.certificate import drift
 from shared.service import metrics
 from shared.service.settings import Settings

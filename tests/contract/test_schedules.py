@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from hitl.retrain import app
+from hitl.commands.retrain import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPTIONS = {name for parameter in get_command(app).params for name in getattr(parameter, "opts", [])}

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
-from hitl.audit import app
+from hitl.commands.audit import app
 from services.logger.handler import Logger
 from services.review_ui.tasks.intake import Intake
 from services.review_ui.webhooks import store as webhooks

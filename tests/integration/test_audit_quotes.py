@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
-from hitl.audit import app
+from hitl.commands.audit import app
 from services.logger.handler import Logger
 from shared.clock import utc_now
 from shared.messaging.connection import declare_all

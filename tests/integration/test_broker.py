@@ -12,9 +12,9 @@ from functools import partial
 import amqp
 import pytest
 
-from hitl.broker_users import OWNER
-from hitl.installed import rabbitmq_program
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.access.broker_users import OWNER
+from hitl.servers.installed import rabbitmq_program
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.clock import utc_now
 from shared.errors import Overloaded
 from shared.events.envelope import encode

@@ -10,8 +10,8 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
-from hitl.broker_rights import give_back
-from hitl.broker_users import OWNER, USERS
+from hitl.access.broker_users import OWNER, USERS
+from hitl.recovery.broker_rights import give_back
 from shared.errors import Overloaded
 from shared.events.live_policy import LivePolicy, encode_policy
 from shared.messaging.connection import Broker, declare_all

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.topology import ITEMS, topology

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from services.router.policy_feed import read_policy
 from shared.events.envelope import encode
 from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy

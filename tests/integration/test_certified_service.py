@@ -21,7 +21,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.feedback.service import HEARTBEAT_SECONDS
 from shared.events.envelope import encode
 from shared.events.live_policy import LivePolicy, LiveRoute

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deploy.grafana.source.__main__ import RECORDS, written_records
 from hitl.__main__ import app
-from hitl.database_roles import RIGHTS, set_rights, url_of
+from hitl.access.database_roles import RIGHTS, set_rights, url_of
 from services.feedback.reports import reviewed
 from services.feedback.training import labelled_texts as labels
 from shared.storage.database import connect, migrate

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
-from hitl.disagreements import app as disagreements_app
-from hitl.export import app as export_app
+from hitl.commands.disagreements import app as disagreements_app
+from hitl.commands.export import app as export_app
 from services.feedback.reports.export import DATASET_FILE
 from services.logger.handler import Logger
 from shared.clock import utc_now

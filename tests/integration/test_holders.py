@@ -10,8 +10,8 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
-from hitl.live import figures
-from hitl.status import Status, nobody_left
+from hitl.stack.live import figures
+from hitl.stack.status import Status, nobody_left
 from services.review_ui.outbox.task_gauges import count_tasks
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules, Workflow

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.feedback.registry.versions import Registry
 from services.inference.classifier import Prediction
 from services.inference.handler import Candidate, InferenceHandler, Served

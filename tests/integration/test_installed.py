@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from hitl import installed
-from hitl.installed import postgres_programs, postgres_versions, rabbitmq_program
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers import installed
+from hitl.servers.installed import postgres_programs, postgres_versions, rabbitmq_program
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
 from shared.storage.database import migrate
 from tests.conftest import Postgres, RabbitMQ
 from tests.outside import until
@@ -232,7 +232,7 @@ def test_a_cluster_that_was_not_made_to_its_end_is_made_again(
     first = subprocess.Popen(
         [
             *(sys.executable, "-c"),
-            "import sys; from pathlib import Path; from hitl.private_postgres import *;"
+            "import sys; from pathlib import Path; from hitl.servers.postgres import *;"
             "home = Path(sys.argv[1]); PrivatePostgres(home / 'postgres', home / 'log').start()",
             str(home),
         ],

@@ -19,8 +19,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner, Result
 
-from hitl.audit import app
-from hitl.ports import free_ports
+from hitl.commands.audit import app
+from hitl.servers.ports import free_ports
 from services.logger.chain import LEAF_TEXT
 from services.logger.handler import Logger
 from services.logger.ledger import Block, merkle_root, unpack

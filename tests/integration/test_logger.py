@@ -21,7 +21,7 @@ from prometheus_client import REGISTRY
 from pydantic import JsonValue
 from sqlalchemy import Engine, text
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.logger.handler import Logger
 from services.logger.projection import ItemFacts, fold
 from services.logger.rows import read_event

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from typer.testing import CliRunner, Result
 
-from hitl import models as model_command
+from hitl.commands import model as model_command
 from services.feedback.registry.receipt import read_receipt
 from services.feedback.registry.versions import Registry
 from shared.clock import utc_now

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Session
 
-from hitl.audit_erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase
 from services.feedback.certificate.panel import Matured, mature
 from services.feedback.certificate.panel_log import ALL, PanelLog
 from services.logger.handler import Logger

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.feedback.certificate.leader import Leader
 from shared.errors import Overloaded
 from shared.storage.database import connect, migrate

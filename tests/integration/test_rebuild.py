@@ -12,7 +12,7 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.rebuild_items import rebuild_items
+from hitl.recovery.rebuild_items import rebuild_items
 from tests.filled import fill, log
 from tests.journeys import Journey
 from tests.reviewers import ReviewRoom

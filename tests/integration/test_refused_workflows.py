@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from hitl.fleet import look
-from hitl.home import ServiceState
+from hitl.servers.home import ServiceState
+from hitl.stack.fleet import look
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.outside import outsider, until

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.audit_erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase
 from services.feedback.reports.replay import Replayed, replay
 from services.feedback.reports.replay_log import history
 from services.router.policy import Policy

@@ -16,8 +16,8 @@ from sqlalchemy import Engine, text
 from transformers import BertConfig, BertForSequenceClassification
 from typer.testing import CliRunner, Result
 
-from hitl import models as model_command
-from hitl import retrain as retrain_command
+from hitl.commands import model as model_command
+from hitl.commands import retrain as retrain_command
 from services.feedback.registry.receipt import Figures, Receipt, read_receipt
 from services.feedback.registry.versions import Registry
 from services.feedback.training import labelled_texts as labels

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from sqlalchemy.orm import Session
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.review_ui.auth.accounts import Accounts
 from services.review_ui.webhooks import store as webhooks
 from shared.clock import utc_now

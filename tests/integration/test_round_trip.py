@@ -8,9 +8,9 @@ from pydantic import JsonValue
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from hitl.export import app as export_app
-from hitl.item_files import format_of, read_lines
-from hitl.seed import app as seed_app
+from hitl.commands.export import app as export_app
+from hitl.commands.seed import app as seed_app
+from hitl.support.item_files import format_of, read_lines
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
 from services.review_ui.reports import export as of_the_page

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 from prometheus_client import REGISTRY
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from services.router.policy_feed import PolicyFeed
 from shared.errors import ConfigurationError
 from shared.events.envelope import encode

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from hitl.status import counts
+from hitl.stack.status import counts
 from services.feedback.certificate.workload import for_leads
 from services.review_ui.reports import quality
 from services.review_ui.tasks import claim as tasks

@@ -16,10 +16,10 @@ import pika
 import psycopg2
 import pytest
 
-from hitl.ports import is_free
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ
-from hitl.processes import Child, Record
+from hitl.servers.ports import is_free
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.processes import Child, Record
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.topology import Queue, Topology

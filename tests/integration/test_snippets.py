@@ -21,7 +21,7 @@ import yaml
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from hitl.export import app as export_app
+from hitl.commands.export import app as export_app
 from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.events.submissions import read_submission

@@ -17,8 +17,8 @@ import psycopg2
 import pytest
 from sqlalchemy import text
 
-from hitl.private_postgres import PrivatePostgres, server_user
-from hitl.private_rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers.postgres import PrivatePostgres, server_user
+from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
 from shared.errors import ConfigurationError
 from shared.messages import Outgoing
 from shared.messaging.address import connection_parameters

@@ -15,7 +15,7 @@ from sqlalchemy.event import listens_for
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.audit import app as audit
+from hitl.commands.audit import app as audit
 from shared.errors import ConfigurationError
 from shared.storage.database import MIGRATION_LOCK, connect, migrate, migration_config
 from tests.filled import fill, log, tables

@@ -12,9 +12,9 @@ from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.home import REPOSITORY
-from hitl.items import paced
-from hitl.moments import moment
+from hitl.commands.items import paced
+from hitl.servers.home import REPOSITORY
+from hitl.support.moments import moment
 from shared.messages import Outgoing
 
 EMPTY = Outgoing("", "", b"", "")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hitl.connection import amqp_url, api_url, database_url
-from hitl.home import REPOSITORY, Home, user_name
-from hitl.processes import unencodable_escaped
-from hitl.servers import Servers
+from hitl.servers.home import REPOSITORY, Home, user_name
+from hitl.servers.processes import unencodable_escaped
+from hitl.stack.servers import Servers
+from hitl.support.connection import amqp_url, api_url, database_url
 from shared.errors import ConfigurationError
 from shared.storage.database import connect
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hitl.item_files import Format, Line, read_lines
+from hitl.support.item_files import Format, Line, read_lines
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 

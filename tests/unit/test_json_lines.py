@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.audit import read_anchors
+from hitl.commands.audit import read_anchors
 from services.feedback.registry.versions import Registry
 from services.inference import proving
 from services.review_ui.tasks import gold as seeded

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import to_json
 
-from hitl.audit_check import Chained, Checker, Event
+from hitl.ledger.check import Chained, Checker, Event
 from services.logger.ledger import (
     EMPTY_ROOT,
     Block,

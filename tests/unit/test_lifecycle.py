@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from shared.errors import ConfigurationError
 from shared.service.lifecycle import Lifecycle, respond, service
 from shared.service.settings import Settings

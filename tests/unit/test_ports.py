@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hitl import ports
-from hitl.fleet import look
-from hitl.home import ServiceState
-from hitl.ports import claim, free_ports, is_free, port_from
+from hitl.servers import ports
+from hitl.servers.home import ServiceState
+from hitl.servers.ports import claim, free_ports, is_free, port_from
+from hitl.stack.fleet import look
 
 ROOT = Path(__file__).parents[2]
 # Chooses as a stack does, says what, and takes its time to bind, as servers do.

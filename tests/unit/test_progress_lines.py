@@ -4,7 +4,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from hitl.retrain import PLAIN_SECONDS, plain_lines
+from hitl.commands.retrain import PLAIN_SECONDS, plain_lines
 
 
 def test_a_line_now_and_then_and_at_the_end() -> None:

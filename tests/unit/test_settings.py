@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from pydantic import ValidationError
 
-from hitl.broker_users import TUNABLES
+from hitl.access.broker_users import TUNABLES
 from shared.errors import ConfigurationError
 from shared.service.settings import MOST_BODY_BYTES, Settings
 

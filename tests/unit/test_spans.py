@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.ports import free_ports
+from hitl.servers.ports import free_ports
 from shared.errors import ConfigurationError, Permanent, Retryable
 from shared.messages import Delivery, Outgoing
 from shared.service.lifecycle import COLLECTORS, spans_of

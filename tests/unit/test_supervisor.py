@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from hitl.home import Home
-from hitl.supervisor import Supervisor
+from hitl.servers.home import Home
+from hitl.stack.supervisor import Supervisor
 
 
 @pytest.mark.parametrize(("setting", "expected"), [("", 25.0), ("10", 25.0), ("60", 60.0)])

@@ -1,7 +1,7 @@
 """Does what others wrote stay text on the terminal?"""
 
-from hitl.letter_text import printable
-from hitl.tail import as_text
+from hitl.dead_letters.text import printable
+from hitl.support.tail import as_text
 from tests.facts import REVIEWED
 
 HOSTILE = "a\x1b]52;c;eA==\x07b\x9b2Jc\u202ed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.workflow_new import checked_labels, checked_name, render, written_last
+from hitl.support.workflow_new import checked_labels, checked_name, render, written_last
 from services.router.policy_feed import read_policy
 from shared.errors import ConfigurationError
 from shared.workflows.files import read_workflow_file

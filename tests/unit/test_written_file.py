@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hitl.written_file import written_file
+from hitl.support.written_file import written_file
 from shared.errors import HitlError
 from shared.formats.json_lines import append
 

@@ -1,5 +1,5 @@
 """What may those see who run the pipeline and need no text? Views in a schema of their own, which
-are all that Grafana's role may read (hitl/database_roles.py)."""
+are all that Grafana's role may read (hitl/access/database_roles.py)."""
 
 from alembic import op
 

@@ -1,0 +1,1 @@
+"""Who may do what on RabbitMQ and in Postgres."""

@@ -1,0 +1,269 @@
+"""Is the record what was committed? `hitl audit verify|export|head|erase|quotes`.
+
+What is promised, what is not and how to anchor: docs/ledger.md.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine, text
+
+from hitl.commands.items import refuse
+from hitl.dead_letters.filter import found_queues
+from hitl.ledger import quotes as audit_quotes
+from hitl.ledger import records as audit_records
+from hitl.ledger.check import Checker, Event
+from hitl.ledger.erase import Erasure, forget_samples
+from hitl.ledger.erase import erase as erase_text
+from hitl.ledger.records import Record
+from hitl.ledger.texts import wrong_texts
+from hitl.servers.home import user_name
+from hitl.support.connection import amqp_url, database_url
+from hitl.support.known_workflows import completed
+from hitl.support.transaction import transaction
+from services.logger.ledger import utc_text
+from shared.clock import utc_now
+from shared.errors import HitlError
+from shared.formats.json_lines import append, lines_of, whole_lines
+from shared.storage.database import connect, database_errors
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The ledger of decisions: check, export, anchor.",
+)
+
+FINDINGS_SHOWN = 20
+FILES = "JSON Lines; packed where it ends in .gz."
+_HEAD = "SELECT height, block_hash, created_at FROM ledger_block ORDER BY height DESC LIMIT 1"
+
+
+@app.command()
+def verify(
+    from_export: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Instead of the database.")
+    ] = None,
+    anchors: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Heads written down by `head --anchor`."),
+    ] = None,
+) -> None:
+    """Check every event, block and, in the database, text. Exit code 1 where one is not as it was.
+
+    Without anchors nobody can tell that the newest blocks and their events were cut off together.
+    """
+    with problems_named():
+        checker = Checker(read_anchors(anchors) if anchors else {})
+        texts: list[str] = []
+        items = 0
+        if from_export is not None:
+            with bar("checking", from_export.stat().st_size) as advance:
+                check(checker, audit_records.from_export(from_export, advance))
+        else:
+            with engine() as database, audit_records.snapshot(database) as connection:
+                with bar("checking", audit_records.counted(connection)) as advance:
+                    check(checker, audit_records.from_database(connection), advance)
+                with bar("checking texts", None) as advance:
+                    for wrong in wrong_texts(connection):
+                        items += 1
+                        advance(1)
+                        if wrong is not None and len(texts) < FINDINGS_SHOWN:
+                            texts.append(wrong)
+        findings = [finding.what for finding in checker.finish()] + texts
+    if findings:
+        report(findings)
+        raise typer.Exit(1)
+    if checker.head is None:
+        raise AssertionError("a ledger without a head is a finding")
+    block = checker.head.block
+    typer.echo(
+        f"whole: {checker.events - checker.uncovered} events in {block.height} blocks"
+        + (f", {items} texts" if from_export is None else "")
+        + f"; head {checker.head.block_hash.hex()}"
+    )
+    if checker.redacted:
+        typer.echo(
+            f"{checker.redacted} failures have lost their words, as events say; see docs/ledger.md"
+        )
+    if checker.uncovered:
+        typer.echo(f"{checker.uncovered} events are older than the ledger: only their number is.")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help=FILES)],
+) -> None:
+    """Write all that `verify --from-export` needs. No person's text is in it."""
+    with problems_named(), engine() as database, audit_records.snapshot(database) as connection:
+        events = 0
+        with bar("exporting", audit_records.counted(connection)) as advance:
+            for record in audit_records.export(audit_records.from_database(connection), file):
+                if isinstance(record, Event):
+                    events += 1
+                    advance(1)
+    typer.echo(f"{events} events exported to {file}")
+
+
+@app.command()
+def head(
+    anchor: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Append it to this file, too.")
+    ] = None,
+) -> None:
+    """Print the newest block: write it down where nobody who can write the database can."""
+    with transaction() as session:
+        found = session.execute(text(_HEAD)).one_or_none()
+    if found is None:
+        refuse("block 0 is missing: there is no ledger")
+    block = {
+        "height": found.height,
+        "block_hash": bytes(found.block_hash).hex(),
+        "created_at": utc_text(found.created_at),
+    }
+    typer.echo(json.dumps(block))
+    if anchor is not None:
+        with problems_named():
+            append(anchor, block)
+
+
+@app.command()
+def erase(
+    item: Annotated[str, typer.Argument(help="The item's id.")],
+    reason: Annotated[str, typer.Option(help="Stays in the log for ever: name nobody.")],
+    workflow: Annotated[
+        str, typer.Option(help="Whose item it is.", autocompletion=completed)
+    ] = "sentiment",
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+) -> None:
+    """Take an item's text, metadata and notes away for good; what was decided about it stays."""
+    with transaction() as session:
+        wanted = Erasure(workflow, item, by or user_name(), reason, utc_now())
+        on_its_way = erase_text(session, wanted)
+    with transaction() as session:
+        forget_samples(session)
+    typer.echo(f"the text of {item} is erased, and the log says so")
+    if on_its_way:
+        typer.echo("It is not decided yet: erase it again once it is, it may be in a queue.")
+
+
+@app.command()
+def quotes(
+    erase: Annotated[bool, typer.Option("--erase", help="Take the words away for good.")] = False,
+    reason: Annotated[
+        str, typer.Option(help="Stays in the log for ever: name nobody.")
+    ] = "an error quoted a person's text",
+    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+) -> None:
+    """Find failures whose words quote a person's text, as releases before this one wrote them: in
+    the log, and in headers of dead letters. Exit code 1 while there are any.
+
+    With --erase the words go, and the ledger stays whole: an event says which rows were changed.
+    That takes the owner of the tables, and holds up the loggers for its length.
+    """
+    with transaction() as session:
+        found = audit_quotes.quotes(session)
+        for quote in found[:FINDINGS_SHOWN]:
+            typer.echo(f"item {quote.item_id!r} of {quote.workflow}, failed at {quote.queue}")
+        if found and erase:
+            audit_quotes.redact(session, found, by=by or user_name(), reason=reason, at=utc_now())
+    if found and erase:
+        with transaction() as session:
+            forget_samples(session)
+    done = "erased" if erase else "found"
+    typer.echo(f"{len(found)} failures in the log {done}")
+    with problems_named():
+        letters = audit_quotes.quoting_letters(amqp_url(), found_queues(None), erase=erase)
+    for queue, count in letters.items():
+        typer.echo(
+            f"{count} letters of {queue} {done} (the letter itself is the message: its text stays)"
+        )
+    if (found or letters) and not erase:
+        raise typer.Exit(1)
+
+
+def check(
+    checker: Checker, records: Iterator[Record], advance: Callable[[int], None] | None = None
+) -> None:
+    """Gives all records to the checker; `advance` is told of each event."""
+    for record in records:
+        if isinstance(record, Event):
+            checker.event(record)
+            if advance is not None:
+                advance(1)
+        else:
+            checker.block(record)
+
+
+def read_anchors(file: Path) -> dict[int, bytes]:
+    """Height → hash.
+
+    Raises:
+        HitlError: a line is no anchor, or two of them contradict each other.
+    """
+    found: dict[int, bytes] = {}
+    for number, line in whole_lines(lines_of(file.read_bytes()), str(file)):
+        try:
+            given = json.loads(line)
+            height, block_hash = int(given["height"]), bytes.fromhex(given["block_hash"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise HitlError(f"{file}, line {number}: no anchor") from error
+        if found.setdefault(height, block_hash) != block_hash:
+            raise HitlError(f"{file}, line {number}: another hash of block {height} than before")
+    return found
+
+
+def report(findings: list[str]) -> None:
+    """The first finding by itself, then the others."""
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    errors.print(f"NOT WHOLE. First: {findings[0]}")
+    for finding in findings[1:FINDINGS_SHOWN]:
+        errors.print(f"  then: {finding}")
+    if len(findings) > FINDINGS_SHOWN:
+        errors.print(f"  and {len(findings) - FINDINGS_SHOWN} more")
+
+
+@contextmanager
+def engine() -> Iterator[Engine]:
+    """The database, for reading."""
+    database = connect(database_url(os.environ), pool_size=1, application="hitl-audit")
+    try:
+        yield database
+    finally:
+        database.dispose()
+
+
+@contextmanager
+def problems_named() -> Iterator[None]:
+    """What cannot be read or reached becomes one line and exit code 2: it says nothing of the
+    ledger."""
+    try:
+        with database_errors():
+            yield
+    except (HitlError, OSError) as error:
+        refuse(str(error), code=2)
+
+
+@contextmanager
+def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A progress bar on stderr, moved by a thousand at a time."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        waiting = 0
+
+        def advance(done: int) -> None:
+            nonlocal waiting
+            waiting += done
+            if waiting >= 1_000:
+                progress.advance(task, waiting)
+                waiting = 0
+
+        yield advance

@@ -1,0 +1,107 @@
+"""What do people correct most? `hitl disagreements`: a table, JSON, a picture."""
+
+import json
+import os
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hitl.dead_letters.text import printable
+from hitl.support.connection import database_url
+from hitl.support.known_workflows import completed, unheard_of
+from hitl.support.moments import moment
+from services.feedback.reports.disagreements import Disagreements, disagreements
+from services.feedback.reports.reviewed import reviewed
+from shared.errors import HitlError
+from shared.storage.database import connect
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("disagreements")
+def show(
+    workflow: Annotated[
+        str, typer.Option(help="Whose items.", autocompletion=completed)
+    ] = "sentiment",
+    since: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Decided since then, UTC."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Decided before, UTC.")
+    ] = None,
+    format: Annotated[
+        Literal["text", "json"], typer.Option(help="For people or programs.")
+    ] = "text",
+    plot: Annotated[Path | None, typer.Option(help="Draw it, too: a .png or .svg file.")] = None,
+) -> None:
+    """Which labels, confidences, lengths, sources and words people correct most."""
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise typer.BadParameter("a file that ends in .png or .svg", param_hint="--plot")
+    try:
+        engine = connect(database_url(os.environ), pool_size=1, application="hitl-disagreements")
+        try:
+            found = disagreements(reviewed(engine, workflow, since=since, until=until))
+        finally:
+            engine.dispose()
+    except HitlError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if format == "json":
+        typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
+    elif found.items == 0:
+        typer.echo(
+            f"No person has decided an item of {workflow!r} in that time.{unheard_of([workflow])}"
+        )
+    else:
+        _print(found)
+    if plot is not None and found.items:
+        from hitl.support.disagreement_plot import draw_disagreements  # matplotlib takes a second
+
+        draw_disagreements(found, workflow, plot)
+        typer.echo(f"Drawn in {plot}.", err=True)
+
+
+def _print(found: Disagreements) -> None:
+    console = Console(markup=False)
+    console.print(
+        f"{found.items} items decided by people, {found.corrected} corrected{_percent(found.rate)}."
+    )
+    if found.panel is not None:
+        console.print(
+            f"Of the {found.panel.items} on the audit panel, drawn at random from all items: "
+            f"{found.panel.corrected} corrected{_percent(found.panel.rate)}."
+        )
+    else:
+        console.print(
+            "None of them was on the audit panel: the rates are those of the items that came to "
+            "people, not of the whole stream."
+        )
+    for title, groups in found.sections():
+        table = Table(
+            printable(title), "items", "corrected", "rate", "95 % interval", title_justify="left"
+        )
+        for group in groups:
+            low, high = group.rate.low, group.rate.high
+            table.add_row(
+                printable(group.name), str(group.items), str(group.corrected),
+                f"{group.rate.rate:.0%}", f"{low:.0%} to {high:.0%}",
+            )  # fmt: skip
+        console.print(table)
+    if found.words:
+        table = Table("words in corrected texts", "items", "corrected", "z")
+        for word in found.words:
+            table.add_row(
+                printable(word.word), str(word.items), str(word.corrected), f"{word.z:.1f}"
+            )
+        console.print(table)
+
+
+def _percent(rate: object) -> str:
+    low, high = getattr(rate, "low", None), getattr(rate, "high", None)
+    return "" if low is None or high is None else f" ({low:.0%} to {high:.0%}, 95 %)"

@@ -1,0 +1,220 @@
+"""Which versions of a model are there, which one is better, and which one decides? `hitl model`."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hitl.support.known_workflows import completed
+from hitl.support.loaded import Place, copied, database, place_of, plainly, whoever
+from services.feedback.registry.mlflow_copy import copy_to_mlflow
+from services.feedback.registry.versions import Change
+from shared.clock import utc_now
+from shared.errors import ConfigurationError
+from shared.models.current import BASE_VERSION
+
+if TYPE_CHECKING:
+    from services.feedback.training.compare import Comparison
+    from services.feedback.training.gates import Gate
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Versions of a workflow's model."
+)
+
+Of = Annotated[str, typer.Option("--workflow", help="Whose model.", autocompletion=completed)]
+Version = Annotated[str, typer.Argument(help="v1, v2, …; base: the workflow's own model.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command("list")
+def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
+    """Show all versions, and which of them decides."""
+    with plainly():
+        place = place_of(workflow)
+        registry = place.registry
+        current = registry.current()
+        in_use = BASE_VERSION if current is None else current.version
+        shadow = None if current is None else current.shadow
+        receipts = [registry.receipt(version) for version in registry.versions()]
+    rows: list[dict[str, object]] = [
+        {"version": BASE_VERSION, "model": place.workflow.model, "role": ""}
+    ]
+    for receipt in receipts:
+        held_out = receipt.figures.get("held_out", {}).get("candidate")
+        rows.append(
+            {
+                "version": receipt.version,
+                "model": receipt.model_version,
+                "role": "",
+                "from": receipt.parent.version,
+                "decisions": len(receipt.trained_on),
+                "accuracy": None if held_out is None else round(held_out.accuracy[0], 4),
+                "created_at": receipt.created_at.isoformat(timespec="seconds"),
+            }
+        )
+    for row in rows:
+        if row["version"] == in_use:
+            row["role"] = "live"
+        elif shadow is not None and row["version"] == shadow.version:
+            row["role"] = f"shadow {shadow.share:.0%}"
+    if as_json:
+        print(json.dumps(rows))
+        return
+    table = Table("Version", "Role", "Model", "From", "Decisions", "Accuracy", "Made")
+    for row in rows:
+        keys = ("version", "role", "model", "from", "decisions", "accuracy", "created_at")
+        table.add_row(*("" if row.get(key) is None else str(row.get(key)) for key in keys))
+    Console(markup=False).print(table)
+
+
+@app.command()
+def show(version: Version, workflow: Of = "sentiment", as_json: AsJson = False) -> None:
+    """Show a version's model card and what has been done with it; as JSON, its receipt."""
+    with plainly():
+        registry = place_of(workflow).registry
+        receipt = registry.receipt(version)
+        told = [change for change in registry.history() if change.version == version]
+    if as_json:
+        print(receipt.model_dump_json(indent=1))
+        return
+    print((registry.folder / version / "README.md").read_text(encoding="utf-8"))
+    for change in told:
+        print(_told(change))
+
+
+@app.command()
+def compare(
+    one: Version, other: Version, workflow: Of = "sentiment", as_json: AsJson = False
+) -> None:
+    """Compare two versions on held-out decisions of people and, where one has been in the shadow of
+    the other, on live traffic."""
+    with plainly():
+        place = place_of(workflow)
+        found, verdicts = _compared(place, one, other)
+    if as_json:
+        print(json.dumps({**found.plain(), "gates": [gate._asdict() for gate in verdicts]}))
+        return
+    table = Table("", one, other, title=f"{workflow}: {one} and {other}")
+    for row in found.rows():
+        table.add_row(*row)
+    Console(markup=False).print(table)
+    for line in found.shadow_lines():
+        print(line)
+    _print(verdicts)
+
+
+@app.command()
+def promote(
+    version: Version,
+    workflow: Of = "sentiment",
+    force: Annotated[
+        str | None, typer.Option(help="Promote it although a gate says no, and why.")
+    ] = None,
+) -> None:
+    """Let a version decide, if it passes the gates. The workers change to it within seconds."""
+    from services.feedback.training.gates import refusal
+
+    with plainly():
+        place = place_of(workflow)
+        registry = place.registry
+        before = registry.current_version()
+        if version == before:
+            raise ConfigurationError(f"{version} is in use already")
+        forced = None
+        if version != BASE_VERSION:
+            registry.receipt(version)  # says so, if there is no such version
+        if force is not None and not force.strip():
+            raise ConfigurationError("--force needs the reason in words")
+        _, verdicts = _compared(place, before, version)
+        _print(verdicts)
+        why_not = refusal(verdicts)
+        if why_not is not None:
+            if force is None:
+                raise ConfigurationError(
+                    f"{version} is not promoted. --force 'REASON' overrules the gates; who and why "
+                    f"is recorded"
+                )
+            forced = f"{force} (against: {why_not})"
+        registry.promote(version, by=whoever(), at=utc_now(), forced=forced, over=before)
+    print(f"{version} decides now. Back: hitl model rollback --workflow {workflow}")
+    copied(place)
+
+
+@app.command()
+def rollback(workflow: Of = "sentiment") -> None:
+    """Let the version before the one in use decide again."""
+    with plainly():
+        place = place_of(workflow)
+        current = place.registry.rollback(by=whoever(), at=utc_now())
+    print(f"{current.version} decides again.")
+    copied(place)
+
+
+@app.command()
+def shadow(
+    version: Annotated[str | None, typer.Argument(help="The candidate.")] = None,
+    share: Annotated[float, typer.Option(min=0.0001, max=1.0, help="Of the items, 0 to 1.")] = 0.1,
+    stop: Annotated[bool, typer.Option("--stop", help="No candidate any more.")] = False,
+    workflow: Of = "sentiment",
+) -> None:
+    """Let a candidate score a share of the live items, without deciding any."""
+    with plainly():
+        if stop == (version is not None):
+            raise ConfigurationError("name a version, or say --stop")
+        place = place_of(workflow)
+        place.registry.shadow(version, share, by=whoever(), at=utc_now())
+    print("no candidate any more" if stop else f"{version} scores {share:.0%} of the items, too")
+    copied(place)
+
+
+@app.command()
+def push(workflow: Of = "sentiment") -> None:
+    """Send to MLflow what it has missed; retrain, promote, rollback and shadow do it themselves."""
+    with plainly():
+        place = place_of(workflow)
+        if not place.mlflow_uri:
+            raise ConfigurationError("HITL_MLFLOW_URI is not set: there is no MLflow to send to")
+        sent = copy_to_mlflow(place.mlflow_uri, place.registry)
+    print(f"registered in MLflow: {', '.join(sent) or 'nothing new'}; its aliases are as here")
+
+
+def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gate]]":
+    import torch
+
+    from hitl.commands.retrain import old_domain
+    from services.feedback.training.compare import compare_on
+    from services.feedback.training.gates import remembered
+
+    torch.set_num_threads(1)
+    registry = place.registry
+    for version in (one, other):
+        if version != BASE_VERSION:
+            registry.receipt(version)
+    taught = frozenset().union(*(registry.taught(version) for version in (one, other)))
+    first, second = place.load(one), place.load(other)
+    with database() as engine:
+        found, verdicts = compare_on(
+            engine,
+            place.workflow.name,
+            first,
+            second,
+            old_domain(place, None, second.labels),
+            taught,
+            place.threshold,
+        )
+    if other != BASE_VERSION and found.old is None:
+        then = remembered(registry.receipt(other))
+        verdicts += [] if then is None else [then]
+    return found, verdicts
+
+
+def _print(verdicts: "list[Gate]") -> None:
+    for gate in verdicts:
+        print(f"{'pass' if gate.passed else 'FAIL'}  {gate.name}: {gate.words}")
+
+
+def _told(change: Change) -> str:
+    forced = "" if change.forced is None else f", forced: {change.forced}"
+    return f"{change.at:%Y-%m-%d %H:%M} {change.action} by {change.by}{forced}"

@@ -1,0 +1,142 @@
+"""What would another policy have done with the items of the log? `hitl replay`."""
+
+import json
+import os
+import sys
+import tomllib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from hitl.support.connection import database_url
+from hitl.support.known_workflows import completed, unheard_of
+from hitl.support.moments import moment
+from services.feedback.reports.replay import ErrorEstimate, Replayed, replay
+from services.feedback.reports.replay_log import history
+from services.router.policy import Policy
+from shared.clock import utc_now
+from shared.errors import ConfigurationError, HitlError
+from shared.storage.database import connect
+from shared.workflows.files import WorkflowFile
+
+app = typer.Typer(add_completion=False)
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_DAYS = 14  # shown to people
+
+
+@app.command("replay")
+def show(
+    policy: Annotated[Path, typer.Option(help="A workflow file with another policy section.")],
+    workflow: Annotated[
+        str | None,
+        typer.Option(help="Whose items; else those of the file's name.", autocompletion=completed),
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed since then, UTC.")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed before, UTC.")
+    ] = None,
+    reviewers: Annotated[int, typer.Option(min=1, help="How many people review.")] = 1,
+    format: Annotated[
+        Literal["text", "json"], typer.Option(help="For people or programs.")
+    ] = "text",
+) -> None:
+    """Route the log's items by another policy: automation, errors, reviews, waiting time."""
+    try:
+        content = read_candidate(policy)
+        wanted = Policy.of_file(content)
+        name = workflow or content.workflow.name
+        start, end = since or _FIRST, until or utc_now()
+        if start >= end:
+            raise ConfigurationError(f"--since {start:%Y-%m-%d %H:%M} is not before {end}")
+        engine = connect(database_url(os.environ), pool_size=1, application="hitl-replay")
+        try:
+            found = replay(
+                history(engine, name, start, end),
+                wanted,
+                name,
+                reviewers,
+                lambda done: print(f"{done} items …", file=sys.stderr),
+            )
+        finally:
+            engine.dispose()
+    except HitlError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    if format == "json":
+        typer.echo(
+            json.dumps(asdict(found), ensure_ascii=False, indent=1, default=lambda t: t.isoformat())
+        )
+    elif not found.items:
+        left = f" ({found.left_out} erased ones could not be asked)" if found.left_out else ""
+        typer.echo(f"No item of {name!r} was routed in that time{left}.{unheard_of([name])}")
+    else:
+        _print(found, name)
+
+
+def read_candidate(path: Path) -> WorkflowFile:
+    """A workflow file of any name: a draft is not called like the workflow.
+
+    Raises:
+        ConfigurationError: it cannot be read, is no TOML, or says something unknown.
+    """
+    try:
+        return WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
+            for wrong in error.errors(include_url=False, include_input=False)
+        )
+        raise ConfigurationError(f"{path}: {problems}") from None
+
+
+def _print(found: Replayed, workflow: str) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(
+        f"[bold]{workflow}[/]: {found.items} items from {found.first:%Y-%m-%d %H:%M} to "
+        f"{found.last:%Y-%m-%d %H:%M} UTC by policy {found.policy_version}"
+    )
+    console.print(
+        f"decided by the machine: {found.automation or 0:.1%}, "
+        f"as it was: {found.automation_then or 0:.1%}"
+    )
+    console.print(f"wrong among what it accepts: {_error(found.error)}")
+    console.print(f"  as it was: {_error(found.error_then)}")
+    console.print(
+        f"reviews: {found.reviews}, as it was {found.reviews_then}; "
+        f"{found.reviews_a_day or 0:.0f} a day"
+    )
+    for day, (then, now) in list(found.by_day.items())[-_MOST_DAYS:]:
+        console.print(f"  {day}  {now:>7}  as it was {then:>7}")
+    queue = found.queue
+    if queue is not None:
+        console.print(
+            f"{queue.reviewers} reviewer{'s' if queue.reviewers > 1 else ''}, "
+            f"{queue.seconds_each:.1f} s each (median), around the clock: busy {queue.busy:.0%}; "
+            f"an item waits {queue.median:.0f} s (median), {queue.p90:.0f} s (90 %), "
+            f"{queue.longest:.0f} s at most"
+        )
+        if queue.busy >= 1.0:
+            console.print(f"  the queue grows without end; it takes {queue.enough} reviewers")
+    for note in found.notes:
+        console.print(f"[yellow]note:[/] {escape(note)}.")
+
+
+def _error(error: ErrorEstimate) -> str:
+    if error.rate is None or error.low is None or error.high is None:
+        return "unknown: people have answered none of it"
+    return (
+        f"{error.rate:.2%} ({error.low:.2%} to {error.high:.2%}, 95 %), from {error.labels} "
+        f"answers, {error.errors} of them corrections"
+    )

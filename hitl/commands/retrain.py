@@ -1,0 +1,158 @@
+"""How does a workflow's model learn from what people decided? `hitl retrain`."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from sqlalchemy import Engine
+
+from hitl.support.known_workflows import completed
+from hitl.support.loaded import Place, copied, database, load_model, place_of, plainly, whoever
+from services.feedback.training.locks import only_one
+from shared.clock import utc_now
+from shared.errors import ConfigurationError
+from shared.labels import label_key
+
+if TYPE_CHECKING:
+    from services.feedback.registry.receipt import Receipt
+    from services.feedback.training.fitting import OnProgress
+    from services.feedback.training.replay_set import OldDomain
+
+PLAIN_SECONDS = 10.0
+app = typer.Typer(add_completion=False)
+
+
+@app.command("retrain")
+def retrain(
+    workflow: Annotated[
+        str, typer.Option(help="Whose model learns.", autocompletion=completed)
+    ] = "sentiment",
+    min_labels: Annotated[
+        int, typer.Option(min=2, help="Fewer decisions to train on than that: nothing is done.")
+    ] = 100,
+    replay: Annotated[
+        Path | None,
+        typer.Option(help=".jsonl or .csv with text and label: what must not be forgotten."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same decisions and seed: the same weights.")] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
+    ] = False,
+) -> None:
+    """Train a new version on what people decided. It decides nothing before it is promoted."""
+    with plainly():
+        place = place_of(workflow)
+        with database() as engine, only_one(place.registry.folder, engine, workflow):
+            receipt = _train(place, engine, min_labels, replay, seed, resume)
+    card = place.registry.folder / receipt.version / "README.md"
+    print(card.read_text(encoding="utf-8"))
+    print(f"Next: hitl model compare {receipt.parent.version} {receipt.version}, then "
+          f"hitl model promote {receipt.version}")  # fmt: skip
+    copied(place)
+
+
+def _train(
+    place: Place, engine: Engine, min_labels: int, replay: Path | None, seed: int, resume: bool
+) -> "Receipt":
+    # Imported here: where the command is only listed there may be no torch.
+    import torch
+
+    from services.feedback.training import retrain as training
+    from services.feedback.training import unfinished
+    from services.feedback.training.labelled_texts import divide, reviewed
+
+    torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
+    registry = place.registry
+    version = registry.current_version()
+    if resume:
+        plan = unfinished.read_unfinished(registry)
+        version, seed = plan.parent, plan.seed
+        replay = None if plan.replay is None else Path(plan.replay)
+    elif registry.unfinished.is_dir():
+        typer.echo("an interrupted training is forgotten; --resume would go on with it", err=True)
+    with _bar() as progress:
+        progress(0.0, "reading what people decided")
+        parent = place.load(version)
+        labels = parent.labels
+        items, taught = reviewed(engine, place.workflow.name), registry.taught(version)
+        if resume:
+            items, taught = plan.restrict(items), taught | plan.trained
+        parts = divide(items, labels, taught)
+        training.check(parts, min_labels)
+        if not resume:
+            unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
+        old = old_domain(place, replay, labels)
+        if old is None:
+            typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)
+        return training.retrain(
+            registry,
+            training.Order(
+                parent=version,
+                parent_folder=place.folder(version),
+                threshold=place.threshold,
+                seed=seed,
+                min_labels=min_labels,
+                by=whoever(),
+            ),
+            parent,
+            parts,
+            old,
+            lambda folder: load_model(str(folder), place.workflow.labels),
+            utc_now,
+            progress,
+        )
+
+
+def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
+    """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
+    from services.feedback.training.rated_texts import LABELS
+    from services.feedback.training.replay_set import from_file, movies
+
+    if replay is not None:
+        return from_file(replay, labels)
+    if place.workflow.model == "embedded" and set(LABELS) == {label_key(label) for label in labels}:
+        try:
+            return movies(place.data, labels)
+        except ConfigurationError:
+            return None  # never fetched, as in a container: the card says that nothing was replayed
+    return None
+
+
+@contextmanager
+def _bar() -> Iterator["OnProgress"]:
+    """A bar in a terminal; elsewhere a line now and then, and at the end."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield plain_lines(console)
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    ) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def show(part: float, what: str) -> None:
+            bar.update(task, completed=part, description=what)
+
+        yield show
+
+
+def plain_lines(console: Console, clock: Callable[[], float] = time.monotonic) -> "OnProgress":
+    """The first report, one every ten seconds, and the last."""
+    due = 0.0
+
+    def show(part: float, what: str) -> None:
+        nonlocal due
+        if clock() >= due or part == 1.0:
+            due = clock() + PLAIN_SECONDS
+            console.print(f"{part:4.0%} {what}", soft_wrap=True, highlight=False)
+
+    return show

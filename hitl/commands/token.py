@@ -1,0 +1,82 @@
+"""Which programs may call the API? `hitl token create|list|revoke`."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hitl.support.known_workflows import completed, known
+from hitl.support.transaction import transaction
+from services.review_ui.auth import tokens
+from services.review_ui.auth.tokens import SCOPES, Token
+from shared.clock import utc_now
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Bearer tokens for programs that call the API."
+)
+
+Name = Annotated[str, typer.Argument(help="What to call it: the program that will hold it.")]
+
+
+@app.command()
+def create(
+    name: Name,
+    scope: Annotated[list[str], typer.Option(help=f"May be repeated: {', '.join(SCOPES)}.")],
+    days: Annotated[
+        int, typer.Option(min=0, max=3650, help="Good for so many days; 0: until revoked.")
+    ] = 90,
+    workflow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Good for this one only; may be given again. None given: all.",
+            autocompletion=completed,
+        ),
+    ] = None,
+) -> None:
+    """Make a token and print it, this once; only its hash is kept."""
+    lifetime = timedelta(days=days) if days else None
+    with transaction() as session:
+        only = known(workflow)
+        secret = tokens.create(
+            session, name, scope, now=utc_now(), lifetime=lifetime, workflows=only
+        )
+    until = f"for {days} days" if days else "until it is revoked"
+    typer.echo(f"Good {until}. Keep it safe: it is not shown again.", err=True)
+    typer.echo(secret)
+
+
+@app.command("list")
+def list_tokens() -> None:
+    """Show all tokens: how they begin, what they open, and whether they still do."""
+    table = Table("Name", "Begins", "Scopes", "Workflows", "State", "Last used")
+    with transaction() as session:
+        for token in tokens.everything(session):
+            used = token.last_used_at
+            table.add_row(
+                token.name,
+                f"{token.prefix}…",
+                " ".join(sorted(token.scopes)),
+                "all" if token.workflows is None else ", ".join(sorted(token.workflows)),
+                _state(token),
+                "never" if used is None else f"{used:%Y-%m-%d %H:%M}",
+            )
+    Console().print(table)
+
+
+@app.command()
+def revoke(name: Name) -> None:
+    """End a token at once; what was done with it stays."""
+    with transaction() as session:
+        tokens.revoke(session, name, utc_now())
+    typer.echo(f"{name} opens nothing any more.")
+
+
+def _state(token: Token) -> str:
+    if token.revoked_at is not None:
+        return "revoked"
+    if token.expires_at is None:
+        return "active"
+    expired = token.expires_at <= utc_now()
+    return f"{'expired' if expired else 'active until'} {token.expires_at:%Y-%m-%d}"

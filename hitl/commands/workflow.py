@@ -1,0 +1,190 @@
+"""Which workflows are there, are they valid, what do they do? `hitl workflow new|list|check|…`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hitl.support.connection import amqp_url
+from hitl.support.known_workflows import completed
+from hitl.support.loaded import served_by
+from hitl.support.mermaid import diagram as draw
+from hitl.support.workflow_new import (
+    EMBEDDED,
+    GUIDELINE,
+    checked_labels,
+    checked_name,
+    render,
+    written_last,
+)
+from services.router.policy_feed import read_policy
+from shared.errors import ConfigurationError, HitlError
+from shared.messaging.connection import declare_all
+from shared.service.settings import Settings
+from shared.topology import topology
+from shared.workflows.files import read_workflow_file, workflow_paths
+
+DECLARE_SECONDS = 10.0
+NEXT = """Next:
+  send items      exchange hitl.items, routing key {name}; or `hitl publish --workflow {name} …`
+  choose who      `hitl reviewer add NAME --workflow {name}`; who has no --workflow sees them all
+  take decisions  from the queue hitl.{name}.accepted
+  see it          `hitl workflow list`, the workflow {name} on the review page and the dashboards"""
+TAKEN_UP = (
+    "Running services follow a saved file within two seconds; other labels or another model of a"
+    " workflow that they serve count from their next start."
+)
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Make, list, check and draw the workflows."
+)
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names or .toml files; else all workflows.", autocompletion=completed),
+    ] = None,
+    load: Annotated[
+        bool, typer.Option("--load", help="Load each model, too, as the worker does.")
+    ] = False,
+) -> None:
+    """Say every problem of the files; exit 1 if there is one."""
+    try:
+        chosen = paths(names or [])
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    bad = 0
+    for path in chosen:
+        try:
+            policy = read_policy(path)
+        except ConfigurationError as error:
+            print(error, file=sys.stderr)
+            bad += 1
+        else:
+            rules = f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}"
+            print(f"{path}: valid; policy {policy.version}, {rules}")
+            if load:
+                bad += not _loads(path)
+    if not load:
+        print("No model was loaded: --load does what the worker will do.")
+    if bad:
+        raise typer.Exit(1)
+    print(TAKEN_UP)
+
+
+def _loads(path: Path) -> bool:
+    """Whether the worker could serve it; says what it would serve, or why not."""
+    try:
+        print(f"  {served_by(read_workflow_file(path).workflow)}")
+    except ConfigurationError as error:
+        print(f"{path}: its model cannot be served: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="a to z, 0 to 9, - and _; also the routing key.")],
+    labels: Annotated[str, typer.Option(help="By commas; unset: as the model names them.")] = "",
+    model: Annotated[str, typer.Option(help="A folder, a hub id, or embedded.")] = EMBEDDED,
+    guideline: Annotated[str, typer.Option(help="What reviewers are told.")] = GUIDELINE,
+) -> None:
+    """Write the file of a new workflow, commented, and declare its queues.
+
+    Running services take it up within seconds; none is restarted.
+    """
+    try:
+        settings = Settings.from_environment(os.environ)
+        path = settings.workflows_dir / f"{checked_name(name)}.toml"
+        if path.exists():
+            raise ConfigurationError(f"{path} is there already; `hitl workflow check {name}`")
+        if Path(model).is_dir():
+            model = str(Path(model).resolve())
+        wanted = [label.strip() for label in labels.split(",") if label.strip()]
+        text = render(name, checked_labels(model, wanted), model, guideline)
+        # Before the file: many a service may not declare, and looks for them once it sees it.
+        with written_last(path, text):
+            declared = _declare(name, settings)
+        print(f"Wrote {path}.\n{declared}")
+    except (ConfigurationError, OSError) as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    if settings.workflows and name not in settings.workflows:
+        print(f"HITL_WORKFLOWS does not name it: add {name} there and restart the services.")
+    print(NEXT.format(name=name))
+
+
+def _declare(name: str, settings: Settings) -> str:
+    """Its queues on the broker that is known here, and what became of it."""
+    try:
+        refused = declare_all(
+            amqp_url(),
+            topology((name,), settings.retry_delays_seconds),
+            timeout_seconds=DECLARE_SECONDS,
+        )
+    except HitlError as error:
+        return f"Its queues are not declared from here: `hitl prepare` or bin/up does it. ({error})"
+    if refused:
+        return f"Its queues cannot be declared: {refused[name]}"
+    return f"Declared its queues: hitl.{name}.inference and those after it."
+
+
+@app.command("list")
+def list_workflows() -> None:
+    """Show every workflow, the invalid ones too."""
+    table = Table("Name", "Labels", "Model", "Decides by", "State")
+    try:
+        chosen = paths([])
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+    for path in chosen:
+        try:
+            flow, policy = read_workflow_file(path).workflow, read_policy(path)
+        except ConfigurationError as error:
+            table.add_row(path.stem, "", "", "", str(error))
+        else:
+            labels = ", ".join(flow.labels) or "the model's"
+            table.add_row(
+                path.stem, labels, flow.model, f"{policy.mode} {policy.threshold:g}", "valid"
+            )
+    Console(markup=False).print(table)
+
+
+@app.command()
+def diagram(
+    name: Annotated[
+        str, typer.Argument(help="A workflow's name or .toml file.", autocompletion=completed)
+    ] = "sentiment",
+) -> None:
+    """Draw the flow of a workflow's items as a Mermaid flowchart."""
+    try:
+        (path,) = paths([name])
+        print(draw(read_workflow_file(path).workflow, read_policy(path)))
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def paths(names: list[str]) -> list[Path]:
+    """The files that are meant: what ends in .toml is a file, the rest are names.
+
+    Raises:
+        ConfigurationError: the environment is bad or there is no such workflow.
+    """
+    settings = Settings.from_environment(os.environ)
+    if not names:
+        return list(workflow_paths(settings.workflows_dir, settings.workflows).values())
+    return [
+        Path(name)
+        if name.endswith(".toml")
+        else workflow_paths(settings.workflows_dir, [name])[name]
+        for name in names
+    ]

@@ -1,0 +1,1 @@
+"""Messages that were set aside: found, read, filtered."""

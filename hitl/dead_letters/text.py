@@ -1,0 +1,95 @@
+"""How does a dead letter read, for people and for programs?"""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+
+from hitl.dead_letters.queues import Letter
+from shared.events.submissions import excerpt
+from shared.messages import OTHERS, plain, short_text
+from shared.messaging.retry import ERROR, first_priority
+
+EXCERPT_CHARACTERS = 300
+_JOINERS = "\u200c\u200d"
+_UNITS = {"d": 86_400, "h": 3_600, "m": 60}
+
+
+def as_object(letter: Letter) -> dict[str, object]:
+    """The whole letter for programs: a body that is no UTF-8 as base64."""
+    delivery = letter.delivery
+    try:
+        body = {"body": delivery.body.decode("utf-8")}
+    except UnicodeDecodeError:
+        body = {"body_base64": base64.b64encode(delivery.body).decode()}
+    failed_at = letter.failed_at
+    return {
+        "queue": letter.queue,
+        "home": letter.home,
+        "item_id": letter.item_id,
+        "reason": letter.reason,
+        "error": delivery.header(ERROR),
+        "failed_at": None if failed_at is None else failed_at.isoformat(),
+        "redrives": letter.redrives,
+        "exchange": delivery.exchange,
+        "routing_key": delivery.routing_key,
+        "message_id": delivery.message_id,
+        "content_type": delivery.content_type,
+        "content_encoding": delivery.content_encoding,
+        "timestamp": delivery.timestamp,
+        "type": delivery.type,
+        "priority": first_priority(delivery),
+        **{name: (delivery.others or {}).get(name) for name in OTHERS},
+        "headers": json.loads(json.dumps(_named(delivery.headers), default=str)),
+        **body,
+    }
+
+
+def describe(console: Console, letter: Letter, now: datetime) -> None:
+    """The letter for people."""
+    delivery = letter.delivery
+    failed_at = letter.failed_at
+    old = "?" if failed_at is None else readable((now - failed_at).total_seconds())
+    title = f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old"
+    console.print(printable(title), style="bold")
+    lines = {"error": delivery.header(ERROR), "sent to": delivery.exchange or "-"}
+    lines["key"] = delivery.routing_key
+    lines["put back"] = f"{letter.redrives} times" if letter.redrives else None
+    lines["headers"] = ", ".join(
+        f"{key}={str(value)[:80]}"
+        for key, value in _named(delivery.headers).items()
+        if not key.startswith(("x-hitl-", "x-death", "x-first-", "x-last-"))
+    )
+    lines["text"] = " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split())
+    for title, line in lines.items():
+        if line:
+            console.print(f"  {title}: {printable(line)}", style="dim" if title != "text" else None)
+
+
+def _named(headers: Mapping[Any, object]) -> dict[str, object]:
+    """The same, also within tables, by names that are texts: one that is not UTF-8 is bytes."""
+    return {short_text(name): _within(value) for name, value in headers.items()}
+
+
+def _within(value: object) -> object:
+    value = plain(value)
+    if isinstance(value, list):
+        return [_within(entry) for entry in value]
+    return _named(value) if isinstance(value, dict) else value
+
+
+def printable(line: str) -> str:
+    """Without what would speak to the terminal: a producer's text may hold anything. What joins
+    letters and emojis stays."""
+    return "".join(one if one.isprintable() or one in _JOINERS else "\ufffd" for one in line)
+
+
+def readable(seconds: float) -> str:
+    """An age for people."""
+    for unit, size in _UNITS.items():
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

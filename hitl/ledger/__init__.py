@@ -1,0 +1,1 @@
+"""The event log's hash chain, checked and repaired."""

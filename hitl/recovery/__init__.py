@@ -1,0 +1,1 @@
+"""What survives the loss of a server, and how it comes back."""

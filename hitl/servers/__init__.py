@@ -1,0 +1,1 @@
+"""RabbitMQ and PostgreSQL of a stack's own, and the processes and ports they take."""

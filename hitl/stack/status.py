@@ -1,0 +1,237 @@
+"""How is the stack doing, in one look: who is ready, what waits where, what became of the items?"""
+
+import base64
+import http.client
+import json
+import urllib.parse
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from typing import Any, TypedDict
+
+import psycopg2
+
+from hitl.servers.home import Home, StackState
+from hitl.stack.fleet import SERVICES, look
+from hitl.support.connection import given, given_api_url, trusted, vhost_in_path
+from services.feedback.certificate.lead_queue import FOR_LEADS
+from shared.errors import Overloaded
+from shared.service.settings import Settings
+from shared.storage.second_reviews import NOBODY_LEFT
+from shared.topology import topology
+from shared.workflows.files import workflow_paths
+
+TIMEOUT_SECONDS = 3
+Depths = dict[str, "Depth"]
+
+
+class ServiceStatus(TypedDict):
+    """One service; `pid` is None while it is down."""
+
+    name: str
+    pid: int | None
+    ready: bool
+    restarts: int
+
+
+class Depth(TypedDict):
+    """Messages waiting, and messages with a consumer; None where the broker does not say."""
+
+    ready: int
+    unacked: int | None
+
+
+class ForLeads(TypedDict):
+    """Tasks that wait for somebody, and since when the first does (ISO 8601)."""
+
+    waiting: int
+    since: str | None
+
+
+class Status(TypedDict):
+    """What `hitl status --json` prints: the names are a contract."""
+
+    amqp_url: str
+    database_url: str
+    ui_url: str
+    metrics: dict[str, str]
+    services: list[ServiceStatus]
+    queues: Depths
+    items: dict[str, int]
+    for_leads: ForLeads  # people disagree about them, or flagged them
+    nobody_left: ForLeads  # all who may give the second answer gave the first
+    refused: dict[str, dict[str, str]]  # by service: workflows not served as their files say, why
+    problems: dict[str, str]  # which server does not answer, and why: what it knows is missing
+
+
+def collect(home: Home, environment: Mapping[str, str]) -> Status:
+    """Ask everybody, at the same time; who does not answer is not ready or a problem."""
+    running = home.supervisor() is not None
+    state = home.read_state() or StackState()
+    amqp_url = given("AMQP_URL", environment) or state.amqp_url
+    database_url = given("DATABASE_URL", environment) or state.database_url
+    api_url = given_api_url(environment) or state.api_url
+    services = state.services if running else []
+    queues = state.queues or (configured_queues(environment) if amqp_url else [])
+    with ThreadPoolExecutor(len(SERVICES) + 3) as pool:
+        ready = [pool.submit(look, service) for service in services]
+        depths = pool.submit(queue_depths, amqp_url, api_url, queues)
+        counted = pool.submit(counts, database_url)
+        stuck = pool.submit(nobody_left, database_url)
+        problems: dict[str, str] = {}
+        try:
+            (items, for_leads), alone = counted.result(), stuck.result()
+        except psycopg2.Error as error:
+            items, for_leads = {}, ForLeads(waiting=0, since=None)
+            alone = for_leads
+            problems["postgres"] = " ".join(str(error).split())
+        if amqp_url and not depths.result():
+            problems["rabbitmq"] = "no connection, or none of the queues is there"
+        return Status(
+            amqp_url=amqp_url,
+            database_url=database_url,
+            ui_url=state.ui_url,
+            metrics={
+                service.name: f"http://localhost:{service.port}/metrics" for service in services
+            },
+            services=[
+                ServiceStatus(
+                    name=service.name,
+                    pid=service.pid,
+                    ready=answer.result().ready,
+                    restarts=service.restarts,
+                )
+                for service, answer in zip(services, ready, strict=True)
+            ],
+            queues=depths.result(),
+            items=items,
+            for_leads=for_leads,
+            nobody_left=alone,
+            refused={
+                service.name: answer.result().refused
+                for service, answer in zip(services, ready, strict=True)
+                if answer.result().refused
+            },
+            problems=problems,
+        )
+
+
+def configured_queues(environment: Mapping[str, str]) -> list[str]:
+    """Which queues there should be, where no stack was started from here: in containers, say."""
+    settings = Settings.from_environment(environment)
+    names = tuple(workflow_paths(settings.workflows_dir, settings.workflows))
+    shape = topology(names, settings.retry_delays_seconds)
+    return [queue.name for queue in (*shape.queues, *shape.streams)]
+
+
+def all_ready(status: Status) -> bool:
+    """Is every service there and ready?"""
+    ready = {service["name"] for service in status["services"] if service["ready"]}
+    return ready >= SERVICES.keys()
+
+
+def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> Depths:
+    """Ready and unacked messages of each queue: from the management API, else by asking AMQP."""
+    if not amqp_url:
+        return {}
+    if api_url is None:
+        return declared_depths(amqp_url, queues)
+    api = urllib.parse.urlsplit(api_url)
+    vhost = vhost_in_path(amqp_url)
+    host = api.hostname or "localhost"
+    client = http.client.HTTPConnection(host, api.port or 15672, timeout=TIMEOUT_SECONDS)
+    if api.scheme == "https":
+        try:
+            trust = trusted(api_url)
+        except OSError:
+            return {}
+        client = http.client.HTTPSConnection(
+            host, api.port or 15671, timeout=TIMEOUT_SECONDS, context=trust
+        )
+    names = map(urllib.parse.unquote, (api.username or "guest", api.password or "guest"))
+    token = base64.b64encode(":".join(names).encode()).decode()
+    # Asked of the queues themselves: the management page's own figures are deprecated since 4.3
+    # (`management_metrics_collection`), may be turned off, and then every queue would look empty.
+    totals = "disable_stats=true&enable_queue_totals=true"
+    try:
+        client.request(
+            "GET",
+            f"{api.path.rstrip('/')}/queues/{vhost}?{totals}",
+            headers={"Authorization": f"Basic {token}"},
+        )
+        answer = client.getresponse()
+        listed = json.load(answer) if answer.status == http.client.OK else []
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        client.close()
+    return {
+        queue["name"]: Depth(
+            ready=queue.get("messages_ready", 0), unacked=queue.get("messages_unacknowledged")
+        )
+        for queue in listed
+        if queue["name"].startswith("hitl.")
+    }
+
+
+def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
+    """Ready messages by passive declaration, which tells nothing of the unacked ones."""
+    # pika is slow to import, and needed only where there is no management API.
+    from shared.messaging.declare import count_ready
+    from shared.messaging.session import Conversation
+
+    depths: Depths = {}
+
+    def told(ready: Mapping[str, int]) -> None:
+        depths.update({name: Depth(ready=count, unacked=None) for name, count in ready.items()})
+        conversation.end()
+
+    conversation = Conversation(
+        "status", lambda channel: count_ready(channel.connection, queues, told)
+    )
+    with suppress(Overloaded):
+        conversation.run(amqp_url)
+    return depths
+
+
+def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:
+    """How many items have each status, and what waits for a lead.
+
+    Raises:
+        psycopg2.Error: the database does not answer.
+    """
+    if not database_url:
+        return {}, ForLeads(waiting=0, since=None)
+    with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
+        items = {str(status): int(count) for status, count in cursor.fetchall()}
+        cursor.execute(FOR_LEADS)
+        return items, _together(cursor.fetchall())
+
+
+def nobody_left(database_url: str) -> ForLeads:
+    """What waits for a second person where there is none; nothing, for who may not read accounts.
+
+    Raises:
+        psycopg2.Error: the database does not answer.
+    """
+    if not database_url:
+        return ForLeads(waiting=0, since=None)
+    with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(NOBODY_LEFT)
+        except psycopg2.errors.InsufficientPrivilege:
+            return ForLeads(waiting=0, since=None)
+        return _together(cursor.fetchall())
+
+
+def _connection(database_url: str) -> "psycopg2.extensions.connection":
+    # The services take SQLAlchemy's form, too.
+    plain = database_url.replace("postgresql+psycopg2:", "postgresql:", 1)
+    return psycopg2.connect(plain, connect_timeout=TIMEOUT_SECONDS)
+
+
+def _together(rows: Sequence[tuple[Any, ...]]) -> ForLeads:
+    """Rows of workflow, number and time as one."""
+    since = min((first for _, _, first in rows), default=None)
+    return ForLeads(waiting=sum(count for _, count, _ in rows), since=since and since.isoformat())

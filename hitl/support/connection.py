@@ -1,0 +1,145 @@
+"""Which broker and which database does a command talk to?
+
+AMQP_URL and DATABASE_URL where they or their files are named, else those of the stack that runs in
+HITL_HOME.
+"""
+
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from hitl.servers.home import Home
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import ServerError
+from shared.addresses import ESCAPES, is_address
+from shared.errors import ConfigurationError, HitlError, Overloaded
+from shared.messaging.connection import Broker
+from shared.service.settings import Settings
+
+CONNECT_SECONDS = 10.0
+
+
+def amqp_url(environment: Mapping[str, str] = os.environ) -> str:
+    """The broker's address.
+
+    Raises:
+        ConfigurationError: neither set nor known from a running stack.
+    """
+    return _address("AMQP_URL", environment)
+
+
+def database_url(environment: Mapping[str, str] = os.environ) -> str:
+    """The database's address.
+
+    Raises:
+        ConfigurationError: neither set nor known from a running stack.
+    """
+    return _address("DATABASE_URL", environment)
+
+
+def api_url(environment: Mapping[str, str] = os.environ) -> str:
+    """The management API of the broker, with user and password.
+
+    Raises:
+        ConfigurationError: neither set nor known from a running stack, or no address.
+    """
+    return given_api_url(environment) or _address(
+        "API_URL", environment, variable="HITL_RABBITMQ_API_URL"
+    )
+
+
+def given_api_url(environment: Mapping[str, str]) -> str | None:
+    """HITL_RABBITMQ_API_URL; None where unset.
+
+    Raises:
+        ConfigurationError: it is no address.
+    """
+    found = environment.get("HITL_RABBITMQ_API_URL", "").strip()
+    if found and not (is_address(found, ("http", "https")) and urlsplit(found).hostname):
+        raise ConfigurationError(
+            f"HITL_RABBITMQ_API_URL: no address like http://USER:PASSWORD@HOST:15672/api; {ESCAPES}"
+        )
+    return found or None
+
+
+def given(key: str, environment: Mapping[str, str]) -> str:
+    """AMQP_URL or DATABASE_URL as the services read it, from KEY_FILE, too; empty where unset.
+
+    Raises:
+        ConfigurationError: the environment has bad settings.
+    """
+    found = getattr(Settings.from_environment(environment), key.lower())
+    return str(found.get_secret_value())
+
+
+def trusted(api_url: str) -> ssl.SSLContext:
+    """Whom to believe that it is the management API: `?cacertfile=PATH` names an authority, as in
+    AMQP_URL; else whom the system trusts.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return ssl.create_default_context(
+        cafile=dict(parse_qsl(urlsplit(api_url).query)).get("cacertfile")
+    )
+
+
+def vhost_in_path(amqp_url: str) -> str:
+    """The address's virtual host as the management API's paths have it."""
+    return quote(unquote(urlsplit(amqp_url).path[1:]) or "/", safe="")
+
+
+def _address(key: str, environment: Mapping[str, str], variable: str = "") -> str:
+    if not variable and (address := given(key, environment)):
+        return address
+    home = Home.from_environment(environment)
+    state = home.read_state() if home.supervisor() is not None else None
+    found = "" if state is None else getattr(state, key.lower()) or ""
+    if not found:
+        raise ConfigurationError(
+            f"no stack runs here ({home.path}): start one with bin/up, or set {variable or key}"
+        )
+    return str(found)
+
+
+@contextmanager
+def database_at_hand(*, may_make: bool = True) -> Iterator[tuple[str, bool]]:
+    """The database's address, and whether it is the private one of a stack that does
+    not run: its server is started for as long as it takes, if need be with a new database.
+
+    Raises:
+        HitlError: that server cannot be started.
+    """
+    home = Home.from_environment(os.environ)
+    there = may_make or (home.path / "postgres" / "location").exists()
+    if given("DATABASE_URL", os.environ) or home.supervisor() is not None or not there:
+        yield database_url(os.environ), False
+        return
+    server = PrivatePostgres(home.path / "postgres", home.log("postgres"))
+    try:
+        server.start()
+        server.wait_ready()
+        yield server.database_url, True
+    except ServerError as error:
+        raise HitlError(str(error)) from error
+    finally:
+        server.stop()
+
+
+@contextmanager
+def connected(amqp_url: str, name: str) -> Iterator[Broker]:
+    """A broker that is there, for the length of the block; `name` is what operators see.
+
+    Raises:
+        Overloaded: it does not answer.
+    """
+    broker = Broker(amqp_url, name=name)
+    broker.start()
+    try:
+        if not broker.wait_ready(CONNECT_SECONDS):
+            raise Overloaded(f"RabbitMQ does not answer: {broker.problem()}")
+        yield broker
+    finally:
+        broker.close()
