@@ -12,35 +12,35 @@ from typer.main import get_command
 from hitl.servers.processes import unencodable_escaped
 from shared.release import package_version
 
-# Command → the module whose `app` has it.
+# Command → the module of `hitl.commands` whose `app` has it.
 COMMANDS = {
-    "up": "hitl.commands.stack",
-    "down": "hitl.commands.stack",
-    "status": "hitl.commands.stack",
-    "publish": "hitl.items",
-    "tail": "hitl.items",
-    "dlq": "hitl.commands.dlq",
-    "reviewer": "hitl.commands.reviewer",
-    "seed": "hitl.commands.seed",
-    "token": "hitl.commands.token",
-    "prepare": "hitl.prepare",
-    "broker-users": "hitl.commands.broker_users",
-    "workflow": "hitl.commands.workflow",
-    "export": "hitl.export",
-    "calibrate": "hitl.commands.calibrate",
-    "replay": "hitl.replay",
-    "disagreements": "hitl.commands.disagreements",
-    "train-embedded": "hitl.learn",
-    "train-texts": "hitl.learn",
-    "retrain": "hitl.commands.retrain",
-    "model": "hitl.commands.model",
-    "audit": "hitl.commands.audit",
-    "backup": "hitl.commands.backup",
-    "restore": "hitl.commands.backup",
-    "rebuild": "hitl.commands.rebuild",
-    "migrate": "hitl.commands.migrate",
-    "settings": "hitl.commands.settings",
-    "asyncapi": "hitl.commands.asyncapi",
+    "up": "stack",
+    "down": "stack",
+    "status": "stack",
+    "publish": "items",
+    "tail": "items",
+    "dlq": "dlq",
+    "reviewer": "reviewer",
+    "seed": "seed",
+    "token": "token",
+    "prepare": "prepare",
+    "broker-users": "broker_users",
+    "workflow": "workflow",
+    "export": "export",
+    "calibrate": "calibrate",
+    "replay": "replay",
+    "disagreements": "disagreements",
+    "train-embedded": "train",
+    "train-texts": "train",
+    "retrain": "retrain",
+    "model": "model",
+    "audit": "audit",
+    "backup": "backup",
+    "restore": "backup",
+    "rebuild": "rebuild",
+    "migrate": "migrate",
+    "settings": "settings",
+    "asyncapi": "asyncapi",
 }
 
 
@@ -48,7 +48,7 @@ class Commands(Mapping[str, Any]):
     """Every command by its name; what is looked up is imported."""
 
     def __getitem__(self, name: str) -> Any:
-        found = get_command(import_module(COMMANDS[name]).app)
+        found = get_command(import_module(f"hitl.commands.{COMMANDS[name]}").app)
         # An app with several commands is one of ours to look into, or a group of that name.
         inner = found.commands.get(name) if isinstance(found, TyperGroup) else None
         command = inner or found

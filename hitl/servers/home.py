@@ -12,7 +12,7 @@ from typing import IO
 
 from hitl.servers.processes import Record, write_private
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shared.service.otel import Spans
 
 logger = logging.getLogger(__name__)
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parent / "screen" / "assets"
 _METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _MISSING = ("no_such_task", "no_such_decision")
 _CONFLICTS = (

@@ -195,7 +195,7 @@ def arguments(objects: list[Object], kind: str, component: str) -> list[str]:
 def test_the_jobs_run_commands_that_exist(sets: dict[str, list[Object]]) -> None:
     objects = sets["production"]
     for command, app, said in (
-        ("prepare", hitl.prepare.app, arguments(objects, "Job", "migrate")),
+        ("prepare", hitl.commands.prepare.app, arguments(objects, "Job", "migrate")),
         ("retrain", hitl.commands.retrain.app, arguments(objects, "CronJob", "retrain")),
         ("audit", hitl.commands.audit.app, arguments(objects, "CronJob", "audit")),
     ):
