@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.dead_letters.text import printable
 from hitl.support.connection import database_url
 from hitl.support.known_workflows import completed, unheard_of
 from hitl.support.moments import moment
+from hitl.support.terminal import printable
 from services.feedback.reports.disagreements import Disagreements, disagreements
 from services.feedback.reports.reviewed import reviewed
 from shared.errors import HitlError

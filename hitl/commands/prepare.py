@@ -5,29 +5,27 @@ page. It runs as the owner of the database and of the broker's virtual host.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
 
 from hitl.access.database_roles import RIGHTS, set_rights
 from hitl.commands.broker_users import passwords_in
 from hitl.recovery.broker_rights import give_back
-from hitl.servers.home import kept_secret
 from hitl.support.connection import given_api_url
-from services.review_ui.auth.accounts import Accounts, everyone
-from shared.clock import utc_now
+from hitl.support.first_reviewer import (
+    FIRST_REVIEWER,
+    ensure_first_reviewer,
+    nobody_has_an_account,
+)
 from shared.errors import HitlError
 from shared.messaging.connection import declare_all
 from shared.service.settings import Settings
-from shared.storage.database import connect, database_errors, migrate
+from shared.storage.database import database_errors, migrate
 from shared.topology import topology
 from shared.workflows.files import configured_workflows
 
-FIRST_REVIEWER = "reviewer"
 NOBODY = "Nobody can log in to the review page yet"
 
 app = typer.Typer(add_completion=False)
@@ -74,30 +72,3 @@ def prepare(
     except HitlError as error:
         typer.echo(f"Cannot prepare: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-def nobody_has_an_account(database_url: str) -> bool:
-    """Is there no account of the review page at all?"""
-    with _session(database_url) as session:
-        return not everyone(session)
-
-
-def ensure_first_reviewer(database_url: str, password_file: Path) -> bool:
-    """Makes the account `reviewer` where there is no account at all; says whether it did."""
-    with _session(database_url) as session:
-        if everyone(session):
-            return False
-        # The file first: an account whose password nobody knows helps nobody.
-        password = kept_secret(password_file)
-        Accounts(utc_now).create(session, FIRST_REVIEWER, "admin", password)
-        return True
-
-
-@contextmanager
-def _session(database_url: str) -> Iterator[Session]:
-    engine = connect(database_url, pool_size=1, application="hitl-prepare")
-    try:
-        with Session(engine) as session, session.begin():
-            yield session
-    finally:
-        engine.dispose()

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import pika
 from pika.channel import Channel
 
-from hitl.stack.status import declared_depths
+from hitl.support.queue_depths import declared_depths
 from shared.events.submissions import guess_id
 from shared.messages import OTHERS, Delivery, plain, short_text
 from shared.messaging.amqp.received import delivery_of

@@ -9,13 +9,12 @@ from typing import Any
 from rich.console import Console
 
 from hitl.dead_letters.queues import Letter
+from hitl.support.terminal import printable, readable
 from shared.events.submissions import excerpt
 from shared.messages import OTHERS, plain, short_text
 from shared.messaging.retry import ERROR, first_priority
 
 EXCERPT_CHARACTERS = 300
-_JOINERS = "\u200c\u200d"
-_UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
 
 def as_object(letter: Letter) -> dict[str, object]:
@@ -79,17 +78,3 @@ def _within(value: object) -> object:
     if isinstance(value, list):
         return [_within(entry) for entry in value]
     return _named(value) if isinstance(value, dict) else value
-
-
-def printable(line: str) -> str:
-    """Without what would speak to the terminal: a producer's text may hold anything. What joins
-    letters and emojis stays."""
-    return "".join(one if one.isprintable() or one in _JOINERS else "\ufffd" for one in line)
-
-
-def readable(seconds: float) -> str:
-    """An age for people."""
-    for unit, size in _UNITS.items():
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

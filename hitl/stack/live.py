@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hitl.dead_letters.text import printable
 from hitl.servers.home import Home
 from hitl.stack.status import ServiceStatus, Status
+from hitl.support.terminal import printable
 from shared.topology import POLICY_STREAM
 
 RATE_SECONDS = 10.0

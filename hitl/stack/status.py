@@ -1,28 +1,23 @@
 """How is the stack doing, in one look: who is ready, what waits where, what became of the items?"""
 
-import base64
-import http.client
-import json
-import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from typing import Any, TypedDict
 
 import psycopg2
 
 from hitl.servers.home import Home, StackState
 from hitl.stack.fleet import SERVICES, look
-from hitl.support.connection import given, given_api_url, trusted, vhost_in_path
+from hitl.support.connection import given, given_api_url
+from hitl.support.queue_depths import Depths, queue_depths
 from services.feedback.certificate.lead_queue import FOR_LEADS
-from shared.errors import Overloaded
 from shared.service.settings import Settings
 from shared.storage.second_reviews import NOBODY_LEFT
 from shared.topology import topology
 from shared.workflows.files import workflow_paths
 
 TIMEOUT_SECONDS = 3
-Depths = dict[str, "Depth"]
 
 
 class ServiceStatus(TypedDict):
@@ -32,13 +27,6 @@ class ServiceStatus(TypedDict):
     pid: int | None
     ready: bool
     restarts: int
-
-
-class Depth(TypedDict):
-    """Messages waiting, and messages with a consumer; None where the broker does not say."""
-
-    ready: int
-    unacked: int | None
 
 
 class ForLeads(TypedDict):
@@ -128,70 +116,6 @@ def all_ready(status: Status) -> bool:
     """Is every service there and ready?"""
     ready = {service["name"] for service in status["services"] if service["ready"]}
     return ready >= SERVICES.keys()
-
-
-def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> Depths:
-    """Ready and unacked messages of each queue: from the management API, else by asking AMQP."""
-    if not amqp_url:
-        return {}
-    if api_url is None:
-        return declared_depths(amqp_url, queues)
-    api = urllib.parse.urlsplit(api_url)
-    vhost = vhost_in_path(amqp_url)
-    host = api.hostname or "localhost"
-    client = http.client.HTTPConnection(host, api.port or 15672, timeout=TIMEOUT_SECONDS)
-    if api.scheme == "https":
-        try:
-            trust = trusted(api_url)
-        except OSError:
-            return {}
-        client = http.client.HTTPSConnection(
-            host, api.port or 15671, timeout=TIMEOUT_SECONDS, context=trust
-        )
-    names = map(urllib.parse.unquote, (api.username or "guest", api.password or "guest"))
-    token = base64.b64encode(":".join(names).encode()).decode()
-    # Asked of the queues themselves: the management page's own figures are deprecated since 4.3
-    # (`management_metrics_collection`), may be turned off, and then every queue would look empty.
-    totals = "disable_stats=true&enable_queue_totals=true"
-    try:
-        client.request(
-            "GET",
-            f"{api.path.rstrip('/')}/queues/{vhost}?{totals}",
-            headers={"Authorization": f"Basic {token}"},
-        )
-        answer = client.getresponse()
-        listed = json.load(answer) if answer.status == http.client.OK else []
-    except (OSError, http.client.HTTPException, ValueError):
-        return {}
-    finally:
-        client.close()
-    return {
-        queue["name"]: Depth(
-            ready=queue.get("messages_ready", 0), unacked=queue.get("messages_unacknowledged")
-        )
-        for queue in listed
-        if queue["name"].startswith("hitl.")
-    }
-
-
-def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
-    """Ready messages by passive declaration, which tells nothing of the unacked ones."""
-    # pika is slow to import, and needed only where there is no management API.
-    from shared.messaging.declare import count_ready
-    from shared.messaging.session import Conversation
-
-    depths: Depths = {}
-
-    def told(ready: Mapping[str, int]) -> None:
-        depths.update({name: Depth(ready=count, unacked=None) for name, count in ready.items()})
-        conversation.end()
-
-    conversation = Conversation(
-        "status", lambda channel: count_ready(channel.connection, queues, told)
-    )
-    with suppress(Overloaded):
-        conversation.run(amqp_url)
-    return depths
 
 
 def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:

@@ -14,13 +14,13 @@ from datetime import datetime
 from types import FrameType
 
 from hitl.access.database_roles import set_rights
-from hitl.commands.prepare import ensure_first_reviewer
 from hitl.recovery.broker_rights import give_back
 from hitl.servers.home import Home, StackState
 from hitl.servers.processes import Child, Record, unencodable_escaped
 from hitl.servers.rabbitmq import ServerError
 from hitl.stack.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.stack.servers import Servers
+from hitl.support.first_reviewer import ensure_first_reviewer
 from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.messaging.connection import declare_all
 from shared.service.settings import Settings

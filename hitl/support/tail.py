@@ -7,7 +7,7 @@ from typing import Any
 from pika.channel import Channel
 from rich.text import Text
 
-from hitl.dead_letters.text import printable
+from hitl.support.terminal import printable
 from shared.errors import Permanent
 from shared.events.envelope import decode
 from shared.events.models import ItemAccepted, ItemReviewed

@@ -22,7 +22,7 @@ from services.review_ui.api.submit import Publish
 from services.review_ui.auth.accounts import Accounts
 from services.review_ui.auth.guard import Guard, problem
 from services.review_ui.auth.sessions import LoginThrottle, Sessions
-from services.review_ui.reports.lists import BadCursor, TooLong
+from services.review_ui.reports.lists import BadCursor
 from services.review_ui.reports.stats import Backlog
 from services.review_ui.screen import gradio_app as screen
 from services.review_ui.tasks.decide import Refused
@@ -31,6 +31,7 @@ from shared.errors import Overloaded
 from shared.service.metrics import REVIEWS
 from shared.service.settings import Settings
 from shared.storage.tables import ACTIONS
+from shared.storage.time_limit import TooLong
 from shared.workflows.files import Workflow
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ IMAGES = {
             "hitl.stack.demo",
             "hitl.commands.disagreements",
             "hitl.commands.export",
-            "hitl.items",
+            "hitl.commands.items",
             "hitl.commands.migrate",
             "hitl.commands.prepare",
             "hitl.commands.replay",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pika
 import pytest
 
-from hitl.stack.status import queue_depths
+from hitl.support.queue_depths import queue_depths
 from shared.topology import inference_queue
 from tests.charts import CHART, Object, of_kind, rendered, run
 from tests.conftest import RabbitMQ

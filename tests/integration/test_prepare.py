@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from hitl.__main__ import app
 from hitl.access.database_roles import url_of
-from hitl.commands.prepare import FIRST_REVIEWER
+from hitl.support.first_reviewer import FIRST_REVIEWER
 from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.storage.database import connect

@@ -280,8 +280,8 @@ def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
 STARTER = """
 import sys, time
 from pathlib import Path
-from hitl.private_postgres import PrivatePostgres
-from hitl.private_rabbitmq import PrivateRabbitMQ
+from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 home = Path(sys.argv[1])
 log = home / "log"
 servers = PrivateRabbitMQ(home / "rabbitmq", log), PrivatePostgres(home / "postgres", log)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from hitl.commands.stack import app
 from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
-from hitl.stack.status import declared_depths, queue_depths
+from hitl.support.queue_depths import declared_depths, queue_depths
 from shared.messaging import session as conversation
 from shared.messaging.connection import declare_all
 from shared.topology import topology

@@ -70,8 +70,8 @@ def test_a_signal_asks_the_service_to_stop(number: signal.Signals) -> None:
 
 INTERRUPTED_AT_THE_WRONG_MOMENT = """
 import os, signal
-from shared.lifecycle import service
-from shared.settings import Settings
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 
 with service("test", port=None, settings=Settings()) as lifecycle:
     with lifecycle.stopping._cond:  # as within each `wait`
@@ -91,10 +91,10 @@ def test_a_signal_never_waits_for_what_it_interrupts() -> None:
 
 WAITING_AND_INTERRUPTED = """
 import os, signal, threading, time
-from shared.lifecycle import service
-from shared.settings import Settings
+from shared.service.lifecycle import service
+from shared.service.settings import Settings
 from shared.topology import topology
-from shared.worker import Worker
+from shared.messaging.worker import Worker
 
 settings = Settings.from_environment({"AMQP_URL": "amqp://127.0.0.1:1/"})
 with service("test", port=None, settings=settings) as lifecycle:

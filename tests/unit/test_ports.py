@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Chooses as a stack does, says what, and takes its time to bind, as servers do.
 CHOOSER = """
 import sys
-from hitl import ports
+from hitl.servers import ports
 ports.LOWEST, ports.HIGHEST = 31_000, 31_200
 sys.stdin.readline()
 services = [ports.port_from(int(sys.argv[1]), f"service {n}") for n in range(5)]

@@ -1,6 +1,6 @@
 """Does what others wrote stay text on the terminal?"""
 
-from hitl.dead_letters.text import printable
+from hitl.support.terminal import printable
 from hitl.support.tail import as_text
 from tests.facts import REVIEWED
 

@@ -9,8 +9,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
@@ -36,19 +35,17 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     true,
     tuple_,
 )
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports.items import hidden_from, with_task
 from services.review_ui.tasks.decide import Action
 from shared.errors import HitlError
-from shared.storage.database import sqlstate
 from shared.storage.tables import ItemRow, ReviewDecision, ReviewTask
+from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 
 TaskState = Literal["waiting", "leased", "decided", "flagged"]
 ItemStatus = Literal[
@@ -56,9 +53,7 @@ ItemStatus = Literal[
 ]
 Key = TypeVar("Key")
 Time = InstrumentedAttribute[datetime] | InstrumentedAttribute[datetime | None]
-SEARCH_SECONDS = 10.0
 MAX_PAGE = 200
-_QUERY_CANCELED = "57014"
 _EVER: ColumnElement[datetime] = literal_column("'-infinity'::timestamptz")
 
 
@@ -86,10 +81,6 @@ _DECISION_KEY = TypeAdapter(tuple[Moment, Annotated[int, Field(ge=0, le=2**63 - 
 
 class BadCursor(HitlError):
     """The cursor is not one that this list gave out."""
-
-
-class TooLong(HitlError):
-    """The search was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,28 +157,12 @@ def items(
         then = _EVER if at is None else literal(at)
         statement = statement.where(place < tuple_(then, literal(workflow), literal(item_id)))
     statement = statement.order_by(received.desc(), ItemRow.workflow.desc(), ItemRow.id.desc())
-    with searching(session, SEARCH_SECONDS):
+    with time_limit(session, SEARCH_SECONDS):
         found = [(row, here) for row, here in session.execute(statement.limit(page.limit))]
     if len(found) < page.limit:
         return found, None
     end = found[-1][0]
     return found, _write(end.received_at, end.workflow, end.id)
-
-
-@contextmanager
-def searching(session: Session, most_seconds: float) -> Iterator[None]:
-    """Each statement in the block is given up after so long.
-
-    Raises:
-        TooLong: it was.
-    """
-    session.execute(text(f"SET LOCAL statement_timeout = {int(most_seconds * 1_000)}"))
-    try:
-        yield
-    except DBAPIError as error:
-        if sqlstate(error) == _QUERY_CANCELED:
-            raise TooLong(f"given up after {most_seconds:.0f} s") from None
-        raise
 
 
 def tasks(

@@ -13,7 +13,6 @@ from uuid import UUID, uuid5
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui.reports.lists import SEARCH_SECONDS, searching
 from services.review_ui.tasks import claim as tasks
 from services.review_ui.tasks import decide as decisions
 from services.review_ui.tasks import undo as taken_back
@@ -21,6 +20,7 @@ from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Decided, Refused, Verdict
 from services.review_ui.tasks.filters import TaskFilter
 from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.workflows.files import ReviewRules
 
 MAX_BATCH = 500
@@ -68,7 +68,7 @@ def preview(
     matches, given = wanted.where()
     statement = text(_MATCHING.format(may=_MAY, matches=matches))
     asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
-    with searching(session, SEARCH_SECONDS):
+    with time_limit(session, SEARCH_SECONDS):
         found = session.scalars(statement, {**asked, "count": MAX_BATCH + 1}).all()
     rows = session.scalars(select(ReviewTask).where(ReviewTask.id.in_(found)))
     by_id = {row.id: row for row in rows}

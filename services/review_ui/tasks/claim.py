@@ -21,9 +21,9 @@ from uuid import UUID
 from sqlalchemy import bindparam, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
-from services.review_ui.reports.lists import searching
 from services.review_ui.tasks.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
 from shared.storage.tables import ReviewTask
+from shared.storage.time_limit import time_limit
 
 MAX_CLAIM = 50
 SEARCH_SECONDS = 3.0
@@ -127,7 +127,7 @@ def claim(
             if missing:
                 statement = text(_CLAIM.format(pool=pool, matches=matches))
                 asked = {**given, "skipped_too": skipped_too, "count": missing}
-                with searching(session, SEARCH_SECONDS) if wanted.search else nullcontext():
+                with time_limit(session, SEARCH_SECONDS) if wanted.search else nullcontext():
                     claimed += session.scalars(statement, asked).all()
         if claimed:
             break
