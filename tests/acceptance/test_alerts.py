@@ -11,10 +11,10 @@ import yaml
 from hitl.servers.ports import free_ports
 from tests.conftest import RabbitMQ
 from tests.contract.test_prometheus_config import ALERTMANAGER, ALERTS
-from tests.monitoring import program, scraped, value_of
-from tests.outside import until
-from tests.pipeline import running
-from tests.webhooks import Receiver, receiving
+from tests.support.amqp_client import until
+from tests.support.pipeline import running
+from tests.support.prometheus import program, scraped, value_of
+from tests.support.webhook_receiver import Receiver, receiving
 
 pytestmark = pytest.mark.timeout(300)
 

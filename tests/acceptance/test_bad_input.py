@@ -8,9 +8,9 @@ from pathlib import Path
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ
-from tests.outside import Received, outsider, until
-from tests.pipeline import SERVICES, running
-from tests.rights import own_addresses
+from tests.support.amqp_client import Received, outsider, until
+from tests.support.pipeline import SERVICES, running
+from tests.support.service_users import own_addresses
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "no JSON": (b"this is not JSON", "not_json"),

@@ -11,9 +11,9 @@ import pytest
 
 from tests.conftest import RabbitMQ
 from tests.contract.test_prometheus_config import DASHBOARDS, filled_in
-from tests.monitoring import SCRAPE_SECONDS, publish_some, review_some, scraped, value_of
-from tests.outside import until
-from tests.pipeline import running
+from tests.support.amqp_client import until
+from tests.support.pipeline import running
+from tests.support.prometheus import SCRAPE_SECONDS, publish_some, review_some, scraped, value_of
 
 pytestmark = pytest.mark.timeout(400)
 

@@ -43,10 +43,10 @@ from shared.topology import (
 from shared.workflows.files import ReviewRules
 from tests.chaos.scorer import Hashed
 from tests.conftest import Postgres, RabbitMQ, cannot_run
-from tests.filled import logger_on
-from tests.outside import Outsider, Received, outsider, until
-from tests.reviewers import ReviewRoom
-from tests.workers import DRAWN, working
+from tests.support.amqp_client import Outsider, Received, outsider, until
+from tests.support.filled_database import logger_on
+from tests.support.review_data import ReviewRoom
+from tests.support.service_workers import DRAWN, working
 
 ACCEPTED = accepted_queue("sentiment")
 INFERENCE = inference_queue("sentiment")

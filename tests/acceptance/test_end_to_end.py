@@ -17,10 +17,10 @@ from services.feedback.training.rated_texts import split_movies
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import RabbitMQ
-from tests.datafixtures import data_dir
-from tests.outside import Outsider, outsider, until
-from tests.pipeline import PASSWORD, SERVICES, Pipeline, running
-from tests.rights import own_addresses
+from tests.support.amqp_client import Outsider, outsider, until
+from tests.support.pipeline import PASSWORD, SERVICES, Pipeline, running
+from tests.support.rated_texts import data_dir
+from tests.support.service_users import own_addresses
 
 __all__ = ["data_dir"]
 

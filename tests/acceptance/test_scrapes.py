@@ -12,9 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import RabbitMQ
-from tests.monitoring import publish_some, review_some
-from tests.outside import until
-from tests.pipeline import SERVICES, Pipeline, running
+from tests.support.amqp_client import until
+from tests.support.pipeline import SERVICES, Pipeline, running
+from tests.support.prometheus import publish_some, review_some
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -19,8 +19,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from services.inference import embedded
-from tests.outside import Outsider, outsider, until
-from tests.pipeline import PASSWORD, ROOT, Pipeline, running
+from tests.support.amqp_client import Outsider, outsider, until
+from tests.support.pipeline import PASSWORD, ROOT, Pipeline, running
 
 LABELS = ["negative", "neutral", "positive"]
 TWEETS = 45

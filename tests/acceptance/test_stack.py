@@ -20,7 +20,7 @@ import pytest
 
 from shared.topology import POLICY_STREAM
 from tests.conftest import Postgres, RabbitMQ
-from tests.outside import outsider
+from tests.support.amqp_client import outsider
 
 pytestmark = pytest.mark.timeout(600)
 

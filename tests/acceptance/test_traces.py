@@ -9,10 +9,10 @@ import pika
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.monitoring import review_some
-from tests.outside import until
-from tests.pipeline import Pipeline, running
-from tests.webhooks import Receiver, receiving
+from tests.support.amqp_client import until
+from tests.support.pipeline import Pipeline, running
+from tests.support.prometheus import review_some
+from tests.support.webhook_receiver import Receiver, receiving
 
 pytestmark = pytest.mark.timeout(300)
 

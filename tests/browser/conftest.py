@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from shared.clock import utc_now
 from shared.service.lifecycle import Lifecycle
 from tests.conftest import cannot_run
-from tests.reviewing import Served, TurnedClock, make_test_desk, serving
+from tests.support.review_service import Served, TurnedClock, make_test_desk, serving
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 

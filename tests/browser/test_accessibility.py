@@ -8,8 +8,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import Engine
 
-from tests.browsing import reviewing
-from tests.reviewing import Served, requested, take_in
+from tests.support.browser import reviewing
+from tests.support.review_service import Served, requested, take_in
 
 BAD = ("serious", "critical")
 

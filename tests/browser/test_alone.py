@@ -7,8 +7,8 @@ from sqlalchemy import Engine
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules, Workflow
 from tests.browser.conftest import RunningClock
-from tests.browsing import reviewing, shown
-from tests.reviewing import Served, make_test_desk, requested, serving, take_in
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import Served, make_test_desk, requested, serving, take_in
 
 TWICE = Workflow(
     name="sentiment",

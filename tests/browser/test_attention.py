@@ -5,9 +5,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared.storage.tables import ReviewDecision
-from tests.browsing import reviewing, shown
-from tests.outside import until
-from tests.reviewing import Served, requested, take_in
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import Served, requested, take_in
 
 
 def measured(engine: Engine) -> list[tuple[float, float]]:

@@ -15,10 +15,10 @@ from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.browser.conftest import RunningClock
 from tests.browser.test_review_page import decisions, some
-from tests.browsing import reviewing, shown
 from tests.chaos.proxy import Proxy
-from tests.outside import until
-from tests.reviewing import PASSWORD, Served, make_test_desk, serving
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import PASSWORD, Served, make_test_desk, serving
 
 SOON_SECONDS = 5.0
 SILENT_SECONDS = 10.0

@@ -7,9 +7,9 @@ from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
 from shared.storage.tables import ReviewDecision, ReviewTask
-from tests.browsing import reviewing, shown
-from tests.outside import until
-from tests.reviewing import Served, requested, take_in, task_id
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import Served, requested, take_in, task_id
 
 HOSTILE = "<img src=x onerror=\"window.hacked = 'batch'\">"
 

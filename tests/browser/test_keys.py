@@ -6,9 +6,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import Engine
 
 from tests.browser.test_review_page import decisions, some
-from tests.browsing import reviewing, shown
-from tests.outside import until
-from tests.reviewing import PASSWORD, Served, requested, take_in
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import PASSWORD, Served, requested, take_in
 
 DRAFT = "seen twice"
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, expect
 from sqlalchemy import Engine
 
 from services.review_ui.screen.gradio_app import ASSETS
-from tests.browsing import reviewing
-from tests.reviewing import Served, requested, take_in
+from tests.support.browser import reviewing
+from tests.support.review_service import Served, requested, take_in
 
 FILES = sorted(ASSETS.glob("words-*.json"))
 PLACE = re.compile(r"\{\w+\}")

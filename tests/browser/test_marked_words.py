@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 from services.inference.highlights import words
 from services.review_ui.tasks.intake import Intake
 from shared.events.models import ItemExplained, WordWeight
-from tests.browsing import reviewing, shown
-from tests.reviewing import START, Served, TurnedClock, delivered, requested, take_in
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import START, Served, TurnedClock, delivered, requested, take_in
 
 HOSTILE = '😀 wonderful <img src=x onerror="document.title=1"> film, dull <mark>'
 

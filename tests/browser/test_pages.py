@@ -17,9 +17,16 @@ from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask, WebhookDelivery
 from shared.workflows.files import Workflow
 from tests.browser.conftest import RunningClock
-from tests.browsing import reviewing, shown
-from tests.outside import until
-from tests.reviewing import PASSWORD, Served, make_test_desk, requested, serving, take_in
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import (
+    PASSWORD,
+    Served,
+    make_test_desk,
+    requested,
+    serving,
+    take_in,
+)
 
 
 def test_a_lease_is_shown_and_extended_while_the_card_is_open(

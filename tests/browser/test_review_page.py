@@ -5,9 +5,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from shared.storage.tables import ReviewDecision, ReviewTask
-from tests.browsing import reviewing, shown
-from tests.outside import until
-from tests.reviewing import PASSWORD, Served, requested, take_in
+from tests.support.amqp_client import until
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import PASSWORD, Served, requested, take_in
 
 
 def decisions(engine: Engine) -> list[tuple[str, str, str | None]]:

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 
 from shared.clock import utc_now
 from shared.storage.tables import ReviewDecision, ReviewTask
-from tests.browsing import reviewing
-from tests.reviewing import TRACEPARENT, Served, requested, take_in
+from tests.support.browser import reviewing
+from tests.support.review_service import TRACEPARENT, Served, requested, take_in
 
 # Sentences of our own: no text of the data set is kept in this repository.
 TEXTS = (

@@ -14,7 +14,7 @@ import httpx
 
 from hitl.servers.installed import rabbitmq_program
 from hitl.servers.rabbitmq import PrivateRabbitMQ
-from tests.outside import until
+from tests.support.amqp_client import until
 
 SIZE = 3
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from tests.chaos.harness import HEARTBEAT_SECONDS, Pipeline
-from tests.outside import until
+from tests.support.amqp_client import until
 
 Fault = Callable[[Pipeline, Random], None]
 

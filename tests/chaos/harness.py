@@ -35,7 +35,7 @@ from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.storage.database import connect, migrate
 from tests.chaos.proxy import Proxy
-from tests.outside import until
+from tests.support.amqp_client import until
 
 ROOT = Path(__file__).parents[2]
 CRASH = Path(__file__).parent / "crash"

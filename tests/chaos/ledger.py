@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.topology import topology
 from tests.chaos.harness import Pipeline
-from tests.outside import Outsider, outsider
+from tests.support.amqp_client import Outsider, outsider
 
 FINAL = ("AI_ACCEPTED", "HUMAN_ACCEPTED", "HUMAN_CORRECTED")
 _CALM_SECONDS = 0.5

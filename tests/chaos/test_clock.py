@@ -4,8 +4,8 @@ from sqlalchemy import Engine
 
 from services.review_ui.tasks.decide import Decided, StaleLease
 from shared.workflows.files import ReviewRules
-from tests.reviewers import UNDO_SECONDS, ReviewRoom
-from tests.reviewing import requested, take_in
+from tests.support.review_data import UNDO_SECONDS, ReviewRoom
+from tests.support.review_service import requested, take_in
 
 HOUR = 3_600.0
 DAY = 24 * HOUR

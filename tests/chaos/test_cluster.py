@@ -19,7 +19,7 @@ from shared.topology import topology
 from tests.chaos.cluster import clustered, leader_of
 from tests.chaos.harness import HEARTBEAT_SECONDS, WORKFLOW
 from tests.chaos.proxy import Proxy
-from tests.outside import outsider, until
+from tests.support.amqp_client import outsider, until
 
 ROOT = Path(__file__).parents[2]
 ROUNDS = 3

@@ -26,7 +26,7 @@ from shared.events.traceparent import trace_id, trace_of
 from shared.messages import Delivery
 from shared.messaging.retry import attempts, dead_letter, redriven_headers
 from shared.workflows.files import workflow_of
-from tests.facts import ACCEPTED, FAILED, REVIEW_REQUESTED, REVIEWED, SCORED
+from tests.support.example_events import ACCEPTED, FAILED, REVIEW_REQUESTED, REVIEWED, SCORED
 
 KINDS = [kind for kind, _ in REGISTRY]
 BODIES = [

@@ -13,7 +13,7 @@ from hitl.servers.ports import free_ports
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.chaos.scorer import POISON
-from tests.outside import outsider, until
+from tests.support.amqp_client import outsider, until
 
 ROOT = Path(__file__).parents[2]
 INNOCENT = 150

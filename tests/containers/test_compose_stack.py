@@ -23,7 +23,7 @@ from tests.containers.conftest import running, timed
 from tests.containers.engine import Engine
 from tests.containers.stack import STAND_INS, Stack
 from tests.contract.test_compose import COMPOSE_FILE, IMAGES, ROOT, WITH_MODEL, canonical, closure
-from tests.outside import outsider, until
+from tests.support.amqp_client import outsider, until
 
 pytestmark = pytest.mark.timeout(3600)
 

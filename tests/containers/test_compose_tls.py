@@ -19,7 +19,7 @@ from tests.containers.conftest import running
 from tests.containers.engine import Engine
 from tests.containers.stack import Stack
 from tests.contract.test_compose import COMPOSE_FILE, ROOT
-from tests.outside import until
+from tests.support.amqp_client import until
 
 pytestmark = pytest.mark.timeout(3600)
 

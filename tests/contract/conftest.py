@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.charts import CHART, SETS, Object, rendered, unpack_helm
+from tests.support.helm_chart import CHART, SETS, Object, rendered, unpack_helm
 
 
 @pytest.fixture(scope="session")

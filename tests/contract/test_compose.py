@@ -27,7 +27,7 @@ from hitl.servers.ports import free_ports
 from hitl.stack.fleet import SERVICES
 from shared.service.settings import AROUND, Settings, key
 from tests.conftest import cannot_run
-from tests.outside import until
+from tests.support.amqp_client import until
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_FILE = ROOT / "docker-compose.yml"

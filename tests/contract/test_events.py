@@ -16,7 +16,7 @@ from shared.events.envelope import decode, encode
 from shared.events.models import REGISTRY, Event
 from shared.events.traceparent import trace_id
 from shared.messages import Delivery
-from tests.facts import EXAMPLES
+from tests.support.example_events import EXAMPLES
 
 GOLDEN = Path(__file__).parent / "golden"
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"

@@ -21,8 +21,18 @@ from services.router.policy import Policy
 from shared.service.settings import Settings, key
 from shared.topology import ROUTER_QUEUE, inference_queue, review_queue, topology
 from shared.workflows.files import WorkflowFile
-from tests.charts import CHART, ROOT, SECRETS, SETS, Object, environment, of_kind, rendered, run
 from tests.conftest import cannot_run
+from tests.support.helm_chart import (
+    CHART,
+    ROOT,
+    SECRETS,
+    SETS,
+    Object,
+    environment,
+    of_kind,
+    rendered,
+    run,
+)
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 PAGE = ROOT / "docs" / "kubernetes.md"

@@ -10,7 +10,16 @@ import hitl.commands.prepare
 import hitl.commands.retrain
 from hitl.stack.fleet import SERVICES
 from shared.service.settings import AROUND, Settings, key
-from tests.charts import CHART, SECRETS, SETS, Object, environment, of_kind, pods, rendered
+from tests.support.helm_chart import (
+    CHART,
+    SECRETS,
+    SETS,
+    Object,
+    environment,
+    of_kind,
+    pods,
+    rendered,
+)
 
 OF_UVICORN = {"FORWARDED_ALLOW_IPS"}
 

@@ -14,9 +14,9 @@ import pytest
 
 from hitl.support.queue_depths import queue_depths
 from shared.topology import inference_queue
-from tests.charts import CHART, Object, of_kind, rendered, run
 from tests.conftest import RabbitMQ
-from tests.outside import until
+from tests.support.amqp_client import until
+from tests.support.helm_chart import CHART, Object, of_kind, rendered, run
 
 A_PAGE_AT_MOST = 500
 MANY, EACH = 130, 10

@@ -13,7 +13,7 @@ import yaml
 from hitl.access.broker_users import USERS
 from hitl.access.database_roles import RIGHTS
 from hitl.stack.fleet import SERVICES
-from tests.charts import CHART, ROOT, Object, of_kind, pods
+from tests.support.helm_chart import CHART, ROOT, Object, of_kind, pods
 
 PAGE = ROOT / "docs" / "kubernetes.md"
 KUBECTL = """#!/bin/sh

@@ -18,7 +18,7 @@ from services.feedback.certificate import drift
 from shared.service import metrics
 from shared.service.settings import Settings
 from tests.conftest import RabbitMQ, cannot_run
-from tests.outside import until
+from tests.support.amqp_client import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 CONFIG = DEPLOY / "prometheus" / "prometheus.yml"

@@ -1,0 +1,243 @@
+"""Does a database that was worked with survive every step of the schema, up and down?"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.event import listens_for
+from typer.testing import CliRunner, Result
+
+from hitl.__main__ import app
+from hitl.commands.audit import app as audit
+from shared.errors import ConfigurationError
+from shared.storage.database import MIGRATION_LOCK, connect, migrate, migration_config
+from tests.integration.storage.test_migrations import differences
+from tests.support.filled_database import fill, log, tables
+from tests.support.item_events import Journey
+
+Row = dict[str, object]
+Tables = dict[str, list[Row]]
+# What a step down may take with it, because the older version has no place for it; and what a step
+# changes on purpose. Each says for which rows, and in which columns (none: the whole row).
+NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]]]] = {
+    "0003": {
+        "review_task": (lambda row: row.get("seeded_for") is not None, ()),
+        "review_decision": (lambda row: row.get("seeded") is True, ()),
+    },
+    "0006": {"review_task": (lambda row: row["blind"] is True, ("uncertainty",))},
+    "0008": {"ledger_block": (lambda row: True, ())},
+    "0013": {
+        "api_token": (lambda row: row["name"] == "limited", ("revoked_at", "workflows")),
+    },
+    "0014": {"review_decision": (lambda row: True, ("seconds", "idle_seconds"))},
+}
+
+
+def impatient(*arguments: Any, **options: Any) -> Engine:
+    """As `connect` makes it, with 300 ms for a lock in the place of 10 s, and for a statement."""
+    engine = connect(*arguments, **options)
+
+    @listens_for(engine, "connect")
+    def limit(opened: Any, _record: object) -> None:
+        with opened.cursor() as cursor:
+            cursor.execute("SET lock_timeout = 300; SET statement_timeout = 300")
+        opened.commit()
+
+    return engine
+
+
+def revisions(connection: Connection) -> list[str]:
+    """Oldest first."""
+    script = ScriptDirectory.from_config(migration_config(connection))
+    return [step.revision for step in script.walk_revisions()][::-1]
+
+
+def step(connection: Connection, revision: str, *, down: bool = False) -> None:
+    (command.downgrade if down else command.upgrade)(migration_config(connection), revision)
+    connection.commit()
+
+
+def everything(connection: Connection) -> Tables:
+    """All rows of all tables, as Postgres' own JSON."""
+    names = connection.execute(
+        text("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+    ).scalars()
+    found = {
+        name: list(connection.execute(text(f"SELECT to_jsonb(t) FROM {name} t")).scalars())
+        for name in names
+        if name != "alembic_version"
+    }
+    connection.commit()
+    return found
+
+
+def assert_kept(before: Tables, after: Tables, *crossed: str) -> None:
+    """Both sides of the steps `crossed` have the same rows in the tables and columns of both."""
+    changed = {table: rule for step in crossed for table, rule in NOT_KEPT.get(step, {}).items()}
+    for table in sorted(before.keys() & after.keys()):
+        lost, columns = changed.get(table, (lambda row: False, ()))
+        if not (before[table] and after[table]):
+            assert all(map(lost, before[table] + after[table])), f"{table} across {crossed}"
+            continue
+        both = sorted(before[table][0].keys() & after[table][0].keys())
+        sides = [
+            sorted(
+                json.dumps([row[name] for name in both if not (lost(row) and name in columns)])
+                for row in rows
+                if columns or not lost(row)
+            )
+            for rows in (before[table], after[table])
+        ]
+        assert sides[0] == sides[1], f"{table} across {crossed}"
+
+
+@pytest.fixture
+def filled(engine: Engine) -> Engine:
+    fill(engine)
+    assert [name for name, rows in tables(engine).items() if rows == 0] == []
+    return engine
+
+
+def test_what_two_versions_know_survives_every_step_down_and_up_again(filled: Engine) -> None:
+    with filled.connect() as connection:
+        # Given a database of today with rows in every table,
+        steps = revisions(connection)
+        newest = here = everything(connection)
+        # if I go down step by step, and at each step up to where I was and down again,
+        for older, newer in reversed(list(pairwise(steps))):
+            step(connection, older, down=True)
+            below = everything(connection)
+            # I expect all rows that both versions have a place for, with their values;
+            assert_kept(here, below, newer)
+            step(connection, newer)
+            assert_kept(below, everything(connection), newer)
+            step(connection, older, down=True)
+            assert below.keys() == everything(connection).keys()
+            here = below
+            if newer == "0013":  # that knows no limit, so that what had one opens nothing
+                ended = {row["name"]: row["revoked_at"] is not None for row in here["api_token"]}
+                assert ended == {"program": False, "limited": True}
+        # and if I then bring the oldest database, with its rows, to today's version step by step,
+        for newer in steps[1:]:
+            step(connection, newer)
+            above = everything(connection)
+            assert_kept(here, above, newer)
+            here = above
+        # today's schema, to the letter, with the record as it was.
+        assert differences(connection) == []
+    for table in ("event", "reviewer", "outbox", "certificate"):
+        shared = set(here[table][0]) - {"text_commitment"}
+        old, new = ([{n: row[n] for n in shared} for row in side[table]] for side in (newest, here))
+        assert sorted(old, key=str) == sorted(new, key=str)
+
+
+def test_todays_programs_go_on_where_an_old_database_was_brought_up(filled: Engine) -> None:
+    # Given a database of the first version with its rows, brought up in one go
+    with filled.connect() as connection:
+        step(connection, revisions(connection)[0], down=True)
+        before = everything(connection)
+        step(connection, "head")
+        for table, rows in before.items():
+            assert table == "ledger_block" or len(everything(connection)[table]) == len(rows)
+    # If today's logger takes up an item of then and a new one
+    old, new = Journey("people"), Journey("new")
+    log(filled, old.scored(), old.reviewed("negative", revision=3), new.scored(), new.accepted())
+    # I expect both rows right: what was known is known,
+    with filled.connect() as connection:
+        wanted = text("SELECT id, status FROM workflow_log WHERE id IN ('people', 'new')")
+        status = {row.id: row.status for row in connection.execute(wanted)}
+    assert status == {"people": "HUMAN_CORRECTED", "new": "AI_ACCEPTED"}
+    # and the ledger whole: it says how many events are older than it is.
+    url = filled.url.render_as_string(hide_password=False)
+    said = CliRunner().invoke(audit, ["verify"], env={"DATABASE_URL": url, "COLUMNS": "200"})
+    assert said.exit_code == 0, said.output
+    assert f"{len(before['event'])} events are older than the ledger" in said.stdout
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(filled: Engine) -> None:
+    # Given an older database in which somebody made a table of the newer version's name
+    with filled.connect() as connection:
+        older = revisions(connection)[1]
+        step(connection, older, down=True)
+        connection.execute(text("CREATE TABLE certification_epoch (mine int)"))
+        connection.commit()
+        before = everything(connection)
+        # If it is brought up
+        with pytest.raises(Exception, match="already exists"):
+            step(connection, "head")
+        connection.rollback()
+        # I expect it to be what it was, at the version it was.
+        assert everything(connection) == before
+        version = connection.execute(text("SELECT version_num FROM alembic_version"))
+        assert version.scalar_one() == older
+
+
+def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
+    filled: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def migrated(*words: str, said: str = "") -> Result:
+        url = filled.url.render_as_string(hide_password=False)
+        return CliRunner().invoke(app, ["migrate", *words], input=said, env={"DATABASE_URL": url})
+
+    def version() -> str:
+        with filled.connect() as connection:
+            found = connection.execute(text("SELECT version_num FROM alembic_version"))
+            return str(found.scalar_one())
+
+    # Given a database of today with rows in every table
+    with filled.connect() as connection:
+        steps = revisions(connection)
+        before = everything(connection)
+    # If I ask for the revision before the last two and say no / I expect to hear what would go,
+    # and nothing done.
+    asked = migrated("--to", steps[-3], said="n\n")
+    assert asked.exit_code == 1
+    assert f"takes back {steps[-1]}" in asked.stdout and f"takes back {steps[-2]}" in asked.stdout
+    assert f"takes back {steps[-3]}" not in asked.stdout
+    assert version() == steps[-1]
+    # If another migration is under way and a service reads the tables, both for longer than a
+    # program of ours may usually wait
+    monkeypatch.setattr("shared.storage.database.connect", impatient)
+    with ThreadPoolExecutor(1) as pool, filled.connect() as other, filled.connect() as service:
+        other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        going = pool.submit(migrated, "--to", steps[-3], "--yes")
+        time.sleep(1)
+        assert not going.done() and version() == steps[-1]
+        for table in ("reviewer", "api_token", "review_task", "review_decision", "item"):
+            service.execute(text(f"SELECT FROM {table} LIMIT 1"))
+        other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        time.sleep(1)
+        assert not going.done()
+        service.rollback()
+        # I expect it to wait for both, and to arrive.
+        done = going.result(20)
+    assert done.exit_code == 0, done.output
+    assert version() == steps[-3]
+    # And up again without a question, with everything that the older one has a place for.
+    assert migrated().exit_code == 0
+    with filled.connect() as connection:
+        assert differences(connection) == []
+        assert_kept(before, everything(connection), *steps[-2:])
+
+
+def test_a_revision_that_nobody_knows_is_refused_in_words(
+    engine: Engine, database_url: str
+) -> None:
+    # Given a database of today / If I ask for what is not there, or for no tables at all
+    for revision, words in (("0999", "0999"), ("base", "take the tables away")):
+        with pytest.raises(ConfigurationError, match=words):
+            migrate(database_url, revision)
+    # or a newer release has been at it / I expect it to be said, and nothing done.
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0999'"))
+    with pytest.raises(ConfigurationError, match="the database is at 0999"):
+        migrate(database_url)
+    with engine.connect() as connection:
+        assert differences(connection) == []

@@ -1,0 +1,1 @@
+"""What tests share: servers to talk to, data to start from, clients to talk with."""

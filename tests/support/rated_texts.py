@@ -1,0 +1,20 @@
+"""Where do tests find the human-rated texts? Fetched once, kept between runs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from services.feedback.training import rated_texts as datasets
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the texts: `HITL_TEST_DATA`, else `.hitl-test/data` in the repository."""
+    default = Path(__file__).parents[2] / ".hitl-test" / "data"
+    folder = Path(os.environ.get("HITL_TEST_DATA", default))
+    datasets.fetch(folder)
+    return folder
+
+
+__all__ = ["data_dir"]
