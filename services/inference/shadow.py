@@ -10,7 +10,6 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from hashlib import sha256
 from typing import NamedTuple
 
 from services.inference.background import beside
@@ -19,6 +18,7 @@ from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.events.envelope import encode
 from shared.events.models import ItemScored, ItemShadowScored
+from shared.hashing import place01
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.service.metrics import SHADOW_SCORES
@@ -127,5 +127,4 @@ class ShadowScorer:
 
 def drawn(item_id: str, share: float) -> bool:
     """Whether an item is of the share: by its id, so that it is so each time it comes by."""
-    digest = sha256(f"shadow:{item_id}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8]) / 2**64 < share
+    return place01("shadow", item_id) < share

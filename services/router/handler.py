@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from services.router.policy import Policy, Steering, route, salt_version, steer
+from services.router.policy import Policy, Steering, route, steer
 from services.router.stated import around, ending, opening
 from shared.clock import Clock, as_utc
 from shared.errors import NotYet, Permanent
@@ -16,6 +16,7 @@ from shared.events.envelope import Stamp, decode, enclose
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.events.traceparent import named_trace
+from shared.hashing import salt_version
 from shared.messages import Delivery
 from shared.messaging.worker import Result
 from shared.service.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all

@@ -19,6 +19,7 @@ from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Item, Prediction, RouteReason
+from shared.hashing import hash01
 from shared.labels import label_key
 from shared.wording import compared
 from shared.workflows.files import WorkflowFile
@@ -339,36 +340,9 @@ def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float)
     return Draw(u, rate, salt_version, u < rate)
 
 
-def hash01(salt: str, *parts: str) -> float:
-    """A number in [0, 1) that looks uniform to whoever lacks the salt: 53 bits of keyed BLAKE2b
-    (RFC 7693) over the parts, each with its length in front, so that no two lists collide."""
-    hashed = _begun(salt, *parts[:1]).copy()
-    hashed.update(_framed(parts[1:]))
-    return (int.from_bytes(hashed.digest(), "big") >> 11) / (1 << 53)
-
-
-def salt_version(salt: str) -> str:
-    """Which salt was it? Eight hex digits that do not reveal it; empty for no salt."""
-    return hashlib.blake2b(b"version", digest_size=4, key=_key(salt)).hexdigest() if salt else ""
-
-
 def _content_digest(content: Mapping[str, object]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
-
-
-def _framed(parts: Sequence[str]) -> bytes:
-    return "".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass")
-
-
-@lru_cache(maxsize=256)  # the salt and the workflow are the same for many items
-def _begun(salt: str, *parts: str) -> hashlib.blake2b:
-    return hashlib.blake2b(_framed(parts), digest_size=8, key=_key(salt))
-
-
-@lru_cache(maxsize=4)
-def _key(salt: str) -> bytes:
-    return hashlib.sha256(salt.encode()).digest()  # BLAKE2b takes keys of at most 64 bytes
 
 
 @lru_cache(maxsize=1_024)  # with two decimals, the same few texts come again and again

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from services.feedback.certificate.panel import SCORE_REASONS
 from services.router.policy import ReasonCode
+from shared.hashing import place01
 from shared.labels import label_key
 from shared.storage.database import database_errors
 
@@ -132,12 +133,12 @@ def weight(
 
 def is_held_out(item_id: str) -> bool:
     """Whether no version may ever be trained on this item."""
-    return _place(_HELD_OUT_SALT, item_id) < HELD_OUT_SHARE
+    return place01(_HELD_OUT_SALT, item_id) < HELD_OUT_SHARE
 
 
 def is_for_calibration(item_id: str) -> bool:
     """Whether an item that is not held out serves the temperature and not the weights."""
-    return _place(_CALIBRATION_SALT, item_id) < CALIBRATION_SHARE
+    return place01(_CALIBRATION_SALT, item_id) < CALIBRATION_SHARE
 
 
 def text_key(text: str) -> str:
@@ -182,8 +183,3 @@ def _once(items: Iterable[Reviewed], without: Collection[str]) -> list[Reviewed]
     for item in items:
         first.setdefault(text_key(item.text), item)
     return [item for key, item in first.items() if key not in without]
-
-
-def _place(salt: str, item_id: str) -> float:
-    digest = sha256(f"{salt}:{item_id}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:8]) / 2**64

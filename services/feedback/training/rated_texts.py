@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from shared.errors import ConfigurationError
+from shared.hashing import place01
 
 Domain = Literal["movies", "amazon", "tweets", "nyt"]
 Label = Literal["negative", "positive"]
@@ -162,8 +163,7 @@ def split_movies(data_dir: Path) -> MovieSplit:
     """
     parts = MovieSplit([], [], [])
     for snippet in snippets(data_dir, "movies"):
-        digest = hashlib.sha256(f"{_SALT}:{snippet.group}".encode()).digest()
-        place = int.from_bytes(digest[:8]) / 2**64
+        place = place01(_SALT, snippet.group)
         if place < _TRAIN_SHARE:
             parts.train.append(snippet)
         elif place < _TRAIN_SHARE + _CALIBRATION_SHARE:

@@ -6,7 +6,6 @@ measured on.
 
 import random
 from collections.abc import Sequence, Set
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from services.feedback.training.labelled_texts import text_key
 from services.feedback.training.train_embedded import example
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
+from shared.hashing import place01
 from shared.labels import known_as, label_key
 
 _FILE_HELD_OUT = 0.2
@@ -74,8 +74,7 @@ def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
                 f"not {label!r}"
             )
         index = list(labels).index(known)
-        digest = sha256(f"replay:{text_key(text)}".encode()).digest()
-        if int.from_bytes(digest[:8]) / 2**64 < _FILE_HELD_OUT:
+        if place01("replay", text_key(text)) < _FILE_HELD_OUT:
             held_out.append(Judged(text, index))
         else:
             shares = tuple(float(i == index) for i in range(len(labels)))

@@ -7,7 +7,6 @@ LoRA and a fresh head as for the shipped adapter, then one temperature; from a s
 import os
 import tempfile
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +26,7 @@ from services.feedback.training.train_embedded import (
 from services.feedback.training.tuning import save_adapter
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
+from shared.hashing import place01
 from shared.labels import distinct, spelled
 
 THRESHOLD = 0.85  # of a new workflow's policy
@@ -120,17 +120,13 @@ def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
 def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson], list[Lesson]]:
     """To train on, to calibrate on, held out: by a hash of the text, so that no text is in two
     parts; each text once, in an order that says nothing."""
-    placed = sorted({_place(lesson.text): lesson for lesson in lessons}.items())
+    placed = sorted({place01(_SALT, text_key(lesson.text)): lesson for lesson in lessons}.items())
     ends = (1 - CALIBRATION_SHARE - HELD_OUT_SHARE, 1 - HELD_OUT_SHARE)
     return (
         [lesson for place, lesson in placed if place < ends[0]],
         [lesson for place, lesson in placed if ends[0] <= place < ends[1]],
         [lesson for place, lesson in placed if place >= ends[1]],
     )
-
-
-def _place(text: str) -> float:
-    return int.from_bytes(sha256(f"{_SALT}:{text_key(text)}".encode()).digest()[:8]) / 2**64
 
 
 def _truth(lessons: Sequence[Lesson]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -26,7 +26,6 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import claim as tasks
 from services.review_ui.tasks.claim import Lease
-from services.review_ui.tasks.rounds import chance
 from shared.errors import HitlError
 from shared.events.models import (
     Item,
@@ -39,6 +38,7 @@ from shared.events.models import (
 )
 from shared.formats.json_lines import Line
 from shared.formats.strict_json import Unclear, refuse_unclear
+from shared.hashing import hash01
 from shared.labels import known_as, spelled
 from shared.storage.tables import KnownItem, ReviewTask
 from shared.wording import compared
@@ -153,7 +153,7 @@ def mix_in(
     for task in claimed:
         disputed = task.round == "adjudication"
         share = 0.0 if disputed else workflows[task.workflow].review.seeded_share
-        lot = chance("known item", reviewer, str(task.id), str(task.lease_token))
+        lot = hash01(None, "known item", reviewer, str(task.id), str(task.lease_token))
         known = _next(session, reviewer, task, now) if lot < share else None
         if known is None:
             given.append(task)

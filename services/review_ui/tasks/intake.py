@@ -12,12 +12,12 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from services.review_ui.tasks import highlights
-from services.review_ui.tasks.rounds import chance
 from shared.clock import Clock
 from shared.errors import Permanent
 from shared.events.envelope import decode
 from shared.events.models import Event, ItemExplained, ItemReviewRequested, derive_id
 from shared.events.traceparent import trace_id, trace_of
+from shared.hashing import hash01
 from shared.messages import Delivery
 from shared.messaging.worker import Result
 from shared.service.metrics import ITEM_AGE
@@ -108,7 +108,7 @@ class Intake:
             "queue": routing.queue,
             "priority": routing.priority,
             # The order of blind tasks must not tell how sure the AI is of them.
-            "uncertainty": chance("blind order", event.workflow, event.item_id)
+            "uncertainty": hash01(None, "blind order", event.workflow, event.item_id)
             if routing.blind
             else 1.0 - event.prediction.confidence,
             "due_at": routing.due_at.isoformat() if routing.due_at else "infinity",

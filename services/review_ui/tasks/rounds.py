@@ -7,10 +7,10 @@ first ──agreed, or not to be checked──► final
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import assert_never, get_args
 
 from shared.events.models import Round
+from shared.hashing import hash01
 from shared.labels import same_label
 
 
@@ -76,13 +76,6 @@ def round_of(name: str) -> Round:
     raise ValueError(f"no such round: {name!r}")
 
 
-def chance(*parts: str) -> float:
-    """A number in [0, 1) that is the same for the same parts, and uniform over different ones."""
-    joined = "".join(f"{len(part)}:{part}" for part in parts)
-    digest = blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
-
-
 def drawn(workflow: str, item_id: str, share: float) -> bool:
     """Whether the item is among the `share` that two people answer; a larger share keeps it."""
-    return chance("second review", workflow, item_id) < share
+    return hash01(None, "second review", workflow, item_id) < share

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.review_ui.tasks.rounds import Answer, Check, Final, after, chance, drawn
+from services.review_ui.tasks.rounds import Answer, Check, Final, after, drawn
 
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
 UNCHECKED = Check()
@@ -78,7 +78,3 @@ def test_a_larger_share_keeps_what_a_smaller_one_drew(item_id: str, a: float, b:
     assert not drawn("w", item_id, small) or drawn("w", item_id, large)
     assert not drawn("w", item_id, 0.0)
     assert drawn("w", item_id, 1.0)
-
-
-def test_parts_are_kept_apart() -> None:
-    assert chance("ab", "c") != chance("a", "bc")

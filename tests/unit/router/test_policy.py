@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.policy import Policy, ReasonCode, Route, hash01, route, salt_version
+from services.router.policy import Policy, ReasonCode, Route, route
 from shared.errors import ConfigurationError
 from shared.events.models import Item, Prediction
+from shared.hashing import hash01, salt_version
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")

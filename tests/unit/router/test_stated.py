@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.router.handler import Router
-from services.router.policy import Policy, route, salt_version
+from services.router.policy import Policy, route
 from shared.errors import Permanent, Retryable
 from shared.events.envelope import encode
 from shared.events.models import Item, ItemScored, Prediction
+from shared.hashing import salt_version
 from shared.messages import Delivery, Outgoing
 from tests.support.expected_route import routed_event
 

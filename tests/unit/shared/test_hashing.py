@@ -15,6 +15,7 @@ from services.feedback.training.replay_set import Lesson
 from services.inference import shadow
 from services.review_ui.tasks import rounds
 from services.router import policy
+from shared.hashing import hash01
 
 IDS = [*(f"item-{number}" for number in range(60)), "", "ünïcode \u2028", "\ud800", "x" * 5_000]
 TEXTS = [f"Text  Number {number}" for number in range(64)]
@@ -36,7 +37,7 @@ def bits(holds: Callable[[str], bool], each: list[str] = IDS) -> str:
     ],
 )
 def test_the_panels_number_of_an_item(salt: str, parts: tuple[str, ...], number: float) -> None:
-    assert policy.hash01(salt, *parts) == number
+    assert hash01(salt, *parts) == number
 
 
 def test_the_panels_draw_hashes_the_workflow_and_then_the_item() -> None:
@@ -52,7 +53,7 @@ def test_the_panels_draw_hashes_the_workflow_and_then_the_item() -> None:
     ],
 )
 def test_the_random_order_of_blind_tasks(parts: tuple[str, ...], number: float) -> None:
-    assert rounds.chance(*parts) == number
+    assert hash01(None, *parts) == number
 
 
 def test_which_items_a_second_person_answers() -> None:
