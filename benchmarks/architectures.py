@@ -1,6 +1,7 @@
 """Which text classifiers of transformers answer here as in its own pipeline, and which are refused?
 
-`bin/bench architectures --write` tries every architecture and writes the table of docs/models.md.
+`bin/bench architectures --write` tries every architecture and writes the table of
+docs/operate/models.md.
 
 The checkpoints are tiny and random, made here from each architecture's own configuration: what is
 compared is how texts go through it, alone, together and at the window's edge.
@@ -33,7 +34,7 @@ from services.inference.classifier import load
 from shared.errors import ConfigurationError
 from shared.models.pretrained import quiet_loading
 
-PAGE = Path(__file__).parent.parent / "docs" / "models.md"
+PAGE = Path(__file__).parent.parent / "docs" / "operate" / "models.md"
 ARCHITECTURES = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
 TOLERANCE = 1e-4  # of a probability
 _SHORT = 4  # words: some attend to windows, and take no text that is shorter than one

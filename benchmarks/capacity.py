@@ -1,8 +1,9 @@
 """How many of what do so many items a second need, what does it cost, where does it break first?
 
 Measures what an item costs each part (`benchmarks.capacity_measure`), takes the rest from
-docs/benchmarks/, and writes the tables and the picture of docs/scaling.md; --recorded does without
-measuring. --quick writes nothing: it plans for your share, your seconds a review and your prices.
+docs/benchmarks/, and writes the tables and the picture of docs/operate/scaling.md; --recorded does
+without measuring. --quick writes nothing: it plans for your share, your seconds a review and
+your prices.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from benchmarks.report import DOCS, Report, options, publish
 
 ITEMS, WAITING = 2_000, 5_000
 SECONDS, HOURS = 10.0, 24.0
-PAGE = DOCS / "scaling.md"
+PAGE = DOCS / "operate" / "scaling.md"
 PICTURE = DOCS / "images" / "capacity.svg"
 # Predicted over measured items/s: further off, and the model says nothing.
 FLOORS = {"vs_measured": 0.5, "measured_vs": 0.5}
@@ -52,7 +53,7 @@ def report(known: dict[str, dict[str, float]], work: Work) -> Report:
         name="capacity",
         title="Capacity",
         text="What an item costs each part, in processor time of the whole pipeline at work. Where "
-        "the plans come from and what they are worth: [scaling.md](scaling.md).",
+        "the plans come from and what they are worth: [scaling.md](../operate/scaling.md).",
         tables=list(tables(costs, work, known).values()),
         result={
             **measured,

@@ -1,4 +1,4 @@
-"""How do plans become the tables of docs/scaling.md, and a picture?"""
+"""How do plans become the tables of docs/operate/scaling.md, and a picture?"""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -300,7 +300,7 @@ def _report(
         "ratings, so always rightly. " + "; ".join(steps) + ". Without the monitor: "
         "the last threshold certified on movie snippets, kept for good, on the same stream. Wrong "
         "is what differs from the sign of the mean rating of all raters.\n\n"
-        "![Who decides, and how often the machine is wrong](images/certified-run.svg)",
+        "![Who decides, and how often the machine is wrong](../images/certified-run.svg)",
         tables=[
             Table(
                 (

@@ -103,7 +103,7 @@ def write(report: Report, docs: Path = DOCS) -> None:
         (docs / "images" / f"benchmark-{report.name}.svg").write_text(chart(report.bars))
     known = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     names = sorted(known, key=lambda name: (_ORDER.index(name) if name in _ORDER else 99, name))
-    (docs / "benchmarks.md").write_text("\n".join([_HEAD, *(_section(known[n]) for n in names)]))
+    (folder / "index.md").write_text("\n".join([_HEAD, *(_section(known[n]) for n in names)]))
 
 
 def _section(content: Mapping[str, Any]) -> str:
@@ -116,7 +116,7 @@ def _section(content: Mapping[str, Any]) -> str:
             "",
         ]
     if content["bars"] is not None:
-        lines += [f"![{content['bars']['title']}](images/benchmark-{content['name']}.svg)", ""]
+        lines += [f"![{content['bars']['title']}](../images/benchmark-{content['name']}.svg)", ""]
     command = content.get("command") or content["name"]
     lines += [f"{content['date']} · {content['machine']} · `bin/bench {command}`", ""]
     return "\n".join(lines)

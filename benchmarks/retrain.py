@@ -245,7 +245,7 @@ def _report(runs: Sequence[Run], found: Texts) -> Report:
             f"version on one thread, and the gates decide. Measured on {len(found.amazon)} Amazon "
             f"snippets of other reviews and {len(found.movies)} movie snippets, both held out, by "
             f"the consensus of all raters. Per cent, median of {len(runs)} seeds (lowest to "
-            f"highest).\n\n![Accuracy and share sent to people](images/retrain.svg)"
+            f"highest).\n\n![Accuracy and share sent to people](../images/retrain.svg)"
         ),
         tables=[
             Table(["reviews", "Amazon accuracy", "movie accuracy", "Amazon sent to people"], rows)

@@ -15,7 +15,7 @@ ITEMS = "hitl.items"
 EVENTS = "hitl.events"
 UNROUTABLE = "hitl.unroutable"
 # Straight to a queue, by its name, as through the default exchange. But who may write to that may
-# write to every queue there is; here a service's rights end at its own (docs/security.md).
+# write to every queue there is; here a service's rights end at its own (docs/operate/security.md).
 QUEUES = "hitl.queues"
 ROUTER_QUEUE = "hitl.router"
 LOG_QUEUE = "hitl.log"

@@ -1,6 +1,6 @@
 """Is the record what was committed? `hitl audit verify|export|head|erase|quotes`.
 
-What is promised, what is not and how to anchor: docs/ledger.md.
+What is promised, what is not and how to anchor: docs/build/ledger.md.
 """
 
 import json
@@ -90,7 +90,8 @@ def verify(
     )
     if checker.redacted:
         typer.echo(
-            f"{checker.redacted} failures have lost their words, as events say; see docs/ledger.md"
+            f"{checker.redacted} failures have lost their words, as events say;"
+            " see docs/build/ledger.md"
         )
     if checker.uncovered:
         typer.echo(f"{checker.uncovered} events are older than the ledger: only their number is.")

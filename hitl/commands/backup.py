@@ -1,7 +1,7 @@
 """What must survive the loss of a server, and how does it come back? `hitl backup`, `hitl restore`.
 
 pg_dump of the database and the broker's definitions (users, rights, policies, queues), in one new
-folder with checksums. How that is kept which comes after the dump: docs/backups.md.
+folder with checksums. How that is kept which comes after the dump: docs/operate/backups.md.
 """
 
 import json
@@ -85,7 +85,7 @@ def restore(
 ) -> None:
     """Fill an empty database from a backup, and tell the broker its definitions.
 
-    Before the services start: docs/backups.md has the whole order.
+    Before the services start: docs/operate/backups.md has the whole order.
     """
     with problems_named():
         verify(folder)
@@ -101,7 +101,7 @@ def restore(
             backup_broker.tell(broker, json.loads((folder / DEFINITIONS).read_text()))
     typer.echo(
         f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
-        f" {found['height']}. What came later: see docs/backups.md."
+        f" {found['height']}. What came later: see docs/operate/backups.md."
     )
     typer.echo(AFTER_PRIVATE if private else AFTER)
 

@@ -1,5 +1,5 @@
 """At which revision is the database's schema to be? `hitl migrate`: to today's, or back to an older
-one before an older release starts (docs/upgrades.md)."""
+one before an older release starts (docs/operate/upgrades.md)."""
 
 from typing import Annotated
 

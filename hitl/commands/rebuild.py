@@ -1,7 +1,7 @@
 """Can what was summed up be made again from the record? `hitl rebuild`.
 
 The rows of `item` and the tasks from `event`; with --queues, first of all, the record itself from
-what the queues still hold. Safe while everything runs, and to repeat: docs/backups.md.
+what the queues still hold. Safe while everything runs, and to repeat: docs/operate/backups.md.
 """
 
 from collections.abc import Callable, Iterator

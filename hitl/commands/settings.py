@@ -1,4 +1,4 @@
-"""Which settings are there? `hitl settings` writes docs/configuration.md."""
+"""Which settings are there? `hitl settings` writes docs/operate/configuration.md."""
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -33,7 +33,7 @@ def settings() -> None:
 
 
 def render() -> str:
-    """The whole of docs/configuration.md."""
+    """The whole of docs/operate/configuration.md."""
     rows = []
     for name, field in Settings.model_fields.items():
         default = "" if field.default is PydanticUndefined else _shown(name, field.default)

@@ -242,7 +242,7 @@ def programs_for(data: Path) -> Path:
     raise ServerError(
         f"the data in {data} are PostgreSQL {version}'s, which is not installed (there is:"
         f" {others}). Either install it (Debian: apt-get install postgresql-{version}), or take"
-        f' them along: docs/upgrades.md, "PostgreSQL of another version"'
+        f' them along: docs/operate/upgrades.md, "PostgreSQL of another version"'
     )
 
 

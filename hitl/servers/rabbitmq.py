@@ -26,7 +26,7 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 25.0
 # What a node says that wants a feature of its data's last RabbitMQ which that did not have.
 TOO_OLD = "disabled_required_feature_flag"
-UPGRADES = "docs/upgrades.md, The servers"
+UPGRADES = "docs/operate/upgrades.md, The servers"
 PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
 
 

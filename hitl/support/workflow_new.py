@@ -100,7 +100,7 @@ def written_last(path: Path, text: str) -> Iterator[None]:
         raise ConfigurationError(
             f"{path} cannot be written from here ({error.strerror}), and its queues are not"
             " declared. Put the file there from where it can be, then run `hitl prepare`"
-            " (compose: docker compose run --rm migrate); see docs/workflows.md"
+            " (compose: docker compose run --rm migrate); see docs/build/workflows.md"
         ) from None
     try:
         yield

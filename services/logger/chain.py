@@ -97,7 +97,7 @@ def append_block(cursor: DBAPICursor, added: Inserted) -> int:
     cursor.execute(_HEAD)
     head = cursor.fetchone()
     if head is None:
-        raise Overloaded("the ledger has no block: were its rows deleted? see docs/ledger.md")
+        raise Overloaded("the ledger has no block: were its rows deleted? see docs/build/ledger.md")
     height, previous_hash, now = head
     block = Block(
         height=height + 1,

@@ -1,7 +1,7 @@
 """What exactly is hashed? Pure: Merkle trees, blocks, salted commitments to texts.
 
 Every hash is SHA-256 over one byte that says what follows, then that: 0x00 a leaf and 0x01 a node
-of the tree (RFC 6962, section 2.1), 0x02 a block's header, 0x03 a text. docs/ledger.md has a
+of the tree (RFC 6962, section 2.1), 0x02 a block's header, 0x03 a text. docs/build/ledger.md has a
 verifier of thirty lines that shares no code with this one.
 """
 

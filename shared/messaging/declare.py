@@ -1,10 +1,10 @@
 """How does the topology get onto the broker, or who says that it is missing?
 
 Whoever may configure declares all of it on every connection, which changes nothing where it is
-there. A user without that right (docs/security.md) is refused, and from then on only looks whether
-`hitl prepare` has declared what its own program needs, and whether RabbitMQ still holds it to its
-routing keys: 4.3 forgets these with a deleted exchange, and then lets everybody send everything.
-Runs on the broker's I/O thread.
+there. A user without that right (docs/operate/security.md) is refused, and from then on only looks
+whether `hitl prepare` has declared what its own program needs, and whether RabbitMQ still holds it
+to its routing keys: 4.3 forgets these with a deleted exchange, and then lets everybody send
+everything. Runs on the broker's I/O thread.
 """
 
 import logging

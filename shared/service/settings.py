@@ -170,7 +170,7 @@ class Settings(BaseModel):
                 if value.strip():
                     given[field] = value.strip()
             elif name not in AROUND:
-                problems.append(f"{name}: no such setting; see docs/configuration.md")
+                problems.append(f"{name}: no such setting; see docs/operate/configuration.md")
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:

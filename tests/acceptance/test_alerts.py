@@ -86,7 +86,7 @@ def test_a_killed_service_is_reported_and_so_is_its_return(
         until(lambda: bool(told(receiver, "firing")), seconds=60, what="the alert")
         (annotations, *_) = told(receiver, "firing")
         assert annotations["summary"] == "No router answers"
-        assert annotations["runbook_url"] == "docs/runbook.md#servicemissing"
+        assert annotations["runbook_url"] == "docs/operate/runbook.md#servicemissing"
         # If it comes back / I expect to hear of that, too
         assert told(receiver, "resolved") == []
         pipeline.start("router")

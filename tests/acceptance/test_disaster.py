@@ -350,7 +350,7 @@ def test_the_broker_is_told_what_the_services_do_not_declare(
 
 @contextmanager
 def archived(site: Site, folder: Path) -> Iterator[None]:
-    """As docs/backups.md says: no commit returns before its log is on a second disk."""
+    """As docs/operate/backups.md says: no commit returns before its log is on a second disk."""
     programs, user = postgres_programs(), server_user()
     assert programs is not None
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""How does a test drive the stack in containers? By the commands of docs/containers.md."""
+"""How does a test drive the stack in containers? By the commands of docs/operate/containers.md."""
 
 import json
 import os

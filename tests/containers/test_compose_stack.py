@@ -1,7 +1,8 @@
 """Does `docker compose up` really start the pipeline, and does it do what its users rely on?
 
 The real engine, our images as they are built for everybody, and stand-ins for the upstream ones.
-The tests are in the order of a stack's life; `--containers FOLDER` runs them (docs/containers.md).
+The tests are in the order of a stack's life; `--containers FOLDER` runs them
+(docs/operate/containers.md).
 """
 
 import json
@@ -38,7 +39,7 @@ VERSIONS = {
     "alertmanager": ("prometheus-alertmanager --version", 2),
     "postgres-exporter": ("prometheus-postgres-exporter --version", 2),
 }
-RUNBOOK, BACKUPS = ROOT / "docs" / "runbook.md", ROOT / "docs" / "backups.md"
+RUNBOOK, BACKUPS = (ROOT / "docs/operate" / name for name in ("runbook.md", "backups.md"))
 OWN_USER = "10001"
 # What the base brings, and what an image says that fetches with pip, besides the packages of its
 # extras and the embedded model.

@@ -22,7 +22,7 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
 
 def test_every_test_that_a_failure_mode_names_exists() -> None:
     named = re.findall(
-        r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/failure-modes.md").read_text()
+        r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/operate/failure-modes.md").read_text()
     )
     assert len(named) >= 15
     for file, function in named:

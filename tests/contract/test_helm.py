@@ -35,7 +35,7 @@ from tests.support.helm_chart import (
 )
 
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
-PAGE = ROOT / "docs" / "kubernetes.md"
+PAGE = ROOT / "docs" / "operate" / "kubernetes.md"
 KUBERNETES = "1.35"
 SET_BY_THE_CHART = {"HITL_HOME", "HITL_WORKFLOWS_DIR", "HITL_MODELS_DIR", "HITL_HTTP_HOST"} | {
     key for key, _port in SERVICES.values()
@@ -156,7 +156,8 @@ def test_the_alerts_and_the_jobs_names_are_those_of_compose(
     page = PAGE.read_text()
     for rule in own["rules"]:
         assert f"### {rule['alert']}\n" in page
-        assert rule["annotations"]["runbook_url"] == f"docs/kubernetes.md#{rule['alert'].lower()}"
+        anchor = rule["alert"].lower()
+        assert rule["annotations"]["runbook_url"] == f"docs/operate/kubernetes.md#{anchor}"
     monitor = of_kind(objects, "ServiceMonitor")["monitoring"]["spec"]
     labels = {
         o["metadata"]["labels"][monitor["jobLabel"]] for o in objects if o["kind"] == "Service"
@@ -251,7 +252,8 @@ def test_a_wrong_value_is_refused(helm: str, given: str, named: str) -> None:
 
 
 def test_every_setting_can_be_given() -> None:
-    # Given docs/configuration.md's keys / I expect all in the schema but those that the chart sets.
+    # Given the keys of docs/operate/configuration.md / I expect all in the schema but those that
+    # the chart sets.
     schema = json.loads((CHART / "values.schema.json").read_text())
     given = set(schema["$defs"]["settings"]["propertyNames"]["anyOf"][1]["enum"])
     assert given == {key(field) for field in Settings.model_fields} - SECRETS - SET_BY_THE_CHART

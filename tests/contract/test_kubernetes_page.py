@@ -1,5 +1,5 @@
-"""Can somebody follow docs/kubernetes.md line by line? Its commands, run by a shell: kubectl's
-stand-in notes what it is asked for, and helm renders instead of installing."""
+"""Can somebody follow docs/operate/kubernetes.md line by line? Its commands, run by a shell:
+kubectl's stand-in notes what it is asked for, and helm renders instead of installing."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from hitl.access.database_roles import RIGHTS
 from hitl.stack.fleet import SERVICES
 from tests.support.helm_chart import CHART, ROOT, Object, of_kind, pods
 
-PAGE = ROOT / "docs" / "kubernetes.md"
+PAGE = ROOT / "docs" / "operate" / "kubernetes.md"
 KUBECTL = """#!/bin/sh
 for word; do printf '%s\\n' "$word"; done >> "$SAID"
 echo --- >> "$SAID"

@@ -25,7 +25,7 @@ CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
 ALERTS = DEPLOY / "prometheus" / "alerts.yml"
 ALERTMANAGER = DEPLOY / "prometheus" / "alertmanager.yml"
 NIGHTLY = [DEPLOY / "cron" / name for name in ("verify-ledger", "back-up")]
-RUNBOOK = DEPLOY.parent / "docs" / "runbook.md"
+RUNBOOK = DEPLOY.parent / "docs" / "operate" / "runbook.md"
 CASES: dict[str, list[dict[str, Any]]] = yaml.load(
     Path(__file__).with_name("alert_cases.yml").read_text(),
     Loader=yaml.BaseLoader,  # noqa: S506  # the safest of all: text only
@@ -164,7 +164,8 @@ def test_every_alert_has_its_place_in_the_runbook() -> None:
     headings = re.findall(r"^### (\S+)$", RUNBOOK.read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(rule["alert"] for rule in RULES)
     for rule in RULES:
-        assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{rule['alert'].lower()}"
+        anchor = rule["alert"].lower()
+        assert rule["annotations"]["runbook_url"] == f"docs/operate/runbook.md#{anchor}"
 
 
 def test_every_alert_that_the_documents_name_exists() -> None:
@@ -245,7 +246,7 @@ tests:
         exp_alerts:
           - exp_labels: {severity: warning, queue: hitl.router}
             exp_annotations:
-              runbook_url: docs/runbook.md#queuegrows
+              runbook_url: docs/operate/runbook.md#queuegrows
               summary: "hitl.router grows: 6000 messages wait"
               description: More comes in than its consumers take. Start another one of them.
 """

@@ -85,7 +85,7 @@ def test_old_backups_go_only_after_a_new_one_was_made(tmp_path: Path) -> None:
 
 def test_the_archive_is_the_one_that_the_page_on_backups_describes() -> None:
     unit = (DEPLOY / "systemd" / "hitl-archive.service").read_text()
-    page = (DEPLOY.parent / "docs" / "backups.md").read_text()
+    page = (DEPLOY.parent / "docs" / "operate" / "backups.md").read_text()
     for option in ("--slot=hitl_archive", "--directory=/var/lib/hitl-archive", "--synchronous"):
         assert option in unit
         assert option in page

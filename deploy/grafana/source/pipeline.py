@@ -146,7 +146,8 @@ BOARD = Board(
             (
                 Shown(
                     "Dead letters a minute",
-                    "New ones, by queue and reason; docs/failure-modes.md says what each means.",
+                    "New ones, by queue and reason; "
+                    "docs/operate/failure-modes.md says what each means.",
                     (
                         Query(
                             "sum by (queue, reason)"

@@ -1,7 +1,8 @@
 """From which score on may the machine decide alone, with what certainty? Pure.
 
 Anytime-valid Learn-then-Test (Angelopoulos et al., arXiv 2110.01052): an e-process for each
-threshold, tested in a fixed sequence from three starts. The proof in words: docs/certificate.md.
+threshold, tested in a fixed sequence from three starts. The proof in words:
+docs/build/certificate.md.
 """
 
 from typing import NamedTuple

@@ -31,7 +31,7 @@ from shared.errors import ConfigurationError
 from shared.labels import label_key
 
 # A fifth of the first training's learning rate: the model is warm. Tried on Amazon reviews: see
-# docs/retraining.md.
+# docs/build/retraining.md.
 RECIPE = Recipe(learning_rate=2e-4, head_learning_rate=2e-4, epochs=3, max_tokens=128)
 NEWEST = 4_000  # decisions that are trained on; of the older ones a sample
 OLDER = 1_000

@@ -97,7 +97,8 @@ def test_quoted_words_are_found_and_go_and_the_ledger_stays_whole(
     file = tmp_path / "ledger.jsonl"
     assert audit(engine, amqp_url, "export", str(file)).exit_code == 0
     assert audit(engine, amqp_url, "verify", "--from-export", str(file)).exit_code == 0
-    code = (ROOT / "docs" / "ledger.md").read_text().split("```python\n")[1].split("```")[0]
+    page = (ROOT / "docs/build/ledger.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0]
     outside = subprocess.run(
         [sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False
     )

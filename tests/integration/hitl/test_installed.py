@@ -184,7 +184,7 @@ def test_the_data_of_a_stopped_stack_move_to_another_postgres(home: Path) -> Non
     finally:
         server.stop()
     assert version_of("postgres") == versions[0]
-    # If I follow docs/upgrades.md
+    # If I follow docs/operate/upgrades.md
     folder = str(home / "before")
     assert "ledger up to block 0" in hitl("backup", "--database-only", folder, first=new)
     (home / "postgres").rename(home / "postgres.old")
@@ -276,7 +276,7 @@ def test_data_of_an_older_rabbitmq_are_refused_in_one_message(
     # If it is waited for, I expect to hear what is wrong and what to do, at the first try
     with pytest.raises(ServerError, match="of an older RabbitMQ") as refused:
         server.wait_ready()
-    assert "docs/upgrades.md" in str(refused.value)
+    assert "docs/operate/upgrades.md" in str(refused.value)
     assert "Kernel pid" not in str(refused.value)
     assert (tmp_path / "log").read_text().count("Kernel pid") == 1
 

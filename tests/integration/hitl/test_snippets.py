@@ -144,7 +144,7 @@ def test_data_can_be_read(snippet: Snippet) -> None:
 
 @pytest.fixture
 def exported(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Item → label, all odd, in the files that docs/export.md makes; they lie where we are."""
+    """Item → label, all odd, in files that docs/build/export.md makes; they lie where we are."""
     room = ReviewRoom(engine, ReviewRules())
     answers: dict[str, str] = {}
     for place, label in enumerate(LABELS):
@@ -170,7 +170,7 @@ def exported(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_pandas_reads_our_files_without_losing_a_value(exported: dict[str, str]) -> None:
     # Given files with ids, labels and names that look like numbers and missing values
     there: dict[str, object] = {}
-    # If I read them as docs/export.md says
+    # If I read them as docs/build/export.md says
     exec(of("export.md", "read_csv"), there)  # noqa: S102 - the snippet is what is tried
     exec(of("export.md", "read_json"), there)  # noqa: S102 - as above
     exec(of("export.md", "as_it_was"), there)  # noqa: S102 - as above
@@ -194,7 +194,7 @@ def test_pandas_reads_our_files_without_losing_a_value(exported: dict[str, str])
 
 def test_a_webhook_is_checked_as_the_page_says() -> None:
     there: dict[str, object] = {}
-    exec(of("api.md", "verified"), there)  # noqa: S102 - the snippet is what is tried
+    exec(of("rest.md", "verified"), there)  # noqa: S102 - the snippet is what is tried
     verified = there["verified"]
     assert callable(verified)
     body, at = b'{"type": "item.reviewed"}', "1700000000"

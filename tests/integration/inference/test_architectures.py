@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.architectures import ARCHITECTURES, tried
 
-# By how they may be scored together; the second column of docs/models.md has them all.
+# By how they may be scored together; the second column of docs/operate/models.md has them all.
 PADDED = ["bert", "roberta", "gpt2", "xlnet", "gemma3", "mpt", "bart", "xlm-roberta"]
 EQUAL_LENGTHS = ["fnet", "convbert", "funnel", "mobilebert", "nystromformer", "xlm", "yoso"]
 REFUSED = {"reformer": "differently from call to call", "mra": "different texts the same scores"}
@@ -60,5 +60,5 @@ def test_every_other_one_is_right_or_refused(other: str, bare: bool) -> None:
 
 
 def test_the_page_has_a_row_for_each_of_them() -> None:
-    page = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/operate/models.md").read_text(encoding="utf-8")
     assert [name for name in ARCHITECTURES if f"\n| {name} |" not in page] == []

@@ -35,7 +35,7 @@ from tests.support.amqp_client import outsider, until
 from tests.support.item_events import TRACEPARENT, Journey, delivered, submitted
 
 ROOT = Path(__file__).parents[3]
-DOCUMENT = ROOT / "docs" / "ledger.md"
+DOCUMENT = ROOT / "docs" / "build" / "ledger.md"
 
 
 def logger_on(engine: Engine) -> Logger:

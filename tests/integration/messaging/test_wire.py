@@ -314,7 +314,7 @@ def test_nothing_of_ours_uses_what_pika_means_to_drop() -> None:
     # Deprecated in 1.5, away in 2.0 (https://github.com/pika/pika/issues/1608)
     dropped = ("BlockingConnection", "TornadoConnection", "TwistedProtocol", "GeventConnection")
     root = Path(wire.__file__).parents[3]
-    ours = [root / "README.md", *(root / "docs").glob("*.md")]
+    ours = [root / "README.md", *(root / "docs").rglob("*.md")]
     ours += [
         file for part in ("hitl", "services", "shared") for file in (root / part).rglob("*.py")
     ]

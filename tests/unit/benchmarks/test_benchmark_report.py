@@ -28,11 +28,11 @@ def test_results_become_one_page_with_every_table_and_chart(tmp_path: Path) -> N
     write(report("logger"), tmp_path)
     write(report("router"), tmp_path)
     # I expect a page with both, each with its table, chart, machine and date
-    page = (tmp_path / "benchmarks.md").read_text()
+    page = (tmp_path / "benchmarks" / "index.md").read_text()
     assert page.index("## Router") < page.index("## Logger")
     assert page.count("| **ours** | 9,000 |") == 2
     assert page.count("Python ") == 2
-    assert "(images/benchmark-router.svg)" in page
+    assert "(../images/benchmark-router.svg)" in page
     # the charts as well-formed SVG, and the results for programs
     chart = ElementTree.parse(tmp_path / "images" / "benchmark-router.svg").getroot()  # noqa: S314
     assert "C & co" in [text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")]

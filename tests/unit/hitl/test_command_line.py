@@ -116,7 +116,7 @@ def test_a_mistyped_workflow_is_answered_with_the_one_that_was_meant(
     ],
 )
 def test_the_tab_key_in_bash_completes_the_checkouts_own_command(line: str, offered: str) -> None:
-    # Given the script that `eval` reads, as docs/command-line.md says
+    # Given the script that `eval` reads, as docs/operate/command-line.md says
     done = subprocess.run(
         [
             "bash",
