@@ -120,11 +120,11 @@ def _own_pages(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/login", include_in_schema=False)
     def login() -> FileResponse:
-        return FileResponse(ASSETS / "login.html")
+        return FileResponse(ASSETS / "login" / "login.html")
 
     @app.get("/api/v1/docs", include_in_schema=False)
     def docs() -> FileResponse:
-        return FileResponse(ASSETS / "docs.html")
+        return FileResponse(ASSETS / "docs" / "docs.html")
 
     @app.get("/favicon.ico", include_in_schema=False)
     def favicon() -> FileResponse:

@@ -141,7 +141,7 @@ def test_who_logs_in_before_the_page_is_ready_stays_on_it(
     served.register("ada")
     page = chromium.new_context(locale="en-US").new_page()
     waiting: list[Route] = []
-    page.route("**/ui/login.js", lambda route: waiting.append(route))
+    page.route("**/ui/login/login.js", lambda route: waiting.append(route))
     page.goto(f"{served.url}/login", wait_until="commit")
     page.get_by_label("Name").fill("ada")
     page.get_by_label("Password").fill(PASSWORD)

@@ -13,7 +13,8 @@ from services.review_ui.screen.gradio_app import ASSETS
 from tests.support.browser import reviewing
 from tests.support.review_service import Served, requested, take_in
 
-FILES = sorted(ASSETS.glob("words-*.json"))
+WORDS = ASSETS / "words"
+FILES = sorted(WORDS.glob("*.json"))
 PLACE = re.compile(r"\{\w+\}")
 Parts = dict[str, dict[str, str]]
 
@@ -26,7 +27,7 @@ def parts_of(path: Path) -> Parts:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_language_has_every_word_and_place(path: Path) -> None:
     # Given the English words and another language's
-    english, other = parts_of(ASSETS / "words-en.json"), parts_of(path)
+    english, other = parts_of(WORDS / "en.json"), parts_of(path)
     # I expect the same keys, none empty, with the same places to fill
     assert english.keys() == other.keys()
     for name, part in english.items():
@@ -39,22 +40,19 @@ def test_every_language_has_every_word_and_place(path: Path) -> None:
 
 def test_every_language_is_offered_and_every_word_used_exists() -> None:
     # Given what the scripts and templates ask for
-    offered = re.search(r"LANGUAGES = \[(.*)\]", (ASSETS / "words.js").read_text())
+    offered = re.search(r"LANGUAGES = \[(.*)\]", (WORDS / "words.js").read_text())
     assert offered is not None
     assert re.findall(r'"(\w+)"', offered[1]) == ["en", *sorted(_codes() - {"en"})]
-    card = parts_of(ASSETS / "words-en.json")["card"]
-    asked = set(re.findall(r'data-t="(\w+)"', (ASSETS / "review.html").read_text()))
-    for script in (
-        "review.js", "card.js", "day.js", "choices.js", "flag.js",
-        "filters.js", "batch.js", "leads.js", "answers.js",
-    ):  # fmt: skip
-        asked |= set(re.findall(r"\bwords\.(?!js\b)(\w+)", (ASSETS / script).read_text()))
+    card = parts_of(WORDS / "en.json")["card"]
+    asked = set(re.findall(r'data-t="(\w+)"', (ASSETS / "card" / "review.html").read_text()))
+    for script in (ASSETS / "card").glob("*.js"):
+        asked |= set(re.findall(r"\bwords\.(?!js\b)(\w+)", script.read_text()))
     # I expect them in the file of words
     assert asked <= card.keys()
 
 
 def _codes() -> set[str]:
-    return {path.stem.removeprefix("words-") for path in FILES}
+    return {path.stem for path in FILES}
 
 
 def test_a_german_browser_reads_german(chromium: Browser, served: Served, engine: Engine) -> None:

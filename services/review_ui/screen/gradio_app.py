@@ -1,6 +1,6 @@
 """What does a reviewer look at? Gradio pages: the card, and the native pages around it.
 
-The card (assets/review.html, review.js) buffers tasks in the browser and talks to the REST API, so
+The card (assets/card) buffers tasks in the browser and talks to the REST API, so
 that the next item is there at once. History and dashboard are made of Gradio's own components.
 """
 
@@ -23,11 +23,11 @@ ASSETS = Path(__file__).parent / "assets"
 
 _HEAD = """
 <link rel="stylesheet" href="/ui/theme.css">
-<link rel="stylesheet" href="/ui/review.css">
-<link rel="stylesheet" href="/ui/pages.css">
+<link rel="stylesheet" href="/ui/card/review.css">
+<link rel="stylesheet" href="/ui/pages/pages.css">
 <link rel="icon" href="/ui/favicon.svg">
 """
-_START = 'import("/ui/review.js").then((review) => review.mount(element));'
+_START = 'import("/ui/card/review.js").then((review) => review.mount(element));'
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -35,7 +35,7 @@ def build(desk: Desk) -> gr.Blocks:
     page: gr.Blocks = gr.Blocks(title="Review", analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(
-            html_template=(ASSETS / "review.html").read_text(encoding="utf-8"),
+            html_template=(ASSETS / "card" / "review.html").read_text(encoding="utf-8"),
             js_on_load=_START,
             apply_default_css=False,
             elem_id="review",

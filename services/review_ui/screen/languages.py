@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-_ASSETS = Path(__file__).parent / "assets"
+_WORDS = Path(__file__).parent / "assets" / "words"
 _FALLBACK = "en"
 Words = Mapping[str, str]
 
@@ -14,8 +14,8 @@ Words = Mapping[str, str]
 def pages() -> dict[str, Words]:
     """The words of the pages by language code."""
     return {
-        path.stem.removeprefix("words-"): json.loads(path.read_text(encoding="utf-8"))["pages"]
-        for path in sorted(_ASSETS.glob("words-*.json"))
+        path.stem: json.loads(path.read_text(encoding="utf-8"))["pages"]
+        for path in sorted(_WORDS.glob("*.json"))
     }
 
 

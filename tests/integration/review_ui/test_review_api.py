@@ -617,6 +617,8 @@ SHUT = (
     "/assets/../../../etc/passwd",
     "/ui/../app.py",
     "/ui/%2e%2e/app.py",
+    "/ui/card/%2e%2e/%2e%2e/app.py",
+    "/ui/card/..%2f..%2fapp.py",
     "/static/%2e%2e/%2e%2e/routes.py",
 )
 

@@ -13,8 +13,8 @@ from services.review_ui.auth.sessions import COOKIE
 from services.review_ui.screen import languages
 from services.review_ui.screen.languages import Words
 
-_HEAD = Path(__file__).parent.parent / "assets" / "pages.html"
-_START = 'import("/ui/pages.js").then((pages) => pages.mount(element));'
+_HEAD = Path(__file__).parent.parent / "assets" / "pages" / "pages.html"
+_START = 'import("/ui/pages/pages.js").then((pages) => pages.mount(element));'
 # A period's key among the words, and its length; None: from the beginning.
 PERIODS: dict[str, timedelta | None] = {
     "last_day": timedelta(days=1),

@@ -132,7 +132,7 @@ def build(page: gr.Blocks, desk: Desk) -> None:
 
 def _js(name: str, *given: str) -> str:
     listed = "".join(f", {json.dumps(each)}" for each in given)
-    return f'(value) => import("/ui/pages.js").then((pages) => pages.{name}(value{listed}))'
+    return f'(value) => import("/ui/pages/pages.js").then((pages) => pages.{name}(value{listed}))'
 
 
 def _shown(columns: Mapping[str, str], rows: list[list[str]], words: Words) -> Any:

@@ -1,5 +1,5 @@
 // Which words does a page use? One file per language with the same keys; the browser's first known
-// language counts. A new language is a file words-xx.json and its name here.
+// language counts. A new language is a file xx.json and its name here.
 
 const LANGUAGES = ["en", "de"];
 
@@ -13,7 +13,7 @@ export function language() {
 export async function words(part) {
   const chosen = language();
   document.documentElement.lang = chosen;
-  const response = await fetch(`/ui/words-${chosen}.json`);
+  const response = await fetch(`/ui/words/${chosen}.json`);
   if (!response.ok) throw new Error(`no words in ${chosen}`);
   return (await response.json())[part];
 }

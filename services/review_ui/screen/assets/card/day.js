@@ -1,7 +1,7 @@
 // How is the reviewer doing? Counts, the last decisions, and whether everything is saved.
-import { ApiError, call, loginAddress } from "./http.js";
-import { make, percent, shortText, span } from "./show.js";
-import { fill } from "./words.js";
+import { ApiError, call, loginAddress } from "../http.js";
+import { make, percent, shortText, span } from "../show.js";
+import { fill } from "../words/words.js";
 
 const STATS_EVERY_MS = 10_000;
 const AGAIN_MS = 2_000; // while the server is away: when it is back is seen soon

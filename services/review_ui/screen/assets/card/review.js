@@ -7,12 +7,12 @@ import { Choices } from "./choices.js";
 import { Day } from "./day.js";
 import { Filters } from "./filters.js";
 import { offerReasons, openReasons, sendOwnReason } from "./flag.js";
-import { ApiError, call, loginAddress, speakFor } from "./http.js";
+import { ApiError, call, loginAddress, speakFor } from "../http.js";
 import { bindKeys } from "./keys.js";
 import { Leads } from "./leads.js";
 import { newKey, Outbox } from "./outbox.js";
-import { shortText } from "./show.js";
-import { fill, label, language, words } from "./words.js";
+import { shortText } from "../show.js";
+import { fill, label, language, words } from "../words/words.js";
 
 // What is pressed after an undo is meant for the item that it brings back.
 const FOR_THE_CARD = new Set(["accept", "label", "skip", "flag", "note", "undo"]);

@@ -1,8 +1,8 @@
 // Which words speak for the AI's label, and which against? Marked in the item's text while the
 // reviewer wants it, and named below it for those who do not see the marks.
-import { call } from "./http.js";
-import { make, span } from "./show.js";
-import { fill } from "./words.js";
+import { call } from "../http.js";
+import { make, span } from "../show.js";
+import { fill } from "../words/words.js";
 
 const STORE = "hitl-highlights";
 // What a word adds to the label's log-odds: 0.25 moves 50 % to 56 %, 0.75 to 68 %, 1.5 to 82 %.

@@ -1,6 +1,6 @@
 // Which decisions has the server not confirmed yet? Kept in the browser's storage until it has, one
 // entry per key, so that neither an outage, an expired session nor a closed page loses any.
-import { call } from "./http.js";
+import { call } from "../http.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 2_000; // one small request: a server that has just come back bears that

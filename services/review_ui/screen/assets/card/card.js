@@ -2,9 +2,9 @@
 import { Attention } from "./attention.js";
 import { Highlights } from "./highlights.js";
 import { showAnswers } from "./answers.js";
-import { serverTime } from "./http.js";
-import { make, percent, seconds, shortText, span } from "./show.js";
-import { fill } from "./words.js";
+import { serverTime } from "../http.js";
+import { make, percent, seconds, shortText, span } from "../show.js";
+import { fill } from "../words/words.js";
 
 const LEASE_WARNING_MS = 30_000;
 

@@ -1,9 +1,9 @@
 // How does a lead accept a whole filtered list? They see how many and a sample, type the number, and
 // can take all of it back. Sent in parts that are safe to send again.
-import { call } from "./http.js";
+import { call } from "../http.js";
 import { newKey } from "./outbox.js";
-import { make, percent, shortText } from "./show.js";
-import { fill } from "./words.js";
+import { make, percent, shortText } from "../show.js";
+import { fill } from "../words/words.js";
 
 const PART = 50; // as many as the API takes in one request
 const TRIES = 4;

@@ -1,7 +1,7 @@
 // How does a reviewer choose what to look at? A dialog, and a chip for each part of the filter that
 // takes it away again.
-import { make, percent } from "./show.js";
-import { fill } from "./words.js";
+import { make, percent } from "../show.js";
+import { fill } from "../words/words.js";
 
 export class Filters {
   /** choices: where the filter is kept. */

@@ -1,8 +1,8 @@
 // What waits for a lead? How many disputes and flags, the flagged items with their reasons, and a way
 // to take one up.
-import { call } from "./http.js";
-import { make, shortText, span } from "./show.js";
-import { fill } from "./words.js";
+import { call } from "../http.js";
+import { make, shortText, span } from "../show.js";
+import { fill } from "../words/words.js";
 
 const EVERY_MS = 20_000;
 

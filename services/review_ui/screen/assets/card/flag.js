@@ -1,6 +1,6 @@
 // Why is an item flagged? A dialog with reasons by digit, and room for one's own.
 import { digit } from "./keys.js";
-import { make, span } from "./show.js";
+import { make, span } from "../show.js";
 
 /** Fills the dialog; chosen(reason) once there is one. */
 export function offerReasons(at, words, chosen) {

@@ -1,5 +1,5 @@
 // What does the API offer? Reads the OpenAPI document and shows it; nothing from another host.
-import { make, span } from "./show.js";
+import { make, span } from "../show.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 

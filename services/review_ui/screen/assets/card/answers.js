@@ -1,7 +1,7 @@
 // What did others answer? Side by side and without names, so that the answer counts and not who
 // gave it; only who settles the item gets to see it.
-import { make, span } from "./show.js";
-import { fill } from "./words.js";
+import { make, span } from "../show.js";
+import { fill } from "../words/words.js";
 
 export function showAnswers(at, words, task) {
   const flagged = task.answers.length > 0 && task.answers.at(-1).label === null;

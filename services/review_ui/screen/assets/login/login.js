@@ -1,6 +1,6 @@
 // How does somebody get in? Name and password to the API, which answers with the session cookie.
-import { call } from "./http.js";
-import { label, words } from "./words.js";
+import { call } from "../http.js";
+import { label, words } from "../words/words.js";
 
 const form = document.querySelector("form");
 const alert = document.querySelector("[role=alert]");

@@ -1,6 +1,6 @@
 // Which tasks does this page hold? A few leased ahead, so that the next item is there at once;
 // extended while somebody works, given back when the page goes away.
-import { call } from "./http.js";
+import { call } from "../http.js";
 
 const AHEAD = 8;
 const REFILL_BELOW = 4;

@@ -1,6 +1,6 @@
 // What can the pages around the card do in the browser? Their head, reopening, and downloads.
-import { call, loginAddress, speakFor } from "./http.js";
-import { label, language, words } from "./words.js";
+import { call, loginAddress, speakFor } from "../http.js";
+import { label, language, words } from "../words/words.js";
 
 let known = {};
 
