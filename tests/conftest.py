@@ -1,4 +1,4 @@
-"""Which servers do the tests run against? A private RabbitMQ and Postgres, started once.
+"""The servers that tests run against: a private RabbitMQ and Postgres, started once by each worker.
 
 Each test gets a virtual host or a database of its own. Where the servers are not installed, the
 tests that need them are skipped with a reason; in CI they fail.
@@ -46,6 +46,29 @@ def cannot_run(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have this: {reason}")
     pytest.skip(reason)
+
+
+@contextmanager
+def started(*servers: PrivateRabbitMQ | PrivatePostgres, installed: bool = False) -> Iterator[None]:
+    """These servers, ready, for the length of the block; stopped at its end.
+
+    One that cannot start is taken for one that is not here, unless the caller knows better
+    (`installed`): its refusal is then the test's failure.
+    """
+    try:
+        try:
+            for server in servers:
+                server.start()
+        except ServerError as error:
+            if installed:
+                raise
+            cannot_run(str(error))
+        for server in servers:
+            server.wait_ready()
+        yield
+    finally:
+        for server in reversed(servers):
+            server.stop()
 
 
 @dataclass(frozen=True)
@@ -103,17 +126,9 @@ def server_home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def rabbitmq(server_home: Path) -> Iterator[RabbitMQ]:
     """A private RabbitMQ node with the management API, for the whole session."""
-    server = PrivateRabbitMQ(server_home / "rabbitmq", server_home / "rabbitmq.log", fast=True)
-    try:
-        server.start()
-    except ServerError as error:
-        cannot_run(str(error))
-    try:
-        server.wait_ready()
-        with httpx.Client(base_url=server.api_url, timeout=10) as api:
-            yield RabbitMQ(server, api)
-    finally:
-        server.stop()
+    node = PrivateRabbitMQ(server_home / "rabbitmq", server_home / "rabbitmq.log", fast=True)
+    with started(node), httpx.Client(base_url=node.api_url, timeout=10) as api:
+        yield RabbitMQ(node, api)
 
 
 @pytest.fixture
@@ -136,31 +151,17 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
 def node() -> Iterator[PrivateRabbitMQ]:
     """A broker of the test's own, to be hurt."""
     with tempfile.TemporaryDirectory(prefix="hitl-node-", ignore_cleanup_errors=True) as folder:
-        server = PrivateRabbitMQ(Path(folder) / "rabbitmq", Path(folder) / "log", fast=True)
-        try:
-            server.start()
-        except ServerError as error:
-            cannot_run(str(error))
-        try:
-            server.wait_ready()
-            yield server
-        finally:
-            server.stop()
+        node = PrivateRabbitMQ(Path(folder) / "rabbitmq", Path(folder) / "log", fast=True)
+        with started(node):
+            yield node
 
 
 @pytest.fixture(scope="session")
 def postgres(server_home: Path) -> Iterator[Postgres]:
     """A private Postgres cluster for the whole session."""
-    server = PrivatePostgres(server_home / "postgres", server_home / "postgres.log", fast=True)
-    try:
-        server.start()
-    except ServerError as error:
-        cannot_run(str(error))
-    try:
-        server.wait_ready()
-        yield Postgres(server)
-    finally:
-        server.stop()
+    cluster = PrivatePostgres(server_home / "postgres", server_home / "postgres.log", fast=True)
+    with started(cluster):
+        yield Postgres(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from hitl.__main__ import app
 from hitl.servers.installed import postgres_programs
 from hitl.servers.postgres import PrivatePostgres, as_user, server_user
 from hitl.servers.processes import write_private
-from hitl.servers.rabbitmq import ServerError
 from services.inference.handler import InferenceHandler, Served
 from services.review_ui.tasks.intake import Intake
 from services.router.handler import Router
@@ -42,7 +41,7 @@ from shared.topology import (
 )
 from shared.workflows.files import ReviewRules
 from tests.chaos.scorer import Hashed
-from tests.conftest import Postgres, RabbitMQ, cannot_run
+from tests.conftest import Postgres, RabbitMQ, started
 from tests.support.amqp_client import Outsider, Received, outsider, until
 from tests.support.filled_database import logger_on
 from tests.support.review_data import ReviewRoom
@@ -173,16 +172,9 @@ def cluster(server_home: Path, *, fast: bool) -> Iterator[PrivatePostgres]:
     """A Postgres of the test's own, to be lost."""
     home = server_home / f"site-{secrets.token_hex(4)}"
     server = PrivatePostgres(home, server_home / f"{home.name}.log", fast=fast)
-    try:
-        server.start()
-    except ServerError as error:
-        cannot_run(str(error))
-    try:
-        server.wait_ready()
+    with started(server):
         migrate(server.database_url)
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hitl.servers.installed import postgres_programs, postgres_versions, rabbitm
 from hitl.servers.postgres import PrivatePostgres
 from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
 from shared.storage.database import migrate
-from tests.conftest import Postgres, RabbitMQ
+from tests.conftest import Postgres, RabbitMQ, started
 from tests.support.amqp_client import until
 
 
@@ -102,28 +102,22 @@ def test_the_postgres_that_made_the_data_runs_them_whichever_comes_after(
     server = PrivatePostgres(home / "postgres", home / "log")
     here, version = postgres_programs(), postgres_versions()[0]
     assert here is not None
-    try:
-        server.start()
-        server.wait_ready()
+    with started(server, installed=True):
         assert kept(server) == [(1,)]
-        server.stop()
-        # If a newer one is installed
-        if where == "first on PATH":
-            first_on_path(monkeypatch, pretend(home / "newer", 99))
-        else:
-            off_path(monkeypatch, "initdb")
-            debians = home / "postgresql"
-            pretend(debians / "99" / "bin", 99)
-            (debians / str(version)).mkdir()
-            (debians / str(version) / "bin").symlink_to(here)
-            monkeypatch.setattr(installed, "DEBIANS_POSTGRES", debians)
-        assert 99 in postgres_versions()
-        # I expect the old one to go on with its data.
-        server.start()
-        server.wait_ready()
+    # If a newer one is installed
+    if where == "first on PATH":
+        first_on_path(monkeypatch, pretend(home / "newer", 99))
+    else:
+        off_path(monkeypatch, "initdb")
+        debians = home / "postgresql"
+        pretend(debians / "99" / "bin", 99)
+        (debians / str(version)).mkdir()
+        (debians / str(version) / "bin").symlink_to(here)
+        monkeypatch.setattr(installed, "DEBIANS_POSTGRES", debians)
+    assert 99 in postgres_versions()
+    # I expect the old one to go on with its data.
+    with started(server, installed=True):
         assert kept(server) == [(2,)]
-    finally:
-        server.stop()
 
 
 def test_two_real_postgres_each_run_the_data_they_made(
@@ -134,27 +128,21 @@ def test_two_real_postgres_each_run_the_data_they_made(
         pytest.skip("one PostgreSQL is here; `bin/test --servers sid` has two")
     folders = [postgres_programs(version) for version in versions]
     path = os.environ["PATH"]
-    servers: list[PrivatePostgres] = []
-    try:
-        for version, folder in zip(versions, folders, strict=True):
-            # Given data of each, made while it was the first
-            monkeypatch.setenv("PATH", f"{folder}:{path}")
-            server = PrivatePostgres(home / f"of {version}", home / f"{version}.log", fast=True)
-            servers.append(server)
-            server.start()
-            server.wait_ready()
+    servers = [
+        PrivatePostgres(home / f"of {version}", home / f"{version}.log", fast=True)
+        for version in versions
+    ]
+    for server, folder in zip(servers, folders, strict=True):
+        # Given data of each, made while it was the first
+        monkeypatch.setenv("PATH", f"{folder}:{path}")
+        with started(server, installed=True):
             assert kept(server) == [(1,)]
-            server.stop()
-        for folder in folders:
-            # I expect all to start again, whichever is the first now.
-            monkeypatch.setenv("PATH", f"{folder}:{path}")
-            for server in servers:
-                server.start()
-                server.wait_ready()
-                server.stop()
-    finally:
+    for starts, folder in enumerate(folders, 2):
+        # I expect all to start again, whichever is the first now.
+        monkeypatch.setenv("PATH", f"{folder}:{path}")
         for server in servers:
-            server.stop()
+            with started(server, installed=True):
+                assert kept(server) == [(starts,)]
 
 
 def test_the_data_of_a_stopped_stack_move_to_another_postgres(home: Path) -> None:
@@ -177,12 +165,8 @@ def test_the_data_of_a_stopped_stack_move_to_another_postgres(home: Path) -> Non
     server = PrivatePostgres(home / "postgres", home / "log")
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("PATH", f"{old}:{path}")
-        server.start()
-    try:
-        server.wait_ready()
-        migrate(server.database_url)
-    finally:
-        server.stop()
+        with started(server, installed=True):
+            migrate(server.database_url)
     assert version_of("postgres") == versions[0]
     # If I follow docs/operate/upgrades.md
     folder = str(home / "before")
@@ -205,9 +189,8 @@ def test_a_backup_of_a_stack_that_never_was_makes_none(home: Path) -> None:
 def test_data_of_a_postgres_that_is_gone_are_left_alone_and_it_is_named(home: Path) -> None:
     # Given data, and the PostgreSQL that made them removed since
     server = PrivatePostgres(home / "postgres", home / "log", fast=True)
-    server.start()
-    server.wait_ready()
-    server.stop()
+    with started(server, installed=True):
+        pass
     made_by = home / "postgres" / "cluster" / "PG_VERSION"
     made_by.write_text("9\n")
     before = sorted(path.name for path in made_by.parent.iterdir())
@@ -244,12 +227,8 @@ def test_a_cluster_that_was_not_made_to_its_end_is_made_again(
     first.wait()
     # I expect the next start to begin anew.
     server = PrivatePostgres(home / "postgres", home / "log", fast=True)
-    try:
-        server.start()
-        server.wait_ready()
+    with started(server, installed=True):
         assert kept(server) == [(1,)]
-    finally:
-        server.stop()
 
 
 def rabbitmq_that(folder: Path, version: str, said: str) -> Path:
@@ -298,8 +277,5 @@ def test_data_of_a_newer_rabbitmq_are_not_started_with_an_older_one(
     # and one of the same series, older or newer, to be started
     major, minor = here.split(".")[:2]
     (server.home / "version").write_text(f"{major}.{minor}.99")
-    server.start()
-    try:
-        server.wait_ready()
-    finally:
-        server.stop()
+    with started(server, installed=True):
+        pass

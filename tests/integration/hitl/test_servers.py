@@ -23,7 +23,7 @@ from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.topology import Queue, Topology
-from tests.conftest import Postgres, RabbitMQ
+from tests.conftest import Postgres, RabbitMQ, started
 
 QUORUM = {"x-queue-type": "quorum"}
 LONG = Queue("hitl.long", QUORUM)
@@ -97,9 +97,7 @@ def test_a_long_queue_does_not_stop_the_broker(home: Path, request: pytest.Fixtu
 def test_rabbitmq_keeps_its_messages_over_a_kill_and_a_change_of_every_port(home: Path) -> None:
     # Given a node with one confirmed message, in a folder with a space in its name
     node = PrivateRabbitMQ(home / "rabbitmq", home / "log", fast=True)
-    node.start()
-    try:
-        node.wait_ready()
+    with started(node, installed=True):
         publish_one(node.amqp_url)
         # which no other user of the machine may read: the node itself keeps it in open files
         assert node.home.stat().st_mode & 0o077 == 0
@@ -108,19 +106,15 @@ def test_rabbitmq_keeps_its_messages_over_a_kill_and_a_change_of_every_port(home
         # RabbitMQ writes its directory of quorum queues to disk up to half a second after it has
         # declared one; killed before that, it has forgotten the queue.
         time.sleep(1.5)
-    finally:
-        node.stop()
     # If its ports are taken when it starts again
     taken = [socket.create_server(("127.0.0.1", port)) for port in before.values()]
     again = PrivateRabbitMQ(home / "rabbitmq", home / "log", fast=True)
     try:
-        again.start()
-        again.wait_ready()
-        # I expect other ports, and the message where it was
-        assert not set(before.values()) & set(again.ports.values())
-        assert eventually(lambda: kept(again.amqp_url) == 1)
+        with started(again, installed=True):
+            # I expect other ports, and the message where it was
+            assert not set(before.values()) & set(again.ports.values())
+            assert eventually(lambda: kept(again.amqp_url) == 1)
     finally:
-        again.stop()
         for port in taken:
             port.close()
 
@@ -208,17 +202,13 @@ def test_postgres_keeps_its_rows_over_a_crash_and_a_change_of_port(home: Path) -
         server.server.kill()
     with socket.create_server(("127.0.0.1", port)):
         again = PrivatePostgres(home / "postgres", home / "log")
-        try:
-            again.start()
-            again.wait_ready()
+        with started(again, installed=True):
             # I expect another port, and the row where it was
             assert again.port != port
             with psycopg2.connect(again.database_url) as connection, connection.cursor() as cursor:
                 cursor.execute("SELECT word FROM kept")
                 assert cursor.fetchall() == [("é",)]
             connection.close()
-        finally:
-            again.stop()
 
 
 def test_postgres_waits_for_the_processes_that_a_killed_server_left(home: Path) -> None:
@@ -241,28 +231,21 @@ def test_postgres_waits_for_the_processes_that_a_killed_server_left(home: Path) 
     again = PrivatePostgres(home / "postgres", home / "log", fast=True)
     try:
         # If it is started meanwhile
-        again.start()
-        again.wait_ready()
-        # I expect it to run, once that process is gone
-        assert not late.alive()
+        with started(again, installed=True):
+            # I expect it to run, once that process is gone
+            assert not late.alive()
     finally:
         wakes.join()
-        again.stop()
 
 
 def test_a_throwaway_postgres_leaves_no_shared_memory_in_the_kernel(home: Path) -> None:
     # Given a throwaway cluster, whose lock file names its segment; the kernel has room for 4096
     server = PrivatePostgres(home / "postgres", home / "log", fast=True)
-    server.start()
-    try:
-        server.wait_ready()
+    with started(server, installed=True):
         lock = Path((home / "postgres" / "location").read_text()) / "postmaster.pid"
         segment = lock.read_text().splitlines()[6].split()[1]
         assert segment in shared_memory()
-    finally:
-        # If it is stopped
-        server.stop()
-    # I expect no trace of it
+    # If it is stopped, I expect no trace of it
     assert segment not in shared_memory()
 
 

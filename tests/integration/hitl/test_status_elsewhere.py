@@ -8,12 +8,12 @@ import pytest
 from typer.testing import CliRunner
 
 from hitl.commands.stack import app
-from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from hitl.support.queue_depths import declared_depths, queue_depths
 from shared.messaging import session as conversation
 from shared.messaging.connection import declare_all
 from shared.topology import topology
-from tests.conftest import cannot_run
+from tests.conftest import started
 from tests.support.amqp_client import outsider, until
 
 NOBODY = "amqp://hitl:wrong@127.0.0.1:9/hitl"
@@ -104,23 +104,15 @@ def test_what_waits_is_known_whether_or_not_the_management_page_collects_figures
     kind: type[PrivateRabbitMQ], tmp_path: Path
 ) -> None:
     server = kind(tmp_path / "rabbitmq", tmp_path / "log", fast=True)
-    try:
-        server.start()
-    except ServerError as error:
-        cannot_run(str(error))
-    try:
-        server.wait_ready()
+    with started(server), outsider(server.amqp_url) as program:
         # Given three items that nobody has bound a queue for, one of them with a reader
-        with outsider(server.amqp_url) as program:
-            for _ in range(3):
-                program.publish("{}", routing_key="nosuch")
-            program.hold("hitl.unroutable", 1)
-            # If I ask by the management API, I expect two to wait and one to be held
-            until(
-                lambda: (
-                    queue_depths(server.amqp_url, server.api_url, [])["hitl.unroutable"]
-                    == {"ready": 2, "unacked": 1}
-                )
+        for _ in range(3):
+            program.publish("{}", routing_key="nosuch")
+        program.hold("hitl.unroutable", 1)
+        # If I ask by the management API, I expect two to wait and one to be held
+        until(
+            lambda: (
+                queue_depths(server.amqp_url, server.api_url, [])["hitl.unroutable"]
+                == {"ready": 2, "unacked": 1}
             )
-    finally:
-        server.stop()
+        )

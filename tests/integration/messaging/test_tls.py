@@ -18,14 +18,14 @@ import pytest
 from sqlalchemy import text
 
 from hitl.servers.postgres import PrivatePostgres, server_user
-from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.errors import ConfigurationError
 from shared.messages import Outgoing
 from shared.messaging.address import connection_parameters
 from shared.messaging.connection import Broker, declare_all
 from shared.storage.database import connect, migrate
 from shared.topology import ITEMS, topology
-from tests.conftest import cannot_run
+from tests.conftest import started
 from tests.support.amqp_client import until
 
 ROOT = Path(__file__).parents[3]
@@ -111,25 +111,14 @@ def secure() -> Iterator[Secure]:
         node = SecureRabbitMQ(home / "rabbitmq", home / "rabbitmq.log", fast=True)
         node.certificates = home / "tls" / "rabbitmq"
         cluster = PrivatePostgres(home / "postgres", home / "postgres.log", fast=True)
-        try:
-            node.start()
-            cluster.start()
-        except ServerError as error:
-            node.stop()
-            cannot_run(str(error))
-        try:
-            cluster.wait_ready()
+        with started(node, cluster):
             speak_tls_only(cluster, home / "tls" / "postgres")
-            node.wait_ready()
             yield Secure(
                 node.amqp_url.replace("amqp://", "amqps://"),
                 cluster.database_url,
                 home / "tls" / "ca" / "ca.pem",
                 home / "stranger" / "ca" / "ca.pem",
             )
-        finally:
-            cluster.stop()
-            node.stop()
 
 
 def speak_tls_only(cluster: PrivatePostgres, certificates: Path) -> None:
