@@ -11,9 +11,8 @@ from hitl.servers.home import Home, StackState
 from hitl.stack.fleet import SERVICES, look
 from hitl.support.connection import given, given_api_url
 from hitl.support.queue_depths import Depths, queue_depths
-from services.feedback.certificate.lead_queue import FOR_LEADS
 from shared.service.settings import Settings
-from shared.storage.second_reviews import NOBODY_LEFT
+from shared.storage.waiting_tasks import COUNT_FOR_LEADS, COUNT_NOBODY_LEFT
 from shared.topology import topology
 from shared.workflows.files import workflow_paths
 
@@ -129,7 +128,7 @@ def counts(database_url: str) -> tuple[dict[str, int], ForLeads]:
     with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT status, count(*) FROM item GROUP BY status")
         items = {str(status): int(count) for status, count in cursor.fetchall()}
-        cursor.execute(FOR_LEADS)
+        cursor.execute(COUNT_FOR_LEADS)
         return items, _together(cursor.fetchall())
 
 
@@ -143,7 +142,7 @@ def nobody_left(database_url: str) -> ForLeads:
         return ForLeads(waiting=0, since=None)
     with closing(_connection(database_url)) as connection, connection.cursor() as cursor:
         try:
-            cursor.execute(NOBODY_LEFT)
+            cursor.execute(COUNT_NOBODY_LEFT)
         except psycopg2.errors.InsufficientPrivilege:
             return ForLeads(waiting=0, since=None)
         return _together(cursor.fetchall())

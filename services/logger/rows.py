@@ -19,7 +19,7 @@ from shared.messages import Delivery
 # The escape of NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SOURCE_CHARACTERS = 200
-# The text of a person stays out of the log, so that it can be erased (shared/storage/tables.py). A
+# The text of a person stays out of the log, so that it can be erased (shared/storage/tables). A
 # reviewer's note may quote it, and is in `review_decision`.
 _ITEM_TEXT = {"item": {"text": True, "metadata": True}, "review": {"note": True}}
 _FAILED_TEXT = {"text": True}

@@ -30,7 +30,7 @@ from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import REVIEWS
 from shared.service.settings import Settings
-from shared.storage.tables import ACTIONS
+from shared.storage.tables.review import ACTIONS
 from shared.storage.time_limit import TooLong
 from shared.workflows.files import Workflow
 

@@ -11,21 +11,20 @@ from datetime import datetime, timedelta
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.feedback.certificate.lead_queue import FOR_LEADS
+from shared.storage.waiting_tasks import COUNT_FOR_LEADS, OPEN_TO_ALL
 
 PACE_WINDOW = timedelta(hours=1)
 SHORTEST = timedelta(minutes=10)  # once loosened, for at least so long
 RELIEVED_PACE = 0.7  # tightened again when all would be in time at this share of the pace
 _MOST_TASKS = 10_000
 _DUE = text(
-    """
+    f"""
     SELECT due_at FROM review_task
-    WHERE workflow = :workflow AND status = 'open' AND round <> 'adjudication'
-      AND seeded_for IS NULL AND due_at < 'infinity'
+    WHERE workflow = :workflow AND {OPEN_TO_ALL} AND due_at < 'infinity'
     ORDER BY due_at LIMIT :most
-    """
+    """  # noqa: S608 - put together from constants
 )
-_FOR_LEADS = text(FOR_LEADS)
+_FOR_LEADS = text(COUNT_FOR_LEADS)
 _DONE = text(
     """
     SELECT count(*) FROM review_decision JOIN review_task ON review_task.id = task_id

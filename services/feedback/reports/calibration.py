@@ -25,6 +25,7 @@ from services.feedback.reports.curves import (
 from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.storage.database import database_errors
+from shared.storage.waiting_tasks import FOR_LEADS
 
 GRID_SCORES = (200, 10_000)
 _DEFAULT_DAYS = 30.0
@@ -105,11 +106,7 @@ class Calibration:
 
 # Only a lead can settle them, and every later label waits for them.
 _DISPUTES = text(
-    """
-    SELECT count(*) FROM review_task
-    WHERE workflow = :workflow AND blind AND status <> 'decided' AND round = 'adjudication'
-      AND seeded_for IS NULL
-    """
+    f"SELECT count(*) FROM review_task WHERE workflow = :workflow AND blind AND {FOR_LEADS}"  # noqa: S608 - put together from constants
 )
 
 

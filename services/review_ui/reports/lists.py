@@ -44,8 +44,9 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.reports.items import hidden_from, with_task
 from services.review_ui.tasks.decide import Action
 from shared.errors import HitlError
-from shared.storage.tables import ItemRow, ReviewDecision, ReviewTask
+from shared.storage.tables import MOST_URGENT_FIRST, ItemRow, ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
+from shared.storage.waiting_tasks import DESCENDING
 
 TaskState = Literal["waiting", "leased", "decided", "flagged"]
 ItemStatus = Literal[
@@ -204,13 +205,7 @@ def tasks(
         if last is None:
             raise BadCursor("There is no such place in this list; start again without a cursor.")
         statement = statement.where(_less_urgent(last))
-    statement = statement.order_by(
-        ReviewTask.due_at,
-        ReviewTask.priority.desc(),
-        ReviewTask.uncertainty.desc(),
-        ReviewTask.created_at,
-        ReviewTask.id,
-    )
+    statement = statement.order_by(*MOST_URGENT_FIRST, ReviewTask.id)
     rows = list(session.scalars(statement.limit(page.limit)))
     return rows, _write(str(rows[-1].id)) if len(rows) == page.limit else None
 
@@ -263,14 +258,9 @@ def _less_urgent(last: ReviewTask) -> ColumnElement[bool]:
     other = select(ReviewTask).where(ReviewTask.id == last.id).subquery()
     ahead: ColumnElement[bool] = false()
     same: ColumnElement[bool] = true()
-    for column, descending in (
-        (ReviewTask.due_at, False),
-        (ReviewTask.priority, True),
-        (ReviewTask.uncertainty, True),
-        (ReviewTask.created_at, False),
-        (ReviewTask.id, False),
-    ):
-        theirs = select(other.c[column.key]).scalar_subquery()
+    for name, descending in {**DESCENDING, "id": False}.items():
+        column = getattr(ReviewTask, name)
+        theirs = select(other.c[name]).scalar_subquery()
         after = column < theirs if descending else column > theirs
         ahead = or_(ahead, and_(same, after))
         same = and_(same, column == theirs)

@@ -20,6 +20,7 @@ from services.review_ui.reports.agreement import (
     percent_agreement,
 )
 from shared.intervals import Interval, wilson
+from shared.storage.waiting_tasks import FOR_LEADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +144,11 @@ _ROUNDS = text(
     """  # noqa: S608 - put together from constants
 )
 _FOR_LEADS = text(
-    """
-    SELECT count(*) FILTER (WHERE NOT answers @> '[{"label": null}]') AS disputed,
-           count(*) FILTER (WHERE answers @> '[{"label": null}]') AS flagged
-    FROM review_task
-    WHERE workflow = :workflow AND status <> 'decided' AND round = 'adjudication'
-      AND seeded_for IS NULL
-    """
+    f"""
+    SELECT count(*) FILTER (WHERE NOT answers @> '[{{"label": null}}]') AS disputed,
+           count(*) FILTER (WHERE answers @> '[{{"label": null}}]') AS flagged
+    FROM review_task WHERE workflow = :workflow AND {FOR_LEADS}
+    """  # noqa: S608 - put together from constants
 )
 _WITH_AI = text(
     f"""

@@ -21,6 +21,7 @@ from services.review_ui.tasks.decide import Decided, Refused, Verdict
 from services.review_ui.tasks.filters import TaskFilter
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
+from shared.storage.waiting_tasks import OPEN_TO_ALL, URGENCY
 from shared.workflows.files import ReviewRules
 
 MAX_BATCH = 500
@@ -38,13 +39,11 @@ class Taken:
 
 
 _MATCHING = """
-    SELECT id FROM review_task
-    WHERE workflow = ANY(:workflows) AND status = 'open' AND round <> 'adjudication'
-      AND seeded_for IS NULL AND NOT blind AND {may} AND {matches}
-    ORDER BY due_at, priority DESC, uncertainty DESC, created_at
-    LIMIT :count
+    SELECT id FROM review_task WHERE workflow = ANY(:workflows) AND {may} AND {matches}
+    ORDER BY {urgency} LIMIT :count
     """
-_MAY = """round = 'first' AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
+_MAY = f"""{OPEN_TO_ALL} AND NOT blind AND round = 'first'
+      AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
       AND (leased_by IS NULL OR leased_by = :me OR lease_expires_at <= :now)
       AND NOT skipped_by @> jsonb_build_array(CAST(:me AS text))"""
 
@@ -66,7 +65,7 @@ def preview(
     if not wanted.narrows:
         raise Refused("filter_required", "Choose a label, a confidence or a text first.")
     matches, given = wanted.where()
-    statement = text(_MATCHING.format(may=_MAY, matches=matches))
+    statement = text(_MATCHING.format(may=_MAY, matches=matches, urgency=URGENCY))
     asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
     with time_limit(session, SEARCH_SECONDS):
         found = session.scalars(statement, {**asked, "count": MAX_BATCH + 1}).all()
@@ -100,13 +99,7 @@ def accept(
         raise Refused("batch_full", f"A batch has at most {MAX_BATCH} items.")
     free = (
         select(ReviewTask)
-        .where(
-            ReviewTask.id.in_(set(chosen) - done),
-            ReviewTask.status == "open",
-            ReviewTask.seeded_for.is_(None),
-            ~ReviewTask.blind,
-            text(_MAY),
-        )
+        .where(ReviewTask.id.in_(set(chosen) - done), text(_MAY))
         .order_by(ReviewTask.id)
         .with_for_update(skip_locked=True)
     )

@@ -22,8 +22,9 @@ from sqlalchemy import bindparam, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
-from shared.storage.tables import ReviewTask
+from shared.storage.tables import MOST_URGENT_FIRST, ReviewTask
 from shared.storage.time_limit import time_limit
+from shared.storage.waiting_tasks import FOR_LEADS, OPEN_TO_ALL, URGENCY
 
 MAX_CLAIM = 50
 SEARCH_SECONDS = 3.0
@@ -48,15 +49,15 @@ _CLAIM = """
         FROM unnest(CAST(:workflows AS text[])) AS wanted(name)
         CROSS JOIN LATERAL (
             SELECT * FROM review_task
-            WHERE workflow = wanted.name AND {pool} AND seeded_for IS NULL AND {matches}
+            WHERE workflow = wanted.name AND {pool} AND {matches}
               AND (leased_by IS NULL OR lease_expires_at <= :now)
               AND (:skipped_too OR NOT skipped_by @> CAST(:me AS jsonb))
               AND NOT answers @> CAST(:answered AS jsonb)
-            ORDER BY due_at, priority DESC, uncertainty DESC, created_at
+            ORDER BY {urgency}
             LIMIT :count
             FOR UPDATE SKIP LOCKED
         ) AS head
-        ORDER BY head.due_at, head.priority DESC, head.uncertainty DESC, head.created_at
+        ORDER BY {urgency}
         LIMIT :count
     )
     UPDATE review_task
@@ -65,9 +66,7 @@ _CLAIM = """
     FROM next WHERE review_task.id = next.id
     RETURNING review_task.id
     """
-FOR_ALL = "status = 'open' AND round <> 'adjudication'"
-FOR_LEADS = "status <> 'decided' AND round = 'adjudication'"
-_WAITS = f"""workflow = ANY(:workflows) AND {FOR_LEADS} AND seeded_for IS NULL
+_WAITS = f"""workflow = ANY(:workflows) AND {FOR_LEADS}
       AND (leased_by IS NULL OR lease_expires_at <= :now)"""
 # What a lead flagged or answered does not come to them by itself, but they may take it up.
 _COUNT_FOR_LEADS = text(
@@ -82,7 +81,7 @@ _COUNT_FOR_LEADS = text(
 _FLAGGED = text(
     f"""
     SELECT id FROM review_task WHERE {_WAITS} AND {LAST_IS_A_FLAG}
-    ORDER BY due_at, priority DESC, uncertainty DESC, created_at LIMIT :limit
+    ORDER BY {URGENCY} LIMIT :limit
     """  # noqa: S608 - put together from constants
 )
 
@@ -117,15 +116,15 @@ def claim(
         "workflows": list(workflows),
         **values,
     }
-    pools = [FOR_LEADS, FOR_ALL] if lead else [FOR_ALL]
+    pools = [FOR_LEADS, OPEN_TO_ALL] if lead else [OPEN_TO_ALL]
     if wanted.only is not None:
-        pools.remove(FOR_ALL)
+        pools.remove(OPEN_TO_ALL)
     claimed: list[UUID] = []
     for skipped_too in (False, True):
         for pool in pools:
             missing = min(count, MAX_CLAIM) - len(claimed)
             if missing:
-                statement = text(_CLAIM.format(pool=pool, matches=matches))
+                statement = text(_CLAIM.format(pool=pool, matches=matches, urgency=URGENCY))
                 asked = {**given, "skipped_too": skipped_too, "count": missing}
                 with time_limit(session, SEARCH_SECONDS) if wanted.search else nullcontext():
                     claimed += session.scalars(statement, asked).all()
@@ -171,13 +170,11 @@ def upcoming(
         select(ReviewTask)
         .where(
             ReviewTask.workflow == workflow,
-            ReviewTask.status == "open",
-            ReviewTask.round != "adjudication",
-            ReviewTask.seeded_for.is_(None),
+            text(OPEN_TO_ALL),
             ~ReviewTask.answers.contains([{"reviewer": reviewer}]),
             or_(ReviewTask.leased_by.is_(None), ReviewTask.lease_expires_at <= now),
         )
-        .order_by(*_URGENCY)
+        .order_by(*MOST_URGENT_FIRST)
         .limit(limit)
     )
     if queue is not None:
@@ -201,7 +198,9 @@ def for_leads(
     row = session.execute(_COUNT_FOR_LEADS, given).one()
     counts: dict[Only, int] = {"disputed": row.disputed, "flagged": row.flagged}
     flagged = session.scalars(_FLAGGED, given).all()
-    rows = session.scalars(select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*_URGENCY))
+    rows = session.scalars(
+        select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*MOST_URGENT_FIRST)
+    )
     return counts, list(rows)
 
 
@@ -210,19 +209,11 @@ def get(session: Session, task_id: UUID) -> ReviewTask | None:
     return session.get(ReviewTask, task_id)
 
 
-_URGENCY = (
-    ReviewTask.due_at,
-    ReviewTask.priority.desc(),
-    ReviewTask.uncertainty.desc(),
-    ReviewTask.created_at,
-)
-
-
 # Built once: `in_` leaves cycles of objects to Python's collector wherever it is written down anew.
 _CLAIMED = (
     select(ReviewTask)
     .where(ReviewTask.id.in_(bindparam("ids", expanding=True)))
-    .order_by((ReviewTask.round != "adjudication"), *_URGENCY)
+    .order_by((ReviewTask.round != "adjudication"), *MOST_URGENT_FIRST)
     .execution_options(populate_existing=True)
 )
 _OF_THOSE_HELD = (

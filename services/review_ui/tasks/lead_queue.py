@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import MOST_URGENT_FIRST, ReviewDecision, ReviewTask
+from shared.storage.waiting_tasks import FOR_LEADS
 
 MAX_FOUND = 200
 Why = Literal["flagged", "disputed", "taken_up"]
@@ -50,18 +51,8 @@ def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[W
     )
     found = (
         select(ReviewTask, last)
-        .where(
-            ReviewTask.workflow.in_(workflows),
-            ReviewTask.status != "decided",
-            ReviewTask.round == "adjudication",
-            ReviewTask.seeded_for.is_(None),
-        )
-        .order_by(
-            ReviewTask.due_at,
-            ReviewTask.priority.desc(),
-            ReviewTask.uncertainty.desc(),
-            ReviewTask.created_at,
-        )
+        .where(ReviewTask.workflow.in_(workflows), text(FOR_LEADS))
+        .order_by(*MOST_URGENT_FIRST)
         .limit(MAX_FOUND)
     )
     return [_waiting(task, since, now) for task, since in session.execute(found)]
