@@ -20,14 +20,13 @@ from pika.channel import Channel
 from hitl.support.queue_depths import declared_depths
 from shared.events.submissions import guess_id
 from shared.messages import OTHERS, Delivery, plain, short_text
-from shared.messaging.amqp.received import delivery_of
+from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.retry import (
     FAILED_AT,
-    ORIGINAL_EXCHANGE,
-    ORIGINAL_ROUTING_KEY,
     REASON,
     REDRIVES,
     first_priority,
+    origin,
     passed_on,
 )
 from shared.messaging.session import GOODBYE_SECONDS, Conversation
@@ -285,18 +284,17 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
     """The letter in a delivery of `queue`."""
     headers: Mapping[str, Any] = properties.headers or {}
     death = _death(headers, 0)
-    exchange, routing_key = method.exchange, method.routing_key
+    delivery = delivery_of(queue.removesuffix(".dlq"), method, properties, body)
     # Set aside by the broker itself, straight from an exchange that others write to: then our
     # headers are not ours. Else only we can have sent it there.
     foreign = death.get("exchange") not in (None, "", QUEUES)
-    if ORIGINAL_EXCHANGE in headers and not foreign:
-        exchange = plain(headers[ORIGINAL_EXCHANGE])
-        routing_key = plain(headers.get(ORIGINAL_ROUTING_KEY, routing_key))
+    first = None if foreign else origin(headers, delivery.routing_key)
+    if first is not None:
+        delivery.exchange, delivery.routing_key = first
     elif death:
-        exchange = death.get("exchange", exchange)
-        routing_key = next(iter(death.get("routing-keys", ())), routing_key)
-    delivery = delivery_of(queue.removesuffix(".dlq"), method, properties, body)
-    delivery.exchange, delivery.routing_key = _text(exchange), _text(routing_key)
+        keys = death.get("routing-keys", ())
+        delivery.exchange = short_text(death.get("exchange", delivery.exchange))
+        delivery.routing_key = short_text(next(iter(keys), delivery.routing_key))
     return Letter(queue, delivery, properties)
 
 
@@ -311,7 +309,3 @@ def _death(headers: Mapping[str, object], place: Literal[0, -1]) -> Mapping[str,
     deaths = plain(headers.get("x-death"))
     found = deaths[place] if isinstance(deaths, list) and deaths else None
     return found if isinstance(found, dict) else {}
-
-
-def _text(value: object) -> str:
-    return short_text(value) if isinstance(value, bytes) else str(value)

@@ -14,7 +14,7 @@ from hitl.support.connection import connected
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.messaging.connection import Broker
-from shared.messaging.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY, noted, passed_on
+from shared.messaging.retry import copy_to, origin_headers
 from shared.service.settings import Settings
 from shared.topology import (
     LOG_QUEUE,
@@ -55,7 +55,7 @@ def _copy(
     copies: list[Outgoing] = []
 
     def judge(letter: Letter) -> Verdict:
-        copies.append(_for_the_log(letter))
+        copies.append(log_copy(letter.delivery))
         return "go back"
 
     def flush() -> None:
@@ -77,27 +77,11 @@ def _copy(
     return copied
 
 
-def _for_the_log(letter: Letter) -> Outgoing:
-    delivery = letter.delivery
-    return Outgoing(
-        exchange="",
-        routing_key=LOG_QUEUE,
-        body=delivery.body,
-        message_id=delivery.message_id or "",
-        headers=_headers(delivery),
-        content_type=delivery.content_type or "application/octet-stream",
-        content_encoding=delivery.content_encoding,
-        type=delivery.type,
-        timestamp=delivery.timestamp,
-        others=passed_on(delivery),
-    )
+def log_copy(delivery: Delivery) -> Outgoing:
+    """A copy of a waiting message for the log's queue."""
+    return copy_to("", LOG_QUEUE, delivery, _headers(delivery))
 
 
 def _headers(delivery: Delivery) -> dict[str, object]:
     """Its own, and where it was first sent: it comes through the default exchange now."""
-    return {
-        **delivery.headers,
-        **noted(delivery),
-        ORIGINAL_EXCHANGE: delivery.exchange,
-        ORIGINAL_ROUTING_KEY: delivery.routing_key,
-    }
+    return {**delivery.headers, **origin_headers(delivery)}

@@ -12,7 +12,7 @@ from shared.errors import Permanent
 from shared.events.envelope import decode
 from shared.events.models import ItemAccepted, ItemReviewed
 from shared.formats.json_lines import line
-from shared.messaging.amqp.received import delivery_of
+from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.session import Conversation
 from shared.topology import EVENTS
 

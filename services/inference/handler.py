@@ -11,7 +11,7 @@ from shared.errors import Permanent, Retryable, unforeseen
 from shared.events.envelope import encode
 from shared.events.models import ItemScored, ItemSubmitted, Prediction
 from shared.events.submissions import read_submission
-from shared.events.traceparent import trace_of
+from shared.events.traceparent import traceparent_of, valid_or_new
 from shared.messages import Delivery
 from shared.messaging.worker import Result
 from shared.service.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
@@ -91,7 +91,7 @@ class InferenceHandler:
             scores = self._score(model, [event.item.text for _, event in entries])
             for (index, submitted), score in zip(entries, scores, strict=True):
                 event = self._scored(served.workflow, model, submitted, score)
-                traceparent = trace_of(batch[index])
+                traceparent = valid_or_new(traceparent_of(batch[index]))
                 results[index] = (encode(event, source="inference", traceparent=traceparent),)
                 if candidate is not None and self._offer is not None:
                     self._offer(candidate, event, traceparent)

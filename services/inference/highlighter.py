@@ -18,7 +18,7 @@ from services.inference.highlights import weights, without, words
 from shared.clock import Clock
 from shared.events.envelope import decode, encode
 from shared.events.models import ItemExplained, ItemReviewRequested, WordWeight
-from shared.events.traceparent import trace_of
+from shared.events.traceparent import traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.connection import Broker, Refuse
 from shared.messaging.consumer import Consumer
@@ -93,7 +93,7 @@ class Highlighter:
                     continue
                 for delivery in arrived:
                     if delivery.generation == self._broker.generation:
-                        self._broker.settle([(delivery, self._outputs(delivery))])
+                        self._broker.publish_then_ack([(delivery, self._outputs(delivery))])
         except _Stopped:
             pass
         finally:
@@ -111,7 +111,7 @@ class Highlighter:
         HIGHLIGHTS.labels(workflow, outcome).inc()
         if explained is None:
             return ()
-        return (encode(explained, source="inference", traceparent=trace_of(delivery)),)
+        return (encode(explained, source="inference", traceparent=traceparent_of(delivery)),)
 
     def _explain(self, delivery: Delivery) -> tuple[str, ItemExplained | None]:
         """What became of the request, and the event, if any."""

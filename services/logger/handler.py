@@ -16,7 +16,7 @@ from shared.errors import Permanent
 from shared.events.envelope import encode
 from shared.events.models import Event, ItemAccepted, ItemFailed, ItemReviewed
 from shared.events.submissions import excerpt, guess_id
-from shared.events.traceparent import new_trace, trace_of
+from shared.events.traceparent import traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.worker import Result
 from shared.service.metrics import ITEM_AGE, ITEMS_EDITED, LOGGER_ROWS
@@ -132,7 +132,7 @@ class Logger:
             detail=f"routing key {key[:100]!r} is no workflow here: see `hitl workflow list`",
             text=excerpt(delivery),
         )
-        return encode(failed, source="logger", traceparent=trace_of(delivery))
+        return encode(failed, source="logger", traceparent=traceparent_of(delivery))
 
     def _told(self, rows: Sequence[tuple[int, EventRow]], batch: Batch) -> dict[int, Result]:
         """What there is to say, by position: why Postgres refuses a row (bisected, until each of
@@ -171,7 +171,7 @@ class Logger:
             detail="this id came again with another text, and the record keeps what was decided "
             "on: send a new version under a new id",
         )
-        return encode(failed, source="logger", traceparent=new_trace())
+        return encode(failed, source="logger", traceparent=None)
 
     def _count(self, written: Written) -> None:
         self._event_rows.inc(len(written.events))

@@ -13,7 +13,7 @@ from shared.errors import Permanent
 from shared.events.envelope import attribute, decode
 from shared.events.models import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
 from shared.events.submissions import read_submission, without_nul
-from shared.events.traceparent import trace_id
+from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery
 
 # The escape of NUL in JSON text: a backslash that is not itself escaped, then u0000.
@@ -79,7 +79,7 @@ def _row(delivery: Delivery, event: Event) -> EventRow:
         event_id=event.message_id,
         event=event,
         source=without_nul(source[:_SOURCE_CHARACTERS]),
-        trace_id=trace_id(delivery.header("traceparent") or attribute(delivery, "traceparent")),
+        trace_id=trace_id(traceparent_of(delivery)),
         data=data,
         salt=salt,
         commitment=committed,

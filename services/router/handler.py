@@ -15,7 +15,7 @@ from shared.errors import NotYet, Permanent
 from shared.events.envelope import Stamp, decode, enclose
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
-from shared.events.traceparent import named_trace
+from shared.events.traceparent import traceparent_of
 from shared.hashing import salt_version
 from shared.messages import Delivery
 from shared.messaging.worker import Result
@@ -143,7 +143,7 @@ class Router:
                 item_id=item.id,
                 stamp=stamp,
                 source="router",
-                traceparent=named_trace(delivery),
+                traceparent=traceparent_of(delivery),
             ),
         )
 

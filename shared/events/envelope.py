@@ -14,9 +14,8 @@ from shared.errors import Permanent
 from shared.events.models import REGISTRY, Event
 from shared.events.traceparent import next_hop
 from shared.messages import Delivery, Outgoing, attribute_names
+from shared.topology import EVENTS
 
-EVENTS_EXCHANGE = "hitl.events"
-ITEMS_EXCHANGE = "hitl.items"
 _DETAIL_CHARACTERS = 500
 
 E = TypeVar("E", bound=Event)
@@ -34,8 +33,9 @@ class Stamp(NamedTuple):
         return cls(occurred_at.isoformat(), int(occurred_at.timestamp()))
 
 
-def encode(event: Event, *, source: str, traceparent: str) -> Outgoing:
-    """The message for `hitl.events`; `source` names the service that says so."""
+def encode(event: Event, *, source: str, traceparent: str | None) -> Outgoing:
+    """The message for `hitl.events`; `source` names the service that says so, `traceparent` what it
+    comes from."""
     return enclose(
         type(event),
         event.model_dump_json().encode(),
@@ -69,10 +69,10 @@ def enclose(
         "cloudEvents_subject": item_id,
         "cloudEvents_time": stamp.text,
         "cloudEvents_schemaversion": version,
-        "traceparent": next_hop(traceparent or ""),
+        "traceparent": next_hop(traceparent),
     }
     return Outgoing(
-        EVENTS_EXCHANGE, routing_key, body, event_id, headers,
+        EVENTS, routing_key, body, event_id, headers,
         type=kind.type, timestamp=stamp.epoch_seconds,
     )  # fmt: skip
 

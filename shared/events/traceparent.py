@@ -17,20 +17,14 @@ _TRACEPARENT = re.compile(
 _HEADERS = ("traceparent", *attribute_names("traceparent"))
 
 
-def trace_of(delivery: Delivery) -> str:
-    """The delivery's traceparent where it is valid, else the start of a new trace."""
-    return given_trace(delivery) or new_trace()
-
-
-def given_trace(delivery: Delivery) -> str | None:
-    """The delivery's traceparent; None where it has no valid one."""
-    given = named_trace(delivery)
-    return given if given is not None and trace_id(given) is not None else None
-
-
-def named_trace(delivery: Delivery) -> str | None:
-    """What the delivery names as its traceparent, valid or not: `next_hop` looks at it anyway."""
+def traceparent_of(delivery: Delivery) -> str | None:
+    """What a delivery names as its traceparent, valid or not: whoever uses it looks anyway."""
     return delivery.header(*_HEADERS)
+
+
+def valid_or_new(traceparent: str | None) -> str:
+    """The traceparent where it is valid, else the start of a new trace."""
+    return traceparent if traceparent and trace_id(traceparent) else new_trace()
 
 
 def new_trace() -> str:
@@ -38,9 +32,9 @@ def new_trace() -> str:
     return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
 
 
-def next_hop(traceparent: str) -> str:
-    """The same trace with a new parent id, to be sent on."""
-    match = _TRACEPARENT.fullmatch(traceparent)
+def next_hop(traceparent: str | None) -> str:
+    """The same trace with a new parent id, to be sent on; of none or an invalid one, a new one."""
+    match = _TRACEPARENT.fullmatch(traceparent or "")
     if match is None:
         return new_trace()
     # No secret, so not worth a system call for each message.

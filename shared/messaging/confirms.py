@@ -92,16 +92,16 @@ class Confirms:
 
 
 class AckWindow:
-    """Deliveries of one channel in order; says up to which tag all of them are settled."""
+    """Deliveries of one channel in order; says up to which tag all of them may be acked."""
 
     def __init__(self) -> None:
         self._order: deque[int] = deque()
-        self._settled: set[int] = set()
-        self._unsettled = 0  # counted, because another thread asks while we work on the two above
+        self._resolved: set[int] = set()
+        self._unresolved = 0  # counted, because another thread asks while we work on the two above
 
     def __len__(self) -> int:
-        """Deliveries not yet settled."""
-        return self._unsettled
+        """Deliveries not yet resolved."""
+        return self._unresolved
 
     @property
     def unacked(self) -> int:
@@ -111,17 +111,17 @@ class AckWindow:
     def delivered(self, tags: Sequence[int]) -> None:
         """Notes deliveries; tags only grow on a channel."""
         self._order.extend(tags)
-        self._unsettled += len(tags)
+        self._unresolved += len(tags)
 
-    def settle(self, tag: int) -> None:
+    def resolve_tag(self, tag: int) -> None:
         """Its outputs are safe: it may be acked as soon as everything before it may."""
-        self._settled.add(tag)
-        self._unsettled -= 1
+        self._resolved.add(tag)
+        self._unresolved -= 1
 
     def advance(self) -> int | None:
         """The highest tag to ack (multiple) now, or None. Never gives the same tag twice."""
         last = None
-        while self._order and self._order[0] in self._settled:
+        while self._order and self._order[0] in self._resolved:
             last = self._order.popleft()
-            self._settled.discard(last)
+            self._resolved.discard(last)
         return last

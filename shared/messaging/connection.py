@@ -39,7 +39,7 @@ from shared.topology import Topology
 logger = logging.getLogger(__name__)
 
 
-Settled = tuple[Delivery, Sequence[Outgoing]]
+Handled = tuple[Delivery, Sequence[Outgoing]]
 """A handled delivery and what has to be confirmed before it is acked."""
 
 
@@ -90,7 +90,9 @@ class Broker:
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None
         self._connection: pika.SelectConnection | None = None
-        self._publisher = Publisher(settle=self._confirmed, replace=self._replace_channel)
+        self._publisher = Publisher(
+            outputs_confirmed=self._mark_ackable, replace=self._replace_channel
+        )
         self._replaced: Channel | None = None
         self._calls: deque[Callable[[], None]] = deque()  # from other threads, to the I/O thread
         self._generation = 0
@@ -150,14 +152,14 @@ class Broker:
             why = self.problem() or "no confirm from the broker"
             raise Overloaded(f"{group.remaining} of {len(messages)} messages unconfirmed: {why}")
 
-    def settle(self, settled: Sequence[Settled]) -> None:
+    def publish_then_ack(self, handled: Sequence[Handled]) -> None:
         """Publishes the outputs and acks each delivery once all of its own are confirmed."""
         if self._consumer is None:
-            raise RuntimeError("a broker without a consumer has nothing to settle")
-        self._call(partial(self._settle_all, settled))
+            raise RuntimeError("a broker without a consumer has nothing to ack")
+        self._call(partial(self._publish_then_ack, handled))
 
     def pause(self) -> None:
-        """Stops taking deliveries; those taken can still be settled."""
+        """Stops taking deliveries; those taken can still be acked."""
         if self._consumer is not None:
             self._call(self._consumer.pause)
 
@@ -480,11 +482,11 @@ class Broker:
         if self._connection is not None and self._connection.is_open:
             added.begin(self._connection, declared, failed)
 
-    def _settle_all(self, settled: Sequence[Settled]) -> None:
+    def _publish_then_ack(self, handled: Sequence[Handled]) -> None:
         now = time.monotonic()
         publications: list[Publication] = []
         without: list[Delivery] = []
-        for delivery, outputs in settled:
+        for delivery, outputs in handled:
             if delivery.generation != self._generation:
                 continue  # its channel is gone: the broker delivers it again
             if not outputs:
@@ -492,12 +494,12 @@ class Broker:
                 continue
             group = Group(len(outputs), now, delivery)
             publications += [Publication(message, group) for message in outputs]
-        self._confirmed(without)
+        self._mark_ackable(without)
         self._publisher.send(publications)
 
-    def _confirmed(self, deliveries: Sequence[Delivery]) -> None:
+    def _mark_ackable(self, deliveries: Sequence[Delivery]) -> None:
         if self._consumer is not None and deliveries:
-            self._consumer.settle(deliveries)
+            self._consumer.mark_ackable(deliveries)
 
 
 def _release(connection: pika.SelectConnection) -> tuple[int, int]:

@@ -15,12 +15,12 @@ from typing import Any
 from pika import spec
 from pika.channel import Channel
 
-from shared.messages import Delivery, plain
+from shared.messages import Delivery
 from shared.messaging.amqp.fast_connection import BatchingConnection, Taking
-from shared.messaging.amqp.received import delivery_of
+from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.amqp.templates import Reader
 from shared.messaging.confirms import AckWindow
-from shared.messaging.retry import ATTEMPT, ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
+from shared.messaging.retry import restore_origins
 
 # How we see that nothing is on its way to us any more: the window is full, or for so long nothing
 # came; with many small producers neither may ever be so, hence a limit of 2 seconds.
@@ -69,7 +69,7 @@ class Consumer:
         self._most = prefetch
         self._most_bytes = most_bytes
         self._prefetch = prefetch
-        self._bytes = 0  # of the bodies of what is not settled
+        self._bytes = 0  # of the bodies of what is not ackable yet
         self._size = 0.0  # of a body, lately
         self._slow_start = slow_start
         self._take = take
@@ -101,12 +101,12 @@ class Consumer:
         """Whether any queue is still at one message at a time."""
         return any(subscription.probing for subscription in self._subscriptions.values())
 
-    def unsettled(self) -> int:
-        """Deliveries taken on the live channel and not yet settled; a snapshot from any thread."""
+    def unfinished(self) -> int:
+        """Deliveries taken on the live channel and not yet ackable; a snapshot from any thread."""
         return len(self._window) if self._channel is not None else 0
 
     def in_progress(self, queue: str) -> int:
-        """Those of one queue that are not yet settled; a snapshot from any thread."""
+        """Those of one queue that are not yet ackable; a snapshot from any thread."""
         return self._in_progress[queue]
 
     def opened(self, channel: Channel, generation: int) -> None:
@@ -235,13 +235,13 @@ class Consumer:
         """How many the broker may let us hold."""
         return sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
 
-    def settle(self, deliveries: Sequence[Delivery]) -> None:
+    def mark_ackable(self, deliveries: Sequence[Delivery]) -> None:
         """Their outputs are confirmed: ack them with the turn's others, in one frame."""
         if self._channel is None:
             return
         current = [one for one in deliveries if one.generation == self._generation]
         for delivery in current:
-            self._window.settle(delivery.tag)
+            self._window.resolve_tag(delivery.tag)
             self._bytes -= len(delivery.body)
         self._in_progress.subtract(delivery.queue for delivery in current)
         if self.probing:
@@ -296,15 +296,7 @@ class Consumer:
         if self.probing:
             for delivery in deliveries:
                 self._probe(delivery)
-        for delivery in deliveries:
-            # Back from one of our retry queues:
-            if delivery.exchange == "" and ORIGINAL_EXCHANGE in delivery.headers:
-                headers, key = delivery.headers, delivery.routing_key
-                delivery.exchange = str(plain(headers[ORIGINAL_EXCHANGE]))
-                delivery.routing_key = str(plain(headers.get(ORIGINAL_ROUTING_KEY, key)))
-            elif ATTEMPT in delivery.headers:  # somebody's copy of it: nothing was tried yet
-                headers = delivery.headers
-                delivery.headers = {name: headers[name] for name in headers if name != ATTEMPT}
+        restore_origins(deliveries)
         self._arrived += deliveries
         self._schedule_turn()
         if self._most_bytes is not None:
@@ -346,7 +338,7 @@ class Consumer:
         self._subscribe(channel, subscription)
 
     def _schedule_turn(self) -> None:
-        """Once per turn of the I/O loop: hand over what arrived, ack what is settled."""
+        """Once per turn of the I/O loop: hand over what arrived, ack what may be."""
         if not self._turn_scheduled and self._channel is not None:
             self._turn_scheduled = True
             self._channel.connection.ioloop.call_later(0, self._turn)

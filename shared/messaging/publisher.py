@@ -39,13 +39,13 @@ class Publisher:
     def __init__(
         self,
         *,
-        settle: Callable[[Sequence[Delivery]], None],
+        outputs_confirmed: Callable[[Sequence[Delivery]], None],
         replace: Callable[[Channel], None],
     ) -> None:
-        """`settle` hears of the deliveries whose outputs are all confirmed. `replace` is asked for
+        """`outputs_confirmed` hears of the deliveries whose outputs all are. `replace` is asked for
         another channel when this one is refused for too long; then `opened` and `flush` are called.
         """
-        self._settle = settle
+        self._outputs_confirmed = outputs_confirmed
         self._replace = replace
         self._opened_at = 0.0
         self._channel: Channel | None = None
@@ -138,7 +138,7 @@ class Publisher:
         for group in groups:
             if group.done is not None:
                 group.done()
-        self._settle([group.delivery for group in groups if group.delivery is not None])
+        self._outputs_confirmed([group.delivery for group in groups if group.delivery is not None])
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         self._confirms.mark_returned(

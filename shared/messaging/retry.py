@@ -1,10 +1,10 @@
 """Try again, when, or dead-letter? Pure: the worker carries out what is said here."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from shared.errors import NotYet, Permanent, Retryable
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Outgoing, plain, short_text
 from shared.topology import QUEUES, dead_letter_queue, retry_queue
 
 ATTEMPT = "x-attempt"
@@ -101,22 +101,50 @@ def redriven_headers(delivery: Delivery) -> dict[str, object]:
     is gone, how often it went back is counted, and where it first came from stays known."""
     gone = (*_DROPPED, ATTEMPT, REASON, ERROR, FAILED_AT, "x-hitl-queue")
     kept = {key: value for key, value in delivery.headers.items() if key not in gone}
-    return {
-        **kept,
-        **noted(delivery),
-        ORIGINAL_EXCHANGE: delivery.exchange,
-        ORIGINAL_ROUTING_KEY: delivery.routing_key,
-        REDRIVES: delivery.count(REDRIVES) + 1,
-    }
+    return {**kept, **origin_headers(delivery), REDRIVES: delivery.count(REDRIVES) + 1}
 
 
-def noted(delivery: Delivery) -> dict[str, object]:
-    """As headers, the properties that a copy must not have."""
+def origin_headers(delivery: Delivery) -> dict[str, object]:
+    """What a copy notes of its original: where that was first published, and the properties that
+    the copy must not have."""
     others = delivery.others or {}
     notes: dict[str, object] = {
         header: others[name] for name, header in _NOTED.items() if name in others
     }
-    return notes if delivery.priority is None else {**notes, PRIORITY: delivery.priority}
+    if delivery.priority is not None:
+        notes[PRIORITY] = delivery.priority
+    return {
+        **notes,
+        ORIGINAL_EXCHANGE: delivery.exchange,
+        ORIGINAL_ROUTING_KEY: delivery.routing_key,
+    }
+
+
+def origin(headers: Mapping[str, object], routing_key: str) -> tuple[str, str] | None:
+    """The exchange and the routing key that a copy with these headers was first published with;
+    `routing_key` where it notes none. None where the headers are not a copy's."""
+    if ORIGINAL_EXCHANGE not in headers:
+        return None
+    noted = (headers[ORIGINAL_EXCHANGE], headers.get(ORIGINAL_ROUTING_KEY, routing_key))
+    exchange, key = (_text(plain(value)) for value in noted)
+    return exchange, key
+
+
+def restore_origins(deliveries: Sequence[Delivery]) -> None:
+    """Gives each copy of ours, which came through the default exchange, the exchange and the
+    routing key that it was first published with. On anything else a count of attempts is somebody's
+    copy of that header, and is dropped: nothing was tried yet."""
+    for delivery in deliveries:
+        headers = delivery.headers
+        if delivery.exchange == "" and ORIGINAL_EXCHANGE in headers:
+            found = origin(headers, delivery.routing_key)
+            delivery.exchange, delivery.routing_key = found or ("", delivery.routing_key)
+        elif ATTEMPT in headers:
+            delivery.headers = {name: headers[name] for name in headers if name != ATTEMPT}
+
+
+def _text(value: object) -> str:
+    return short_text(value) if isinstance(value, bytes) else str(value)
 
 
 def passed_on(delivery: Delivery) -> dict[str, str] | None:
@@ -136,26 +164,32 @@ def first_priority(delivery: Delivery) -> int | None:
     return min(max(delivery.count(PRIORITY), 0), 255)
 
 
-def _copy(
-    delivery: Delivery, queue: str, headers: dict[str, object], expiration_ms: int | None = None
+def copy_to(
+    exchange: str,
+    queue: str,
+    delivery: Delivery,
+    headers: Mapping[str, object],
+    expiration_ms: int | None = None,
 ) -> Outgoing:
-    kept = {key: value for key, value in delivery.headers.items() if key not in _DROPPED}
+    """The same bytes for another queue, with these headers and what others may read."""
     return Outgoing(
-        exchange=QUEUES,
+        exchange=exchange,
         routing_key=queue,
         body=delivery.body,
         message_id=delivery.message_id or "",
         content_type=delivery.content_type or "application/octet-stream",
         content_encoding=delivery.content_encoding,
-        headers={
-            **kept,
-            **noted(delivery),
-            ORIGINAL_EXCHANGE: delivery.exchange,
-            ORIGINAL_ROUTING_KEY: delivery.routing_key,
-            **headers,
-        },
+        headers=headers,
         type=delivery.type,
         expiration_ms=expiration_ms,
         timestamp=delivery.timestamp,
         others=passed_on(delivery),
     )
+
+
+def _copy(
+    delivery: Delivery, queue: str, headers: dict[str, object], expiration_ms: int | None = None
+) -> Outgoing:
+    kept = {key: value for key, value in delivery.headers.items() if key not in _DROPPED}
+    whole = {**kept, **origin_headers(delivery), **headers}
+    return copy_to(QUEUES, queue, delivery, whole, expiration_ms)

@@ -24,7 +24,7 @@ from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.events.envelope import encode
 from shared.events.models import ItemFailed
 from shared.events.submissions import excerpt, guess_id
-from shared.events.traceparent import trace_id, trace_of
+from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.breaker import Breaker
 from shared.messaging.connection import Broker, Refuse
@@ -185,7 +185,7 @@ class Worker:
 
     def busy(self) -> bool:
         """Whether it holds any delivery; a snapshot from any thread."""
-        return self._consumer.unsettled() > 0
+        return self._consumer.unfinished() > 0
 
     def _drain(self) -> None:
         """Takes nothing new, finishes what is here, waits for the confirms. What is left when the
@@ -195,9 +195,9 @@ class Worker:
         while time.monotonic() < deadline and self._broker.problem() is None:
             self._work_once()
             # Quiet is asked first: from then on the count of what we hold only goes down.
-            if self._consumer.quiet and self._consumer.unsettled() <= self._given_up:
+            if self._consumer.quiet and self._consumer.unfinished() <= self._given_up:
                 break
-        held = self._consumer.unsettled()
+        held = self._consumer.unfinished()
         logger.info("drained", extra={"given_back": held})
 
     def _hanging(self) -> str | None:
@@ -237,7 +237,7 @@ class Worker:
     def _work(self, batch: list[Delivery]) -> None:
         results = self._handle(batch)
         if results is not None:
-            self._settle(batch, results)
+            self._publish_results(batch, results)
 
     # -- taking ------------------------------------------------------------------------------
 
@@ -342,9 +342,9 @@ class Worker:
         middle = len(batch) // 2
         return [*self._bisected(batch[:middle]), *self._bisected(batch[middle:])]
 
-    # -- settling ----------------------------------------------------------------------------
+    # -- publishing --------------------------------------------------------------------------
 
-    def _settle(self, batch: Sequence[Delivery], results: Sequence[Result]) -> None:
+    def _publish_results(self, batch: Sequence[Delivery], results: Sequence[Result]) -> None:
         outputs: list[Sequence[Outgoing]] = []
         handled: list[str] = []
         for delivery, result in zip(batch, results, strict=True):
@@ -356,7 +356,7 @@ class Worker:
                 outputs.append(result)
         for queue, count in Counter(handled).items():
             self._ok[queue].inc(count)
-        self._broker.settle(list(zip(batch, outputs, strict=True)))
+        self._broker.publish_then_ack(list(zip(batch, outputs, strict=True)))
 
     def _after_failure(
         self, delivery: Delivery, error: Permanent | Retryable
@@ -373,7 +373,6 @@ class Worker:
 
     def _dead_letter(self, delivery: Delivery, error: Permanent) -> Sequence[Outgoing]:
         now = self._clock()
-        traceparent = trace_of(delivery)
         failed = ItemFailed(
             workflow=workflow_of(delivery.queue, delivery.routing_key),
             occurred_at=now,
@@ -393,14 +392,14 @@ class Worker:
         self._breaker.failed(delivery, error)
         return (
             dead_letter(delivery, error, failed_at=now.isoformat()),
-            encode(failed, source=self._service, traceparent=traceparent),
+            encode(failed, source=self._service, traceparent=traceparent_of(delivery)),
         )
 
     def _names(self, delivery: Delivery) -> dict[str, object]:
         return {
             "queue": delivery.queue,
             "item_id": guess_id(delivery),
-            "trace_id": trace_id(trace_of(delivery)),
+            "trace_id": trace_id(traceparent_of(delivery)),
         }
 
     def _mind_the_breaker(self) -> None:

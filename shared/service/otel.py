@@ -20,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from shared.errors import Overloaded, Permanent, Retryable
-from shared.events.traceparent import given_trace, trace_id
+from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Outgoing
 
 CLOSE_SECONDS = 3.0  # a collector that is away must not hold up the end of a process
@@ -55,7 +55,7 @@ class Spans:
         """A batch was handled, and these messages are about to leave."""
         for delivery, result in zip(batch, results, strict=True):
             outputs = () if isinstance(result, Permanent | Retryable) else result
-            parent = _context(given_trace(delivery))
+            parent = _context(traceparent_of(delivery))
             sent = [(message, _context(_traceparent(message))) for message in outputs]
             # Where the producer named no trace, ours is the one that the first output carries on.
             own = _below(parent or next((context for _, context in sent if context), None))

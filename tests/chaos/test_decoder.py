@@ -22,7 +22,7 @@ from shared.errors import Permanent
 from shared.events.envelope import decode, encode
 from shared.events.models import PUBLISHED, REGISTRY, ItemFailed
 from shared.events.submissions import excerpt, guess_id, read_submission
-from shared.events.traceparent import trace_id, trace_of
+from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery
 from shared.messaging.retry import attempts, dead_letter, redriven_headers
 from shared.workflows.files import workflow_of
@@ -71,7 +71,7 @@ def survives(delivery: Delivery) -> None:
                 submitted.model_dump_json().encode()
             else:
                 event = decode(delivery, *PUBLISHED)
-                encode(event, source="test", traceparent=trace_of(delivery)).body.decode()
+                encode(event, source="test", traceparent=traceparent_of(delivery)).body.decode()
                 row = read_event(delivery)
                 assert event_lines([row]).count(b"\n") == 1
                 reading = [row]
@@ -90,9 +90,9 @@ def survives(delivery: Delivery) -> None:
             text=excerpt(delivery),
             attempts=attempts(delivery),
         )
-        message = encode(failed, source="test", traceparent=trace_of(delivery))
+        message = encode(failed, source="test", traceparent=traceparent_of(delivery))
         assert len(message.routing_key.encode()) <= 255
-        trace_id(trace_of(delivery))
+        trace_id(traceparent_of(delivery))
         dead_letter(delivery, error, failed_at=utc_now().isoformat())
         redriven_headers(delivery)
 

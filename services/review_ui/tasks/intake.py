@@ -16,7 +16,7 @@ from shared.clock import Clock
 from shared.errors import Permanent
 from shared.events.envelope import decode
 from shared.events.models import Event, ItemExplained, ItemReviewRequested, derive_id
-from shared.events.traceparent import trace_id, trace_of
+from shared.events.traceparent import trace_id, traceparent_of, valid_or_new
 from shared.hashing import hash01
 from shared.messages import Delivery
 from shared.messaging.worker import Result
@@ -116,6 +116,6 @@ class Intake:
             "item": event.item.model_dump(mode="json"),
             "prediction": event.prediction.model_dump(mode="json"),
             "routing": routing.model_dump(mode="json"),
-            "traceparent": trace_of(delivery),
+            "traceparent": valid_or_new(traceparent_of(delivery)),
             "created_at": now.isoformat(),
         }

@@ -42,8 +42,8 @@ def after(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def between_confirm_and_ack(module: ModuleType) -> None:
-    """`AckWindow.settle` is called once every output of a delivery is confirmed."""
-    module.AckWindow.settle = after(module.AckWindow.settle)
+    """`AckWindow.resolve_tag` is called once every output of a delivery is confirmed."""
+    module.AckWindow.resolve_tag = after(module.AckWindow.resolve_tag)
 
 
 def between_commit_and_ack(module: ModuleType) -> None:

@@ -178,7 +178,7 @@ def test_a_closed_channel_of_the_consumer_is_noticed_at_once(amqp_url: str) -> N
         assert one.wait_ready(20)
         generation = one.generation
         consumer._window.delivered([99])
-        consumer._window.settle(99)
+        consumer._window.resolve_tag(99)
         with outsider(amqp_url) as program:
             publish = partial(program.publish, exchange="hitl.events", routing_key="item.scored.x")
             publish("first")  # its turn acks tag 99 as well
@@ -231,7 +231,7 @@ def test_a_queue_where_nothing_comes_holds_back_no_other(amqp_url: str) -> None:
         # If one of them has many small messages, and the other none
         one.publish([Outgoing("", "hitl.router", b"{}", f"m{number}") for number in range(400)])
         until(lambda: len(arrived) == 1)
-        one.settle([(arrived[0], ())])
+        one.publish_then_ack([(arrived[0], ())])
         # I expect as many of them to be held as may be
         until(lambda: len(arrived) >= 300, seconds=10)
     finally:

@@ -14,7 +14,7 @@ from shared.messages import Carried, Delivery, Outgoing
 from shared.messaging import connection as broker
 from shared.messaging import consumer, publisher
 from shared.messaging.amqp.fast_connection import BatchingConnection
-from shared.messaging.amqp.received import delivery_of
+from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.connection import Broker
 from shared.messaging.consumer import Consumer
 from shared.messaging.retry import ORIGINAL_EXCHANGE, ORIGINAL_ROUTING_KEY
@@ -97,9 +97,9 @@ def taken(
             while settled < len(sent):
                 until(lambda done=settled: len(arrived) > done)  # type: ignore[misc]
                 batch = arrived[settled:]
-                one.settle([(delivery, ()) for delivery in batch])
+                one.publish_then_ack([(delivery, ()) for delivery in batch])
                 settled += len(batch)
-            until(lambda: taker.unsettled() == 0)
+            until(lambda: taker.unfinished() == 0)
         finally:
             one.close()
     with outsider(amqp_url) as program:  # acked: nothing comes back
@@ -150,7 +150,7 @@ def test_a_header_that_cannot_be_read_goes_on_as_it_came(amqp_url: str) -> None:
             # When it is delivered, and another one after it
             program.publish("[]", exchange="", routing_key=ROUTER_QUEUE)
             until(lambda: len(arrived) >= 1)
-            one.settle([(delivery, ()) for delivery in arrived])
+            one.publish_then_ack([(delivery, ()) for delivery in arrived])
             until(lambda: len(arrived) >= 2)
         # I expect both, on the same connection
         when = Carried(table[5:], table[5:])

@@ -22,7 +22,7 @@ def test_a_delivery_is_acked_only_when_all_before_it_are_settled(order: list[int
     settled: set[int] = set()
     last = 0
     for tag in order:
-        window.settle(tag)
+        window.resolve_tag(tag)
         settled.add(tag)
         acked = window.advance()
         if acked is not None:

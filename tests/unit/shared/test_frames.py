@@ -18,8 +18,8 @@ from pika.spec import BasicProperties
 
 from shared.messages import Delivery, Outgoing
 from shared.messaging.amqp.fast_connection import BatchingConnection, Taking
+from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.amqp.read import NotWhole, read_delivery
-from shared.messaging.amqp.received import delivery_of
 from shared.messaging.amqp.templates import Reader
 from shared.messaging.amqp.write import write_message
 from shared.messaging.publisher import _publish

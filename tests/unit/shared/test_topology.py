@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from shared.events import envelope
 from shared.topology import (
     EVENTS,
     ITEMS,
@@ -178,10 +177,6 @@ def test_the_names_are_those_of_the_contract(drawn: Topology) -> None:
     } <= set(names)
     (stream,) = drawn.streams
     assert (stream.name, stream.arguments["x-queue-type"]) == (POLICY_STREAM, "stream")
-
-
-def test_the_envelope_and_the_topology_speak_of_the_same_exchanges() -> None:
-    assert (envelope.EVENTS_EXCHANGE, envelope.ITEMS_EXCHANGE) == (EVENTS, ITEMS)
 
 
 def test_what_is_of_one_workflow_says_so_and_the_rest_does_without_it(drawn: Topology) -> None:
