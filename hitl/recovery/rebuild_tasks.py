@@ -14,10 +14,8 @@ from sqlalchemy import Engine, text
 from services.logger.projection import REVIEWED
 from services.review_ui.tasks.intake import Intake
 from shared.clock import utc_now
-from shared.events.envelope import encode
 from shared.events.models import ItemReviewRequested
-from shared.messages import Delivery
-from shared.topology import review_queue
+from shared.events.traceparent import next_hop
 
 TASKS_AT_ONCE = 500
 _NO_SPAN = "0000000000000001"
@@ -92,7 +90,7 @@ def rebuild_tasks(engine: Engine) -> Tasks:
         requests = [_request(*row) for row in rows if row[0] is not None]
         without_text += len(rows) - len(requests)
         opened += len(requests)
-        intake.handle(requests)
+        intake.open_tasks(requests)
     return Tasks(closed, opened, without_text)
 
 
@@ -109,18 +107,9 @@ def _unasked(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
 
 def _request(
     content: str, metadata: dict[str, Any] | None, trace_id: str | None, data: dict[str, Any]
-) -> Delivery:
-    """The router's message, as it was but for the span that sent it."""
+) -> tuple[ItemReviewRequested, str]:
+    """What the router asked, and the trace it belongs to, with a span of its own."""
     event = ItemReviewRequested.model_validate(
         {**data, "item": {**data["item"], "text": content, "metadata": metadata or {}}}
     )
-    traceparent = f"00-{trace_id}-{_NO_SPAN}-01" if trace_id else ""
-    message = encode(event, source="rebuild", traceparent=traceparent)
-    return Delivery(
-        queue=review_queue(event.workflow),
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        body=message.body,
-        headers=message.headers,
-        tag=0,
-    )
+    return event, next_hop(f"00-{trace_id}-{_NO_SPAN}-01" if trace_id else None)

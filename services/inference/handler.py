@@ -10,7 +10,7 @@ from shared.clock import Clock
 from shared.errors import Permanent, Retryable, unforeseen
 from shared.events.envelope import encode
 from shared.events.models import ItemScored, ItemSubmitted, Prediction
-from shared.events.submissions import read_submission
+from shared.events.submissions import receive_item
 from shared.events.traceparent import traceparent_of, valid_or_new
 from shared.messages import Delivery
 from shared.messaging.worker import Result
@@ -98,15 +98,12 @@ class InferenceHandler:
         return results
 
     def _read(self, delivery: Delivery) -> ItemSubmitted:
-        submitted = read_submission(
+        return receive_item(
             delivery,
             workflow=self._served[delivery.queue].workflow,
             max_body_bytes=self._max_body_bytes,
             clock=self._clock,
         )
-        if submitted is None:  # only where an id is required, and here it is not
-            raise Permanent("schema", "id: missing")
-        return submitted
 
     def _score(self, classifier: Scorer, texts: list[str]) -> list[Scores]:
         INFERENCE_BATCH_SIZE.observe(len(texts))

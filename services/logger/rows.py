@@ -12,7 +12,7 @@ from shared.clock import Clock
 from shared.errors import Permanent
 from shared.events.envelope import attribute, decode
 from shared.events.models import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
-from shared.events.submissions import read_submission, without_nul
+from shared.events.submissions import own_id, read_submission, submit, without_nul
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery
 
@@ -57,16 +57,16 @@ def read_item(
     """The row `item.submitted` for a producer's message; None where it cannot be read or has no id
     of its own: inference, which reads it too, says what became of it."""
     try:
-        submitted = read_submission(
-            delivery,
-            workflow=workflow,
-            max_body_bytes=max_body_bytes,
-            clock=clock,
-            require_id=True,
+        submission = read_submission(
+            delivery.body, max_body_bytes=max_body_bytes, content_encoding=delivery.content_encoding
         )
+        item_id = own_id(submission, delivery)
+        if item_id is None:
+            return None
+        submitted = submit(submission, item_id, delivery, workflow=workflow, clock=clock)
     except Permanent:
         return None
-    return None if submitted is None else _row(delivery, submitted)
+    return _row(delivery, submitted)
 
 
 def _row(delivery: Delivery, event: Event) -> EventRow:

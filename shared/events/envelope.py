@@ -87,7 +87,7 @@ def decode(delivery: Delivery, *expected: type[E]) -> E:
     """The event in a delivery, validated; `Permanent` when it is not one of those expected."""
     version = delivery.header(*_SCHEMAVERSION) or "1"
     model: type[E] = _model(event_type(delivery), version, expected)
-    return parse(model, delivery)
+    return parse(model, delivery.body, delivery.content_encoding)
 
 
 @lru_cache(maxsize=256)  # what raises is not kept
@@ -115,9 +115,12 @@ def attribute(delivery: Delivery, name: str) -> str | None:
 _TYPE, _SCHEMAVERSION = attribute_names("type"), attribute_names("schemaversion")
 
 
-def parse(model: type[M], delivery: Delivery) -> M:
-    """The body as `model`; `Permanent` says `not_utf8`, `not_json` or `schema`."""
-    encoding = delivery.content_encoding
+def parse(model: type[M], body: bytes, encoding: str | None = None) -> M:
+    """The body as `model`; `encoding` is the message's content encoding.
+
+    Raises:
+        Permanent: `not_utf8`, `not_json` or `schema`.
+    """
     if encoding and encoding.lower() not in ("utf-8", "utf8", "identity"):
         raise Permanent(
             "not_utf8",
@@ -125,9 +128,9 @@ def parse(model: type[M], delivery: Delivery) -> M:
         )
     try:
         # What `model_validate_json` calls after looking at arguments that are not given here.
-        validated: M = model.__pydantic_validator__.validate_json(delivery.body)
+        validated: M = model.__pydantic_validator__.validate_json(body)
     except pydantic.ValidationError as error:
-        raise explain(error, delivery.body) from None
+        raise explain(error, body) from None
     return validated
 
 

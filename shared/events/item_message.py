@@ -1,12 +1,12 @@
-"""What does a producer of ours send, once it is sure that inference will take it?"""
+"""What our own producers send: an item's message, once inference is sure to take it."""
 
 from uuid import uuid4
 
 from shared.clock import Clock
 from shared.events.models import Item
-from shared.events.submissions import read_submission
+from shared.events.submissions import make_item, read_submission
 from shared.events.traceparent import new_trace
-from shared.messages import SHORT_BYTES, Delivery, Outgoing
+from shared.messages import SHORT_BYTES, Outgoing
 from shared.topology import ITEMS
 
 # Of many items at once, as from a file. RabbitMQ 4.3 hands out what has more first, which is every
@@ -31,21 +31,16 @@ def item_message(
         Permanent: inference would dead-letter it for this reason.
     """
     fallback = new_id or str(uuid4())
-    delivery = Delivery("", ITEMS, workflow, body, {}, tag=0, message_id=fallback)
-    submitted = read_submission(
-        delivery, workflow=workflow, max_body_bytes=max_body_bytes, clock=clock
-    )
-    if submitted is None:  # only without any id, and here is one
-        raise AssertionError("no id")
-    item_id = submitted.item.id
+    submission = read_submission(body, max_body_bytes=max_body_bytes)
+    item = make_item(submission, submission.id or fallback, clock())
     message = Outgoing(
         exchange=ITEMS,
         routing_key=workflow,
         body=body,
         # The body's id counts first; without one, the reader takes this.
-        message_id=item_id if len(item_id.encode()) <= SHORT_BYTES else fallback,
+        message_id=item.id if len(item.id.encode()) <= SHORT_BYTES else fallback,
         headers={"traceparent": new_trace()},
         timestamp=int(clock().timestamp()),
         priority=priority,
     )
-    return message, submitted.item
+    return message, item

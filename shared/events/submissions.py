@@ -1,6 +1,7 @@
-"""What did the producer send?
+"""A producer's message, read step by step: bytes → `Submission` → `Item` → `ItemSubmitted`.
 
-Turns a raw delivery from `hitl.items` into an `ItemSubmitted`, or says why it cannot.
+Each step says why it cannot be taken, with `Permanent`. What could not be read still gets an id and
+an excerpt, for the people who look into it.
 """
 
 import hashlib
@@ -37,50 +38,74 @@ class Submission(BaseModel):
 
 
 def read_submission(
-    delivery: Delivery,
-    *,
-    workflow: str,
-    max_body_bytes: int,
-    clock: Clock,
-    require_id: bool = False,
-) -> ItemSubmitted | None:
-    """The item submitted to `workflow`. Its id is the body's, else the CloudEvents id, else the
-    message_id, else a new one.
-
-    With `require_id`, None where the message brings no id of its own (a second reader of the
-    same message could not arrive at the same new one).
+    body: bytes, *, max_body_bytes: int, content_encoding: str | None = None
+) -> Submission:
+    """The submission in a message's body.
 
     Raises:
         Permanent: `too_large`, `not_utf8`, `not_json`, `schema` or `empty_text`.
     """
-    if len(delivery.body) > max_body_bytes:
-        raise Permanent(
-            "too_large", f"{len(delivery.body)} bytes; at most {max_body_bytes} are read"
-        )
-    given = parse(Submission, delivery)
+    if len(body) > max_body_bytes:
+        raise Permanent("too_large", f"{len(body)} bytes; at most {max_body_bytes} are read")
+    submission = parse(Submission, body, content_encoding)
     try:
-        refuse_unclear(delivery.body)
+        refuse_unclear(body)
     except Unclear as error:
         raise Permanent("schema", str(error)) from None
-    if _VISIBLE.search(given.text) is None:
+    if _VISIBLE.search(submission.text) is None:
         raise Permanent("empty_text", "text holds nothing to score")
-    item_id = given.id or attribute(delivery, "id") or delivery.message_id
-    if not item_id:  # some clients send an empty message_id
-        if require_id:
-            return None
-        item_id = str(uuid4())
+    return submission
+
+
+def make_item(submission: Submission, item_id: str, received_at: datetime) -> Item:
+    """The item of this id in a submission, as it can be stored.
+
+    Raises:
+        Permanent: `schema`.
+    """
     if len(item_id) > MAX_ID_CHARACTERS:
         raise Permanent("schema", f"id: at most {MAX_ID_CHARACTERS} characters")
     if "\0" in item_id:  # with the mark that stands for NUL it would be another item's
         raise Permanent("schema", "id: has a NUL character, which cannot be stored")
-    now = clock()
-    item = Item(
+    return Item(
         id=item_id,
-        text=without_nul(given.text),
-        metadata=_clean(given.metadata or {}),
-        received_at=_sent_at(delivery) or now,
+        text=without_nul(submission.text),
+        metadata=_clean(submission.metadata or {}),
+        received_at=received_at,
     )
+
+
+def own_id(submission: Submission, delivery: Delivery) -> str | None:
+    """The id that a message brings: the body's, else the CloudEvents id, else the message_id (which
+    some clients leave empty)."""
+    return submission.id or attribute(delivery, "id") or delivery.message_id or None
+
+
+def submit(
+    submission: Submission, item_id: str, delivery: Delivery, *, workflow: str, clock: Clock
+) -> ItemSubmitted:
+    """The item of this id as submitted to `workflow`, when its producer says, else now.
+
+    Raises:
+        Permanent: `schema`.
+    """
+    item = make_item(submission, item_id, _sent_at(delivery) or clock())
     return ItemSubmitted(workflow=workflow, occurred_at=item.received_at, item=item)
+
+
+def receive_item(
+    delivery: Delivery, *, workflow: str, max_body_bytes: int, clock: Clock
+) -> ItemSubmitted:
+    """All of these steps; an item that brings no id gets a new one.
+
+    Raises:
+        Permanent: `too_large`, `not_utf8`, `not_json`, `schema` or `empty_text`.
+    """
+    submission = read_submission(
+        delivery.body, max_body_bytes=max_body_bytes, content_encoding=delivery.content_encoding
+    )
+    item_id = own_id(submission, delivery) or str(uuid4())
+    return submit(submission, item_id, delivery, workflow=workflow, clock=clock)
 
 
 def guess_id(delivery: Delivery) -> str:

@@ -21,7 +21,7 @@ from shared.clock import utc_now
 from shared.errors import Permanent
 from shared.events.envelope import decode, encode
 from shared.events.models import PUBLISHED, REGISTRY, ItemFailed
-from shared.events.submissions import excerpt, guess_id, read_submission
+from shared.events.submissions import excerpt, guess_id, receive_item
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery
 from shared.messaging.retry import attempts, dead_letter, redriven_headers
@@ -63,10 +63,9 @@ def survives(delivery: Delivery) -> None:
         reading: list[object] = []
         try:
             if exchange == "hitl.items":
-                submitted = read_submission(
+                submitted = receive_item(
                     delivery, workflow="sentiment", max_body_bytes=1_000_000, clock=utc_now
                 )
-                assert submitted is not None
                 reading = [read_item(delivery, "sentiment", max_body_bytes=10**6, clock=utc_now)]
                 submitted.model_dump_json().encode()
             else:

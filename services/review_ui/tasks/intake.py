@@ -6,7 +6,7 @@ the requests come the words that speak for and against the AI's labels, before o
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -71,7 +71,7 @@ class Intake:
                 results[index] = error
             else:
                 if isinstance(event, ItemReviewRequested):
-                    rows.append(self._row(event, delivery))
+                    rows.append(self._row(event, traceparent_of(delivery)))
                 elif isinstance(event, ItemExplained):
                     weighed.append(highlights.row(event))
         if rows or weighed:
@@ -83,6 +83,15 @@ class Intake:
                     raise  # the worker splits the batch until the refused row is alone
                 results[0] = refused_row(self._engine, error)
         return results
+
+    def open_tasks(self, requests: Iterable[tuple[ItemReviewRequested, str | None]]) -> None:
+        """A task for each request (the event and its traceparent) that needs one.
+
+        Raises:
+            Overloaded: the database is away.
+            sqlalchemy.exc.DBAPIError: Postgres refuses one; none of them has a task then.
+        """
+        self._insert([self._row(event, traceparent) for event, traceparent in requests], [])
 
     def _insert(self, rows: list[dict[str, object]], weighed: list[dict[str, object]]) -> None:
         made: set[str] = set()
@@ -97,7 +106,7 @@ class Intake:
                 extra={"item_id": row["item_id"], "trace_id": trace_id(str(row["traceparent"]))},
             )
 
-    def _row(self, event: ItemReviewRequested, delivery: Delivery) -> dict[str, object]:
+    def _row(self, event: ItemReviewRequested, traceparent: str | None) -> dict[str, object]:
         now = self._clock()
         ITEM_AGE.labels("review").observe(max(0.0, (now - event.item.received_at).total_seconds()))
         routing = event.routing
@@ -116,6 +125,6 @@ class Intake:
             "item": event.item.model_dump(mode="json"),
             "prediction": event.prediction.model_dump(mode="json"),
             "routing": routing.model_dump(mode="json"),
-            "traceparent": valid_or_new(traceparent_of(delivery)),
+            "traceparent": valid_or_new(traceparent),
             "created_at": now.isoformat(),
         }

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from hitl.commands.export import app as export_app
 from services.router.policy import Policy
 from shared.clock import utc_now
-from shared.events.submissions import read_submission
+from shared.events.submissions import receive_item
 from shared.formats.rows_out import csv_cell
 from shared.messages import Delivery
 from shared.messaging.connection import declare_all
@@ -85,13 +85,12 @@ def test_the_producer_of_the_readme_has_its_item_taken(amqp_url: str) -> None:
     with outsider(amqp_url) as program:
         first, _ = program.take(inference_queue("sentiment"), 2)
     assert first.persistent
-    read = read_submission(
+    read = receive_item(
         Delivery("", "hitl.items", "sentiment", first.body, first.headers, tag=1),
         workflow="sentiment",
         max_body_bytes=1_000,
         clock=utc_now,
     )
-    assert read is not None
     assert read.item.id == "review-17"
     assert read.item.metadata == {"page": 3}
     # If there is no such place, I expect an error that says so
