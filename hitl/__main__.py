@@ -1,4 +1,7 @@
-"""Which command was typed? Each is imported only when it is called: `hitl status` is quick."""
+"""The command line; a command is imported only when it is called, so that `hitl status` is quick.
+
+A new command is a module in `hitl/commands` with a typer `app`, and a line in COMMANDS.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -101,9 +104,14 @@ def main(
     """An event-driven human-in-the-loop pipeline: a model scores, people decide the rest."""
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """What was typed, to its end."""
     unencodable_escaped()
     try:
         app(prog_name="hitl")
     except OSError as error:  # of a file or folder that was named: its text says which, and why
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    start()

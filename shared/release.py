@@ -1,22 +1,26 @@
-"""Which release of this project is this?"""
+"""Where this project's files lie, and which release they are."""
 
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 NAME = "hitl-pipeline"
-_PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+# Of a checkout, an image or an installed wheel: it has hitl/, services/, shared/ and deploy/.
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = ROOT / "deploy" / "workflows"
+_PROJECT = ROOT / "pyproject.toml"  # the wheel alone has none
 
 
-def package_version(project: Path = _PROJECT) -> str:
+def is_wheel() -> bool:
+    """Whether ROOT is an installer's, who replaces it with each upgrade: we write nothing there."""
+    return not _PROJECT.exists()
+
+
+def package_version() -> str:
     """What pyproject.toml says beside a checkout's or an image's code, where nothing is installed
     (or something older is); else what was installed."""
-    try:
-        named = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-        if named["name"] == NAME:
-            return str(named["version"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    if not is_wheel():
+        return str(tomllib.loads(_PROJECT.read_text(encoding="utf-8"))["project"]["version"])
     try:
         return version(NAME)
     except PackageNotFoundError:

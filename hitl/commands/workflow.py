@@ -24,6 +24,7 @@ from hitl.support.workflow_new import (
 from services.router.policy_feed import read_policy
 from shared.errors import ConfigurationError, HitlError
 from shared.messaging.connection import declare_all
+from shared.release import WORKFLOWS, is_wheel
 from shared.service.settings import Settings
 from shared.topology import topology
 from shared.workflows.files import read_workflow_file, workflow_paths
@@ -102,6 +103,11 @@ def new(
     """
     try:
         settings = Settings.from_environment(os.environ)
+        if is_wheel() and settings.workflows_dir == WORKFLOWS:
+            raise ConfigurationError(
+                f"{WORKFLOWS} goes with every upgrade: set HITL_WORKFLOWS_DIR to a folder of yours"
+                " (the services need it, too), with the files from there that are to stay"
+            )
         path = settings.workflows_dir / f"{checked_name(name)}.toml"
         if path.exists():
             raise ConfigurationError(f"{path} is there already; `hitl workflow check {name}`")
@@ -130,7 +136,9 @@ def _declare(name: str, settings: Settings) -> str:
             timeout_seconds=DECLARE_SECONDS,
         )
     except HitlError as error:
-        return f"Its queues are not declared from here: `hitl prepare` or bin/up does it. ({error})"
+        return (
+            f"Its queues are not declared from here, but by `hitl prepare` or `hitl up`. ({error})"
+        )
     if refused:
         return f"Its queues cannot be declared: {refused[name]}"
     return f"Declared its queues: hitl.{name}.inference and those after it."

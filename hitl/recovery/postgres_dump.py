@@ -68,7 +68,7 @@ def restore(database_url: str, file: Path, show: Show) -> dict[str, Any]:
             if connection.execute(_IN_USE).scalar_one():
                 raise HitlError(
                     f"{engine.url.database} on {engine.url.host} has tables: restore into a new"
-                    " database, and let DATABASE_URL name it (for a private one: bin/down, then"
+                    " database, and let DATABASE_URL name it (for a private one: `hitl down`, then"
                     " move HITL_HOME/postgres away)"
                 )
         command = [

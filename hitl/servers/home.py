@@ -1,4 +1,4 @@
-"""What does a stack keep, and where? Everything under HITL_HOME."""
+"""The folder of a stack, HITL_HOME, and the names of what lies in it."""
 
 import fcntl
 import getpass
@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from hitl.servers.processes import Record, write_private
+from platformdirs import user_state_path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from hitl.servers.processes import Record, write_private
+from shared.release import ROOT, is_wheel
 
 
 @dataclass
@@ -46,9 +47,11 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Home":
-        """HITL_HOME, relative to where the user stands; else `.hitl` beside the sources."""
-        given = environment.get("HITL_HOME", "").strip()
-        return cls(Path(given).expanduser().absolute() if given else REPOSITORY / ".hitl")
+        """HITL_HOME, relative to where the user stands; else `.hitl` in the checkout. A wheel's is
+        where this user's programs keep their state: the same from wherever it is called."""
+        if given := environment.get("HITL_HOME", "").strip():
+            return cls(Path(given).expanduser().absolute())
+        return cls(user_state_path("hitl") if is_wheel() else ROOT / ".hitl")
 
     @property
     def run(self) -> Path:

@@ -141,7 +141,7 @@ class PrivateRabbitMQ:
                 raise ServerError(
                     f"the data in {self.home} are of an older RabbitMQ, which this one cannot take"
                     " over. Nothing in them was changed. Either start the old one again, let its"
-                    f" queues run empty, `bin/down`, move {self.home} away, and `bin/up` with the"
+                    f" queues run empty, `hitl down`, move {self.home} away, and `hitl up` with the"
                     f" new one; or go by way of the releases between them ({UPGRADES})"
                 )
             if self.alive() or not tries_left or all(map(is_free, self.ports.values())):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from hitl.servers.home import REPOSITORY, Home, ServiceState
+from hitl.servers.home import Home, ServiceState
 from hitl.servers.ports import port_from
 from hitl.servers.processes import Child
+from shared.release import ROOT
 
 # In the order in which they stop: whoever puts work in goes before whoever takes it out.
 SERVICES = {
@@ -115,7 +116,7 @@ def python_child(home: Home, name: str, module: str, environment: Mapping[str, s
     return Child(
         name,
         [sys.executable, "-P", "-m", module],
-        {**environment, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        {**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         home.log(name),
         home.run / f"{name}.json",
         cwd=Path.cwd(),  # relative paths in the environment mean where the user stands

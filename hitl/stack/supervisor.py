@@ -265,7 +265,7 @@ def main() -> int:
     home = Home.from_environment(os.environ)
     lock = home.lock()
     if lock is None:
-        print("This stack is being started already: see `bin/hitl status`.", flush=True)
+        print("This stack is being started already: see `hitl status`.", flush=True)
         return 1
     with lock:
         # First, or the "ready" of a killed supervisor would be taken for ours.

@@ -99,7 +99,7 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
     found = "" if state is None else getattr(state, key.lower()) or ""
     if not found:
         raise ConfigurationError(
-            f"no stack runs here ({home.path}): start one with bin/up, or set {variable or key}"
+            f"no stack runs here ({home.path}): start one with `hitl up`, or set {variable or key}"
         )
     return str(found)
 

@@ -21,6 +21,7 @@ from pydantic import (
 
 from shared.addresses import DATABASE, ESCAPES, is_address, is_database
 from shared.errors import ConfigurationError
+from shared.release import WORKFLOWS
 
 # A quarter of what RabbitMQ takes since 4.0 (`max_message_size`,
 # https://www.rabbitmq.com/docs/configure).
@@ -48,10 +49,11 @@ class Settings(BaseModel):
 
     amqp_url: SecretStr = Field(SecretStr(""), description="RabbitMQ; unset: a private node")
     database_url: SecretStr = Field(SecretStr(""), description="Postgres; unset: a private cluster")
-    home: Path = Field(Path(".hitl"), description="all that a local stack writes")
-    workflows_dir: Path = Field(
-        Path(__file__).parents[2] / "deploy" / "workflows", description="one .toml a workflow"
+    home: Path = Field(
+        Path(".hitl"),
+        description="all that a local stack writes; of a wheel's `hitl`: ~/.local/state/hitl",
     )
+    workflows_dir: Path = Field(WORKFLOWS, description="one .toml a workflow")
     models_dir: Path | None = Field(
         None, description="retrained models; unset: `models` in HITL_HOME"
     )
@@ -191,7 +193,7 @@ class Settings(BaseModel):
         missing = [key(field) for field in fields if not getattr(self, field).get_secret_value()]
         if missing:
             raise ConfigurationError(
-                f"not set: {', '.join(missing)}; `bin/up` sets them, or export them yourself"
+                f"not set: {', '.join(missing)}; `hitl up` sets them, or export them yourself"
             )
         return self
 

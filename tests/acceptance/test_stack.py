@@ -291,7 +291,7 @@ def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:
     # If I start what is running already, I expect one clear message and nothing broken
     done = stack.run("up", "--detach", "--no-demo")
     assert done.returncode == 1
-    assert "running already" in done.stderr and "bin/down" in done.stderr
+    assert "running already" in done.stderr and "hitl down" in done.stderr
     assert stack.run("hitl", "status").returncode == 0
 
 

@@ -23,8 +23,9 @@ from hitl.stack.fleet import SERVICES
 from tests.containers.conftest import running, timed
 from tests.containers.engine import Engine
 from tests.containers.stack import STAND_INS, Stack
-from tests.contract.test_compose import COMPOSE_FILE, IMAGES, ROOT, WITH_MODEL, canonical, closure
+from tests.contract.test_compose import COMPOSE_FILE, IMAGES, ROOT, WITH_MODEL
 from tests.support.amqp_client import outsider, until
+from tests.support.visible_packages import canonical, closure
 
 pytestmark = pytest.mark.timeout(3600)
 

@@ -183,7 +183,7 @@ def test_no_database_is_one_clear_line(tmp_path: Path) -> None:
     # If there is no stack and no address, I expect to read what to do
     given = {"HITL_HOME": str(tmp_path), "DATABASE_URL": ""}
     said = CliRunner().invoke(export_app, ["labels"], env=given)
-    assert said.exit_code == 1 and "bin/up" in said.stderr and "Traceback" not in said.stderr
+    assert said.exit_code == 1 and "hitl up" in said.stderr and "Traceback" not in said.stderr
 
 
 def test_shares_leave_with_every_digit(engine: Engine) -> None:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.commands.items import paced
-from hitl.servers.home import REPOSITORY
 from hitl.support.moments import moment
 from shared.messages import Outgoing
+from shared.release import ROOT
 
 EMPTY = Outgoing("", "", b"", "")
 
@@ -69,7 +69,7 @@ def test_h_is_help_at_every_level() -> None:
 
 
 def test_the_version_is_the_one_that_the_project_file_names() -> None:
-    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     answer = hitl("--version")
     assert (answer.exit_code, answer.output) == (0, f"hitl {project['version']}\n")
 
@@ -78,7 +78,7 @@ def test_the_version_is_said_without_looking_at_any_command() -> None:
     # A broken setting, or a package that one command misses, must not keep it from being said
     loaded = subprocess.run(
         [sys.executable, "-P", "-X", "importtime", "-m", "hitl", "--version"],
-        env={"PYTHONPATH": str(REPOSITORY), "HITL_LOG_LEVEL": "nonsense"},
+        env={"PYTHONPATH": str(ROOT), "HITL_LOG_LEVEL": "nonsense"},
         capture_output=True,
         text=True,
         check=True,
@@ -125,7 +125,7 @@ def test_the_tab_key_in_bash_completes_the_checkouts_own_command(line: str, offe
             f"COMP_WORDS=({line}); COMP_CWORD={len(line.split()) - 1};"
             '_hitl_completion bin/hitl; echo "${COMPREPLY[@]}"',
         ],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -176,7 +176,7 @@ def test_an_error_of_the_system_is_one_line() -> None:
     words = ("--data", "/dev/null/data", "--out", "/dev/null/out")
     done = subprocess.run(
         [sys.executable, "-P", "-m", "hitl", "train-embedded", *words],
-        env={"PYTHONPATH": str(REPOSITORY), "HITL_HOME": "/dev/null"},
+        env={"PYTHONPATH": str(ROOT), "HITL_HOME": "/dev/null"},
         capture_output=True,
         text=True,
         check=False,

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hitl.servers.home import REPOSITORY, Home, user_name
+from hitl.servers.home import Home, user_name
 from hitl.servers.processes import unencodable_escaped
 from hitl.stack.servers import Servers
 from hitl.support.connection import amqp_url, api_url, database_url
 from shared.errors import ConfigurationError
+from shared.release import ROOT
 from shared.storage.database import connect
 
 
@@ -35,7 +36,7 @@ def test_addresses_may_lie_in_files(tmp_path: Path) -> None:
 
 
 def test_without_an_address_or_a_stack_it_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="bin/up, or set AMQP_URL"):
+    with pytest.raises(ConfigurationError, match="`hitl up`, or set AMQP_URL"):
         amqp_url({"HITL_HOME": str(tmp_path)})
     missing = {"HITL_HOME": str(tmp_path), "AMQP_URL_FILE": str(tmp_path / "nothing")}
     with pytest.raises(ConfigurationError, match="AMQP_URL_FILE"):
@@ -62,7 +63,7 @@ def test_a_home_that_cannot_be_made_is_named(home: str) -> None:
     # If the stack is started in a folder that cannot be / I expect one line that says what to do.
     done = subprocess.run(
         [sys.executable, "-m", "hitl", "up", "--detach"],
-        cwd=REPOSITORY, env={**os.environ, "HITL_HOME": home}, capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, "HITL_HOME": home}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
