@@ -154,7 +154,8 @@ def test_no_alert_repeats_a_setting_or_a_term_of_a_policy() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("warning", "critical")
-    assert rule["annotations"].keys() == {"runbook_url", "summary", "description"}
+    needed = {"runbook_url", "summary", "description"}
+    assert rule["annotations"].keys() - {"failure_mode_url"} == needed
     assert rule["for"]
 
 
@@ -166,6 +167,22 @@ def test_every_alert_has_its_place_in_the_runbook() -> None:
     for rule in RULES:
         anchor = rule["alert"].lower()
         assert rule["annotations"]["runbook_url"] == f"docs/operate/runbook.md#{anchor}"
+
+
+def test_an_alert_leads_to_the_failure_mode_that_names_it() -> None:
+    # Given the sections of the failure modes, by the anchors that GitHub and the site give them / I
+    # expect each alert that some section names to lead to such a section, and no other.
+    page = RUNBOOK.with_name("failure-modes.md")
+    sections = {
+        re.sub(r"[^a-z0-9 -]", "", section.partition("\n")[0].lower()).replace(" ", "-"): section
+        for section in re.split(r"^### ", page.read_text(), flags=re.MULTILINE)[1:]
+    }
+    for rule in RULES:
+        naming = {anchor for anchor, text in sections.items() if f"`{rule['alert']}`" in text}
+        url = rule["annotations"].get("failure_mode_url", f"docs/operate/{page.name}#")
+        path, _, anchor = url.partition("#")
+        assert path == f"docs/operate/{page.name}"
+        assert anchor in naming or (not anchor and not naming), rule["alert"]
 
 
 def test_every_alert_that_the_documents_name_exists() -> None:
