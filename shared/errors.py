@@ -5,8 +5,9 @@ attempts are used up and is then dead-lettered with the reason `retries_exhauste
 """
 
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 Reason = Literal[
     "not_json",  # the body is no JSON text
@@ -54,6 +55,20 @@ class Overloaded(HitlError):
 
 class ConfigurationError(HitlError):
     """The program cannot start as configured; the text lists every problem and what to do."""
+
+
+class _Invalid(Protocol):
+    """pydantic's `ValidationError`, or FastAPI's."""
+
+    def errors(self) -> Sequence[Any]: ...
+
+
+def problems_of(error: _Invalid, whole: str) -> str:
+    """All that does not fit, as `place: why; place: why`, without quoting what was given. `whole`
+    names the place of what is wrong with all of it."""
+    return "; ".join(
+        f"{'.'.join(map(str, wrong['loc'])) or whole}: {wrong['msg']}" for wrong in error.errors()
+    )
 
 
 _SAID_CHARACTERS = 500

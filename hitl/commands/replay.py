@@ -3,14 +3,12 @@
 import json
 import os
 import sys
-import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
@@ -23,7 +21,7 @@ from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
 from shared.storage.database import connect
-from shared.workflows.files import WorkflowFile
+from shared.workflows.files import read_draft
 
 app = typer.Typer(add_completion=False)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,7 +48,7 @@ def show(
 ) -> None:
     """Route the log's items by another policy: automation, errors, reviews, waiting time."""
     try:
-        content = read_candidate(policy)
+        content = read_draft(policy)
         wanted = Policy.of_file(content)
         name = workflow or content.workflow.name
         start, end = since or _FIRST, until or utc_now()
@@ -79,26 +77,6 @@ def show(
         typer.echo(f"No item of {name!r} was routed in that time{left}.{unheard_of([name])}")
     else:
         _print(found, name)
-
-
-def read_candidate(path: Path) -> WorkflowFile:
-    """A workflow file of any name: a draft is not called like the workflow.
-
-    Raises:
-        ConfigurationError: it cannot be read, is no TOML, or says something unknown.
-    """
-    try:
-        return WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path}: {error}") from None
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
-            for wrong in error.errors(include_url=False, include_input=False)
-        )
-        raise ConfigurationError(f"{path}: {problems}") from None
 
 
 def _print(found: Replayed, workflow: str) -> None:

@@ -27,7 +27,7 @@ from services.review_ui.reports.stats import Backlog
 from services.review_ui.screen import gradio_app as screen
 from services.review_ui.tasks.decide import Refused
 from shared.clock import Clock
-from shared.errors import Overloaded
+from shared.errors import Overloaded, problems_of
 from shared.service.metrics import REVIEWS
 from shared.service.settings import Settings
 from shared.storage.tables.review import ACTIONS
@@ -183,10 +183,7 @@ def _error_answers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
-        listed = "; ".join(
-            f"{'.'.join(str(part) for part in wrong['loc'])}: {wrong['msg']}"
-            for wrong in error.errors()
-        )
+        listed = problems_of(error, "request")
         sent_as = request.headers.get("content-type", "")
         if "json" not in sent_as and any(wrong["loc"] == ("body",) for wrong in error.errors()):
             listed = f"send JSON, with the header Content-Type: application/json; {listed}"

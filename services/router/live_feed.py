@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from shared.clock import Clock, utc_now
-from shared.errors import Overloaded
+from shared.errors import Overloaded, problems_of
 from shared.events.live_policy import LivePolicy, LiveRoute
 from shared.messaging.session import Conversation, follow_stream
 from shared.service.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
@@ -83,12 +83,7 @@ class LiveFeed:
         try:
             policy = LivePolicy.model_validate_json(body)
         except ValidationError as error:
-            self._refuse(
-                "; ".join(
-                    f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
-                    for wrong in error.errors(include_url=False, include_input=False)
-                )
-            )
+            self._refuse(problems_of(error, "body"))
             return
         if self._is_ahead(policy.issued_at):
             self._refuse(f"issued at {policy.issued_at:%c}, which is not yet: do the clocks agree?")

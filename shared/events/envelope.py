@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import pydantic
 
-from shared.errors import Permanent
+from shared.errors import Permanent, problems_of
 from shared.events.models import REGISTRY, Event
 from shared.events.traceparent import next_hop
 from shared.messages import Delivery, Outgoing, attribute_names
@@ -143,7 +143,4 @@ def explain(error: pydantic.ValidationError, body: bytes) -> Permanent:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     if any(problem["type"] == "json_invalid" for problem in problems):
         return Permanent("not_json", problems[0]["msg"][:_DETAIL_CHARACTERS])
-    listed = "; ".join(
-        f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}" for problem in problems
-    )
-    return Permanent("schema", listed[:_DETAIL_CHARACTERS])
+    return Permanent("schema", problems_of(error, "body")[:_DETAIL_CHARACTERS])

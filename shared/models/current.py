@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, problems_of
 
 BASE_VERSION = "base"  # the workflow's own `model`, which lies in no folder of ours
 CURRENT = "current.json"
@@ -53,11 +53,7 @@ def read_current(content: bytes) -> Current:
     try:
         return Current.model_validate_json(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, wrong['loc'])) or 'file'}: {wrong['msg']}"
-            for wrong in error.errors(include_url=False, include_input=False)
-        )
-        raise ConfigurationError(f"{CURRENT}: {problems}") from None
+        raise ConfigurationError(f"{CURRENT}: {problems_of(error, 'file')}") from None
 
 
 def folder_of(models_dir: Path, workflow: str, folder: str) -> Path:

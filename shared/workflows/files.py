@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, problems_of
 from shared.events.models import WORKFLOW_NAME, Label, Probability, WorkflowName
 from shared.labels import distinct
 from shared.service.settings import Settings
@@ -80,24 +80,31 @@ class WorkflowFile(BaseModel):
         return {**rest, "workflow": {**own, "review": tables["review"]}}
 
 
-def read_workflow_file(path: Path) -> WorkflowFile:
-    """The file's content.
+def read_draft(path: Path) -> WorkflowFile:
+    """A workflow file of any name: a draft is not called like the workflow.
 
     Raises:
         ConfigurationError: it cannot be read, is no TOML, or says something unknown.
     """
     try:
-        content = WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: its values are nested too deeply") from None
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}"
-            for wrong in error.errors(include_url=False, include_input=False)
-        )
-        raise ConfigurationError(f"{path}: {problems}") from None
+        raise ConfigurationError(f"{path}: {problems_of(error, 'file')}") from None
+
+
+def read_workflow_file(path: Path) -> WorkflowFile:
+    """The file of a workflow, which is called as its `[workflow] name` says.
+
+    Raises:
+        ConfigurationError: as `read_draft`, or it is called otherwise.
+    """
+    content = read_draft(path)
     if content.workflow.name != path.stem:
         raise ConfigurationError(
             f"{path}: [workflow] name is {content.workflow.name!r}, not the file's {path.stem!r}"
