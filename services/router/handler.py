@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from services.router.policy import Policy, Steering, route, steer
+from services.router.policy import Policy
+from services.router.route import Steering, route, steer
 from services.router.stated import around, ending, opening
 from shared.clock import Clock, as_utc
 from shared.errors import NotYet, Permanent

@@ -1,39 +1,23 @@
-"""Where does a scored item go, and why?
+"""The policy of a workflow: the `[policy]` section of its file, checked.
 
-Pure: a policy, an item, its prediction and a time in, a `Route` with all its reasons out. The first
-of these wins: a model or a time without a certificate (mode `certified`), the audit panel, a label
-or a text that the machine must not decide, the first business rule that holds, the confidence.
+Pure. What it makes of an item says `route.py`.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from functools import cached_property
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
-from shared.events.live_policy import LiveRoute
-from shared.events.models import Item, Prediction, RouteReason
-from shared.hashing import hash01
+from shared.events.models import Item, Prediction
 from shared.labels import label_key
-from shared.wording import compared
 from shared.workflows.files import WorkflowFile
 
-ReasonCode = Literal[
-    "not_certified",  # nobody vouches for the machine: no certificate for this model and time
-    "panel",  # drawn for the blind audit
-    "always_review",  # the policy sends this label to people
-    "unknown_label",  # the model named a label that the workflow does not have
-    "not_fully_read",  # the model saw only part of the text
-    "rule",  # a business rule says so
-    "below_threshold",  # the model is not sure enough
-    "confident",  # the model is sure enough
-]
 _VERSION_DIGITS = 12
 
 
@@ -177,177 +161,9 @@ class Policy(Section):
         return {label_key(label): share for label, share in self.label_thresholds.items()}
 
 
-class Draw(NamedTuple):
-    """What `shared.events.models.Sampling` states; a tuple, because a model costs four times as
-    much."""
-
-    u: float
-    q: float
-    salt_version: str
-    on_panel: bool
-
-
-class Route(NamedTuple):
-    """Where an item goes. `reasons` are all that speak for it, the deciding one first.
-
-    `would_accept` says what the confidence alone would have done; `due_at` is None for no deadline,
-    `threshold` for none that is certified.
-    """
-
-    route: Literal["accept", "review"]
-    reasons: tuple[RouteReason, ...]
-    threshold: float | None
-    policy_version: str
-    sampling: Draw
-    would_accept: bool
-    queue: str = "default"
-    priority: int = 0
-    due_at: datetime | None = None
-    certificate_version: str | None = None
-
-    @property
-    def blind(self) -> bool:
-        """Whoever audits the machine must not see its answer (anchoring: arXiv 2507.15821)."""
-        return self.sampling.on_panel
-
-
-class Steering(NamedTuple):
-    """What holds for a workflow at this moment; computed once for many items.
-
-    `threshold` None: the machine accepts nothing, and `why` says why. `model_version`: the only
-    model that may decide; None for any.
-    """
-
-    panel_rate: float
-    threshold: float | None
-    why: str = ""
-    model_version: str | None = None
-    certificate_version: str | None = None
-
-
-def steer(policy: Policy, live: LiveRoute | None, now: datetime) -> Steering:
-    """What the file and the certifier say together; whatever is in doubt goes to people.
-
-    In mode `fixed` the certifier can only raise the panel's rate, where there is a panel. In mode
-    `certified` a threshold needs a certificate that is still good, of this population and for
-    terms no weaker than the file's; without one everything is reviewed blind (rate 1).
-    """
-    fresh = live is not None and now < live.valid_until
-    if policy.mode == "fixed":
-        rate = policy.panel.rate
-        if rate > 0 and live is not None and fresh:
-            rate = max(rate, live.panel_rate)
-        return Steering(rate, policy.threshold)
-    terms = policy.certificate
-    if live is None:
-        return Steering(1.0, None, "nothing has been heard from the certifier yet")
-    if not fresh:
-        return Steering(1.0, None, f"nothing heard from the certifier since {live.valid_until:%c}")
-    if live.state != "certified" or live.threshold is None:
-        return Steering(1.0, None, live.reason)
-    if live.population != policy.population:
-        return Steering(1.0, None, "the certificate is for another version of this policy")
-    if live.alpha > terms.alpha or live.delta > terms.delta:
-        return Steering(1.0, None, "the certificate promises less than the policy asks for")
-    return Steering(
-        panel_rate=live.panel_rate,
-        threshold=max(live.threshold, live.certified_threshold or 1.0),
-        model_version=live.model_version,
-        certificate_version=live.certificate_version,
-    )
-
-
-def route(
-    policy: Policy,
-    workflow: str,
-    item: Item,
-    prediction: Prediction,
-    salt: str,
-    salt_version: str,
-    now: datetime,
-    steering: Steering | None = None,
-) -> Route:
-    """The route of one item: total, and the same for the same arguments.
-
-    `steering` None: as if nothing had been heard from the certifier.
-    """
-    label, confidence = prediction.label, prediction.confidence
-    rate, threshold, why, model, certificate = steering or steer(policy, None, now)
-    reasons: list[RouteReason] = []
-    if threshold is not None and model is not None and prediction.model_version != model:
-        rate, threshold, certificate = 1.0, None, None
-        why = f"the certificate is for {model}, not for {prediction.model_version}"
-    if threshold is None:
-        reasons.append(_reason("not_certified", why))
-        sure = False
-    else:
-        threshold = policy.thresholds_by_key.get(label_key(label), threshold)
-        sure = confidence >= threshold
-    sampling = draw(salt, salt_version, workflow, item.id, rate)
-    rule = policy.first_rule(item, prediction)
-
-    if sampling.on_panel:
-        reasons.append(_reason("panel", "drawn at random for the audit panel"))
-    if label_key(label) in policy.review_keys:
-        reasons.append(_reason("always_review", f"{label!r} always goes to people"))
-    if policy.label_keys and label_key(label) not in policy.label_keys:
-        reasons.append(_reason("unknown_label", f"the workflow has no label {label!r}"))
-    if prediction.truncated and not policy.accept_truncated:
-        reasons.append(_reason("not_fully_read", "the model read only part of the text"))
-    if rule is not None and rule.then == "review":
-        reasons.append(_reason("rule", rule.text))
-
-    if reasons or not (sure or rule is not None):
-        if threshold is not None and not sure:
-            reasons.append(_reason("below_threshold", compared(confidence, "is below", threshold)))
-        asks = rule if rule is not None and rule.then == "review" else None
-        if asks is not None and sampling.on_panel and asks.when.sees_the_prediction:
-            asks = None  # its queue and its urgency would tell the reviewer what the model thinks
-        return Route(
-            route="review",
-            reasons=tuple(reasons),
-            threshold=threshold,
-            policy_version=policy.version,
-            sampling=sampling,
-            would_accept=sure,
-            queue=asks.queue if asks else "default",
-            priority=asks.priority if asks else 0,
-            due_at=now + timedelta(minutes=asks.due_minutes) if asks and asks.due_minutes else None,
-            certificate_version=certificate,
-        )
-    if rule is not None:
-        reasons.append(_reason("rule", rule.text))
-    if threshold is not None and sure:
-        reasons.append(_reason("confident", compared(confidence, "reaches", threshold)))
-    return Route(
-        route="accept",
-        reasons=tuple(reasons),
-        threshold=threshold,
-        policy_version=policy.version,
-        sampling=sampling,
-        would_accept=sure,
-        certificate_version=certificate,
-    )
-
-
-def draw(salt: str, salt_version: str, workflow: str, item_id: str, rate: float) -> Draw:
-    """The panel's draw. An item keeps its number for good, so a higher rate only adds items.
-
-    The workflow is part of what is hashed, because an item is its workflow and its id: the same
-    ids in two workflows are drawn independently. The prediction is not.
-    """
-    u = hash01(salt, workflow, item_id)
-    return Draw(u, rate, salt_version, u < rate)
-
-
 def _content_digest(content: Mapping[str, object]) -> str:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:_VERSION_DIGITS]
-
-
-@lru_cache(maxsize=1_024)  # with two decimals, the same few texts come again and again
-def _reason(code: ReasonCode, text: str) -> RouteReason:
-    return RouteReason(code=code, text=text)
 
 
 def _repeated_names(mapping: Mapping[str, object]) -> list[str]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from pydantic_core import to_json
 
-from services.router.policy import Route
+from services.router.route import Route
 from shared.events.models import Item, Prediction, RouteReason
 
 _HOLE = secrets.token_hex()  # no label and no version holds it

@@ -14,7 +14,8 @@ from sqlalchemy import Engine
 from services.feedback.certificate.certifier import WorkflowCertifier
 from services.feedback.certificate.workload import Valve
 from services.logger.handler import Logger
-from services.router.policy import Policy, Route, route, steer
+from services.router.policy import Policy
+from services.router.route import Route, route, steer
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.events.live_policy import LiveRoute

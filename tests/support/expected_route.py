@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.router.policy import Route
+from services.router.route import Route
 from shared.events.models import (
     Decision,
     ItemAccepted,

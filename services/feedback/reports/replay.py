@@ -12,7 +12,8 @@ from datetime import datetime
 
 from services.feedback.certificate.certify import clopper_pearson_upper
 from services.feedback.reports.queueing import BREAK, QueueDelay, queue_delay
-from services.router.policy import Policy, Steering, route
+from services.router.policy import Policy
+from services.router.route import Steering, route
 from shared.events.models import Item, Prediction
 from shared.labels import same_label
 

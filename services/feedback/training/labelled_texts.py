@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from services.feedback.certificate.panel import SCORE_REASONS
-from services.router.policy import ReasonCode
+from services.router.route import ReasonCode
 from shared.hashing import place01
 from shared.labels import label_key
 from shared.storage.database import database_errors

@@ -15,7 +15,8 @@ from hitl.ledger.erase import Erasure, erase
 from services.feedback.certificate.panel import Matured, mature
 from services.feedback.certificate.panel_log import ALL, PanelLog
 from services.logger.handler import Logger
-from services.router.policy import Policy, Route, route
+from services.router.policy import Policy
+from services.router.route import Route, route
 from shared.clock import utc_now
 from shared.events.models import Event, Item, ItemScored, Prediction
 from shared.storage.database import connect

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.router.policy import Policy, Route, Steering, route, steer
+from services.router.policy import Policy
+from services.router.route import Route, Steering, route, steer
 from shared.errors import ConfigurationError
 from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
 from shared.events.models import Item, Prediction

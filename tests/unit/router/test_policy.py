@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.router.policy import Policy, ReasonCode, Route, route
+from services.router.policy import Policy
+from services.router.route import ReasonCode, Route, route
 from shared.errors import ConfigurationError
 from shared.events.models import Item, Prediction
 from shared.hashing import hash01, salt_version

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.router.handler import Router
-from services.router.policy import Policy, route
+from services.router.policy import Policy
+from services.router.route import route
 from shared.errors import Permanent, Retryable
 from shared.events.envelope import encode
 from shared.events.models import Item, ItemScored, Prediction

@@ -14,7 +14,7 @@ from services.feedback.training import labelled_texts, rated_texts, replay_set, 
 from services.feedback.training.replay_set import Lesson
 from services.inference import shadow
 from services.review_ui.tasks import rounds
-from services.router import policy
+from services.router.draw import draw
 from shared.hashing import hash01
 
 IDS = [*(f"item-{number}" for number in range(60)), "", "ünïcode \u2028", "\ud800", "x" * 5_000]
@@ -41,7 +41,7 @@ def test_the_panels_number_of_an_item(salt: str, parts: tuple[str, ...], number:
 
 
 def test_the_panels_draw_hashes_the_workflow_and_then_the_item() -> None:
-    assert policy.draw("salt", "v1", "sentiment", "item-1", 0.5).u == 0.7999734786333003
+    assert draw("salt", "v1", "sentiment", "item-1", 0.5).u == 0.7999734786333003
 
 
 @pytest.mark.parametrize(

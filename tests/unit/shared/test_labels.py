@@ -11,7 +11,8 @@ from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
 from services.inference.classifier import _order
 from services.review_ui.tasks import gold as seeded
-from services.router.policy import Policy, route
+from services.router.policy import Policy
+from services.router.route import route
 from shared.errors import ConfigurationError
 from shared.events.models import Item, Prediction
 from shared.formats.json_lines import numbered

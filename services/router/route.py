@@ -1,0 +1,207 @@
+"""Where does a scored item go, and why?
+
+Pure: a policy, an item, its prediction and a time in, a `Route` with all its reasons out. The first
+of these wins: a model or a time without a certificate (mode `certified`), the audit panel, a label
+or a text that the machine must not decide, the first business rule that holds, the confidence.
+"""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+from services.router.draw import Draw, draw
+from services.router.policy import Policy
+from services.router.rules import Rule
+from shared.events.live_policy import LiveRoute
+from shared.events.models import Item, Prediction, RouteReason
+from shared.labels import label_key
+from shared.wording import compared
+
+ReasonCode = Literal[
+    "not_certified",  # nobody vouches for the machine: no certificate for this model and time
+    "panel",  # drawn for the blind audit
+    "always_review",  # the policy sends this label to people
+    "unknown_label",  # the model named a label that the workflow does not have
+    "not_fully_read",  # the model saw only part of the text
+    "rule",  # a business rule says so
+    "below_threshold",  # the model is not sure enough
+    "confident",  # the model is sure enough
+]
+
+
+class Route(NamedTuple):
+    """Where an item goes. `reasons` are all that speak for it, the deciding one first.
+
+    `would_accept` says what the confidence alone would have done; `due_at` is None for no deadline,
+    `threshold` for none that is certified.
+    """
+
+    route: Literal["accept", "review"]
+    reasons: tuple[RouteReason, ...]
+    threshold: float | None
+    policy_version: str
+    sampling: Draw
+    would_accept: bool
+    queue: str = "default"
+    priority: int = 0
+    due_at: datetime | None = None
+    certificate_version: str | None = None
+
+    @property
+    def blind(self) -> bool:
+        """Whoever audits the machine must not see its answer (anchoring: arXiv 2507.15821)."""
+        return self.sampling.on_panel
+
+
+class Steering(NamedTuple):
+    """What holds for a workflow at this moment; computed once for many items.
+
+    `threshold` None: the machine accepts nothing, and `why` says why. `model_version`: the only
+    model that may decide; None for any.
+    """
+
+    panel_rate: float
+    threshold: float | None
+    why: str = ""
+    model_version: str | None = None
+    certificate_version: str | None = None
+
+
+def steer(policy: Policy, live: LiveRoute | None, now: datetime) -> Steering:
+    """What the file and the certifier say together; whatever is in doubt goes to people.
+
+    In mode `fixed` the certifier can only raise the panel's rate, where there is a panel. In mode
+    `certified` a threshold needs a certificate that is still good, of this population and for
+    terms no weaker than the file's; without one everything is reviewed blind (rate 1).
+    """
+    fresh = live is not None and now < live.valid_until
+    if policy.mode == "fixed":
+        rate = policy.panel.rate
+        if rate > 0 and live is not None and fresh:
+            rate = max(rate, live.panel_rate)
+        return Steering(rate, policy.threshold)
+    terms = policy.certificate
+    if live is None:
+        return Steering(1.0, None, "nothing has been heard from the certifier yet")
+    if not fresh:
+        return Steering(1.0, None, f"nothing heard from the certifier since {live.valid_until:%c}")
+    if live.state != "certified" or live.threshold is None:
+        return Steering(1.0, None, live.reason)
+    if live.population != policy.population:
+        return Steering(1.0, None, "the certificate is for another version of this policy")
+    if live.alpha > terms.alpha or live.delta > terms.delta:
+        return Steering(1.0, None, "the certificate promises less than the policy asks for")
+    return Steering(
+        panel_rate=live.panel_rate,
+        threshold=max(live.threshold, live.certified_threshold or 1.0),
+        model_version=live.model_version,
+        certificate_version=live.certificate_version,
+    )
+
+
+def route(
+    policy: Policy,
+    workflow: str,
+    item: Item,
+    prediction: Prediction,
+    salt: str,
+    salt_version: str,
+    now: datetime,
+    steering: Steering | None = None,
+) -> Route:
+    """The route of one item: total, and the same for the same arguments.
+
+    `steering` None: as if nothing had been heard from the certifier.
+    """
+    steering = _for_model(steering or steer(policy, None, now), prediction.model_version)
+    key = label_key(prediction.label)
+    threshold = steering.threshold
+    if threshold is not None:
+        threshold = policy.thresholds_by_key.get(key, threshold)
+    sure = threshold is not None and prediction.confidence >= threshold
+    sampling = draw(salt, salt_version, workflow, item.id, steering.panel_rate)
+    rule = policy.first_rule(item, prediction)
+
+    reasons = _against(policy, key, prediction, steering, sampling, rule)
+    if not reasons and (sure or rule is not None):
+        return Route(
+            "accept",
+            _in_favour(prediction.confidence, threshold, sure, rule),
+            threshold,
+            policy.version,
+            sampling,
+            sure,
+            certificate_version=steering.certificate_version,
+        )
+    if threshold is not None and not sure:
+        below = compared(prediction.confidence, "is below", threshold)
+        reasons.append(_reason("below_threshold", below))
+    asks = _asking(rule, sampling)
+    return Route(
+        "review",
+        tuple(reasons),
+        threshold,
+        policy.version,
+        sampling,
+        sure,
+        queue=asks.queue if asks else "default",
+        priority=asks.priority if asks else 0,
+        due_at=now + timedelta(minutes=asks.due_minutes) if asks and asks.due_minutes else None,
+        certificate_version=steering.certificate_version,
+    )
+
+
+def _for_model(steering: Steering, model_version: str) -> Steering:
+    """What holds for an item that this model has scored."""
+    certified = steering.model_version
+    if certified is None or certified == model_version or steering.threshold is None:
+        return steering
+    return Steering(1.0, None, f"the certificate is for {certified}, not for {model_version}")
+
+
+def _against(
+    policy: Policy,
+    key: str,
+    prediction: Prediction,
+    steering: Steering,
+    sampling: Draw,
+    rule: Rule | None,
+) -> list[RouteReason]:
+    """All that sends the item to people however sure the model is; `key` is its label's."""
+    reasons: list[RouteReason] = []
+    if steering.threshold is None:
+        reasons.append(_reason("not_certified", steering.why))
+    if sampling.on_panel:
+        reasons.append(_reason("panel", "drawn at random for the audit panel"))
+    if key in policy.review_keys:
+        reasons.append(_reason("always_review", f"{prediction.label!r} always goes to people"))
+    if policy.label_keys and key not in policy.label_keys:
+        reasons.append(_reason("unknown_label", f"the workflow has no label {prediction.label!r}"))
+    if prediction.truncated and not policy.accept_truncated:
+        reasons.append(_reason("not_fully_read", "the model read only part of the text"))
+    if rule is not None and rule.then == "review":
+        reasons.append(_reason("rule", rule.text))
+    return reasons
+
+
+def _in_favour(
+    confidence: float, threshold: float | None, sure: bool, rule: Rule | None
+) -> tuple[RouteReason, ...]:
+    """Why the machine may decide."""
+    reasons = [] if rule is None else [_reason("rule", rule.text)]
+    if threshold is not None and sure:
+        reasons.append(_reason("confident", compared(confidence, "reaches", threshold)))
+    return tuple(reasons)
+
+
+def _asking(rule: Rule | None, sampling: Draw) -> Rule | None:
+    """The rule whose queue, urgency and due time the task gets. Of a panel item they must not tell
+    the reviewer what the model thinks."""
+    if rule is None or rule.then != "review":
+        return None
+    return None if sampling.on_panel and rule.when.sees_the_prediction else rule
+
+
+@lru_cache(maxsize=1_024)  # with two decimals, the same few texts come again and again
+def _reason(code: ReasonCode, text: str) -> RouteReason:
+    return RouteReason(code=code, text=text)
