@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import httpx
 import psycopg2
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from psycopg2 import sql
 from sqlalchemy import Engine
+from xdist.scheduler import LoadFileScheduling
 
 from hitl.access.broker_users import OWNER, TUNABLES
 from hitl.servers.postgres import PrivatePostgres
@@ -26,6 +27,7 @@ from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
 from shared.storage.database import connect, migrate
 
 TEMPLATE = "template_migrated"
+SHARED_PIPELINE = "/one_pipeline/"
 
 # A busy machine is no failure: pytest's own time limit guards what hypothesis runs.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -39,6 +41,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="20 000 items where 5 000 are enough")
     parser.addoption("--containers", metavar="FOLDER", help="run docker-compose.yml; 10 GB there")
     parser.addoption("--chaos-minutes", type=float, default=10.0, help="how long with --soak")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile`, but that the files which share a pipeline stay together as one would."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = LoadFileScheduling(config, log)
+
+    def unit_of(nodeid: str) -> str:
+        return nodeid.partition("::" if SHARED_PIPELINE not in nodeid else SHARED_PIPELINE)[0]
+
+    scheduler._split_scope = unit_of
+    return scheduler
 
 
 def cannot_run(reason: str) -> NoReturn:
@@ -131,9 +146,9 @@ def rabbitmq(server_home: Path) -> Iterator[RabbitMQ]:
         yield RabbitMQ(node, api)
 
 
-@pytest.fixture
-def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
-    """A fresh virtual host with the tunables policy, deleted afterwards with all that is in it."""
+@contextmanager
+def fresh_vhost(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A virtual host with the tunables policy, deleted afterwards with all that is in it."""
     vhost = f"test-{secrets.token_hex(4)}"
     rights = {"configure": ".*", "write": ".*", "read": ".*"}
     tunables = {key: value for key, value in TUNABLES.items() if key != "name"}
@@ -145,6 +160,13 @@ def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
         rabbitmq.api.put(path, json=body).raise_for_status()
     yield rabbitmq.url_of(vhost)
     rabbitmq.api.delete(f"/vhosts/{vhost}").raise_for_status()
+
+
+@pytest.fixture
+def amqp_url(rabbitmq: RabbitMQ) -> Iterator[str]:
+    """A fresh virtual host."""
+    with fresh_vhost(rabbitmq) as url:
+        yield url
 
 
 @pytest.fixture
@@ -173,7 +195,8 @@ def migrated(postgres: Postgres) -> str:
 
 
 @contextmanager
-def _fresh_database(postgres: Postgres, migrated: str) -> Iterator[str]:
+def fresh_database(postgres: Postgres, migrated: str) -> Iterator[str]:
+    """A database with this project's tables, dropped afterwards."""
     name = f"test_{secrets.token_hex(4)}"
     postgres.run(
         sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -187,8 +210,8 @@ def _fresh_database(postgres: Postgres, migrated: str) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
-    """A fresh database with this project's tables, dropped afterwards."""
-    with _fresh_database(postgres, migrated) as url:
+    """A fresh database with this project's tables."""
+    with fresh_database(postgres, migrated) as url:
         yield url
 
 
@@ -203,5 +226,5 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def module_database_url(postgres: Postgres, migrated: str) -> Iterator[str]:
     """The same for all tests of one file, where each keeps to names of its own."""
-    with _fresh_database(postgres, migrated) as url:
+    with fresh_database(postgres, migrated) as url:
         yield url

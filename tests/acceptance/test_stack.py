@@ -295,38 +295,27 @@ def test_a_second_up_in_the_same_home_says_what_to_do(stack: Stack) -> None:
     assert stack.run("hitl", "status").returncode == 0
 
 
-def test_two_stacks_run_side_by_side_also_an_ordinary_users(stack: Stack, folder: Path) -> None:
-    # Given a stack, and another home, of an ordinary user (where root's Python lets one in), who
-    # shares the folder for temporary files with others
-    place, shared = folder / "beside", folder / "temporary"
-    place.mkdir()
-    shared.mkdir()
-    shared.chmod(0o1777)
-    other = Stack(stack.checkout, place / "home", given={"TMPDIR": str(shared)})
+def of_an_ordinary_user(stack: Stack, folder: Path, temporary: Path) -> Stack:
+    """Another home, whose owner (where root's Python lets one in) puts temporary files there."""
+    folder.mkdir()
+    temporary.mkdir()
+    temporary.chmod(0o1777)
+    other = Stack(stack.checkout, folder / "home", given={"TMPDIR": str(temporary)})
     nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"]
     python = str(stack.checkout / ".venv" / "bin" / "python")
     if os.geteuid() == 0 and not subprocess.run([*nobody, "test", "-x", python]).returncode:
-        shutil.chown(place, "nobody")
+        shutil.chown(folder, "nobody")
         other.as_user = nobody
-    try:
-        # If the second is started, where all usual ports are taken
-        other.up()
-        # I expect both to be ready, on different ports
-        assert all(service["ready"] for service in other.status()["services"])
-        assert all(service["ready"] for service in stack.status()["services"])
-        assert not other.ports() & stack.ports()
-    finally:
-        other.down()
-    # and all that the other has written in its home
-    assert list(shared.iterdir()) == []
-    # and the end of one to leave the other alone
-    assert stack.run("hitl", "status").returncode == 0
+    return other
 
 
 @pytest.mark.timeout(900)
 def test_stacks_that_start_at_once_get_in_nobodys_way(stack: Stack, folder: Path) -> None:
-    # Given a stack, and three more that start at the same moment
-    others = [Stack(stack.checkout, folder / f"at once {number}") for number in range(3)]
+    # Given a stack, which has all usual ports, and three more that start at the same moment, one
+    # of them an ordinary user's, who shares the folder for temporary files with others
+    temporary = folder / "temporary"
+    others = [Stack(stack.checkout, folder / f"at once {number}") for number in range(2)]
+    others.append(of_an_ordinary_user(stack, folder / "beside", temporary))
     try:
         with ThreadPoolExecutor(len(others)) as pool:
             list(pool.map(Stack.up, others))
@@ -337,6 +326,7 @@ def test_stacks_that_start_at_once_get_in_nobodys_way(stack: Stack, folder: Path
         for one in others:
             services = one.status()["services"]
             assert all(service["ready"] and service["restarts"] == 0 for service in services)
+        assert all(service["ready"] for service in stack.status()["services"])
         # If in all of them the same service is killed
         killed = [one.service("router") for one in every]
         before = [one.ports() for one in every]
@@ -349,6 +339,9 @@ def test_stacks_that_start_at_once_get_in_nobodys_way(stack: Stack, folder: Path
     finally:
         for one in others:
             one.down()
+    # If the three end, I expect nothing of them outside their homes, and the first to go on.
+    assert list(temporary.iterdir()) == []
+    assert stack.run("hitl", "status").returncode == 0
 
 
 def test_servers_that_the_environment_names_are_used_instead_of_private_ones(

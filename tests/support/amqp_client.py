@@ -115,6 +115,10 @@ class Outsider:
         """How many messages wait in a queue."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
 
+    def consumers(self, queue: str) -> int:
+        """How many take from a queue."""
+        return int(self._channel.queue_declare(queue, passive=True).consumer_count)
+
     def exists(self, queue: str) -> bool:
         """Whether there is such a queue."""
         try:

@@ -1,4 +1,4 @@
-"""How does a test run services without processes? Their handlers on real workers, in threads."""
+"""Services without processes: their handlers on real workers, in threads, and what these count."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -6,10 +6,21 @@ from contextlib import contextmanager
 
 from shared.messaging.worker import Handler, Worker
 from shared.service.lifecycle import Lifecycle
+from shared.service.metrics import MESSAGES_PUBLISHED
 from shared.service.settings import Settings
 from shared.topology import topology
 
 DRAWN = topology(["sentiment"], Settings().retry_delays_seconds)
+
+
+def answers(outcome: str) -> float:
+    """How often the broker has answered a publish of this process so: confirmed, returned, …"""
+    return sum(
+        sample.value
+        for metric in MESSAGES_PUBLISHED.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels["outcome"] == outcome
+    )
 
 
 @contextmanager

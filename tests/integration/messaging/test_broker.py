@@ -27,6 +27,7 @@ from shared.topology import inference_queue, topology
 from tests.conftest import RabbitMQ
 from tests.support.amqp_client import outsider, until
 from tests.support.example_events import EXAMPLES
+from tests.support.service_workers import answers
 
 TOPOLOGY = topology(["sentiment"], (1,))
 INFERENCE = inference_queue("sentiment")
@@ -84,9 +85,10 @@ def test_messages_that_no_queue_takes_are_sent_again_until_one_does(
     """Somebody deleted the queue; `mandatory` brings the message back, and it goes out again."""
     message = Outgoing("", "a-queue-of-later", b"{}", message_id="m1")
     with outsider(amqp_url) as program:
+        before = answers("returned")
         sending = threading.Thread(target=broker.publish, args=([message],))
         sending.start()
-        time.sleep(0.5)
+        until(lambda: answers("returned") > before + 1, what="a second try")
         assert sending.is_alive(), "nothing was taken, so nothing may be said to be"
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})
         sending.join(20)
@@ -98,9 +100,10 @@ def test_a_refused_message_outlives_the_connection_that_refused_it(
     broker: Broker, amqp_url: str
 ) -> None:
     message = Outgoing("", "a-queue-of-later", b"{}", message_id="m1")
+    before = answers("returned")
     sending = threading.Thread(target=broker.publish, args=([message],))
     sending.start()
-    time.sleep(0.3)  # it has come back by now, and waits for its next try
+    until(lambda: answers("returned") > before)  # now it waits for its next try
     reconnect(broker)
     with outsider(amqp_url) as program:
         program.declare("a-queue-of-later", **{"x-queue-type": "quorum"})

@@ -21,6 +21,7 @@ from shared.service.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology
 from tests.conftest import RabbitMQ
 from tests.support.amqp_client import Outsider, outsider, until
+from tests.support.service_workers import answers
 
 SETTINGS = {"retry_delays_seconds": (1, 2), "shutdown_seconds": 10.0}
 
@@ -151,6 +152,7 @@ def test_an_input_is_not_acked_before_its_output_is_confirmed(
 ) -> None:
     """The accepted queue is full, so the broker refuses the output: the input stays ours."""
     handler = Recorder()
+    before = answers("nacked")
     with working(amqp_url, handler, prefetch=1_000):
         program.delete("hitl.sentiment.accepted")
         program.declare(
@@ -162,7 +164,7 @@ def test_an_input_is_not_acked_before_its_output_is_confirmed(
         names = [f"m{number}" for number in range(100)]
         scored(program, *names)
         until(lambda: len(handler.seen) == 100)
-        time.sleep(0.5)
+        until(lambda: answers("nacked") > before, what="a refusal")
         assert program.ready("hitl.sentiment.accepted") < 100, "the full queue refused some"
         # When there is room again the refused ones arrive, under the ids they had.
         taken: set[str | None] = set()
@@ -201,11 +203,12 @@ def _wait(held: threading.Event) -> None:
 def test_what_is_not_confirmed_at_the_stop_goes_back_to_its_queue(
     amqp_url: str, program: Outsider
 ) -> None:
+    before = answers("returned")
     with working(amqp_url, Recorder(), shutdown_seconds=1.0):
         program.delete("hitl.sentiment.accepted")
         program.delete("hitl.log")  # now nothing is bound: the output comes back as unroutable
         scored(program, "m1")
-        time.sleep(0.5)
+        until(lambda: answers("returned") > before)
     assert [message.body for message in program.take(ROUTER_QUEUE, 1)] == [b"m1"]
 
 
@@ -255,9 +258,10 @@ def test_an_output_that_waits_is_not_sent_twice_after_a_reconnect(
         program.take("hitl.sentiment.accepted", 1)
         program.delete("hitl.sentiment.accepted")
         program.delete("hitl.log")  # now nothing is bound: the output comes back as unroutable
+        before = answers("returned")
         scored(program, "m1")
-        until(lambda: handler.seen[-1] == b"m1")
-        time.sleep(0.3)
+        until(lambda: answers("returned") > before)
+        assert handler.seen[-1] == b"m1"
         program.delete(ROUTER_QUEUE)  # ends the connection; the new one declares all again
         until(lambda: program.exists(ROUTER_QUEUE) and program.exists("hitl.sentiment.accepted"))
         # A queue is there before its bindings are: only a ready worker has declared all of it.
@@ -502,8 +506,11 @@ def test_too_many_dead_letters_in_a_row_pause_the_consumer(
     ) as lifecycle:
         scored(program, *(f"m{number}" for number in range(100)))
         until(lambda: "dead_letters" in lifecycle.problems())
-        time.sleep(0.5)
-        assert program.ready("hitl.router.dlq") <= 15, "the queue was not emptied into the DLQ"
+        # (nothing is under way any more once nobody consumes and all are in one queue or the other)
+        aside = partial(program.ready, "hitl.router.dlq")
+        until(lambda: program.consumers(ROUTER_QUEUE) == 0)
+        until(lambda: program.ready(ROUTER_QUEUE) + aside() == 100)
+        assert aside() <= 15, "the queue was not emptied into the DLQ"
         assert program.ready(ROUTER_QUEUE) >= 80
 
 
@@ -638,10 +645,10 @@ def test_a_limit_that_is_lifted_is_noticed_and_nothing_is_delivered_again(
         rabbitmq.api.put(policy, json=limit).raise_for_status()
         until(lambda: rabbitmq.api.get(queue).json().get("policy") == "full", what="the limit")
         time.sleep(0.5)  # the queue hears of it a moment after the list of queues
-        names = [f"m{number}" for number in range(100)]
+        names, before = [f"m{number}" for number in range(100)], answers("nacked")
         scored(program, *names)
         until(lambda: len(handler.seen) == 100)
-        time.sleep(1)
+        until(lambda: answers("nacked") > before, what="a refusal")
         assert program.ready("hitl.sentiment.accepted") < 100, "the full queue refused some"
         # If an operator lifts the limit, I expect the rest to arrive
         rabbitmq.api.delete(policy).raise_for_status()

@@ -1,9 +1,9 @@
 """Does a database that was worked with survive every step of the schema, up and down?"""
 
 import json
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +19,7 @@ from hitl.commands.audit import app as audit
 from shared.errors import ConfigurationError
 from shared.storage.database import MIGRATION_LOCK, connect, migrate, migration_config
 from tests.integration.storage.test_migrations import differences
+from tests.support.amqp_client import until
 from tests.support.filled_database import fill, log, tables
 from tests.support.item_events import Journey
 
@@ -51,6 +52,15 @@ def impatient(*arguments: Any, **options: Any) -> Engine:
         opened.commit()
 
     return engine
+
+
+def waits_for(connection: Connection, lock: str) -> bool:
+    """Whether somebody in this database waits for a lock of this kind."""
+    query = (
+        "SELECT count(*) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
+        " WHERE NOT granted AND locktype = :lock AND datname = current_database()"
+    )
+    return bool(connection.execute(text(query), {"lock": lock}).scalar_one())
 
 
 def revisions(connection: Connection) -> list[str]:
@@ -208,12 +218,12 @@ def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
     with ThreadPoolExecutor(1) as pool, filled.connect() as other, filled.connect() as service:
         other.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         going = pool.submit(migrated, "--to", steps[-3], "--yes")
-        time.sleep(1)
+        until(partial(waits_for, service, "advisory"), what="its wait for its turn")
         assert not going.done() and version() == steps[-1]
         for table in ("reviewer", "api_token", "review_task", "review_decision", "item"):
             service.execute(text(f"SELECT FROM {table} LIMIT 1"))
         other.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
-        time.sleep(1)
+        until(partial(waits_for, other, "relation"), what="its wait for the service")
         assert not going.done()
         service.rollback()
         # I expect it to wait for both, and to arrive.

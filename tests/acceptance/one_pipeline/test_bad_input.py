@@ -3,14 +3,9 @@ never a crash loop, and the item after it is served as if nothing had been."""
 
 import json
 import uuid
-from pathlib import Path
 
-from shared.messaging.connection import declare_all
-from shared.topology import topology
-from tests.conftest import RabbitMQ
 from tests.support.amqp_client import Received, outsider, until
-from tests.support.pipeline import SERVICES, running
-from tests.support.service_users import own_addresses
+from tests.support.pipeline import Pipeline
 
 UNREADABLE: dict[str, tuple[bytes, str]] = {
     "no JSON": (b"this is not JSON", "not_json"),
@@ -46,16 +41,14 @@ READABLE: dict[str, str] = {
 }
 
 
-def test_each_bad_message_ends_where_a_person_can_find_it(
-    rabbitmq: RabbitMQ, amqp_url: str, database_url: str, tmp_path: Path
-) -> None:
+FAILED = "SELECT count(*) FROM item WHERE status = 'FAILED'"
+PREDICTED = "SELECT data -> 'prediction' FROM event WHERE type = 'item.scored' AND item_id = %s"
+
+
+def test_each_bad_message_ends_where_a_person_can_find_it(pipeline: Pipeline) -> None:
     # Given services that may set a message aside at their own queues and nowhere else
-    own = own_addresses(rabbitmq, amqp_url, database_url)
-    declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
-    with (
-        running(amqp_url, database_url, tmp_path, SERVICES, own) as pipeline,
-        outsider(amqp_url) as program,
-    ):
+    before = pipeline.count(FAILED)
+    with outsider(pipeline.amqp_url) as program:
         for name, (body, _) in UNREADABLE.items():
             program.publish(body, message_id=name)
         for name, text in READABLE.items():
@@ -64,15 +57,19 @@ def test_each_bad_message_ends_where_a_person_can_find_it(
 
         # The readable ones become rows, whatever characters they hold.
         readable = {*READABLE, "last"}
-        routed = "SELECT id, text FROM item WHERE status IN ('AI_ACCEPTED', 'HUMAN_REVIEW')"
-        until(lambda: {row[0] for row in pipeline.rows(routed)} == readable, seconds=60)
-        stored = dict(pipeline.rows(routed))
-        assert stored["NUL inside"] == "a good\ufffd film", "Postgres stores no NUL: it is marked"
-        assert all(stored[name] == text for name, text in READABLE.items() if "\0" not in text)
-        [(long,)] = pipeline.rows(
-            "SELECT data -> 'prediction' FROM event WHERE type = 'item.scored' AND item_id = %s",
-            "longer than any window",
+        routed = (
+            "SELECT id, text FROM item WHERE status IN ('AI_ACCEPTED', 'HUMAN_REVIEW')"
+            " AND id = ANY(%s)"
         )
+
+        def stored() -> dict[str, str]:
+            return dict(pipeline.rows(routed, [*readable, *UNREADABLE]))
+
+        until(lambda: stored().keys() == readable, seconds=60)
+        texts = stored()
+        assert texts["NUL inside"] == "a good\ufffd film", "Postgres stores no NUL: it is marked"
+        assert all(texts[name] == text for name, text in READABLE.items() if "\0" not in text)
+        [(long,)] = pipeline.rows(PREDICTED, "longer than any window")
         assert long["windows"] > 1
         assert long["truncated"] is True
         assert pipeline.rows("SELECT status FROM item WHERE id = 'longer than any window'") == [
@@ -86,29 +83,25 @@ def test_each_bad_message_ends_where_a_person_can_find_it(
             assert reasons[name].body == body, name
             assert reasons[name].headers["x-hitl-reason"] == reason, name
             assert reasons[name].headers["x-hitl-error"], name
-        failed = "SELECT count(*) FROM item WHERE status = 'FAILED'"
-        until(lambda: pipeline.count(failed) == len(UNREADABLE))
+        until(lambda: pipeline.count(FAILED) == before + len(UNREADABLE))
         # Nothing went round in circles.
         assert program.ready("hitl.sentiment.inference") == 0
         assert program.ready("hitl.sentiment.inference.retry.5s") == 0
         assert all(pipeline.ready(service) for service in pipeline.processes)
 
 
-def test_an_unknown_workflow_is_kept_and_recorded(
-    amqp_url: str, database_url: str, tmp_path: Path
-) -> None:
-    with running(amqp_url, database_url, tmp_path) as pipeline, outsider(amqp_url) as program:
-        for key in ("nosuch", "", "Not A Name"):
-            program.publish(json.dumps({"id": f"of {key}", "text": "hello"}), routing_key=key)
+def test_an_unknown_workflow_is_kept_and_recorded(pipeline: Pipeline) -> None:
+    ids = {f"of {key}": key for key in ("nosuch", "", "Not A Name")}
+    with outsider(pipeline.amqp_url) as program:
+        for item_id, key in ids.items():
+            program.publish(json.dumps({"id": item_id, "text": "hello"}), routing_key=key)
         until(lambda: program.ready("hitl.unroutable") == 3)
-        failed = "SELECT id, failure FROM item WHERE status = 'FAILED'"
-        until(lambda: len(pipeline.rows(failed)) == 3)
-        assert all("unknown_workflow" in row[1] for row in pipeline.rows(failed))
+        failed = "SELECT id, failure FROM item WHERE status = 'FAILED' AND id = ANY(%s)"
+        until(lambda: len(pipeline.rows(failed, [*ids])) == 3)
+        assert all("unknown_workflow" in row[1] for row in pipeline.rows(failed, [*ids]))
 
 
-def test_events_that_only_look_like_ours_are_set_aside(
-    amqp_url: str, database_url: str, tmp_path: Path
-) -> None:
+def test_events_that_only_look_like_ours_are_set_aside(pipeline: Pipeline) -> None:
     """Another program publishes scores of its own: NaN, out of range, of an unknown version."""
 
     def scored(confidence: str, **more: object) -> str:
@@ -132,7 +125,7 @@ def test_events_that_only_look_like_ours_are_set_aside(
         )
         return body.replace("0.123456", confidence)
 
-    with running(amqp_url, database_url, tmp_path) as pipeline, outsider(amqp_url) as program:
+    with outsider(pipeline.amqp_url) as program:
 
         def publish(body: str, **headers: str) -> None:
             program.publish(

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import RabbitMQ
 from tests.contract.test_prometheus_config import DASHBOARDS, filled_in
 from tests.support.amqp_client import until
-from tests.support.pipeline import running
+from tests.support.pipeline import Pipeline
 from tests.support.prometheus import SCRAPE_SECONDS, publish_some, review_some, scraped, value_of
 
 pytestmark = pytest.mark.timeout(400)
@@ -22,15 +22,10 @@ OPEN = "SELECT count(*) FROM review_task WHERE status = 'open' AND seeded_for IS
 
 
 def test_every_panel_finds_something(
-    amqp_url: str, database_url: str, rabbitmq: RabbitMQ, tmp_path: Path
+    pipeline: Pipeline, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     # Given a running stack with a Prometheus; items come in and people decide some of them
-    settings = {"HITL_UNDO_SECONDS": "0"}
-    with (
-        running(amqp_url, database_url, tmp_path, **settings) as pipeline,
-        scraped(pipeline, rabbitmq, tmp_path) as prometheus,
-    ):
-        pipeline.add_reviewer("ada")
+    with scraped(pipeline, rabbitmq, tmp_path) as prometheus:
         for pause in (3 * SCRAPE_SECONDS, 0):  # a rate needs two looks that differ
             publish_some(pipeline, ITEMS)
             until(lambda: pipeline.count(OPEN) >= REVIEWS, seconds=60, what="tasks")

@@ -12,7 +12,7 @@ from hitl.servers.ports import free_ports
 from tests.conftest import RabbitMQ
 from tests.contract.test_prometheus_config import ALERTMANAGER, ALERTS
 from tests.support.amqp_client import until
-from tests.support.pipeline import running
+from tests.support.pipeline import Pipeline
 from tests.support.prometheus import program, scraped, value_of
 from tests.support.webhook_receiver import Receiver, receiving
 
@@ -61,11 +61,10 @@ def told(receiver: Receiver, status: str) -> list[dict[str, str]]:
 
 
 def test_a_killed_service_is_reported_and_so_is_its_return(
-    amqp_url: str, database_url: str, rabbitmq: RabbitMQ, tmp_path: Path
+    pipeline: Pipeline, rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     # Given a running stack, watched, with somebody to be told
     with (
-        running(amqp_url, database_url, tmp_path) as pipeline,
         receiving() as receiver,
         alertmanager(tmp_path, receiver) as port,
         scraped(
