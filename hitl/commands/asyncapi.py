@@ -25,6 +25,7 @@ from shared.events.models import (
 )
 from shared.events.submissions import Submission
 from shared.messages import ATTRIBUTE_PREFIXES, attribute_names
+from shared.release import package_version
 from shared.topology import (
     EVENTS,
     ITEMS,
@@ -75,7 +76,7 @@ def document() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Human-in-the-loop pipeline",
-            "version": "1.0.0",
+            "version": package_version(),
             "description": (
                 "Items in, decisions out. Delivery is at least once and every event has a "
                 "deterministic id: whoever keeps the ids that it has seen sees each fact once."

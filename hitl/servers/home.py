@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from platformdirs import user_state_path
-
 from hitl.servers.processes import Record, write_private
 from shared.release import ROOT, is_wheel
 
@@ -48,10 +46,12 @@ class Home:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Home":
         """HITL_HOME, relative to where the user stands; else `.hitl` in the checkout. A wheel's is
-        where this user's programs keep their state: the same from wherever it is called."""
-        if given := environment.get("HITL_HOME", "").strip():
-            return cls(Path(given).expanduser().absolute())
-        return cls(user_state_path("hitl") if is_wheel() else ROOT / ".hitl")
+        where this user's programs keep their state (the XDG base directories): the same from
+        wherever it is called."""
+        state = environment.get("XDG_STATE_HOME") or "~/.local/state"
+        unset = f"{state}/hitl" if is_wheel() else ROOT / ".hitl"
+        given = environment.get("HITL_HOME", "").strip() or unset
+        return cls(Path(given).expanduser().absolute())
 
     @property
     def run(self) -> Path:

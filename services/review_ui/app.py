@@ -28,6 +28,7 @@ from services.review_ui.screen import gradio_app as screen
 from services.review_ui.tasks.decide import Refused
 from shared.clock import Clock
 from shared.errors import Overloaded, problems_of
+from shared.release import package_version
 from shared.service.metrics import REVIEWS
 from shared.service.settings import Settings
 from shared.storage.tables.review import ACTIONS
@@ -95,7 +96,7 @@ def make_app(desk: Desk) -> ASGIApp:
     """The whole web application."""
     app = FastAPI(
         title="Human review",
-        version="1",
+        version=package_version(),
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # FastAPI's page loads its scripts from another host
         redoc_url=None,

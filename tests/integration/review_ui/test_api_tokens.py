@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from services.review_ui.api.access import ACCESS, Need
 from services.review_ui.auth import tokens
 from services.review_ui.auth.tokens import SCOPES, everything
+from shared.release import package_version
 from shared.service.lifecycle import Lifecycle
 from shared.storage.database import connect
 from shared.storage.tables import ApiToken
@@ -65,6 +66,7 @@ def call(client: httpx.Client, route: tuple[str, str]) -> httpx.Response:
 def test_the_table_names_every_route_and_no_other(served: Served) -> None:
     with served.visitor() as visitor:
         document = visitor.get("/api/v1/openapi.json").json()
+    assert document["info"]["version"] == package_version()
     offered = {
         (method.upper(), path.removeprefix("/api/v1"))
         for path, methods in document["paths"].items()
