@@ -29,7 +29,7 @@ from benchmarks.raters import Raters
 from benchmarks.report import DOCS, Report, Table, options, publish
 from hitl.servers.home import Home
 from hitl.servers.ports import free_ports
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 from services.feedback.training.rated_texts import Snippet
 from shared.messaging.connection import declare_all
 from shared.storage.database import migrate
@@ -95,9 +95,9 @@ class Stage:
 
 def stages(data: Path, quick: bool) -> list[Stage]:
     """The movie snippets that the model was not trained on, then the tweets, each shuffled."""
-    split = datasets.split_movies(data)
+    split = rated_texts.split_movies(data)
     movies = [*split.calibration, *split.held_out]
-    tweets = datasets.snippets(data, "tweets")
+    tweets = rated_texts.snippets(data, "tweets")
     chance = random.Random(2014)
     chance.shuffle(movies)
     chance.shuffle(tweets)
@@ -177,7 +177,7 @@ def routed(database_url: str, phases: Sequence[Stage]) -> list[Routed]:
 
 def measure(say: Console, given: argparse.Namespace) -> Report:
     data = Home.from_environment({}).data if given.data is None else Path(given.data)
-    datasets.fetch(data)
+    rated_texts.fetch(data)
     phases = stages(data, given.quick)
     everything = [snippet for stage in phases for snippet in stage.texts]
     with servers(database=True) as running:

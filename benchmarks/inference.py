@@ -28,7 +28,7 @@ from benchmarks.harness import ROOT, Spread, quantile, ratio, ratios, short
 from benchmarks.peers.install import infinity_python
 from benchmarks.report import Bars, Report, Table, options, publish
 from hitl.servers.home import Home
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 from services.inference import embedded
 from services.inference.classifier import load
 from services.inference.packed import Linear, Packed, bf16_is_fast
@@ -72,7 +72,7 @@ def texts_of(data: Path, count: int, *, mixed: bool) -> list[str]:
     the movie reviews, joined; none longer than a window, because transformers cuts what is."""
     tokenizer = base_tokenizer()
     randomness = random.Random(3)
-    words = " ".join(one.text for one in datasets.split_movies(data).held_out).split()
+    words = " ".join(one.text for one in rated_texts.split_movies(data).held_out).split()
     found = []
     for _ in range(count):
         if not mixed:
@@ -282,7 +282,7 @@ def flops(case: Case) -> float:
 def proven(data: Path, folder: Path) -> dict[str, float]:
     """What the services would ask for before the embedded model answers in bfloat16: see
     `services.inference.proving`. Texts: the movie reviews."""
-    snippets = [one for part in datasets.split_movies(data) for one in part]
+    snippets = [one for part in rated_texts.split_movies(data) for one in part]
     random.Random(5).shuffle(snippets)
     texts, kept = folder / "proof.txt", folder / "proof"
     texts.write_text("\n".join(" ".join(one.text.split()) for one in snippets))
@@ -301,7 +301,7 @@ def measure(say: Console, *, quick: bool) -> Report:
     rounds = QUICK_ROUNDS if quick else ROUNDS
     count = QUICK_TEXTS if quick else TEXTS
     data = Home.from_environment(os.environ).data
-    datasets.fetch(data, say.print)
+    rated_texts.fetch(data, say.print)
     infinity = None if quick else infinity_python(say)
     result: dict[str, float] = {}
     rows: list[Sequence[str]] = []

@@ -25,7 +25,7 @@ from benchmarks.report import DOCS, Report, Table, options, publish
 from benchmarks.retrain_plot import draw
 from hitl.servers.home import Home
 from services.feedback.registry.versions import Registry
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 from services.feedback.training.gates import MIN_HELD_OUT, gates, refusal
 from services.feedback.training.labelled_texts import Reviewed, divide, weight
 from services.feedback.training.rated_texts import Snippet
@@ -84,11 +84,11 @@ def texts(data_dir: Path) -> Texts:
     """Amazon split by review, the movies' held-out part as always."""
     stream: list[Snippet] = []
     held_out: list[Snippet] = []
-    for snippet in datasets.snippets(data_dir, "amazon"):
+    for snippet in rated_texts.snippets(data_dir, "amazon"):
         digest = sha256(f"hitl-retrain-1:{snippet.group}".encode()).digest()
         side = held_out if int.from_bytes(digest[:8]) / 2**64 < HELD_OUT_SHARE else stream
         side.append(snippet)
-    return Texts(stream, _judged(held_out), _judged(datasets.split_movies(data_dir).held_out))
+    return Texts(stream, _judged(held_out), _judged(rated_texts.split_movies(data_dir).held_out))
 
 
 def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> Run:
@@ -180,12 +180,12 @@ def _reviewed(
 
 
 def _judged(snippets: Sequence[Snippet]) -> list[Judged]:
-    return [Judged(each.text, datasets.LABELS.index(each.label)) for each in snippets]
+    return [Judged(each.text, rated_texts.LABELS.index(each.label)) for each in snippets]
 
 
 def _point(reviews: int, version: str, model: Classifier, found: Texts) -> Point:
     def scored(judged: Sequence[Judged]) -> tuple[float, float]:
-        scores = probabilities(model, [each.text for each in judged], datasets.LABELS)
+        scores = probabilities(model, [each.text for each in judged], rated_texts.LABELS)
         right = scores.argmax(axis=1) == [each.label for each in judged]
         return float(right.mean()), float((scores.max(axis=1) < THRESHOLD).mean())
 
@@ -197,7 +197,7 @@ def measure(say: Console, *, quick: bool) -> tuple[Report, list[Run]]:
     """One run a seed."""
     torch.set_num_threads(1)
     data_dir = Home.from_environment(os.environ).data
-    datasets.fetch(data_dir, say.print)
+    rated_texts.fetch(data_dir, say.print)
     found = texts(data_dir)
     seeds, reviews = (QUICK_SEEDS, 300) if quick else (SEEDS, REVIEWS)
     runs = [run(data_dir, found, seed, reviews, say) for seed in seeds]

@@ -17,11 +17,10 @@ from sqlalchemy import Engine, text
 
 from hitl.commands.items import refuse
 from hitl.dead_letters.filter import found_queues
-from hitl.ledger import quotes as audit_quotes
-from hitl.ledger import records as audit_records
+from hitl.ledger import records
 from hitl.ledger.check import Checker, Event
-from hitl.ledger.erase import Erasure, forget_samples
-from hitl.ledger.erase import erase as erase_text
+from hitl.ledger.erase import Erasure, erase_text, forget_samples
+from hitl.ledger.quotes import find_quotes, quoting_dead_letters, redact
 from hitl.ledger.records import Record
 from hitl.ledger.texts import wrong_texts
 from hitl.servers.home import user_name
@@ -65,11 +64,11 @@ def verify(
         items = 0
         if from_export is not None:
             with bar("checking", from_export.stat().st_size) as advance:
-                check(checker, audit_records.from_export(from_export, advance))
+                check(checker, records.from_export(from_export, advance))
         else:
-            with engine() as database, audit_records.snapshot(database) as connection:
-                with bar("checking", audit_records.counted(connection)) as advance:
-                    check(checker, audit_records.from_database(connection), advance)
+            with engine() as database, records.snapshot(database) as connection:
+                with bar("checking", records.counted(connection)) as advance:
+                    check(checker, records.from_database(connection), advance)
                 with bar("checking texts", None) as advance:
                     for wrong in wrong_texts(connection):
                         items += 1
@@ -102,10 +101,10 @@ def export(
     file: Annotated[Path, typer.Argument(dir_okay=False, help=FILES)],
 ) -> None:
     """Write all that `verify --from-export` needs. No person's text is in it."""
-    with problems_named(), engine() as database, audit_records.snapshot(database) as connection:
+    with problems_named(), engine() as database, records.snapshot(database) as connection:
         events = 0
-        with bar("exporting", audit_records.counted(connection)) as advance:
-            for record in audit_records.export(audit_records.from_database(connection), file):
+        with bar("exporting", records.counted(connection)) as advance:
+            for record in records.export(records.from_database(connection), file):
                 if isinstance(record, Event):
                     events += 1
                     advance(1)
@@ -169,31 +168,32 @@ def quotes(
     That takes the owner of the tables, and holds up the loggers for its length.
     """
     with transaction() as session:
-        found = audit_quotes.quotes(session)
+        found = find_quotes(session)
         for quote in found[:FINDINGS_SHOWN]:
             typer.echo(f"item {quote.item_id!r} of {quote.workflow}, failed at {quote.queue}")
         if found and erase:
-            audit_quotes.redact(session, found, by=by or user_name(), reason=reason, at=utc_now())
+            redact(session, found, by=by or user_name(), reason=reason, at=utc_now())
     if found and erase:
         with transaction() as session:
             forget_samples(session)
     done = "erased" if erase else "found"
     typer.echo(f"{len(found)} failures in the log {done}")
     with problems_named():
-        letters = audit_quotes.quoting_letters(amqp_url(), found_queues(None), erase=erase)
-    for queue, count in letters.items():
+        dead_letters = quoting_dead_letters(amqp_url(), found_queues(None), erase=erase)
+    for queue, count in dead_letters.items():
         typer.echo(
-            f"{count} letters of {queue} {done} (the letter itself is the message: its text stays)"
+            f"{count} dead letters of {queue} {done}"
+            " (the dead letter itself is the message: its text stays)"
         )
-    if (found or letters) and not erase:
+    if (found or dead_letters) and not erase:
         raise typer.Exit(1)
 
 
 def check(
-    checker: Checker, records: Iterator[Record], advance: Callable[[int], None] | None = None
+    checker: Checker, found: Iterator[Record], advance: Callable[[int], None] | None = None
 ) -> None:
     """Gives all records to the checker; `advance` is told of each event."""
-    for record in records:
+    for record in found:
         if isinstance(record, Event):
             checker.event(record)
             if advance is not None:

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.commands.audit import problems_named
-from hitl.recovery import definitions as backup_broker
-from hitl.recovery import postgres_dump as backup_postgres
+from hitl.recovery import postgres_dump
 from hitl.recovery.checksums import verify, write_checksums
+from hitl.recovery.definitions import export_definitions, import_definitions
 from hitl.support.connection import api_url, database_at_hand
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
@@ -64,9 +64,9 @@ def backup(
                 # A private broker is told its definitions at each start.
                 broker = None if database_only or private else management()
                 unfinished.mkdir(parents=True, mode=0o700)  # texts of people, hashes of passwords
-                held = backup_postgres.dump(address, unfinished / DUMP, show)
+                held = postgres_dump.dump(address, unfinished / DUMP, show)
             if broker is not None:
-                definitions = backup_broker.definitions(broker)
+                definitions = export_definitions(broker)
                 (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))
             about = {"made_at": utc_now().isoformat(), "release": package_version(), **held}
             (unfinished / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
@@ -94,11 +94,11 @@ def restore(
             # A private broker is told its definitions at each start.
             told = (folder / DEFINITIONS).exists() and not (database_only or private)
             broker = management() if told else None
-            found = backup_postgres.restore(address, folder / DUMP, show)
+            found = postgres_dump.restore(address, folder / DUMP, show)
         if found != about["ledger_head"]:
             raise HitlError(f"restored, but the ledger ends at {found}, not {about['ledger_head']}")
         if broker is not None:
-            backup_broker.tell(broker, json.loads((folder / DEFINITIONS).read_text()))
+            import_definitions(broker, json.loads((folder / DEFINITIONS).read_text()))
     typer.echo(
         f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
         f" {found['height']}. What came later: see docs/operate/backups.md."

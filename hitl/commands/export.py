@@ -16,8 +16,7 @@ from hitl.support.connection import database_url
 from hitl.support.known_workflows import completed, unheard_of
 from hitl.support.moments import moment
 from hitl.support.written_file import written_file
-from services.feedback.reports import export as feedback
-from services.feedback.reports.export import DATASET_FILE, Counted, Wanted, What, dataset_card
+from services.feedback.reports.export import DATASET_FILE, Counted, Wanted, What, dataset_card, rows
 from shared.errors import ConfigurationError, HitlError
 from shared.formats.rows_out import Format
 from shared.storage.database import connect
@@ -65,7 +64,7 @@ def export(
         engine = connect(database_url(os.environ), pool_size=1, application="hitl-export")
         try:
             with _opened(file) as into, _shown(file, counted) as tell:
-                for piece in feedback.rows(engine, wanted, form, counted):
+                for piece in rows(engine, wanted, form, counted):
                     into.write(piece)
                     tell()
                 if format == "hf" and not counted.rows:

@@ -28,7 +28,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command("retrain")
-def retrain(
+def retrain_model(
     workflow: Annotated[
         str, typer.Option(help="Whose model learns.", autocompletion=completed)
     ] = "sentiment",
@@ -62,9 +62,9 @@ def _train(
     # Imported here: where the command is only listed there may be no torch.
     import torch
 
-    from services.feedback.training import retrain as training
     from services.feedback.training import unfinished
     from services.feedback.training.labelled_texts import divide, reviewed
+    from services.feedback.training.retrain import Order, check, retrain
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
     registry = place.registry
@@ -83,15 +83,15 @@ def _train(
         if resume:
             items, taught = plan.restrict(items), taught | plan.trained
         parts = divide(items, labels, taught)
-        training.check(parts, min_labels)
+        check(parts, min_labels)
         if not resume:
             unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
         old = old_domain(place, replay, labels)
         if old is None:
             typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)
-        return training.retrain(
+        return retrain(
             registry,
-            training.Order(
+            Order(
                 parent=version,
                 parent_folder=place.folder(version),
                 threshold=place.threshold,

@@ -9,7 +9,7 @@ import typer
 
 from hitl.support.known_workflows import completed
 from hitl.support.transaction import transaction
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from shared.clock import utc_now
 from shared.formats.exported import exported_line
 from shared.formats.json_lines import Line, lines_of, numbered
@@ -35,8 +35,8 @@ def seed(
     """
     with transaction() as session:
         flow = _workflow(workflow)
-        known = seeded.read(_lines(file), flow)
-        added = seeded.add(session, workflow, known, utc_now())
+        known = gold.read(_lines(file), flow)
+        added = gold.add(session, workflow, known, utc_now())
     typer.echo(f"{added} known items added; {len(known) - added} were there already.")
     if flow.review.seeded_share == 0:
         typer.echo("None is handed out while [review] seeded_share is 0.", err=True)

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.support import mermaid
 from hitl.support.connection import amqp_url
 from hitl.support.known_workflows import completed
 from hitl.support.loaded import served_by
-from hitl.support.mermaid import diagram as draw
 from hitl.support.workflow_new import (
     EMBEDDED,
     GUIDELINE,
@@ -175,7 +175,7 @@ def diagram(
     """Draw the flow of a workflow's items as a Mermaid flowchart."""
     try:
         (path,) = paths([name])
-        print(draw(read_workflow_file(path).workflow, read_policy(path)))
+        print(mermaid.diagram(read_workflow_file(path).workflow, read_policy(path)))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

@@ -78,7 +78,7 @@ class Erasure:
     at: datetime
 
 
-def erase(session: Session, wanted: Erasure) -> bool:
+def erase_text(session: Session, wanted: Erasure) -> bool:
     """Takes the text away in the session's transaction; whether the item may come by once more: a
     message of it that is still in a queue has its text, and is erased by erasing again.
 

@@ -60,7 +60,7 @@ class Quote:
     queue: str
 
 
-def quotes(session: Session) -> list[Quote]:
+def find_quotes(session: Session) -> list[Quote]:
     """All of them, in the order of the log."""
     session.execute(text("SET LOCAL statement_timeout = 0"))
     rows = session.execute(
@@ -98,7 +98,7 @@ def redact(session: Session, found: Sequence[Quote], *, by: str, reason: str, at
             record(cursor, ITEM_REDACTED, workflow, item_id, at, data)
 
 
-def quoting_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -> dict[str, int]:
+def quoting_dead_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -> dict[str, int]:
     """By dead-letter queue, how many letters have a header that quotes; with `erase`, it goes, and
     they lie behind the others.
 

@@ -9,7 +9,7 @@ knows, and tells administrators alone.
 from urllib.parse import unquote
 
 from hitl.access.broker_users import topics
-from hitl.recovery import definitions as backup_broker
+from hitl.recovery.definitions import get, import_definitions
 from hitl.support.connection import vhost_in_path
 from shared.messaging.rights import USERS
 
@@ -23,11 +23,8 @@ def give_back(api_url: str, amqp_url: str) -> list[str]:
     """
     vhost = vhost_in_path(amqp_url)
     path = f"vhosts/{vhost}"
-    users = {one["user"] for one in backup_broker.ask(api_url, f"{path}/permissions")}
-    held = {
-        (one["user"], one["exchange"])
-        for one in backup_broker.ask(api_url, f"{path}/topic-permissions")
-    }
+    users = {one["user"] for one in get(api_url, f"{path}/permissions")}
+    held = {(one["user"], one["exchange"]) for one in get(api_url, f"{path}/topic-permissions")}
     lost = [
         {"user": user, "vhost": unquote(vhost), **topic}
         for user in USERS
@@ -36,5 +33,5 @@ def give_back(api_url: str, amqp_url: str) -> list[str]:
         if (user, topic["exchange"]) not in held
     ]
     if lost:
-        backup_broker.tell(api_url, {"topic_permissions": lost})
+        import_definitions(api_url, {"topic_permissions": lost})
     return list(dict.fromkeys(one["user"] for one in lost))

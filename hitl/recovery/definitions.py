@@ -14,17 +14,17 @@ from shared.errors import HitlError
 TIMEOUT_SECONDS = 60.0
 
 
-def definitions(api_url: str) -> dict[str, Any]:
+def export_definitions(api_url: str) -> dict[str, Any]:
     """All of the broker's definitions; passwords are in them as salted hashes.
 
     Raises:
         HitlError: the API does not answer or refuses; the text does not hold the password.
     """
-    found: dict[str, Any] = ask(api_url, "definitions")
+    found: dict[str, Any] = get(api_url, "definitions")
     return found
 
 
-def ask(api_url: str, path: str) -> Any:
+def get(api_url: str, path: str) -> Any:
     """What it answers at this path.
 
     Raises:
@@ -33,7 +33,7 @@ def ask(api_url: str, path: str) -> Any:
     return _request("GET", api_url, path).json()
 
 
-def tell(api_url: str, known: dict[str, Any]) -> None:
+def import_definitions(api_url: str, known: dict[str, Any]) -> None:
     """Adds to the broker what is missing of these; what else it knows stays.
 
     Raises:

@@ -24,7 +24,7 @@ from services.review_ui.auth.guard import Guard, problem
 from services.review_ui.auth.sessions import LoginThrottle, Sessions
 from services.review_ui.reports.lists import BadCursor
 from services.review_ui.reports.stats import Backlog
-from services.review_ui.screen import gradio_app as screen
+from services.review_ui.screen import gradio_app
 from services.review_ui.tasks.decide import Refused
 from shared.clock import Clock
 from shared.errors import Overloaded, problems_of
@@ -107,7 +107,7 @@ def make_app(desk: Desk) -> ASGIApp:
     _error_answers(app)
     _own_pages(app, desk)
     _no_such_call(app)
-    screen.mount(app, desk)
+    gradio_app.mount(app, desk)
     return Guard(app, desk.session_ok)
 
 

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask, WebhookDelivery
 from shared.workflows.files import Workflow
@@ -294,7 +294,7 @@ def test_admins_see_whether_webhooks_arrive(
     # Given a webhook with one delivery that waits after an error, and two that have failed
     now = served.clock()
     with Session(engine) as session, session.begin():
-        hook = webhooks.create(
+        hook = webhook_store.create(
             session, "https://example.org/<b>hook</b>", None, ["item.reviewed"], now
         )
         session.flush()

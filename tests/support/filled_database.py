@@ -6,23 +6,23 @@ from uuid import uuid4
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from hitl.ledger.erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase_text
 from services.feedback.certificate import epochs
 from services.logger.handler import Logger
 from services.review_ui.auth import tokens
 from services.review_ui.auth.accounts import Accounts, Role
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from services.review_ui.tasks.intake import Intake
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.clock import utc_now
 from shared.events.models import Event, ItemExplained, WordWeight
 from shared.messages import Delivery
 from shared.storage.tables import Certificate
 from shared.workflows.files import ReviewRules
+from tests.support import review_service
 from tests.support.item_events import Journey, delivered, submitted
 from tests.support.review_data import ReviewRoom
 from tests.support.review_service import QUICK_HASHER, TurnedClock, requested
-from tests.support.review_service import delivered as to_review
 
 
 def logger_on(engine: Engine) -> Logger:
@@ -64,7 +64,7 @@ def _events(engine: Engine) -> None:
     log(engine, erased.scored(), erased.accepted(), Journey("erased failure").failed("hitl.router"))
     for name in ("erased", "erased failure"):
         with Session(engine) as session, session.begin():
-            erase(session, Erasure("sentiment", name, "admin", "asked to", utc_now()))
+            erase_text(session, Erasure("sentiment", name, "admin", "asked to", utc_now()))
 
 
 def _accounts(engine: Engine) -> None:
@@ -75,11 +75,11 @@ def _accounts(engine: Engine) -> None:
             Accounts(clock, QUICK_HASHER).create(session, name, role, "long enough")
         for name, only in (("program", ()), ("limited", ("sentiment",))):
             tokens.create(session, name, ["items:read"], now=clock(), lifetime=None, workflows=only)
-        webhooks.create(session, "https://example.org/", None, ["item.reviewed"], clock())
-        known = seeded.KnownLine(
+        webhook_store.create(session, "https://example.org/", None, ["item.reviewed"], clock())
+        known = gold.KnownLine(
             id="known", text="a known film", label="positive", distribution={"positive": 1.0}
         )
-        seeded.add(session, "sentiment", [known], clock())
+        gold.add(session, "sentiment", [known], clock())
 
 
 def _reviews(engine: Engine, room: ReviewRoom) -> None:
@@ -97,7 +97,9 @@ def _reviews(engine: Engine, room: ReviewRoom) -> None:
         words=(WordWeight(start=0, end=1, weight=0.5),),
     )
     log(engine, *wanted, explained)
-    Intake(engine, room.clock).handle([to_review(event) for event in (*wanted, explained)])
+    Intake(engine, room.clock).handle(
+        [review_service.delivered(event) for event in (*wanted, explained)]
+    )
     room.review = ReviewRules(seeded_share=0.0)
     tasks = {task.item_id: task for task in room.claim("ann", count=6)}
     first, second, third, fourth, fifth, _ = tasks.values()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +13,7 @@ def data_dir() -> Path:
     """The folder with the texts: `HITL_TEST_DATA`, else `.hitl-test/data` in the repository."""
     default = Path(__file__).parents[2] / ".hitl-test" / "data"
     folder = Path(os.environ.get("HITL_TEST_DATA", default))
-    datasets.fetch(folder)
+    rated_texts.fetch(folder)
     return folder
 
 

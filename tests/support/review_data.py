@@ -6,10 +6,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import decide as decisions
-from services.review_ui.tasks import gold as seeded
-from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks import claim, decide, gold, undo
 from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Action, Decided, StaleLease, Verdict
 from services.review_ui.tasks.filters import EVERYTHING, TaskFilter
@@ -51,7 +48,7 @@ class ReviewRoom:
         self, reviewer: str, count: int = 1, wanted: TaskFilter = EVERYTHING
     ) -> list[ReviewTask]:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            claimed = tasks.claim(
+            claimed = claim.claim(
                 session,
                 reviewer,
                 workflows=["sentiment"],
@@ -61,7 +58,7 @@ class ReviewRoom:
                 wanted=wanted,
                 lead=reviewer in self.leads,
             )
-            return seeded.mix_in(
+            return gold.mix_in(
                 session,
                 reviewer,
                 claimed,
@@ -72,14 +69,14 @@ class ReviewRoom:
 
     def heartbeat(self, reviewer: str, leases: Sequence[Lease]) -> set[UUID]:
         with Session(self.engine) as session, session.begin():
-            held = tasks.heartbeat(
+            held = claim.heartbeat(
                 session, reviewer, leases, now=self.clock(), lease_seconds=LEASE_SECONDS
             )
         return set(held)
 
     def release(self, reviewer: str, leases: Sequence[Lease]) -> int:
         with Session(self.engine) as session, session.begin():
-            return tasks.release(session, reviewer, leases)
+            return claim.release(session, reviewer, leases)
 
     def decide(
         self,
@@ -100,7 +97,7 @@ class ReviewRoom:
             note=note,
         )
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return decisions.decide(
+            return decide.decide(
                 session,
                 reviewer,
                 verdict,
@@ -119,9 +116,7 @@ class ReviewRoom:
 
     def undo(self, reviewer: str, key: UUID) -> Undone:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return taken_back.undo(
-                session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS
-            )
+            return undo.undo(session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS)
 
     def reopen(self, lead: str, task_id: UUID) -> ReviewTask:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():

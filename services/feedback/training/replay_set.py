@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 from services.feedback.training.labelled_texts import text_key
 from services.feedback.training.train_embedded import example
 from shared.errors import ConfigurationError
@@ -45,8 +45,8 @@ class OldDomain(NamedTuple):
 
 def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
     """The embedded model's own texts: it was trained on the replayed part, not on the other."""
-    split = datasets.split_movies(data_dir)
-    order = [datasets.LABELS.index(_known(label_key(label))) for label in labels]
+    split = rated_texts.split_movies(data_dir)
+    order = [rated_texts.LABELS.index(_known(label_key(label))) for label in labels]
     lessons = []
     for snippet in split.train:
         positive = example(snippet).positive
@@ -99,8 +99,8 @@ def sample(lessons: Sequence[Lesson], count: int, seed: int) -> list[Lesson]:
     return chosen.sample(list(lessons), min(count, len(lessons)))
 
 
-def _known(label: str) -> datasets.Label:
-    for known in datasets.LABELS:
+def _known(label: str) -> rated_texts.Label:
+    for known in rated_texts.LABELS:
         if known == label:
             return known
     raise ConfigurationError(f"the rated texts have no label {label!r}")

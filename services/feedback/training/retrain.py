@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from services.feedback.quality import Floats, fit_temperature
-from services.feedback.registry import receipt as receipts
+from services.feedback.registry import receipt
 from services.feedback.registry.receipt import Figures, Parent, Receipt, Replay, Source
 from services.feedback.registry.version_card import render
 from services.feedback.registry.versions import Registry
@@ -162,16 +162,16 @@ def retrain(
                 "repeated_text": parts.repeated,
                 "older": parts.older,
             },
-            replay=Replay(source=old.name, texts=len(replayed), sha256=receipts.digest_of(replayed))
+            replay=Replay(source=old.name, texts=len(replayed), sha256=receipt.digest_of(replayed))
             if old is not None
             else None,
             old_domain=old.name if "old" in scored and old is not None else None,
             figures=figures,
-            packages=receipts.packages(),
+            packages=receipt.packages(),
             files={},
         )
         (staged / version / "README.md").write_text(render(told), encoding="utf-8")
-        told = told.model_copy(update={"files": receipts.files(weights)})
+        told = told.model_copy(update={"files": receipt.files(weights)})
         registry.register(staged / version, told, order.by)
     forget_unfinished(registry)
     progress(1.0, "done")

@@ -19,7 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
 from services.feedback.registry.model_card import Report, render
-from services.feedback.training import rated_texts as datasets
+from services.feedback.training import rated_texts
 from services.feedback.training.fitting import OnProgress, Recipe, by_length, optimise
 from services.feedback.training.rated_texts import LABELS, Domain, Snippet
 from services.feedback.training.tuning import quiet_peft, save_adapter
@@ -59,8 +59,8 @@ def train(
     """
     say = progress or (lambda _part, _what: None)
     recipe = Recipe()
-    datasets.fetch(data_dir, lambda what: say(0.0, what))
-    split = datasets.split_movies(data_dir)
+    rated_texts.fetch(data_dir, lambda what: say(0.0, what))
+    split = rated_texts.split_movies(data_dir)
     adapted = fit(
         [example(s) for s in split.train], recipe, seed, lambda part, what: say(0.9 * part, what)
     )
@@ -81,7 +81,7 @@ def train(
         domains: dict[str, Quality] = {}
         for done, domain in enumerate(_OTHER_DOMAINS):
             say(0.93 + 0.02 * done, f"measuring on {domain}")
-            texts = datasets.snippets(data_dir, domain)
+            texts = rated_texts.snippets(data_dir, domain)
             domains[domain] = quality(logits(shipped, texts), texts, temperature)
         report = Report(
             seed=seed,

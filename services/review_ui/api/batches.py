@@ -116,7 +116,7 @@ def routes(desk: Desk) -> APIRouter:
         """Takes your batch back, some at a time; the items wait again. Until `undo_seconds` have
         passed nobody hears of it, later each goes out as a correction once it is decided again."""
         with desk.transaction() as session:
-            taken, more = batches.undo(
+            taken, more = batches.undo_batch(
                 session,
                 account.name,
                 batch,

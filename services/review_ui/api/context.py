@@ -16,8 +16,7 @@ from services.review_ui.auth.accounts import Account, Accounts
 from services.review_ui.auth.sessions import LoginThrottle, Sessions
 from services.review_ui.auth.tokens import Token
 from services.review_ui.reports.stats import Backlog
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import highlights
+from services.review_ui.tasks import claim, highlights
 from services.review_ui.tasks.views import TaskView, view
 from shared.clock import Clock
 from shared.storage.database import database_errors
@@ -119,7 +118,7 @@ class Desk:
         Raises:
             ApiError: 404, there is no such task for this account.
         """
-        found = tasks.get(session, task_id)
+        found = claim.get(session, task_id)
         if found is None or not account.sees(found.workflow):
             raise ApiError(404, "no_such_task", "There is no such task.")
         return found

@@ -22,7 +22,7 @@ from services.review_ui.api.schemas import (
 from services.review_ui.reports import lists, stats
 from services.review_ui.reports.lists import Page, Period
 from services.review_ui.reports.stats import Stats
-from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks import undo
 from services.review_ui.tasks.decide import Action
 from shared.storage.tables import ReviewDecision, ReviewTask
 
@@ -63,13 +63,14 @@ def routes(desk: Desk) -> APIRouter:
 
     @api.post(
         "/decisions/{key}/undo",
+        name="undo",
         tags=["decisions"],
         responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
     )
-    def undo(key: UUID, account: Here) -> Undone:
+    def undo_decision(key: UUID, account: Here) -> Undone:
         """Takes your own decision back and leases its task to you again."""
         with desk.transaction() as session:
-            undone = taken_back.undo(
+            undone = undo.undo(
                 session,
                 account.name,
                 key,

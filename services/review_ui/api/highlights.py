@@ -9,8 +9,7 @@ from services.review_ui.api.access import Here
 from services.review_ui.api.context import Desk
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import ErrorAnswer
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import highlights
+from services.review_ui.tasks import claim, highlights
 from services.review_ui.tasks.highlights import Piece
 from services.review_ui.tasks.views import highlighted
 
@@ -32,7 +31,7 @@ def routes(desk: Desk) -> APIRouter:
         answer, 404, for all that there is not: not weighed yet, a long text, a blind task, a task
         of somebody else."""
         with desk.transaction() as session:
-            task = tasks.get(session, task_id)
+            task = claim.get(session, task_id)
             held = task is not None and task.leased_by == account.name
             if task is not None and held and account.sees(task.workflow):
                 weighed = highlights.find(session, [task]).get((task.workflow, task.item_id))

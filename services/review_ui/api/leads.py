@@ -12,8 +12,7 @@ from services.review_ui.api.context import Desk
 from services.review_ui.api.schemas import Asked, ErrorAnswer, Limit, Released, ShortText
 from services.review_ui.reports import quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import holders
+from services.review_ui.tasks import claim, holders
 from services.review_ui.tasks.holders import Holder
 from services.review_ui.tasks.reopen import reopen
 from services.review_ui.tasks.views import TaskView
@@ -102,7 +101,7 @@ def routes(desk: Desk) -> APIRouter:
         """What people disagree about, and what they flagged, with their reasons. To work on them,
         claim with `only`, or take one up with `/tasks/{task_id}/reopen`."""
         with desk.transaction() as session:
-            counts, flagged = tasks.for_leads(
+            counts, flagged = claim.for_leads(
                 session,
                 account.name,
                 workflows=desk.chosen(workflow, account),

@@ -5,15 +5,17 @@ from typing import Any
 from fastapi import APIRouter, Depends, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from services.review_ui.api import batches as api_batches
-from services.review_ui.api import decisions as api_decisions
-from services.review_ui.api import export as api_export
-from services.review_ui.api import highlights as api_highlights
-from services.review_ui.api import items as api_items
-from services.review_ui.api import leads as api_leads
-from services.review_ui.api import session as api_session
-from services.review_ui.api import tasks as api_tasks
-from services.review_ui.api import webhooks as api_webhooks
+from services.review_ui.api import (
+    batches,
+    decisions,
+    export,
+    highlights,
+    items,
+    leads,
+    session,
+    tasks,
+    webhooks,
+)
 from services.review_ui.api.access import authorize
 from services.review_ui.api.context import Desk
 from services.review_ui.api.schemas import ErrorAnswer
@@ -42,15 +44,15 @@ def routes(desk: Desk) -> APIRouter:
         ],
     )
     for question in (
-        api_session,
-        api_tasks,
-        api_highlights,
-        api_batches,
-        api_decisions,
-        api_leads,
-        api_items,
-        api_export,
-        api_webhooks,
+        session,
+        tasks,
+        highlights,
+        batches,
+        decisions,
+        leads,
+        items,
+        export,
+        webhooks,
     ):
         api.include_router(question.routes(desk))
     return api

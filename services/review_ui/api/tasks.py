@@ -27,10 +27,7 @@ from services.review_ui.api.schemas import (
 )
 from services.review_ui.reports import lists
 from services.review_ui.reports.lists import Page, TaskState
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import decide as decisions
-from services.review_ui.tasks import gold as seeded
-from services.review_ui.tasks import holders
+from services.review_ui.tasks import claim, decide, gold, holders
 from services.review_ui.tasks.decide import Decided, StaleLease, Verdict
 from services.review_ui.tasks.holders import HoldsEnough
 from services.review_ui.tasks.views import TaskView
@@ -42,8 +39,8 @@ def routes(desk: Desk) -> APIRouter:
     """Claim, heartbeat, release, list, look up, decide."""
     api = APIRouter()
 
-    @api.post("/tasks/claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
-    def claim(given: Claim, account: Here, request: Request) -> Claimed:
+    @api.post("/tasks/claim", name="claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
+    def claim_tasks(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
         among filtered ones: they would stand out. Who has hung up by then is leased nothing. Who
         holds as many as one may gets 409 `holds_enough`."""
@@ -59,7 +56,7 @@ def routes(desk: Desk) -> APIRouter:
                 )
             except HoldsEnough as error:
                 raise ApiError(409, "holds_enough", str(error)) from None
-            claimed = tasks.claim(
+            claimed = claim.claim(
                 session,
                 account.name,
                 workflows=desk.chosen(given.workflow, account),
@@ -72,7 +69,7 @@ def routes(desk: Desk) -> APIRouter:
             given_out = (
                 claimed
                 if wanted.narrows
-                else seeded.mix_in(
+                else gold.mix_in(
                     session,
                     account.name,
                     claimed,
@@ -91,7 +88,7 @@ def routes(desk: Desk) -> APIRouter:
     def heartbeat(given: Leases, account: Here) -> Extended:
         """Extends your leases."""
         with desk.transaction() as session:
-            held = tasks.heartbeat(
+            held = claim.heartbeat(
                 session,
                 account.name,
                 given.all(),
@@ -104,7 +101,7 @@ def routes(desk: Desk) -> APIRouter:
     def release(given: Leases, account: Here) -> Released:
         """Gives tasks back at once; a page that goes away sends this by `sendBeacon`."""
         with desk.transaction() as session:
-            return Released(released=tasks.release(session, account.name, given.all()))
+            return Released(released=claim.release(session, account.name, given.all()))
 
     @api.get("/tasks", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
     def listed(
@@ -143,7 +140,7 @@ def routes(desk: Desk) -> APIRouter:
         """What would be claimed next, in order."""
         name = desk.known_workflow(workflow, account)
         with desk.transaction() as session:
-            found = tasks.upcoming(
+            found = claim.upcoming(
                 session,
                 account.name,
                 workflow=name,
@@ -163,16 +160,17 @@ def routes(desk: Desk) -> APIRouter:
 
     @api.post(
         "/tasks/{task_id}/decision",
+        name="decide",
         tags=["tasks"],
         responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
     )
-    def decide(task_id: UUID, given: Decide, account: Here) -> Outcome:
+    def decide_task(task_id: UUID, given: Decide, account: Here) -> Outcome:
         """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
         has gone to somebody else is recorded and answered with 409 `stale_lease`."""
         verdict = Verdict(task_id=task_id, **given.model_dump())
         with desk.transaction() as session:
             flow = desk.workflows.get(desk.task(session, task_id, account).workflow)
-            outcome = decisions.decide(
+            outcome = decide.decide(
                 session,
                 account.name,
                 verdict,

@@ -15,7 +15,7 @@ from services.review_ui.api.context import Desk
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import Asked, Cursor, ErrorAnswer, Limit, Listed, ShortText
 from services.review_ui.reports.lists import BadCursor
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from services.review_ui.webhooks.post import MAX_URL_CHARACTERS, BadAddress, checked_url
 from services.review_ui.webhooks.store import OVERLAP, TYPES, EventType, Known, NoWebhook, State
 from shared.storage.tables import Webhook, WebhookDelivery
@@ -106,7 +106,7 @@ def routes(desk: Desk) -> APIRouter:
         """All webhooks, and how their deliveries stand."""
         with transaction() as session:
             return WebhookList(
-                webhooks=[_standing(known) for known in webhooks.everything(session)]
+                webhooks=[_standing(known) for known in webhook_store.everything(session)]
             )
 
     @api.post("/webhooks", status_code=201, responses=_MISSING)
@@ -118,7 +118,7 @@ def routes(desk: Desk) -> APIRouter:
             raise ApiError(422, "bad_address", f"{error}.") from None
         workflow = None if new.workflow is None else desk.known_workflow(new.workflow, account)
         with transaction() as session:
-            row = webhooks.create(session, new.url, workflow, new.types, desk.clock())
+            row = webhook_store.create(session, new.url, workflow, new.types, desk.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
     @api.patch("/webhooks/{webhook_id}", responses=_MISSING)
@@ -127,7 +127,7 @@ def routes(desk: Desk) -> APIRouter:
         with transaction() as session:
             why = f"switched off by {account.name}"
             return _view(
-                webhooks.switch(
+                webhook_store.switch(
                     session, webhook_id, active=wanted.active, why=why, now=desk.clock()
                 )
             )
@@ -136,13 +136,13 @@ def routes(desk: Desk) -> APIRouter:
     def remove(webhook_id: UUID, account: Here) -> Response:
         """The webhook is gone, with all that waited for it."""
         with transaction() as session:
-            webhooks.remove(session, webhook_id)
+            webhook_store.remove(session, webhook_id)
         return Response(status_code=204)
 
     @api.post("/webhooks/{webhook_id}/rotate", responses=_MISSING)
     def rotate(webhook_id: UUID, account: Here) -> WebhookSecret:
         with transaction() as session:
-            row = webhooks.rotate(session, webhook_id, desk.clock())
+            row = webhook_store.rotate(session, webhook_id, desk.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
     rotate.__doc__ = (
@@ -153,16 +153,16 @@ def routes(desk: Desk) -> APIRouter:
     def test(webhook_id: UUID, account: Here) -> DeliveryView:
         """Sends an event of type `webhook.test`; look among the deliveries what became of it."""
         with transaction() as session:
-            row = webhooks.add_test(session, webhook_id, desk.clock())
+            row = webhook_store.add_test(session, webhook_id, desk.clock())
             return DeliveryView.model_validate(row)
 
     @api.post("/webhooks/{webhook_id}/retry", responses=_MISSING)
     def retry_all(webhook_id: UUID, account: Here) -> Retried:
         """Everything that has failed there is due again, with all its attempts."""
         with transaction() as session:
-            webhooks.locked(session, webhook_id)
+            webhook_store.locked(session, webhook_id)
             which = WebhookDelivery.webhook_id == webhook_id
-            return Retried(retried=webhooks.retry(session, which, desk.clock()))
+            return Retried(retried=webhook_store.retry(session, which, desk.clock()))
 
     @api.get("/webhooks/deliveries")
     def deliveries(
@@ -174,7 +174,7 @@ def routes(desk: Desk) -> APIRouter:
     ) -> DeliveryList:
         """What is on its way, was delivered, or has failed."""
         with transaction() as session:
-            rows = webhooks.deliveries(
+            rows = webhook_store.deliveries(
                 session, webhook_id=webhook_id, state=state, before=_place(cursor), limit=limit
             )
         return DeliveryList(
@@ -186,7 +186,7 @@ def routes(desk: Desk) -> APIRouter:
     def retry_one(delivery_id: DeliveryId, account: Here) -> Retried:
         """This delivery, which has failed, is due again."""
         with transaction() as session:
-            retried = webhooks.retry(session, WebhookDelivery.id == delivery_id, desk.clock())
+            retried = webhook_store.retry(session, WebhookDelivery.id == delivery_id, desk.clock())
             if not retried:
                 raise NoWebhook("There is no failed delivery of this id.")
             return Retried(retried=retried)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.settings import Settings
@@ -43,7 +43,7 @@ class Pruning:
                 before = now - self._keep
                 parts = (
                     outbox.prune(self._engine, before, PART_ROWS),
-                    webhooks.prune(self._engine, before, PART_ROWS),
+                    webhook_store.prune(self._engine, before, PART_ROWS),
                 )
         except (Overloaded, DBAPIError):
             logger.warning("what was sent long ago could not be deleted", exc_info=True)

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, literal, or_, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.auth.accounts import Account
-from services.review_ui.tasks import gold_lookup as known_items
+from services.review_ui.tasks import gold_lookup
 from shared.events.models import ItemReviewed
 from shared.storage.tables import EventRow, ItemRow, ReviewTask
 
@@ -64,7 +64,7 @@ def look_up(
         statement.where(ItemRow.workflow == workflow, ItemRow.id == item_id)
     ).one_or_none()
     if found is None:
-        known = known_items.story(session, account.name, workflow, item_id, now)
+        known = gold_lookup.story(session, account.name, workflow, item_id, now)
         if known is None:
             return None
         row, blind, told = known

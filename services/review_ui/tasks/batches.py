@@ -13,12 +13,11 @@ from uuid import UUID, uuid5
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import decide as decisions
-from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks import claim, decide
 from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Decided, Refused, Verdict
 from services.review_ui.tasks.filters import TaskFilter
+from services.review_ui.tasks.undo import undo
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.storage.waiting_tasks import OPEN_TO_ALL, URGENCY
@@ -108,7 +107,7 @@ def accept(
         task.lease_token += 1
         task.leased_by = reviewer
         task.leased_at = task.lease_expires_at = now
-        outcome = decisions.decide(
+        outcome = decide.decide(
             session,
             reviewer,
             Verdict(
@@ -130,7 +129,7 @@ def accept(
     return _taken(chosen, done), fresh
 
 
-def undo(
+def undo_batch(
     session: Session, reviewer: str, batch: UUID, *, now: datetime, lease_seconds: float
 ) -> tuple[Taken, bool]:
     """Takes back up to `CHUNK` decisions of the reviewer's batch, and whether there are more.
@@ -156,7 +155,7 @@ def undo(
         if len(done) == CHUNK:
             return Taken(done, missed), True
         try:
-            undone = taken_back.undo(
+            undone = undo(
                 session, reviewer, row.idempotency_key, now=now, lease_seconds=lease_seconds
             )
         except Refused:
@@ -164,7 +163,7 @@ def undo(
             continue
         done.append(row.task_id)
         if undone.task is not None:
-            tasks.release(session, reviewer, [Lease(undone.task.id, undone.task.lease_token)])
+            claim.release(session, reviewer, [Lease(undone.task.id, undone.task.lease_token)])
     return Taken(done, missed), False
 
 

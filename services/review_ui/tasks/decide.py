@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from services.review_ui.tasks.reviewed_event import reviewed
 from services.review_ui.tasks.rounds import Answer, Check, Final, after, drawn, round_of
 from services.review_ui.tasks.views import blind_for, labels_of
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.errors import HitlError
 from shared.events.models import Prediction
 from shared.labels import known_as, label_key
@@ -285,4 +285,4 @@ def _finish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:
         outbox.append(
             session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
         )
-        webhooks.enqueue(session, event, not_before)
+        webhook_store.enqueue(session, event, not_before)

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import claim
 from services.review_ui.tasks.claim import Lease
 from shared.errors import HitlError
 from shared.events.models import (
@@ -158,7 +158,7 @@ def mix_in(
         if known is None:
             given.append(task)
             continue
-        tasks.release(session, reviewer, [Lease(task.id, task.lease_token)])
+        claim.release(session, reviewer, [Lease(task.id, task.lease_token)])
         known.lease_token += 1
         known.leased_by, known.leased_at = reviewer, now
         known.lease_expires_at = now + timedelta(seconds=lease_seconds)

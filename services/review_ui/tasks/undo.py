@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks.decide import NOBODY, Refused, blindly, by_key, locked
 from services.review_ui.tasks.reviewed_event import reviewed
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.events.models import ItemReviewed
 from shared.storage import outbox
 from shared.storage.tables import ReviewDecision, ReviewTask
@@ -91,7 +91,7 @@ def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: dateti
 def _withdrawn(session: Session, event: ItemReviewed, now: datetime) -> bool:
     if not outbox.withdraw(session, event, now):
         return False
-    webhooks.withdraw(session, event)
+    webhook_store.withdraw(session, event)
     return True
 
 

@@ -95,7 +95,7 @@ def refusal(address: Address, *, private: bool) -> str | None:
     return None
 
 
-def sender(*, private: bool, timeout_seconds: float) -> Post:
+def http_post(*, private: bool, timeout_seconds: float) -> Post:
     """A `Post` that waits `timeout_seconds` to connect and as long again for the answer."""
     tls = ssl.create_default_context()
 

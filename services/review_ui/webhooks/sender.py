@@ -18,9 +18,8 @@ from sqlalchemy import Engine, bindparam, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.review_ui.webhooks import post as webhooks_post
-from services.review_ui.webhooks import sign as webhooks_sign
-from services.review_ui.webhooks.post import Answer, Post
+from services.review_ui.webhooks.post import Answer, Post, http_post
+from services.review_ui.webhooks.sign import signature_headers
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
@@ -153,7 +152,7 @@ class Sender:
         if taken is None:
             return False
         sent_at = int(self._clock().timestamp())
-        signed = webhooks_sign.headers(str(taken.event_id), sent_at, taken.body, taken.keys)
+        signed = signature_headers(str(taken.event_id), sent_at, taken.body, taken.keys)
         answer = self._post(
             taken.url,
             taken.body,
@@ -277,7 +276,7 @@ class Sender:
 
 def make_sender(settings: Settings, engine: Engine, clock: Clock) -> Sender:
     """A sender as the settings want it."""
-    post = webhooks_post.sender(
+    post = http_post(
         private=settings.webhook_private, timeout_seconds=settings.webhook_timeout_seconds
     )
     return Sender(engine, post, clock, settings.webhook_retry_seconds)

@@ -17,7 +17,9 @@ def new_secret() -> str:
     return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
-def headers(event_id: str, sent_at: int, body: bytes, keys: Sequence[str]) -> dict[str, str]:
+def signature_headers(
+    event_id: str, sent_at: int, body: bytes, keys: Sequence[str]
+) -> dict[str, str]:
     """The three headers, signed with each of `keys`; the receiver takes any one that matches.
     `sent_at`: of this attempt, in seconds since 1970."""
     return {

@@ -19,7 +19,7 @@ from urllib.request import urlopen
 import pytest
 from typer.testing import CliRunner, Result
 
-from hitl.commands import model as model_command
+from hitl.commands.model import app as model_app
 from services.feedback.registry.receipt import read_receipt
 from services.feedback.registry.versions import Registry
 from shared.clock import utc_now
@@ -67,14 +67,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         server.wait(30)
 
 
-def model(home: Path, uri: str, *words: str) -> Result:
+def run_model(home: Path, uri: str, *words: str) -> Result:
     environment = {
         "HITL_HOME": str(home),
         "HITL_MLFLOW_URI": uri,
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "COLUMNS": "200",
     }
-    return CliRunner().invoke(model_command.app, words, env=environment)
+    return CliRunner().invoke(model_app, words, env=environment)
 
 
 def test_mlflow_has_each_version_and_knows_which_decides(
@@ -90,7 +90,7 @@ def test_mlflow_has_each_version_and_knows_which_decides(
     registry = Registry(tmp_path / "models", "sentiment")
     registry.promote("v1", by="a test", at=utc_now())
     # If I ask for another in the shadow, and MLflow is still away
-    away = model(tmp_path, f"http://127.0.0.1:{free_port()}", "shadow", "v2")
+    away = run_model(tmp_path, f"http://127.0.0.1:{free_port()}", "shadow", "v2")
     # I expect it to be done, and to be told what MLflow lacks and how to send it.
     assert away.exit_code == 0, away.output
     assert "v2 scores 10% of the items" in away.stdout
@@ -100,7 +100,7 @@ def test_mlflow_has_each_version_and_knows_which_decides(
     assert current is not None
     assert current.shadow is not None
     # If I send it then
-    sent = model(tmp_path, store, "push")
+    sent = run_model(tmp_path, store, "push")
     assert "registered in MLflow: v1, v2" in sent.stdout, sent.output
     # I expect each with a run, its figures, its card, its tags
     client = MlflowClient(store, store)
@@ -131,11 +131,11 @@ def test_mlflow_has_each_version_and_knows_which_decides(
         ours = sorted((registry.folder / version).iterdir())
         assert digests(sorted(got.iterdir())) == digests(ours)
     # If it is sent again, I expect nothing new
-    assert "nothing new" in model(tmp_path, store, "push").stdout
+    assert "nothing new" in run_model(tmp_path, store, "push").stdout
     # and what is decided from now on to be there at once, the workflow's own model included.
-    assert model(tmp_path, store, "shadow", "--stop").exit_code == 0
+    assert run_model(tmp_path, store, "shadow", "--stop").exit_code == 0
     assert client.get_registered_model(NAME).aliases == {"live": found["v1"].version}
-    rolled = model(tmp_path, store, "rollback")
+    rolled = run_model(tmp_path, store, "rollback")
     assert (rolled.exit_code, rolled.stderr) == (0, "")
     assert client.get_registered_model(NAME).aliases == {}
     assert len(client.search_model_versions("")) == 2
@@ -153,10 +153,10 @@ def test_versions_beyond_a_page_are_not_sent_again(
     for temperature in (1.1, 1.2, 1.3, 1.4, 1.5):
         add_version(tmp_path / "models", temperature)
     store = f"sqlite:///{tmp_path}/mlflow.db"
-    first = model(tmp_path, store, "push")
+    first = run_model(tmp_path, store, "push")
     assert "registered in MLflow: v1, v2, v3, v4, v5" in first.stdout, first.output
     # If I send them once more / I expect all to be known.
-    again = model(tmp_path, store, "push")
+    again = run_model(tmp_path, store, "push")
     assert again.exit_code == 0, again.output
     assert "registered in MLflow: v" not in again.stdout
 
@@ -185,7 +185,7 @@ def test_each_label_is_a_metric_of_its_own_whatever_it_is_called(
     labels += ["l" * 100, "\u20ac" * 100, "\u20ac" * 99 + "+"]
     add_version(tmp_path / "models", 1.5, measured=labels)
     # If it is sent, I expect it to arrive whole
-    sent = model(tmp_path, store, "push")
+    sent = run_model(tmp_path, store, "push")
     assert "registered in MLflow: v1" in sent.stdout, sent.output
     client = MlflowClient(store, store)
     (version,) = client.search_model_versions("")
@@ -209,12 +209,12 @@ def test_without_its_client_it_is_said_what_to_install(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     add_version(tmp_path / "models", 1.5)
     # If it is to be put in the shadow, I expect that to be done, and to hear of the extra
-    done = model(tmp_path, "http://127.0.0.1:9", "shadow", "v1")
+    done = run_model(tmp_path, "http://127.0.0.1:9", "shadow", "v1")
     assert done.exit_code == 0
     assert "the extra `mlflow`" in done.stderr
 
 
 def test_without_mlflow_there_is_nothing_to_push(tmp_path: Path) -> None:
-    refused = model(tmp_path, "", "push")
+    refused = run_model(tmp_path, "", "push")
     assert refused.exit_code == 1
     assert "HITL_MLFLOW_URI is not set" in refused.stderr

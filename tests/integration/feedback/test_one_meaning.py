@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from services.feedback.reports import export as of_the_log
+from services.feedback.reports import export as log_export
 from services.feedback.reports import reviewed
-from services.feedback.training import labelled_texts as labels
-from services.review_ui.reports import export as of_the_page
+from services.feedback.training import labelled_texts
+from services.review_ui.reports import export as page_export
 from shared.workflows.files import ReviewRules
 from tests.support.filled_database import log
 from tests.support.review_data import ReviewRoom, lease_of
@@ -97,10 +97,10 @@ def test_the_label_that_stands_is_the_same_everywhere(worked: Engine) -> None:
     # Given answers that stand and answers that do not
     # I expect the log's export of labels, what a model learns from and what the report of
     # disagreements counts to be those that stand
-    counted = of_the_log.Counted()
-    exported = lines(of_the_log.rows(worked, of_the_log.Wanted("labels"), "jsonl", counted))
+    counted = log_export.Counted()
+    exported = lines(log_export.rows(worked, log_export.Wanted("labels"), "jsonl", counted))
     assert {row["item_id"]: row["correct_label"] for row in exported} == STAND
-    learnt = list(labels.reviewed(worked, "sentiment"))
+    learnt = list(labelled_texts.reviewed(worked, "sentiment"))
     assert {each.item_id: each.label for each in learnt} == STAND
     assert sorted(each.label for each in reviewed.reviewed(worked, "sentiment")) == sorted(
         STAND.values()
@@ -115,10 +115,10 @@ def test_the_label_that_stands_is_the_same_everywhere(worked: Engine) -> None:
 
 def test_corrections_are_the_same_to_both_exports(worked: Engine) -> None:
     # If I export the corrections from the review page and from the log
-    wanted = of_the_page.Export("corrections", ["sentiment"])
-    page = lines(of_the_page.rows(worked, wanted, "jsonl"))
-    counted = of_the_log.Counted()
-    logged = lines(of_the_log.rows(worked, of_the_log.Wanted("corrections"), "jsonl", counted))
+    wanted = page_export.Export("corrections", ["sentiment"])
+    page = lines(page_export.rows(worked, wanted, "jsonl"))
+    counted = log_export.Counted()
+    logged = lines(log_export.rows(worked, log_export.Wanted("corrections"), "jsonl", counted))
     # I expect the same items with the same labels, by the same people, of the same moment
     corrections = {item: label for item, label in STAND.items() if label != "positive"}
     assert {row["item_id"]: row["label"] for row in page} == corrections
@@ -130,7 +130,7 @@ def test_corrections_are_the_same_to_both_exports(worked: Engine) -> None:
     assert found[0] == found[1]
     # and the page to have every answer among the decisions all the same.
     decisions = lines(
-        of_the_page.rows(worked, of_the_page.Export("decisions", ["sentiment"]), "jsonl")
+        page_export.rows(worked, page_export.Export("decisions", ["sentiment"]), "jsonl")
     )
     assert len(decisions) == sum(
         not answer.endswith("reopens") for answers in ANSWERS.values() for answer in answers

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Session
 
-from hitl.ledger.erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase_text
 from services.feedback.certificate.panel import Matured, mature
 from services.feedback.certificate.panel_log import ALL, PanelLog
 from services.logger.handler import Logger
@@ -199,7 +199,7 @@ def test_copies_count_once_and_an_erased_text_is_no_evidence(stream: Stream) -> 
     # If the first copy, a right one and a wrong one are erased, with a reader that has read them
     for name in "ade":
         with Session(stream.engine) as session, session.begin():
-            erase(session, Erasure("sentiment", name, "grace", "asked for", utc_now()))
+            erase_text(session, Erasure("sentiment", name, "grace", "asked for", utc_now()))
     # I expect the wrong one to stay, the right one to go, and the second copy in place of the first
     # (all erased texts are stored alike: that makes no copies of them),
     for reader in (log, PanelLog(stream.engine, "sentiment")):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
-from hitl.ledger.erase import Erasure, erase
+from hitl.ledger.erase import Erasure, erase_text
 from services.feedback.reports.replay import Replayed, replay
 from services.feedback.reports.replay_log import history
 from services.router.policy import Policy
@@ -79,7 +79,7 @@ def test_the_last_answer_counts_and_each_item_once(world: World, engine: Engine)
 
 def test_erased_items_are_counted_where_a_rule_reads_texts(world: World, engine: Engine) -> None:
     with Session(engine) as session, session.begin():
-        erase(session, Erasure("sentiment", "i7", "grace", "asked for", utc_now()))
+        erase_text(session, Erasure("sentiment", "i7", "grace", "asked for", utc_now()))
     rule = {"name": "long", "when": {"min_characters": 500}, "then": "review"}
     assert (replayed(world, threshold=0.8).items, replayed(world, threshold=0.8).left_out) == (
         600,

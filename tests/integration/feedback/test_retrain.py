@@ -16,11 +16,11 @@ from sqlalchemy import Engine, text
 from transformers import BertConfig, BertForSequenceClassification
 from typer.testing import CliRunner, Result
 
-from hitl.commands import model as model_command
-from hitl.commands import retrain as retrain_command
+from hitl.commands.model import app as model_app
+from hitl.commands.retrain import app as retrain_app
 from services.feedback.registry.receipt import Figures, Receipt, read_receipt
 from services.feedback.registry.versions import Registry
-from services.feedback.training import labelled_texts as labels
+from services.feedback.training import labelled_texts
 from services.feedback.training.fitting import Recipe
 from services.feedback.training.labelled_texts import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.training.locks import only_one
@@ -125,7 +125,7 @@ def test_from_decisions_to_a_promoted_version_and_back(
             text("UPDATE item SET text = '[erased]', erased_at = now() WHERE id = 'item-0'")
         )
     # If I retrain
-    ran = hitl(engine, home, retrain_command.app, "--replay", str(home / "old.jsonl"))
+    ran = hitl(engine, home, retrain_app, "--replay", str(home / "old.jsonl"))
     assert ran.exit_code == 0, ran.output
     # I expect to be told what MLflow lacks, and a version with a card and a receipt,
     assert "hitl model push" in ran.stderr
@@ -155,20 +155,20 @@ def test_from_decisions_to_a_promoted_version_and_back(
     assert receipt.replay is not None
     assert receipt.replay.source == "old.jsonl"
     # It decides nothing before it is promoted; then it does, and the record says so,
-    listed = json.loads(hitl(engine, home, model_command.app, "list", "--json").stdout)
+    listed = json.loads(hitl(engine, home, model_app, "list", "--json").stdout)
     assert [(row["version"], row["role"]) for row in listed] == [("base", "live"), ("v1", "")]
-    promoted = hitl(engine, home, model_command.app, "promote", "v1")
+    promoted = hitl(engine, home, model_app, "promote", "v1")
     assert promoted.exit_code == 0, promoted.output
     registry = Registry(home / "models", "sentiment")
     current = registry.current()
     assert current is not None
     assert (current.version, current.model_version) == ("v1", receipt.model_version)
-    shown = hitl(engine, home, model_command.app, "show", "v1").stdout
+    shown = hitl(engine, home, model_app, "show", "v1").stdout
     assert "promoted by" in shown
     # and one command goes back.
-    assert hitl(engine, home, model_command.app, "rollback").exit_code == 0
+    assert hitl(engine, home, model_app, "rollback").exit_code == 0
     assert registry.current_version() == "base"
-    again = hitl(engine, home, model_command.app, "rollback")
+    again = hitl(engine, home, model_app, "rollback")
     assert again.exit_code == 1
     assert "the model it began with" in again.stderr
 
@@ -185,12 +185,12 @@ def test_a_version_that_is_worse_is_not_promoted_unless_somebody_says_why(
     registry = Registry(home / "models", "sentiment")
     trained(engine, registry, parts._replace(train=wrong))
     # If I promote it, I expect the gate to say what is wrong
-    refused = hitl(engine, home, model_command.app, "promote", "v1")
+    refused = hitl(engine, home, model_app, "promote", "v1")
     assert refused.exit_code == 1
     assert "FAIL  no worse" in refused.stdout
     assert registry.current_version() == "base"
     # unless I overrule it: then who and why is on record, with what the gate had said
-    forced = hitl(engine, home, model_command.app, "promote", "v1", "--force", "a drill")
+    forced = hitl(engine, home, model_app, "promote", "v1", "--force", "a drill")
     assert forced.exit_code == 0, forced.output
     change = registry.history()[-1]
     assert change.action == "promoted"
@@ -217,18 +217,18 @@ def test_what_a_version_forgot_of_a_replayed_file_is_asked_at_its_promotion(
     forgetful = receipt.model_copy(update={"old_domain": "old.jsonl", "figures": {"old": told}})
     (home / "models" / "sentiment" / "v1" / "receipt.json").write_text(forgetful.model_dump_json())
     # If I promote it, I expect the gate to say so
-    refused = hitl(engine, home, model_command.app, "promote", "v1")
+    refused = hitl(engine, home, model_app, "promote", "v1")
     assert refused.exit_code == 1, refused.output
     assert "pass  no worse" in refused.stdout
     assert "FAIL  remembers: right on 85.0% of 400 texts of old.jsonl" in refused.stdout
     # and to let one pass that has lost little.
     told["candidate"] = figures(0.89)
     (home / "models" / "sentiment" / "v1" / "receipt.json").write_text(forgetful.model_dump_json())
-    assert "pass  remembers" in hitl(engine, home, model_command.app, "promote", "v1").stdout
+    assert "pass  remembers" in hitl(engine, home, model_app, "promote", "v1").stdout
 
 
 def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
-    def said(*words: str, app: Any = retrain_command.app) -> str:
+    def said(*words: str, app: Any = retrain_app) -> str:
         ran = hitl(engine, home, app, *words)
         assert ran.exit_code == 1, ran.output
         return ran.stderr
@@ -240,7 +240,7 @@ def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
     assert "no file for workflow nothing" in said("--workflow", "nothing")
     assert "no interrupted training" in said("--resume")
     for command in (("show", "v9"), ("promote", "v9"), ("compare", "base", "v9"), ("shadow", "v9")):
-        assert "no model version 'v9'; there is base" in said(*command, app=model_command.app)
+        assert "no model version 'v9'; there is base" in said(*command, app=model_app)
     (home / "wrong.csv").write_text("text,label\na film,lovely\n")
     log(engine, decisions(60, first=40))
     refused = said("--min-labels", "10", "--replay", str(home / "wrong.csv"))
@@ -251,17 +251,17 @@ def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> No
     log(engine, decisions(40))
     # Given a training that runs here, another is refused
     with only_one(home / "models" / "sentiment", engine, "sentiment"):
-        here = hitl(engine, home, retrain_command.app)
+        here = hitl(engine, home, retrain_app)
         assert here.exit_code == 1
         assert "runs already (process" in here.stderr
     # and so is one beside a training on another machine, whose folder is another one.
     with only_one(tmp_path / "elsewhere", engine, "sentiment"):
-        there = hitl(engine, home, retrain_command.app)
+        there = hitl(engine, home, retrain_app)
         assert there.exit_code == 1
         assert "runs already, on another machine" in there.stderr
     # Another workflow may be trained meanwhile, and when they have ended, so may this one.
     with only_one(tmp_path / "elsewhere", engine, "topics"):
-        after = hitl(engine, home, retrain_command.app)
+        after = hitl(engine, home, retrain_app)
         assert "are needed" in after.stderr
 
 
@@ -399,8 +399,8 @@ def test_of_many_decisions_only_the_newest_are_held_in_memory(
     # version that was trained on the oldest of them
     journeys = decisions(200)
     log(engine, journeys)
-    monkeypatch.setattr(labels, "MOST_HELD_OUT", 20)
-    monkeypatch.setattr(labels, "MOST_OTHERS", 50)
+    monkeypatch.setattr(labelled_texts, "MOST_HELD_OUT", 20)
+    monkeypatch.setattr(labelled_texts, "MOST_OTHERS", 50)
     newest_first = list(reviewed(engine, "sentiment"))
     oldest = next(i for i in reversed(newest_first) if not is_held_out(i.item_id))
     parts = divide(newest_first, ("negative", "positive"), {oldest.item_id})
@@ -429,9 +429,9 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     log(engine, journeys)
     version = add_version(home / "models", 2.0)
     base = load("embedded").model_version
-    shadowed = hitl(engine, home, model_command.app, "shadow", "v1", "--share", "0.2")
+    shadowed = hitl(engine, home, model_app, "shadow", "v1", "--share", "0.2")
     assert "scores 20% of the items" in shadowed.stdout
-    listed = json.loads(hitl(engine, home, model_command.app, "list", "--json").stdout)
+    listed = json.loads(hitl(engine, home, model_app, "list", "--json").stdout)
     assert [row["role"] for row in listed] == ["live", "shadow 20%"]
     events = [
         ItemShadowScored(
@@ -453,9 +453,7 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
     assert list(logger.handle([delivered(event) for event in events])) == [()] * 40
     # If I compare them
-    found = json.loads(
-        hitl(engine, home, model_command.app, "compare", "base", "v1", "--json").stdout
-    )
+    found = json.loads(hitl(engine, home, model_app, "compare", "base", "v1", "--json").stdout)
     # I expect what both were worth on the held-out decisions and whether it might be promoted
     assert found["held_out"][0]["items"] == found["held_out"][1]["items"] > 20
     assert {gate["name"] for gate in found["gates"]} >= {"enough labels"}
@@ -468,9 +466,9 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     assert live["live_accepted"] == 1.0
     assert live["candidate_accepted"] == pytest.approx(12 / 40)
     assert live["psi"] > 1
-    words = hitl(engine, home, model_command.app, "compare", "base", "v1").stdout
+    words = hitl(engine, home, model_app, "compare", "base", "v1").stdout
     assert "live: 40 items scored by both" in words
-    assert "no candidate" in hitl(engine, home, model_command.app, "shadow", "--stop").stdout
+    assert "no candidate" in hitl(engine, home, model_app, "shadow", "--stop").stdout
 
 
 def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> None:
@@ -516,7 +514,7 @@ def test_resuming_takes_what_the_training_began_with(engine: Engine, home: Path)
     start_unfinished(registry, Plan.of("base", 11, home / "old.jsonl", parts))
     log(engine, [Told(f"new-{n}", f"a {GOOD[n % 6]} scene {n}", "positive") for n in range(60)])
     # If I resume it, I expect its seed, its replay and its decisions
-    ran = hitl(engine, home, retrain_command.app, "--resume", "--min-labels", "10")
+    ran = hitl(engine, home, retrain_app, "--resume", "--min-labels", "10")
     assert ran.exit_code == 0, ran.output
     receipt = registry.receipt("v1")
     assert receipt.seed == 11

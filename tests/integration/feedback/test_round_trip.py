@@ -13,7 +13,7 @@ from hitl.commands.seed import app as seed_app
 from hitl.support.item_files import format_of, read_lines
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
-from services.review_ui.reports import export as of_the_page
+from services.review_ui.reports import export as page_export
 from shared.errors import ConfigurationError
 from shared.formats.rows_out import Format
 from shared.workflows.files import ReviewRules
@@ -64,7 +64,7 @@ def run(engine: Engine, app: object, *words: str) -> str:
     return done.output
 
 
-def of_the_log(engine: Engine, form: str, folder: Path) -> Path:
+def exported_labels(engine: Engine, form: str, folder: Path) -> Path:
     """`hitl export labels`."""
     out = folder / ("dataset" if form == "hf" else f"labels.{form}")
     run(engine, export_app, "labels", "--format", form, "--out", str(out))
@@ -78,7 +78,7 @@ LABELS = {told: ("negative", "positive")[at % 2] for at, told in enumerate(TEXTS
 @pytest.mark.parametrize("form", FORMS)
 def test_exported_labels_teach_and_are_replayed(decided: Engine, form: str, tmp_path: Path) -> None:
     # If a model is taught by our own file, I expect it to read every text and label
-    file = of_the_log(decided, form, tmp_path)
+    file = exported_labels(decided, form, tmp_path)
     lessons, names = labelled(file)
     assert names == ("negative", "positive")
     assert {lesson.text: names[lesson.shares.index(1.0)] for lesson in lessons} == LABELS
@@ -91,7 +91,7 @@ def test_exported_labels_teach_and_are_replayed(decided: Engine, form: str, tmp_
 @pytest.mark.parametrize("form", FORMS)
 def test_exported_labels_become_known_items(decided: Engine, form: str, tmp_path: Path) -> None:
     # If the reviewers are to be measured by what was decided
-    file = of_the_log(decided, form, tmp_path)
+    file = exported_labels(decided, form, tmp_path)
     said = run(decided, seed_app, str(file))
     assert f"{len(TEXTS)} known items added" in said
     # I expect ids, texts, labels, metadata and the AI's shares as they were
@@ -120,9 +120,9 @@ def test_exported_items_are_published_as_they_were(
 ) -> None:
     # If the exports of another stack are published here, I expect the items: id, text, metadata
     of_page = tmp_path / f"items.{form}"
-    wanted = of_the_page.Export("items", ["sentiment"])
-    of_page.write_bytes(b"".join(of_the_page.rows(decided, wanted, form)))
-    for file in (of_the_log(decided, form, tmp_path), of_page):
+    wanted = page_export.Export("items", ["sentiment"])
+    of_page.write_bytes(b"".join(page_export.rows(decided, wanted, form)))
+    for file in (exported_labels(decided, form, tmp_path), of_page):
         found = published(file)
         assert {item["id"]: item["text"] for item in found} == TEXTS
         assert all(item["metadata"] == METADATA for item in found)
@@ -132,8 +132,8 @@ def test_exported_items_are_published_as_they_were(
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 def test_the_pages_corrections_teach_too(decided: Engine, form: Format, tmp_path: Path) -> None:
     file = tmp_path / f"corrections.{form}"
-    wanted = of_the_page.Export("corrections", ["sentiment"])
-    file.write_bytes(b"".join(of_the_page.rows(decided, wanted, form)))
+    wanted = page_export.Export("corrections", ["sentiment"])
+    file.write_bytes(b"".join(page_export.rows(decided, wanted, form)))
     old = from_file(file, ("negative", "positive"))
     found = {each.text for each in old.lessons} | {each.text for each in old.held_out}
     assert found - {"erased"} == {told for told, label in LABELS.items() if label == "negative"}
@@ -144,8 +144,8 @@ def test_what_has_no_label_or_no_text_is_refused_with_its_reason(
 ) -> None:
     for what, reason in (("items", "needs a text and a label"), ("decisions", "without texts")):
         file = tmp_path / f"{what}.csv"
-        wanted = of_the_page.Export(what, ["sentiment"])  # type: ignore[arg-type]
-        file.write_bytes(b"".join(of_the_page.rows(decided, wanted, "csv")))
+        wanted = page_export.Export(what, ["sentiment"])  # type: ignore[arg-type]
+        file.write_bytes(b"".join(page_export.rows(decided, wanted, "csv")))
         with pytest.raises(ConfigurationError, match=reason):
             labelled(file)
 
@@ -163,4 +163,4 @@ def test_an_export_without_a_row_says_so(engine: Engine, tmp_path: Path) -> None
     # and of the other formats files that can be read.
     for form in ("csv", "jsonl", "parquet"):
         with pytest.raises(ConfigurationError, match="two labels"):
-            labelled(of_the_log(engine, form, tmp_path))
+            labelled(exported_labels(engine, form, tmp_path))

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from hitl.commands.audit import app
 from services.logger.handler import Logger
 from services.review_ui.tasks.intake import Intake
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.events.models import Item, derive_id
@@ -77,14 +77,14 @@ def test_an_erased_text_is_nowhere_and_the_ledger_is_whole(engine: Engine) -> No
         outbox.append(
             session, reviewed, source="review", traceparent=TRACEPARENT, not_before=utc_now()
         )
-        webhooks.create(
+        webhook_store.create(
             session,
             url="https://receiver.example/hook",
             workflow=None,
             types=["item.reviewed"],
             now=utc_now(),
         )
-        webhooks.enqueue(session, reviewed, utc_now())
+        webhook_store.enqueue(session, reviewed, utc_now())
         session.execute(
             text("UPDATE review_task SET answers = :answers"), {"answers": json.dumps(answers)}
         )

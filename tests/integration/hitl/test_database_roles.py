@@ -15,7 +15,7 @@ from deploy.grafana.source.__main__ import RECORDS, written_records
 from hitl.__main__ import app
 from hitl.access.database_roles import RIGHTS, set_rights, url_of
 from services.feedback.reports import reviewed
-from services.feedback.training import labelled_texts as labels
+from services.feedback.training import labelled_texts
 from shared.storage.database import connect, migrate
 from shared.storage.tables import Base
 from tests.conftest import Postgres
@@ -189,7 +189,7 @@ def test_the_nightly_jobs_need_no_more_than_their_roles(
     # And given the trainer's / I expect it to read what people and candidates said
     engine = connect(url_of(url, "hitl_trainer", PASSWORD), pool_size=1)
     try:
-        assert list(labels.reviewed(engine, "spam")) == []
+        assert list(labelled_texts.reviewed(engine, "spam")) == []
         assert list(reviewed.reviewed(engine, "spam")) == []
     finally:
         engine.dispose()

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from hitl.commands.stack import app
 from hitl.servers.rabbitmq import PrivateRabbitMQ
 from hitl.support.queue_depths import declared_depths, queue_depths
-from shared.messaging import session as conversation
+from shared.messaging import session
 from shared.messaging.connection import declare_all
 from shared.topology import topology
 from tests.conftest import started
@@ -60,7 +60,7 @@ def test_a_broker_that_takes_a_connection_and_says_nothing_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        conversation, "connection_parameters", lambda url, _name: pika.URLParameters(url)
+        session, "connection_parameters", lambda url, _name: pika.URLParameters(url)
     )
     with socket.create_server(("127.0.0.1", 0)) as mute:
         address = f"amqp://hitl:hitl@127.0.0.1:{mute.getsockname()[1]}/hitl?stack_timeout=1"

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from services.feedback.quality import Quality, measure
-from services.feedback.training import rated_texts as datasets
-from services.feedback.training import train_embedded
+from services.feedback.training import rated_texts, train_embedded
 from services.feedback.training.fitting import Recipe
 from services.feedback.training.tuning import save_adapter
 from services.inference import embedded
@@ -29,12 +28,12 @@ def model() -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def held_out(data_dir: Path) -> list[datasets.Snippet]:
-    return datasets.split_movies(data_dir).held_out
+def held_out(data_dir: Path) -> list[rated_texts.Snippet]:
+    return rated_texts.split_movies(data_dir).held_out
 
 
 @pytest.fixture(scope="module")
-def measured(model: Classifier, held_out: list[datasets.Snippet]) -> Quality:
+def measured(model: Classifier, held_out: list[rated_texts.Snippet]) -> Quality:
     predictions = model.classify([snippet.text for snippet in held_out])
     return measure(
         np.array([prediction.distribution for prediction in predictions]),
@@ -84,7 +83,7 @@ def test_the_adapter_is_small_and_names_what_was_measured_on_other_domains() -> 
         assert words in card
 
 
-def test_our_merge_is_pefts_merge(model: Classifier, held_out: list[datasets.Snippet]) -> None:
+def test_our_merge_is_pefts_merge(model: Classifier, held_out: list[rated_texts.Snippet]) -> None:
     # Given the adapter, merged into the base by peft
     sample = held_out[:100]
     logits = train_embedded.logits(train_embedded.read_back(embedded.SHIPPED_ADAPTER), sample)
@@ -113,7 +112,7 @@ def test_plain_opinions_are_understood(model: Classifier) -> None:
 
 
 def test_a_long_review_is_judged_by_all_of_it(
-    model: Classifier, held_out: list[datasets.Snippet]
+    model: Classifier, held_out: list[rated_texts.Snippet]
 ) -> None:
     # Given reviews of some 600 tokens, of sentences that people found clearly good or clearly bad
     for label, sign in (("positive", 1), ("negative", -1)):
@@ -137,7 +136,7 @@ def test_any_script_is_scored_and_disturbs_nobody(model: Classifier, text: str) 
 
 
 def test_the_answer_does_not_depend_on_the_company(
-    model: Classifier, held_out: list[datasets.Snippet]
+    model: Classifier, held_out: list[rated_texts.Snippet]
 ) -> None:
     texts = [snippet.text for snippet in held_out[:40]] + [" ".join(s.text for s in held_out[:9])]
     together = model.classify(texts)
@@ -148,7 +147,7 @@ def test_the_answer_does_not_depend_on_the_company(
 
 def test_a_fresh_adapter_is_trained_saved_and_loaded(data_dir: Path, tmp_path: Path) -> None:
     # Given an adapter trained for a few seconds
-    split = datasets.split_movies(data_dir)
+    split = rated_texts.split_movies(data_dir)
     parts: list[float] = []
     examples = [train_embedded.example(snippet) for snippet in split.train[:256]]
     network = train_embedded.fit(

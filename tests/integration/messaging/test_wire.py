@@ -18,7 +18,7 @@ import pika
 import pytest
 from pika import frame, spec
 
-from shared.messaging.amqp import fast_connection as wire
+from shared.messaging.amqp import fast_connection
 from shared.messaging.amqp.fast_connection import BatchingConnection, connection_class
 
 Message = tuple[pika.BasicProperties, bytes]
@@ -313,7 +313,7 @@ def test_messages_come_through_tls(amqp_url: str, tmp_path: Path) -> None:
 def test_nothing_of_ours_uses_what_pika_means_to_drop() -> None:
     # Deprecated in 1.5, away in 2.0 (https://github.com/pika/pika/issues/1608)
     dropped = ("BlockingConnection", "TornadoConnection", "TwistedProtocol", "GeventConnection")
-    root = Path(wire.__file__).parents[3]
+    root = Path(fast_connection.__file__).parents[3]
     ours = [root / "README.md", *(root / "docs").rglob("*.md")]
     ours += [
         file for part in ("hitl", "services", "shared") for file in (root / part).rglob("*.py")
@@ -329,5 +329,7 @@ def test_another_version_of_pika_gets_its_own_connection(monkeypatch: pytest.Mon
     with monkeypatch.context() as patched:
         patched.setattr(pika, "__version__", "1.5.0")
         assert connection_class() is pika.SelectConnection
-    monkeypatch.setattr(wire, "_OVERRIDDEN", (*wire._OVERRIDDEN, "_not_there_any_more"))
+    monkeypatch.setattr(
+        fast_connection, "_OVERRIDDEN", (*fast_connection._OVERRIDDEN, "_not_there_any_more")
+    )
     assert connection_class() is pika.SelectConnection

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import decide as decisions
+from services.review_ui.tasks import decide
 from services.review_ui.tasks.decide import Decided, Verdict
 from shared.events.models import ItemReviewed
 from shared.storage.database import connect
@@ -62,7 +62,7 @@ def test_fifty_reviewers_whose_pages_crash_decide_every_item_once(
     def dies_before_the_commit(reviewer: str, task: ReviewTask, label: str) -> None:
         verdict = Verdict(uuid4(), task.id, task.lease_token, "correct", label)
         with Session(engine) as session, session.begin():
-            decisions.decide(
+            decide.decide(
                 session,
                 reviewer,
                 verdict,
@@ -95,11 +95,11 @@ def test_fifty_reviewers_whose_pages_crash_decide_every_item_once(
                 continue
             try:
                 for task in claimed:
-                    decide(reviewer, task, chance)
+                    decide_or_crash(reviewer, task, chance)
             except PageDied:
                 crashed.append(reviewer)
 
-    def decide(reviewer: str, task: ReviewTask, chance: random.Random) -> None:
+    def decide_or_crash(reviewer: str, task: ReviewTask, chance: random.Random) -> None:
         label, fate = chance.choice(LABELS), chance.random()
         if fate < 0.01:
             raise PageDied

@@ -8,11 +8,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.auth.accounts import Account, Role
-from services.review_ui.reports import dashboard as figures
-from services.review_ui.reports import history as past
-from services.review_ui.reports import quality, stats
+from services.review_ui.reports import dashboard, history, quality, stats
 from services.review_ui.reports.history import Search
-from services.review_ui.tasks import lead_queue as for_leads
+from services.review_ui.tasks import lead_queue
 from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.support.review_service import START, requested, take_in, task_id
 
@@ -82,7 +80,7 @@ def test_work_is_counted_by_hour_reviewer_and_label(engine: Engine) -> None:
         decided(session, "i6", "bob", effective=False)
         decided(session, "i7", "bob", minutes_ago=3_000)
     with Session(engine) as session:
-        found = figures.read(session, since=START - timedelta(days=1))
+        found = dashboard.read(session, since=START - timedelta(days=1))
         # I expect them where they belong
         ada, bob = found.reviewers
         assert (ada.name, ada.decided, ada.shown, ada.kept) == ("ada", 4, 3, 2)
@@ -97,7 +95,7 @@ def test_work_is_counted_by_hour_reviewer_and_label(engine: Engine) -> None:
         # and the blind one not in the confidences
         assert [(each.low, each.kept, each.changed) for each in found.confidence] == [(0.6, 2, 1)]
         # and one reviewer's alone, where asked for
-        alone = figures.read(session, since=START - timedelta(days=1), reviewer="bob")
+        alone = dashboard.read(session, since=START - timedelta(days=1), reviewer="bob")
         assert [each.name for each in alone.reviewers] == ["bob"]
         assert alone.labels == []
 
@@ -111,7 +109,7 @@ def test_what_was_accepted_unread_is_work_and_says_nothing_of_people(engine: Eng
         for number in (2, 3):
             decided(session, f"i{number}", "ada", minutes_ago=20, held=0, batch=uuid.UUID(int=1))
     with Session(engine) as session:
-        found = figures.read(session, since=START - timedelta(days=1))
+        found = dashboard.read(session, since=START - timedelta(days=1))
         mine = stats.mine(session, "ada", START)
     # I expect all four counted as done, and the two read alone in how they were decided
     (ada,) = found.reviewers
@@ -132,12 +130,12 @@ def test_the_forecast_follows_the_last_hour(engine: Engine) -> None:
         decided(session, "i0", "ada")
         decided(session, "i1", "ada")
     with Session(engine) as session:
-        (flow,) = figures.flows(session, ["sentiment"], START)
+        (flow,) = dashboard.flows(session, ["sentiment"], START)
         # I expect three left, and one less with every hour
         assert (flow.open, flow.decided, flow.arrived) == (3, 2.0, 1.0)
         assert flow.hours_to_drain == pytest.approx(3.0)
         # If nobody decides, I expect no promise
-        (later,) = figures.flows(session, ["sentiment"], START + timedelta(hours=2))
+        (later,) = dashboard.flows(session, ["sentiment"], START + timedelta(hours=2))
         assert later.hours_to_drain is None
 
 
@@ -155,7 +153,7 @@ def test_history_finds_by_text_id_label_reviewer_and_time(engine: Engine) -> Non
     with Session(engine) as session:
 
         def items(who: Account, **wanted: object) -> list[str]:
-            found = past.find(session, who, Search(**wanted))  # type: ignore[arg-type]
+            found = history.find(session, who, Search(**wanted))  # type: ignore[arg-type]
             return [each.item_id for each in found]
 
         lead = account("linus", "lead")
@@ -168,9 +166,9 @@ def test_history_finds_by_text_id_label_reviewer_and_time(engine: Engine) -> Non
         assert items(lead, text="\0") == ["film-1", "film-2", "blind-3"]
         # Reviewers see their own, whoever they ask for
         assert items(account("ada"), reviewer="bob") == ["film-1", "blind-3"]
-        assert past.labels_and_reviewers(session, account("ada")) == (["positive"], ["ada"])
+        assert history.labels_and_reviewers(session, account("ada")) == (["positive"], ["ada"])
         # and of what was blind, nobody learns here whether the AI agreed
-        actions = [each.action for each in past.find(session, lead, Search())]
+        actions = [each.action for each in history.find(session, lead, Search())]
         assert actions == ["accept", "correct", "label"]
 
 
@@ -192,7 +190,7 @@ def test_what_waits_for_a_lead_says_why(engine: Engine) -> None:
         split.answers = [said("ada", "positive"), said("bob", "negative")]
         decided(session, "bad", "ada", action="flag", label=None)
     with Session(engine) as session:
-        found = {each.item_id: each for each in for_leads.waiting(session, ["sentiment"], START)}
+        found = {each.item_id: each for each in lead_queue.waiting(session, ["sentiment"], START)}
         counted = quality.second_reviews(session, "sentiment", START - timedelta(days=1))
     # I expect the first two, each with what was said, and who has it
     assert found.keys() == {"bad", "split"}
@@ -246,6 +244,6 @@ def test_a_reviewers_own_accuracy_never_tells_which_item_was_known(engine: Engin
         (exact,) = quality.accuracy(session, "sentiment", START - timedelta(days=2))
         assert exact.count == 39
         # and neither backlog nor another's history knows them
-        (flow,) = figures.flows(session, ["sentiment"], START)
+        (flow,) = dashboard.flows(session, ["sentiment"], START)
         assert (flow.open, flow.arrived, flow.decided) == (0, 0, 0)
-        assert past.find(session, account("linus", "lead"), Search()) == []
+        assert history.find(session, account("linus", "lead"), Search()) == []

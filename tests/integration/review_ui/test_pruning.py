@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from services.review_ui.outbox import pruning
 from services.review_ui.outbox.pruning import Pruning
 from services.review_ui.outbox.relay import Relay
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.events.models import ItemReviewed
 from shared.messaging.connection import Broker
 from shared.storage.database import connect
@@ -50,7 +50,7 @@ def deliveries(engine: Engine) -> None:
         "failed": {"failed_at": OLD},
     }
     with Session(engine) as session, session.begin():
-        hook = webhooks.create(session, "https://example.org", None, [ItemReviewed.type], OLD)
+        hook = webhook_store.create(session, "https://example.org", None, [ItemReviewed.type], OLD)
         session.flush()
         for name, state in states.items():
             session.add(

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from hitl.servers.ports import free_ports
 from services.review_ui.auth.accounts import Accounts
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from shared.clock import utc_now
 from shared.events.envelope import encode
 from shared.messaging.connection import Broker
@@ -122,7 +122,7 @@ def publish(amqp_url: str, *item_ids: str) -> None:
 def add_webhook(database_url: str, url: str) -> None:
     engine = connect(database_url, pool_size=1)
     with Session(engine) as session, session.begin():
-        webhooks.create(session, url, None, webhooks.TYPES, utc_now())
+        webhook_store.create(session, url, None, webhook_store.TYPES, utc_now())
     engine.dispose()
 
 

@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import claim as tasks
-from services.review_ui.tasks import decide as decisions
-from services.review_ui.tasks import undo as taken_back
+from services.review_ui.tasks import claim, decide, undo
 from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Decided, Refused, StaleLease, Verdict
 from services.review_ui.tasks.filters import TaskFilter
@@ -50,7 +48,7 @@ class Desk:
     def claim(self, reviewer: str, count: int = 1, **filters: str) -> list[ReviewTask]:
         workflows = [filters.pop("workflow")] if "workflow" in filters else ["sentiment"]
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return tasks.claim(
+            return claim.claim(
                 session,
                 reviewer,
                 workflows=workflows,
@@ -64,7 +62,7 @@ class Desk:
         self,
         reviewer: str,
         task: ReviewTask,
-        action: decisions.Action = "correct",
+        action: decide.Action = "correct",
         label: str | None = "negative",
         *,
         key: UUID | None = None,
@@ -79,7 +77,7 @@ class Desk:
             **more,  # type: ignore[arg-type]  # reason and note, both texts
         )
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return decisions.decide(
+            return decide.decide(
                 session,
                 reviewer,
                 verdict,
@@ -91,9 +89,7 @@ class Desk:
 
     def undo(self, reviewer: str, key: UUID) -> Undone:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            return taken_back.undo(
-                session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS
-            )
+            return undo.undo(session, reviewer, key, now=self.clock(), lease_seconds=LEASE_SECONDS)
 
     def publish(self) -> list[ItemReviewed]:
         """What leaves just now, without a broker."""
@@ -228,7 +224,7 @@ def test_what_i_skipped_comes_back_to_others_first(desk: Desk) -> None:
     assert task.item_id == "hard"
     # and once nothing else is left, it is mine again
     with Session(desk.engine) as session, session.begin():
-        tasks.release(session, "bob", [Lease(task.id, task.lease_token)])
+        claim.release(session, "bob", [Lease(task.id, task.lease_token)])
     assert [task.item_id for task in desk.claim("ada")] == ["hard"]
 
 
@@ -250,12 +246,12 @@ def test_a_heartbeat_extends_what_is_still_mine_and_names_what_is_not(desk: Desk
     take_in(desk.engine, requested("mine"), requested("gone"))
     leases = {task.item_id: Lease(task.id, task.lease_token) for task in desk.claim("ada", 2)}
     with Session(desk.engine) as session, session.begin():
-        tasks.release(session, "ada", [leases["gone"]])
+        claim.release(session, "ada", [leases["gone"]])
     desk.claim("bob")
     # If Ada's page sends its heartbeat shortly before the end
     desk.clock.turn(LEASE_SECONDS - 1)
     with Session(desk.engine) as session, session.begin():
-        held = tasks.heartbeat(
+        held = claim.heartbeat(
             session, "ada", list(leases.values()), now=desk.clock(), lease_seconds=LEASE_SECONDS
         )
     # I expect the first to be extended, the other lost
@@ -271,10 +267,10 @@ def test_nobody_extends_or_releases_a_lease_of_somebody_else(desk: Desk) -> None
     lease = Lease(task.id, task.lease_token)
     with Session(desk.engine) as session, session.begin():
         # If Bob uses it, I expect nothing to happen
-        assert not tasks.heartbeat(
+        assert not claim.heartbeat(
             session, "bob", [lease], now=desk.clock(), lease_seconds=LEASE_SECONDS
         )
-        assert tasks.release(session, "bob", [lease]) == 0
+        assert claim.release(session, "bob", [lease]) == 0
     assert isinstance(desk.decide("bob", task), StaleLease)
     assert desk.task("i1").leased_by == "ada"
 
@@ -424,7 +420,7 @@ def test_a_lease_that_ran_out_still_counts_while_nobody_took_the_task(desk: Desk
     ],
 )
 def test_a_decision_that_makes_no_sense_is_refused(
-    desk: Desk, action: decisions.Action, label: str | None, code: str
+    desk: Desk, action: decide.Action, label: str | None, code: str
 ) -> None:
     take_in(desk.engine, requested("i1"))
     (task,) = desk.claim("ada")
@@ -551,15 +547,15 @@ def test_an_undo_that_meets_the_relay_ends_one_way_or_the_other(desk: Desk) -> N
         for _ in range(5):
             publish_due(desk.engine, lambda batch: sent.extend(m.message_id for m in batch), late())
 
-    def undo(item_id: str) -> Undone:
+    def undo_early(item_id: str) -> Undone:
         with Session(desk.engine, expire_on_commit=False) as session, session.begin():
-            return taken_back.undo(
+            return undo.undo(
                 session, "ada", keys[item_id], now=early(), lease_seconds=LEASE_SECONDS
             )
 
     with ThreadPoolExecutor(6) as pool:
         publishing = pool.submit(relay)
-        undone = dict(zip(keys, pool.map(undo, keys), strict=True))
+        undone = dict(zip(keys, pool.map(undo_early, keys), strict=True))
         publishing.result()
     # I expect: what was withdrawn was not sent, what was sent is known to be
     withdrawn = {item_id for item_id, each in undone.items() if not each.published}

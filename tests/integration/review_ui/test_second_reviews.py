@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from hitl.stack.status import counts
 from services.feedback.certificate.workload import for_leads
 from services.review_ui.reports import quality
-from services.review_ui.tasks import claim as tasks
+from services.review_ui.tasks import claim
 from services.review_ui.tasks.decide import Decided, Refused
 from services.review_ui.tasks.rounds import drawn
 from shared.service.lifecycle import Lifecycle
@@ -203,7 +203,7 @@ def test_nothing_tells_the_first_reviewer_whether_the_ai_agreed(engine: Engine, 
     assert refused.value.code == "undo_over"
     # and, for whoever looks at what comes next, the item not to be there a second time
     with Session(engine) as session:
-        coming = tasks.upcoming(
+        coming = claim.upcoming(
             session, "cy", workflow="sentiment", now=people.clock() + timedelta(hours=1), limit=9
         )
     assert coming == []

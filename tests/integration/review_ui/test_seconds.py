@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from services.review_ui.reports import dashboard as figures
+from services.review_ui.reports import dashboard
 from services.review_ui.tasks.decide import Verdict, decide
 from shared.events.models import ItemReviewed
 from shared.workflows.files import ReviewRules
@@ -73,7 +73,7 @@ def test_what_the_page_measured_counts_and_reaches_the_dashboard(
             undo_seconds=UNDO_SECONDS,
         )
         # I expect the dashboard to have the nine seconds
-        found = figures.read(session, since=task.created_at)
+        found = dashboard.read(session, since=task.created_at)
     assert [work.seconds for work in found.reviewers] == [9.0]
     # and the event both.
     (event,) = published(room)

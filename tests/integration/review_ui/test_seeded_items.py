@@ -14,7 +14,7 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import quality
 from services.review_ui.reports.items import ItemView, look_up
 from services.review_ui.reports.stats import Backlog
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from services.review_ui.tasks.decide import Refused
 from services.review_ui.tasks.gold import KnownLine, SeedError
 from shared.formats.json_lines import lines_of, numbered
@@ -30,7 +30,7 @@ NEVER = ReviewRules(seeded_share=0.0)
 
 def know(engine: Engine, *known: KnownLine) -> None:
     with Session(engine) as session, session.begin():
-        assert seeded.add(session, "sentiment", known, START) == len(known)
+        assert gold.add(session, "sentiment", known, START) == len(known)
 
 
 def line(item_id: str, label: str = "positive", **more: object) -> KnownLine:
@@ -279,13 +279,13 @@ def test_two_tabs_of_one_reviewer_never_hold_the_same_known_item(engine: Engine)
 )
 def test_a_file_that_is_wrong_is_refused_with_its_line(content: bytes, problem: str) -> None:
     with pytest.raises(SeedError) as refused:
-        seeded.read(numbered(lines_of(content)), SENTIMENT)
+        gold.read(numbered(lines_of(content)), SENTIMENT)
     assert problem in str(refused.value)
 
 
 def test_a_backslash_that_only_looks_like_nul_is_kept() -> None:
     content = rb'{"id": "a", "text": "\\u0000", "label": "positive"}'
-    (known,) = seeded.read(numbered([content]), SENTIMENT)
+    (known,) = gold.read(numbered([content]), SENTIMENT)
     assert known.text == r"\u0000"
 
 

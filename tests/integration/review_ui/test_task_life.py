@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from services.review_ui.tasks.decide import NOBODY, Action, Decided, Refused
 from services.review_ui.tasks.gold import KnownLine
 from shared.events.models import ItemReviewed
@@ -61,7 +61,7 @@ class TaskLife(RuleBasedStateMachine):
         take_in(self.engine, requested("a"), requested("b", blind=True), requested("c"))
         with Session(self.engine) as session, session.begin():
             line = KnownLine(id="k", text="a known one", label="positive")
-            seeded.add(session, "sentiment", [line], START)
+            gold.add(session, "sentiment", [line], START)
 
     def _took(self, reviewer: str, task: ReviewTask) -> None:
         """Nobody may have held the task while it was handed out."""

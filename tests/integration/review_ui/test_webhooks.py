@@ -17,7 +17,7 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
-from services.review_ui.webhooks.post import Answer, sender
+from services.review_ui.webhooks.post import Answer, http_post
 from services.review_ui.webhooks.sender import Sender
 from shared.clock import utc_now
 from shared.events.models import derive_id
@@ -60,7 +60,7 @@ def receiver() -> Iterator[Receiver]:
 
 def sending(served: Served, *, private: bool = True, seconds: float = 5) -> Sender:
     """A sender as a review service has it, on the test's clock."""
-    post = sender(private=private, timeout_seconds=seconds)
+    post = http_post(private=private, timeout_seconds=seconds)
     return Sender(served.desk.engine, post, served.clock, DELAYS)
 
 
@@ -187,7 +187,7 @@ def test_a_sender_killed_before_its_commit_leaves_the_delivery_to_the_next(
     # Given a process that dies between the receiver's answer and its own commit
     hook, secret = webhook(admin, receiver.url)
     admin.post(f"/webhooks/{hook}/test").raise_for_status()
-    real = sender(private=True, timeout_seconds=5)
+    real = http_post(private=True, timeout_seconds=5)
 
     def dying(*request: Any) -> Answer:
         real(*request)
@@ -354,10 +354,10 @@ def test_https_is_checked_and_an_answer_drop_by_drop_is_cut_off(
     certificate.write_text(certificate.read_text() + (tmp_path / "public").read_text())
     with receiving(certificate) as receiver:
         # I expect nothing to be sent to who is not known, or under another name,
-        stranger = sender(private=True, timeout_seconds=5)(receiver.url, b"{}", {})
+        stranger = http_post(private=True, timeout_seconds=5)(receiver.url, b"{}", {})
         assert stranger == Answer(None, "TLS: CERTIFICATE_VERIFY_FAILED")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "public"))
-        post = sender(private=True, timeout_seconds=5)
+        post = http_post(private=True, timeout_seconds=5)
         other = post(receiver.url.replace("localhost", "127.0.0.1"), b"{}", {})
         assert other == Answer(None, "TLS: CERTIFICATE_VERIFY_FAILED")
         assert receiver.received == []
@@ -367,7 +367,7 @@ def test_https_is_checked_and_an_answer_drop_by_drop_is_cut_off(
     with socket.create_server(("127.0.0.1", 0)) as server:
         dripping = threading.Thread(target=drip, args=(server,))
         dripping.start()
-        post = sender(private=True, timeout_seconds=0.5)
+        post = http_post(private=True, timeout_seconds=0.5)
         slow = post(f"http://127.0.0.1:{server.getsockname()[1]}/", b"{}", {})
         assert slow == Answer(None, "no answer within 0.5 s")
         dripping.join(10)

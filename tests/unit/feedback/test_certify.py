@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.feedback.certificate import certify as certify_module
 from services.feedback.certificate.certify import (
     BETS,
     STAKES,
@@ -100,10 +99,10 @@ def test_many_errors_take_no_more_memory_and_change_nothing(
     # I expect a certifier of 512 MiB to stand it,
     assert most < 100 << 20
     # and the same evidence however many moments are looked at together
-    monkeypatch.setattr(certify_module, "_MOMENTS", 7)
+    monkeypatch.setattr("services.feedback.certificate.certify._MOMENTS", 7)
     few = slice(0, 2_000)
     pieces = best_log_e_values(scores[few], errors[few], thresholds, 0.4)
-    monkeypatch.setattr(certify_module, "_MOMENTS", 1 << 20)
+    monkeypatch.setattr("services.feedback.certificate.certify._MOMENTS", 1 << 20)
     assert pieces == pytest.approx(best_log_e_values(scores[few], errors[few], thresholds, 0.4))
     assert found == pytest.approx(best_log_e_values(scores, errors, thresholds, 0.4))
 

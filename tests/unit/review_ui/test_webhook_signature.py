@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.review_ui.webhooks.post import BadAddress, checked_url, refusal
-from services.review_ui.webhooks.sign import headers, new_secret
+from services.review_ui.webhooks.sign import new_secret, signature_headers
 
 ROOT = Path(__file__).parents[3]
 # The example in the specification's own libraries.
@@ -27,21 +27,23 @@ def documented() -> Any:
 
 
 def test_a_signature_is_the_one_that_the_specification_gives() -> None:
-    made = headers(ID, SENT_AT, BODY, [SECRET])
+    made = signature_headers(ID, SENT_AT, BODY, [SECRET])
     assert made == {
         "webhook-id": ID,
         "webhook-timestamp": str(SENT_AT),
         "webhook-signature": SIGNATURE,
     }
     # With two keys the receiver finds both, in one header.
-    both = headers(ID, SENT_AT, BODY, [new_secret(), SECRET])["webhook-signature"].split(" ")
+    both = signature_headers(ID, SENT_AT, BODY, [new_secret(), SECRET])["webhook-signature"].split(
+        " "
+    )
     assert len(both) == 2
     assert both[1] == SIGNATURE
 
 
 def test_the_receiver_in_the_documents_takes_what_is_ours_and_nothing_else() -> None:
     verified = documented()
-    given = headers(ID, SENT_AT, BODY, [new_secret(), SECRET])
+    given = signature_headers(ID, SENT_AT, BODY, [new_secret(), SECRET])
     # Given what we send, I expect the content;
     assert verified(given, BODY, SECRET, now=SENT_AT + 10) == {"test": 2432232314}
     # with another body, secret or id, or too late, an error.

@@ -8,7 +8,7 @@ import pytest
 from hitl.commands.audit import read_anchors
 from services.feedback.registry.versions import Registry
 from services.inference import proving
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from shared.errors import ConfigurationError, HitlError
 from shared.formats.json_lines import (
     append,
@@ -114,7 +114,7 @@ def test_texts_rows_and_known_items_are_read_at_line_feeds_only(tmp_path: Path) 
     known = raw({"id": "1", "text": ODD, "label": "no"}) + raw(
         {"id": "2", "text": "b", "label": "no"}
     )
-    found = seeded.read(numbered(lines_of(known)), Workflow(name="sentiment"))
+    found = gold.read(numbered(lines_of(known)), Workflow(name="sentiment"))
     assert [each.text for each in found] == [ODD, "b"]
     # and what is no JSON at all to be refused as before.
     jsonl.write_bytes(raw(both[0]) + b'{"text" 1}\n')

@@ -10,7 +10,7 @@ from hitl.__main__ import app
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
 from services.inference.classifier import _order
-from services.review_ui.tasks import gold as seeded
+from services.review_ui.tasks import gold
 from services.router.policy import Policy
 from services.router.route import route
 from shared.errors import ConfigurationError
@@ -133,8 +133,8 @@ def test_the_policy_knows_a_label_in_any_spelling() -> None:
 def test_known_items_are_kept_in_the_workflows_words() -> None:
     flow = Workflow(name="sentiment", labels=LABELS)
 
-    def read(line: str) -> list[seeded.KnownLine]:
-        return seeded.read(numbered([line.encode()]), flow)
+    def read(line: str) -> list[gold.KnownLine]:
+        return gold.read(numbered([line.encode()]), flow)
 
     (known,) = read(
         '{"id": "a", "text": "x", "label": " POSITIVE",'
@@ -153,7 +153,7 @@ def test_known_items_are_kept_in_the_workflows_words() -> None:
             "'id' is named more than once",
         ),
     ):
-        with pytest.raises(seeded.SeedError, match=said):
+        with pytest.raises(gold.SeedError, match=said):
             read(line)
 
 

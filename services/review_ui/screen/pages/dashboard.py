@@ -10,8 +10,7 @@ import gradio as gr
 import pandas as pd
 
 from services.review_ui.api.context import Desk
-from services.review_ui.reports import dashboard as figures
-from services.review_ui.reports import history as past
+from services.review_ui.reports import dashboard, history
 from services.review_ui.reports.dashboard import Figures, Flow, Work
 from services.review_ui.reports.stale_cache import Kept
 from services.review_ui.screen.languages import Words
@@ -54,16 +53,16 @@ def build(page: gr.Blocks, desk: Desk) -> None:
 
     def show(period: str, request: gr.Request) -> list[Any]:
         account = frame.visitor(desk, request)
-        reviewer = None if past.sees_all(account) else account.name
+        reviewer = None if history.sees_all(account) else account.name
         since = frame.since(desk, period)
 
         def read() -> Figures:
             with desk.transaction() as session:
-                return figures.read(session, since=since, reviewer=reviewer)
+                return dashboard.read(session, since=since, reviewer=reviewer)
 
         def move() -> list[Flow]:
             with desk.transaction() as session:
-                return figures.flows(session, list(desk.workflows), desk.clock())
+                return dashboard.flows(session, list(desk.workflows), desk.clock())
 
         # A period slides with the clock: what is kept is asked for by its name.
         found, moving = work.get((period, reviewer), read), moves.get("all", move)

@@ -14,12 +14,12 @@ import gradio as gr
 
 from services.review_ui.api.context import Desk
 from services.review_ui.auth.accounts import Account
-from services.review_ui.reports import history as past
+from services.review_ui.reports import history
 from services.review_ui.reports.history import Past, Search
 from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
 from services.review_ui.screen.pages.frame import i18n
-from services.review_ui.tasks import lead_queue as for_leads
+from services.review_ui.tasks import lead_queue
 from services.review_ui.tasks.lead_queue import Waiting
 
 _TABLE: dict[str, Any] = {"interactive": False, "max_chars": 160, "buttons": []}
@@ -73,10 +73,10 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         account = frame.visitor(desk, request)
         words = frame.words_of(request)
         with desk.transaction() as session:
-            labels, reviewers = past.labels_and_reviewers(session, account)
+            labels, reviewers = history.labels_and_reviewers(session, account)
             wait = (
-                for_leads.waiting(session, list(desk.workflows), desk.clock())
-                if past.sees_all(account)
+                lead_queue.waiting(session, list(desk.workflows), desk.clock())
+                if history.sees_all(account)
                 else []
             )
         everything = [(words["all"], "")]
@@ -84,11 +84,11 @@ def build(page: gr.Blocks, desk: Desk) -> None:
             gr.update(choices=everything + [(name, name) for name in labels]),
             gr.update(
                 choices=everything + [(name, name) for name in reviewers],
-                visible=past.sees_all(account),
+                visible=history.sees_all(account),
             ),
             gr.update(choices=[(words[key], key) for key in frame.PERIODS]),
             search("", "", "", "last_week", request),
-            gr.Column(visible=past.sees_all(account)),
+            gr.Column(visible=history.sees_all(account)),
             _shown(_FOR_LEADS, [_waiting(each, account, words) for each in wait], words),
         )
 
@@ -101,11 +101,11 @@ def build(page: gr.Blocks, desk: Desk) -> None:
             since=frame.since(desk, period),
         )
         with desk.transaction() as session:
-            found = past.find(session, account, wanted)
+            found = history.find(session, account, wanted)
         words = frame.words_of(request)
         rows = [_row(each, account, words) for each in found]
         columns = dict(_DECISIONS)
-        if not past.sees_all(account):
+        if not history.sees_all(account):
             place = list(columns).index("take_up")
             del columns["take_up"]
             rows = [[*row[:place], *row[place + 1 :]] for row in rows]

@@ -14,7 +14,7 @@ from services.review_ui.reports.stale_cache import Kept
 from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
 from services.review_ui.screen.pages.frame import i18n
-from services.review_ui.webhooks import store as webhooks
+from services.review_ui.webhooks import store as webhook_store
 from services.review_ui.webhooks.store import Known
 
 _COLUMNS = ("address", "workflow", "state", "hooks_waiting", "hooks_failed", "last_error", "time")
@@ -52,7 +52,7 @@ def reader(desk: Desk) -> Callable[[Account, Words], Any]:
 
 def _read(desk: Desk) -> list[Known]:
     with desk.transaction() as session:
-        found = webhooks.everything(session)
+        found = webhook_store.everything(session)
         session.expunge_all()  # the rows are read after the transaction
         return found
 

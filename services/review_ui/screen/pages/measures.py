@@ -13,8 +13,7 @@ import gradio as gr
 
 from services.review_ui.api.context import Desk
 from services.review_ui.auth.accounts import Account
-from services.review_ui.reports import history as past
-from services.review_ui.reports import quality
+from services.review_ui.reports import history, quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.reports.stale_cache import Kept
 from services.review_ui.screen.languages import Words
@@ -52,7 +51,7 @@ def reader(desk: Desk) -> Callable[[Account, str, Words], list[Any]]:
     kept = Kept[list[_Measured]]()
 
     def show(account: Account, period: str, words: Words) -> list[Any]:
-        everybody = past.sees_all(account)
+        everybody = history.sees_all(account)
         # A reviewer's own figures have one period: another one's difference could tell.
         question = (period, None) if everybody else ("ever", account.name)
         found = kept.get(question, lambda: _read(desk, account, period))
@@ -76,7 +75,7 @@ def _read(desk: Desk, account: Account, period: str) -> list[_Measured]:
     found: list[_Measured] = []
     with desk.transaction() as session:
         for name in desk.seen_by(account):
-            if past.sees_all(account):
+            if history.sees_all(account):
                 team = (
                     quality.agreement(session, name, since),
                     quality.second_reviews(session, name, since),
