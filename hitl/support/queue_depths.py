@@ -69,7 +69,7 @@ def queue_depths(amqp_url: str, api_url: str | None, queues: Sequence[str]) -> D
 def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     """Ready messages by passive declaration, which tells nothing of the unacked ones."""
     # pika is slow to import, and needed only where there is no management API.
-    from shared.messaging.declare import count_ready
+    from shared.messaging.lookups import count_ready
     from shared.messaging.session import Conversation
 
     depths: Depths = {}

@@ -20,8 +20,9 @@ from shared.events.envelope import decode, encode
 from shared.events.models import ItemExplained, ItemReviewRequested, WordWeight
 from shared.events.traceparent import traceparent_of
 from shared.messages import Delivery, Outgoing
-from shared.messaging.connection import Broker, Refuse
+from shared.messaging.connection import Broker
 from shared.messaging.consumer import Consumer
+from shared.messaging.declared import Refuse
 from shared.messaging.rights import USERS
 from shared.service.metrics import HIGHLIGHTS
 from shared.service.settings import Settings

@@ -17,7 +17,7 @@ from pika.channel import Channel
 from shared.errors import Overloaded
 from shared.messaging.address import cause_of, connection_parameters
 from shared.messaging.amqp.fast_connection import connection_class
-from shared.messaging.declare import find_stream
+from shared.messaging.lookups import find_stream
 from shared.topology import Queue
 
 GOODBYE_SECONDS = 2.0

@@ -27,8 +27,9 @@ from shared.events.submissions import excerpt, guess_id
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.breaker import Breaker
-from shared.messaging.connection import Broker, Refuse
+from shared.messaging.connection import Broker
 from shared.messaging.consumer import HOLD_SECONDS, Consumer
+from shared.messaging.declared import Refuse
 from shared.messaging.retry import RetryPolicy, attempts, dead_letter
 from shared.messaging.rights import Rights
 from shared.service.lifecycle import Lifecycle

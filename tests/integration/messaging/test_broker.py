@@ -135,7 +135,7 @@ def test_what_was_given_up_without_a_connection_is_not_kept_for_later() -> None:
             with pytest.raises(Overloaded):
                 one.add(TOPOLOGY, timeout_seconds=0.01)
         # I expect none of it to wait
-        assert not one._calls
+        assert not one._io._calls
     finally:
         one.close()
 
@@ -281,7 +281,7 @@ def test_an_error_of_ours_gives_back_what_the_connection_held(amqp_url: str) -> 
         def wrong() -> None:
             raise ZeroDivisionError
 
-        one._call(wrong)
+        one._io.call(wrong)
         # I expect the delivery to come again at once, on the next connection
         until(lambda: len(arrived) == 2, seconds=10)
         assert [each.generation for each in arrived] == [1, 2]

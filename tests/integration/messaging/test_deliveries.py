@@ -11,7 +11,7 @@ import pytest
 from pika import frame, spec
 
 from shared.messages import Carried, Delivery, Outgoing
-from shared.messaging import connection, consumer, publisher
+from shared.messaging import consumer, io_thread, publisher
 from shared.messaging.amqp.fast_connection import BatchingConnection
 from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.connection import Broker
@@ -86,7 +86,7 @@ def taken(
     arrived: list[Delivery] = []
     taker = Consumer([ROUTER_QUEUE], prefetch=100, take=arrived.extend)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(connection, "connection_class", lambda: kind)
+        patched.setattr(io_thread, "connection_class", lambda: kind)
         one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
         one.start()
         try:

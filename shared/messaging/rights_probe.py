@@ -1,0 +1,93 @@
+"""Probes of our rights on RabbitMQ: are we held to them, and may we take from a queue?
+
+RabbitMQ 4.3 forgets the rights to routing keys with a deleted exchange, and then lets everybody
+send everything. Each probe is a request that is refused in any case; what counts is why. Runs on
+the I/O thread.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import pika
+from pika.channel import Channel
+from pika.exceptions import ChannelClosedByBroker
+
+from shared.messaging.steps import PRECONDITION_FAILED, REFUSED, Step, in_turn, missing
+from shared.service.metrics import RIGHTS_LOST
+
+# Nobody may send with this routing key (shared/messaging/rights.py), and nobody in this name:
+# RabbitMQ (3.10 to 4.3) looks at the right first, then at the name, and routes a message only after
+# both (https://www.rabbitmq.com/docs/validated-user-id).
+FORBIDDEN_KEY = "nobody.may.send.this"
+_NOBODY = "nobody"
+_QUEUE_IN_TEXT = re.compile(r"queue '([^']+)'")
+
+
+def check_keys(
+    connection: pika.SelectConnection,
+    names: Sequence[str],
+    then: Callable[[], None],
+    fail: Callable[[str], None],
+) -> None:
+    """Then `then`; or `fail`, where RabbitMQ does not hold this user to its routing keys on one of
+    the exchanges of these names. The message that it is tried with reaches no queue."""
+    exchanges = iter(names)
+
+    def next_exchange() -> None:
+        exchange = next(exchanges, None)
+        if exchange is None:
+            then()
+        else:
+            tried = partial(answered, exchange)
+            in_turn(connection, partial(_send_forbidden, exchange), tried)
+
+    def answered(exchange: str, refusal: ChannelClosedByBroker | None) -> None:
+        if refusal is not None and refusal.reply_code not in (REFUSED, PRECONDITION_FAILED):
+            fail(missing(refusal))
+            return
+        held = refusal is not None and refusal.reply_code == REFUSED
+        RIGHTS_LOST.labels(exchange).set(not held)
+        if held:
+            next_exchange()
+        else:
+            fail(
+                f"RabbitMQ lets this user send anything to {exchange}: the rights to its"
+                " routing keys are gone (was it deleted?); run `hitl prepare`"
+            )
+
+    next_exchange()
+
+
+def try_taking(
+    connection: pika.SelectConnection, queue: str, then: Callable[[str | None], None]
+) -> None:
+    """Then `then`, with why this user may not take from the queue; nothing is taken in any case.
+
+    RabbitMQ looks at the right first, and only then at an argument that it can only refuse."""
+
+    def tried(refusal: ChannelClosedByBroker | None) -> None:
+        forbidden = refusal is not None and refusal.reply_code == REFUSED
+        then(refusal.reply_text if refusal is not None and forbidden else None)
+
+    in_turn(connection, partial(_take_wrongly, queue), tried)
+
+
+def forbidden_queue(reason: BaseException) -> str | None:
+    """The queue that this user may not use, where a channel ended for that."""
+    if isinstance(reason, ChannelClosedByBroker) and reason.reply_code == REFUSED:
+        found = _QUEUE_IN_TEXT.search(reason.reply_text)
+        return found[1] if found is not None else None
+    return None
+
+
+def _take_wrongly(queue: str, channel: Channel) -> Iterator[Step]:
+    wrong = {"x-priority": "no number"}
+    yield partial(channel.basic_consume, queue, lambda *_: None, arguments=wrong)
+
+
+def _send_forbidden(exchange: str, channel: Channel) -> Iterator[Step]:
+    properties = pika.BasicProperties(user_id=_NOBODY)
+    channel.basic_publish(exchange, FORBIDDEN_KEY, b"", properties)
+    # Answered after it, should it ever be taken.
+    yield partial(channel.exchange_declare, exchange, passive=True)
