@@ -29,7 +29,7 @@ from shared.messaging.retry import (
     origin,
     passed_on,
 )
-from shared.messaging.session import GOODBYE_SECONDS, Conversation
+from shared.messaging.session import GOODBYE_SECONDS, Session
 from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
 MOST_LETTERS = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits
@@ -125,7 +125,7 @@ class Pass:
         self._enough = False
         self._ended = False
         self._channel: Channel | None = None
-        self._conversation = Conversation("dead-letters", self._on_channel)
+        self._session = Session("dead-letters", self._on_channel)
 
     def run(self, amqp_url: str) -> None:
         """Goes over the queue.
@@ -134,7 +134,7 @@ class Pass:
             Overloaded: there is no connection, or it ended. What was confirmed has gone.
             Exception: what `judge` or `before_acks` raised.
         """
-        self._conversation.run(amqp_url)
+        self._session.run(amqp_url)
         self._wait_for_the_rest(amqp_url)
 
     def _wait_for_the_rest(self, amqp_url: str) -> None:
@@ -254,7 +254,7 @@ class Pass:
             self._ack(channel)
         if self._ended and not self._unconfirmed:
             pause = _SETTLE_SECONDS if self.gone else 0.0
-            channel.connection.ioloop.call_later(pause, self._conversation.end)
+            channel.connection.ioloop.call_later(pause, self._session.end)
 
     def _ack(self, channel: Channel) -> None:
         """In one frame up to the first that stays, the others one by one."""
@@ -277,7 +277,7 @@ class Pass:
 
     def _fail(self, error: BaseException) -> None:
         self._ended = True
-        self._conversation.fail(error)
+        self._session.fail(error)
 
 
 def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:

@@ -70,17 +70,15 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     """Ready messages by passive declaration, which tells nothing of the unacked ones."""
     # pika is slow to import, and needed only where there is no management API.
     from shared.messaging.lookups import count_ready
-    from shared.messaging.session import Conversation
+    from shared.messaging.session import Session
 
     depths: Depths = {}
 
     def told(ready: Mapping[str, int]) -> None:
         depths.update({name: Depth(ready=count, unacked=None) for name, count in ready.items()})
-        conversation.end()
+        session.end()
 
-    conversation = Conversation(
-        "status", lambda channel: count_ready(channel.connection, queues, told)
-    )
+    session = Session("status", lambda channel: count_ready(channel.connection, queues, told))
     with suppress(Overloaded):
-        conversation.run(amqp_url)
+        session.run(amqp_url)
     return depths

@@ -13,7 +13,7 @@ from shared.events.envelope import decode
 from shared.events.models import ItemAccepted, ItemReviewed
 from shared.formats.json_lines import line
 from shared.messaging.amqp.headers import delivery_of
-from shared.messaging.session import Conversation
+from shared.messaging.session import Session
 from shared.topology import EVENTS
 
 Decided = ItemAccepted | ItemReviewed
@@ -36,7 +36,7 @@ class Tail:
         self._keys = [f"{kind}.{workflow}" for kind in KINDS]
         self._on_decision = on_decision
         self._on_ready = on_ready
-        self._conversation = Conversation("tail", self._on_channel)
+        self._session = Session("tail", self._on_channel)
 
     def run(self, amqp_url: str) -> None:
         """Follows until a callback or a signal raises.
@@ -44,7 +44,7 @@ class Tail:
         Raises:
             Overloaded: there is no connection, or it ended; the text says why.
         """
-        self._conversation.run(amqp_url)
+        self._session.run(amqp_url)
 
     def _on_channel(self, channel: Channel) -> None:
         channel.queue_declare(
@@ -75,7 +75,7 @@ class Tail:
             try:
                 self._on_decision(event)
             except Exception as error:
-                self._conversation.fail(error)
+                self._session.fail(error)
 
 
 def as_json(event: Decided) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from shared.clock import Clock, utc_now
 from shared.errors import Overloaded, problems_of
 from shared.events.live_policy import LivePolicy, LiveRoute
-from shared.messaging.session import Conversation, follow_stream
+from shared.messaging.session import Session, follow_stream
 from shared.service.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
 from shared.topology import policy_stream
 
@@ -36,7 +36,7 @@ class LiveFeed:
         self._issued_at: datetime | None = None
         self._heard = threading.Event()
         self._lock = threading.Lock()
-        self._conversation: Conversation | None = None
+        self._session: Session | None = None
         self._stopping = threading.Event()
         self._problem = ""
         LIVE_POLICY_REFUSED.set(0)
@@ -54,11 +54,11 @@ class LiveFeed:
         """Listens until `stop`; run it in a thread of its own."""
         while not self._stopping.is_set():
             with self._lock:
-                self._conversation = follow_stream(policy_stream(), self.take, "live-policy")
+                self._session = follow_stream(policy_stream(), self.take, "live-policy")
                 if self._stopping.is_set():
                     return
             try:
-                self._conversation.run(self._amqp_url)
+                self._session.run(self._amqp_url)
             except Overloaded as error:
                 if str(error) != self._problem:
                     self._problem = str(error)
@@ -74,8 +74,8 @@ class LiveFeed:
         """`watch` returns soon."""
         self._stopping.set()
         with self._lock:
-            if self._conversation is not None:
-                self._conversation.stop()
+            if self._session is not None:
+                self._session.stop()
 
     def take(self, body: bytes) -> None:
         """One message of the stream."""

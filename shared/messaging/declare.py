@@ -203,13 +203,14 @@ def _bind(topology: Topology, channel: Channel) -> Iterator[Step]:
                 )
 
 
+def declare_stream(stream: Queue, channel: Channel) -> Iterator[Step]:
+    """A stream queue and its binding, for `in_turn`."""
+    yield declare_queue(channel, stream)
+    yield partial(channel.queue_bind, stream.name, QUEUES, routing_key=stream.name)
+
+
 def _wrongly_declared(refusal: ChannelClosedByBroker) -> ConfigurationError:
     return ConfigurationError(
         f"{refusal.reply_text}; RabbitMQ has it otherwise than this release declares it: move what"
         " lies in it, and delete it"
     )
-
-
-def declare_stream(stream: Queue, channel: Channel) -> Iterator[Step]:
-    yield declare_queue(channel, stream)
-    yield partial(channel.queue_bind, stream.name, QUEUES, routing_key=stream.name)

@@ -13,7 +13,7 @@ import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
-from shared.messaging.steps import PRECONDITION_FAILED, REFUSED, Step, in_turn, missing
+from shared.messaging.steps import PRECONDITION_FAILED, REFUSED, Step, in_turn, needs_prepare
 from shared.service.metrics import RIGHTS_LOST
 
 # Nobody may send with this routing key (shared/messaging/rights.py), and nobody in this name:
@@ -44,7 +44,7 @@ def check_keys(
 
     def answered(exchange: str, refusal: ChannelClosedByBroker | None) -> None:
         if refusal is not None and refusal.reply_code not in (REFUSED, PRECONDITION_FAILED):
-            fail(missing(refusal))
+            fail(needs_prepare(refusal))
             return
         held = refusal is not None and refusal.reply_code == REFUSED
         RIGHTS_LOST.labels(exchange).set(not held)

@@ -1,8 +1,7 @@
-"""How does a program talk to RabbitMQ on its own thread, for one purpose, and then leave?
+"""A session with RabbitMQ: one connection with one channel, for one purpose.
 
-One connection with one channel, served by the thread that runs it until somebody ends it or it is
-lost. For the command line and for those who follow a stream; workers have
-`shared.messaging.connection`.
+Served by the thread that runs it until somebody ends it or it is lost. For the command line and
+for those who follow a stream; workers have `shared.messaging.connection`.
 """
 
 import threading
@@ -23,7 +22,7 @@ from shared.topology import Queue
 GOODBYE_SECONDS = 2.0
 
 
-class Conversation:
+class Session:
     """One channel from its opening to its end; `on_channel` says what is done on it."""
 
     def __init__(self, name: str, on_channel: Callable[[Channel], None]) -> None:
@@ -113,12 +112,12 @@ class Conversation:
         connection.ioloop.stop()
 
 
-def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str) -> Conversation:
-    """A conversation that hands over every message of a stream queue, from its newest chunk on, in
+def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str) -> Session:
+    """A session that hands over every message of a stream queue, from its newest chunk on, in
     order (https://www.rabbitmq.com/docs/streams#consuming). What `on_message` raises ends it.
 
     A stream that was deleted is declared again, where this user may; one that is missing or does
-    not recover ends the conversation with `Overloaded`.
+    not recover ends the session with `Overloaded`.
     """
 
     def consume(channel: Channel) -> None:
@@ -130,12 +129,12 @@ def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str)
         try:
             on_message(body)
         except Exception as error:
-            conversation.fail(error)
+            session.fail(error)
             return
         channel.basic_ack(method.delivery_tag)  # for more credit; nothing leaves a stream
 
     def find(channel: Channel) -> None:
         find_stream(channel.connection, stream, partial(consume, channel))
 
-    conversation = Conversation(name, find)
-    return conversation
+    session = Session(name, find)
+    return session

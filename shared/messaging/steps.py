@@ -16,7 +16,7 @@ from shared.topology import Exchange, Queue
 
 logger = logging.getLogger(__name__)
 
-REFUSED = 403  # ACCESSREFUSED
+REFUSED = 403  # ACCESS_REFUSED
 PRECONDITION_FAILED = 406
 
 Step = Callable[..., object]
@@ -54,18 +54,22 @@ def in_turn(
 
 
 def declare_queue(channel: Channel, queue: Queue) -> Step:
+    """Declares a durable queue; a queue that is otherwise than this is a refusal."""
     return partial(channel.queue_declare, queue.name, durable=True, arguments=dict(queue.arguments))
 
 
 def queue_look(queue: Queue) -> Look:
+    """Whether there is a queue of this name."""
     return lambda channel: partial(channel.queue_declare, queue.name, passive=True)
 
 
 def exchange_look(exchange: Exchange) -> Look:
+    """Whether there is an exchange of this name."""
     return lambda channel: partial(channel.exchange_declare, exchange.name, passive=True)
 
 
 def one_look(look: Look, channel: Channel) -> Iterator[Step]:
+    """This look and no other, for `in_turn`."""
     yield look(channel)
 
 
@@ -85,10 +89,11 @@ def look_for(
             logger.info("cannot be looked for", extra={"problem": refusal.reply_text})
             look_for(connection, looks, then, fail)
         else:
-            fail(missing(refusal))
+            fail(needs_prepare(refusal))
 
     in_turn(connection, lambda channel: (look(channel) for look in looks), ended)
 
 
-def missing(refusal: ChannelClosedByBroker) -> str:
+def needs_prepare(refusal: ChannelClosedByBroker) -> str:
+    """What is missing, and who can declare it."""
     return f"{refusal.reply_text}; this user may not declare it: run `hitl prepare`"

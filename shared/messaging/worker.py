@@ -1,4 +1,4 @@
-"""Decode → handle → publish → confirm → ack: in which order, how many at once, how does it stop?
+"""The worker of a service: take → handle → publish → confirm → ack, until it is told to stop.
 
 The handler runs on the caller's thread, the connection on its own, so that heartbeats go on while
 a model computes or a commit waits; a handler that never waits can work on the connection's thread.
@@ -21,29 +21,24 @@ from prometheus_client import Counter as Metric
 
 from shared.clock import Clock, utc_now
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
-from shared.events.envelope import encode
-from shared.events.models import ItemFailed
-from shared.events.submissions import excerpt, guess_id
-from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.breaker import Breaker
 from shared.messaging.connection import Broker
 from shared.messaging.consumer import HOLD_SECONDS, Consumer
 from shared.messaging.declared import Refuse
-from shared.messaging.retry import RetryPolicy, attempts, dead_letter
+from shared.messaging.failures import Failures, about
+from shared.messaging.retry import RetryPolicy
 from shared.messaging.rights import Rights
 from shared.service.lifecycle import Lifecycle
 from shared.service.metrics import (
     BREAKER_OPEN,
     MESSAGE_PROCESS_DURATION,
     MESSAGES_CONSUMED,
-    MESSAGES_DEAD_LETTERED,
     MESSAGES_IN_PROGRESS,
     RETRIES,
 )
 from shared.service.settings import Settings
 from shared.topology import Topology
-from shared.workflows.files import workflow_of
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +102,10 @@ class Worker:
         self._most_bytes = inf if most_bytes is None else most_bytes
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds
-        self._clock = clock
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
         self._minding = Lock()  # `run` and the connection's thread both ask the breaker
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
+        self._failures = Failures(service, self._retries, self._breaker, clock)
         # No SimpleQueue: interrupted as its time is up, its `get` never returns (CPython 3.11).
         self._inbox: Queue[list[Delivery]] = Queue()
         self._waiting: deque[Delivery] = deque()
@@ -146,8 +141,8 @@ class Worker:
 
     def run(self) -> None:
         """Works until `lifecycle.stopping`, then finishes what it holds, within the deadline."""
-        # What lives now lives for good: without this, each batch of a million small objects makes
-        # the collector walk all of it again (half of the time it took to read events).
+        # Freeze start-up objects so that the collector skips them: else each batch of a million
+        # small objects makes it walk all of them again (half of the time it took to read events).
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)
@@ -333,7 +328,7 @@ class Worker:
                 return [error]
         except Exception as error:
             if len(batch) == 1:
-                logger.exception("a message failed", extra=self._names(batch[0]))
+                logger.exception("a message failed", extra=about(batch[0]))
                 return [Retryable(f"{unforeseen(error)}: see the log of {self._service}")]
             logger.warning("a batch failed; bisecting it", extra={"messages": len(batch)})
         else:
@@ -350,7 +345,7 @@ class Worker:
         handled: list[str] = []
         for delivery, result in zip(batch, results, strict=True):
             if isinstance(result, _FAILURES):
-                outputs.append(self._after_failure(delivery, result))
+                outputs.append(self._failures.outputs(delivery, result))
             else:
                 self._breaker.succeeded()
                 handled.append(delivery.queue)
@@ -358,50 +353,6 @@ class Worker:
         for queue, count in Counter(handled).items():
             self._ok[queue].inc(count)
         self._broker.publish_then_ack(list(zip(batch, outputs, strict=True)))
-
-    def _after_failure(
-        self, delivery: Delivery, error: Permanent | Retryable
-    ) -> Sequence[Outgoing]:
-        """What to publish before the ack: a delayed copy or a dead letter."""
-        if isinstance(error, Retryable):
-            delayed = self._retries.after(delivery, error, jitter=random.random())  # noqa: S311
-            if isinstance(delayed, Outgoing):
-                RETRIES.labels(delivery.queue).inc()
-                MESSAGES_CONSUMED.labels(delivery.queue, "retried").inc()
-                return (delayed,)
-            error = delayed
-        return self._dead_letter(delivery, error)
-
-    def _dead_letter(self, delivery: Delivery, error: Permanent) -> Sequence[Outgoing]:
-        now = self._clock()
-        failed = ItemFailed(
-            workflow=workflow_of(delivery.queue, delivery.routing_key),
-            occurred_at=now,
-            failed_item_id=guess_id(delivery),
-            queue=delivery.queue,
-            reason=error.reason,
-            detail=error.detail,
-            text=excerpt(delivery),
-            attempts=attempts(delivery),
-        )
-        MESSAGES_CONSUMED.labels(delivery.queue, "dead_lettered").inc()
-        MESSAGES_DEAD_LETTERED.labels(delivery.queue, error.reason).inc()
-        logger.warning(
-            "dead-lettered",
-            extra={**self._names(delivery), "reason": error.reason, "detail": error.detail},
-        )
-        self._breaker.failed(delivery, error)
-        return (
-            dead_letter(delivery, error, failed_at=now.isoformat()),
-            encode(failed, source=self._service, traceparent=traceparent_of(delivery)),
-        )
-
-    def _names(self, delivery: Delivery) -> dict[str, object]:
-        return {
-            "queue": delivery.queue,
-            "item_id": guess_id(delivery),
-            "trace_id": trace_id(traceparent_of(delivery)),
-        }
 
     def _mind_the_breaker(self) -> None:
         with self._minding:

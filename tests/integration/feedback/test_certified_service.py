@@ -68,13 +68,13 @@ def listening(amqp_url: str) -> Iterator[list[tuple[float, LivePolicy]]]:
     def hear(body: bytes) -> None:
         heard.append((time.monotonic(), LivePolicy.model_validate_json(body)))
 
-    conversation = follow_stream(policy_stream(), hear, "test")
-    thread = threading.Thread(target=conversation.run, args=(amqp_url,))
+    session = follow_stream(policy_stream(), hear, "test")
+    thread = threading.Thread(target=session.run, args=(amqp_url,))
     thread.start()
     try:
         yield heard
     finally:
-        conversation.stop()
+        session.stop()
         thread.join(10)
 
 

@@ -335,8 +335,8 @@ def test_the_live_policy_gets_from_the_certifier_to_the_router(
 ) -> None:
     # Given the certifier's user and the router's / If the one publishes a policy
     heard: list[bytes] = []
-    conversation = follow_stream(policy_stream(), heard.append, "router")
-    following = threading.Thread(target=conversation.run, args=(url_of("router"),))
+    session = follow_stream(policy_stream(), heard.append, "router")
+    following = threading.Thread(target=session.run, args=(url_of("router"),))
     following.start()
     try:
         policy = LivePolicy.model_validate(
@@ -347,7 +347,7 @@ def test_the_live_policy_gets_from_the_certifier_to_the_router(
         # I expect the other to hear it
         until(lambda: len(heard) == 1, seconds=20)
     finally:
-        conversation.stop()
+        session.stop()
         following.join()
     # And where the stream is gone and the user may not make it, I expect an error that says so
     with connected(url_of(OWNER)) as connection:
