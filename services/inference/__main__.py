@@ -1,9 +1,7 @@
-"""Starts the inference worker: models loaded, then items scored until told to stop; beside it, what
-words speak for a label, and what a candidate model would have answered."""
+"""The inference worker: scores items; beside it says which words speak for a label, and what a
+candidate model would have answered."""
 
 import os
-import sys
-import threading
 from contextlib import nullcontext
 from functools import partial
 
@@ -13,14 +11,13 @@ from services.inference.highlighter import Highlighter
 from services.inference.model_feed import ModelFeed
 from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now
-from shared.errors import ConfigurationError
 from shared.messaging.rights import USERS
 from shared.messaging.worker import Worker
-from shared.service.lifecycle import service
+from shared.service.lifecycle import service, start
 from shared.service.settings import Settings
-from shared.topology import highlights_queue, inference_queue, topology
-from shared.workflows.feed import WorkflowFeed
+from shared.topology import Topology, highlights_queue, inference_queue
 from shared.workflows.files import Workflow
+from shared.workflows.served import follow, served_workflows
 
 BATCH_SHARE = 2  # of the prefetch: the next batch waits here while this one is being scored
 
@@ -35,20 +32,15 @@ def main() -> None:
         def load_model(workflow: Workflow) -> None:
             served[inference_queue(workflow.name)] = models.add(workflow)
 
-        files = WorkflowFeed(settings, load_model)
-        lifecycle.add_refusals(files.refused)
-        lifecycle.add_check("workflows", files.problem)
-        lifecycle.add_refusals(models.refused)
-        shape = topology(list(files.workflows), settings.retry_delays_seconds)
-
         def busy() -> bool:
             return worker.busy() or lifecycle.stopping.is_set()
 
+        files, drawn = served_workflows(settings, lifecycle, load_model)
         shadow = ShadowScorer(settings, busy=busy, clock=utc_now)
         worker = Worker(
             service="inference",
             settings=settings,
-            topology=shape,
+            topology=drawn,
             lifecycle=lifecycle,
             queues=tuple(served),
             handler=InferenceHandler(
@@ -61,31 +53,26 @@ def main() -> None:
         )
         highlighter = Highlighter(
             settings=settings,
-            topology=shape,
+            topology=drawn,
             served={highlights_queue(each.workflow): each for each in served.values()},
             busy=busy,
             clock=utc_now,
             refuse=files.refuse,
         )
+        lifecycle.add_refusals(models.refused)
 
-        def begin(workflow: Workflow) -> None:
+        def begin(workflow: Workflow, more: Topology) -> None:
             load_model(workflow)
             queue = inference_queue(workflow.name)
-            more = topology([workflow.name], settings.retry_delays_seconds)
             worker.add(more, [queue])
             if settings.highlights:
                 highlighter.add(highlights_queue(workflow.name), served[queue], more)
 
-        threading.Thread(
-            target=models.watch, args=(lifecycle.stopping,), name="models", daemon=True
-        ).start()
+        models.follow(lifecycle.stopping)
+        follow(files, begin, settings, lifecycle)
         with highlighter.beside() if settings.highlights else nullcontext(), shadow.beside():
-            files.follow(begin, lifecycle.stopping)
             worker.run()
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ConfigurationError as error:
-        sys.exit(f"inference: {error}")
+    start("inference", main)

@@ -115,8 +115,11 @@ class ModelFeed:
             if state.problems
         }
 
-    def watch(self, stopping: threading.Event) -> None:
-        """Looks until `stopping`; run it in a thread of its own."""
+    def follow(self, stopping: threading.Event) -> None:
+        """From now on, on a thread of its own, until `stopping`: takes over what is put in use."""
+        threading.Thread(target=self._watch, args=(stopping,), name="models", daemon=True).start()
+
+    def _watch(self, stopping: threading.Event) -> None:
         while not stopping.wait(POLL_SECONDS):
             try:
                 with self._turn:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 Precision = Literal["exact", "auto", "bf16"]
 
-MOST = 0.005  # texts with another label, and texts that cross a threshold, as shares of all
+MAX_SHARE = 0.005  # texts with another label, and texts that cross a threshold, as shares of all
 SURENESS = 0.95  # of each bound
 # Thresholds are chosen elsewhere and change, so none of these may be crossed by more texts.
 THRESHOLDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
-FEWEST_TEXTS = math.ceil(math.log(1 - SURENESS) / math.log(1 - MOST))  # with fewer none can pass
+MIN_TEXTS = math.ceil(math.log(1 - SURENESS) / math.log(1 - MAX_SHARE))  # with fewer none can pass
 
 
 class Evidence(NamedTuple):
@@ -40,13 +40,13 @@ class Evidence(NamedTuple):
     def sufficient(self) -> bool:
         """Whether both shares are shown to be small; all bounds have to hold, so none of them needs
         a correction for there being several (an intersection-union test, Berger 1982)."""
-        return max(self.other_labels_bound, self.crossings_bound) <= MOST
+        return max(self.other_labels_bound, self.crossings_bound) <= MAX_SHARE
 
     def __str__(self) -> str:
         return (
             f"of {self.texts} texts {self.other_labels} have another label (at most "
             f"{self.other_labels_bound:.2%}) and {self.crossings} cross a threshold (at most "
-            f"{self.crossings_bound:.2%}; {MOST:.2%} are allowed)"
+            f"{self.crossings_bound:.2%}; {MAX_SHARE:.2%} are allowed)"
         )
 
 

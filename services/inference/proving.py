@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from services.inference.model import Model, version_of
-from services.inference.precision import FEWEST_TEXTS, Evidence, compare
+from services.inference.precision import MIN_TEXTS, Evidence, compare
 from shared import models
 from shared.errors import ConfigurationError, Permanent
 from shared.formats.json_lines import lines_of, whole_lines
@@ -24,7 +24,7 @@ from shared.formats.json_lines import lines_of, whole_lines
 logger = logging.getLogger(__name__)
 
 SUFFIX = "+bf16"  # of a version: other scores are another model's, and certificates name a version
-_MOST_TEXTS = 4_000  # a minute for the embedded model, once
+_MAX_TEXTS = 4_000  # a minute for the embedded model, once
 _AGAIN = 64  # texts that are compared at every start
 
 # the distributions of some texts by some model, float [texts, labels]
@@ -64,8 +64,8 @@ def _prove(model: Model, proof: Proof, scores: Scores) -> tuple[str, Model | Non
     if proof.texts is None:
         return "HITL_PRECISION_TEXTS names no texts to show that it is good enough", None
     texts = _read(proof.texts)
-    if len(texts) < FEWEST_TEXTS:
-        return f"{proof.texts} has {len(texts)} texts, and {FEWEST_TEXTS} is the least", None
+    if len(texts) < MIN_TEXTS:
+        return f"{proof.texts} has {len(texts)} texts, and {MIN_TEXTS} is the least", None
     other = replace(model, network=model.in_bf16(), in_bf16=None, version=model.version + SUFFIX)
 
     def evidence(some: Sequence[str]) -> Evidence:
@@ -99,7 +99,7 @@ def _read(path: Path) -> list[str]:
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{path} holds no texts: {error!r}") from error
-    return list(dict.fromkeys(texts))[:_MOST_TEXTS]
+    return list(dict.fromkeys(texts))[:_MAX_TEXTS]
 
 
 def _circumstances(model: Model, texts: Path) -> str:

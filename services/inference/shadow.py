@@ -27,7 +27,7 @@ from shared.service.settings import Settings
 logger = logging.getLogger(__name__)
 
 WAITING = 1_000  # items; what comes then is dropped
-MOST_CHARACTERS = 20_000  # a longer text is not for a shadow
+MAX_CHARACTERS = 20_000  # a longer text is not for a shadow
 PORTION_ITEMS = 8
 _POLL_SECONDS = 0.05
 
@@ -55,7 +55,7 @@ class ShadowScorer:
         """Remember an item, if it is one of the candidate's share; returns at once."""
         if not drawn(event.item_id, candidate.share):
             return
-        if len(event.item.text) > MOST_CHARACTERS or len(self._offered) >= WAITING:
+        if len(event.item.text) > MAX_CHARACTERS or len(self._offered) >= WAITING:
             SHADOW_SCORES.labels(event.workflow, "dropped").inc()
             return
         self._offered.append(Offered(candidate, event, traceparent))

@@ -198,14 +198,14 @@ class _Portion(NamedTuple):
 
 
 def portions(
-    batch: Sequence[Delivery], most_rows: int, most_bytes: int
+    batch: Sequence[Delivery], max_rows: int, max_bytes: int
 ) -> Iterator[Sequence[Delivery]]:
-    """The batch in order, cut before a message with which there would be more than `most_rows`, or
-    the bodies would exceed `most_bytes`; a message larger than that stands alone."""
+    """The batch in order, cut before a message with which there would be more than `max_rows`, or
+    the bodies would exceed `max_bytes`; a message larger than that stands alone."""
     start = size = 0
     for end, delivery in enumerate(batch):
         size += len(delivery.body)
-        if end - start == most_rows or (size > most_bytes and end > start):
+        if end - start == max_rows or (size > max_bytes and end > start):
             yield batch[start:end]
             start, size = end, len(delivery.body)
     if start < len(batch):

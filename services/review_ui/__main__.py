@@ -1,7 +1,6 @@
 """The review UI: requests for review become tasks, people decide, their decisions are published."""
 
 import os
-import sys
 
 from services.review_ui.app import count, make_app, make_desk
 from services.review_ui.outbox.pruning import make_pruning
@@ -10,23 +9,23 @@ from services.review_ui.server import Parts, listen, run_until_stopped
 from services.review_ui.tasks.intake import Intake
 from services.review_ui.webhooks.sender import make_sender
 from shared.clock import utc_now
-from shared.errors import ConfigurationError
 from shared.messaging.connection import Broker
 from shared.messaging.rights import USERS
 from shared.messaging.worker import Worker
-from shared.service.lifecycle import respond, service
+from shared.service.lifecycle import respond, service, start
 from shared.service.settings import Settings
 from shared.storage.database import connect, readiness
 from shared.storage.refused_rows import writable
-from shared.topology import review_queue, topology
-from shared.workflows.feed import WorkflowFeed
+from shared.topology import Topology, review_queue
 from shared.workflows.files import Workflow
+from shared.workflows.served import follow, served_workflows
 
 # Requests of up to a megabyte each: SQLAlchemy takes a dozen times a batch's bytes.
-MOST_BYTES = 8 * 1_024 * 1_024
+MAX_BYTES = 8 * 1_024 * 1_024
 
 
 def main() -> bool:
+    """Serves people and programs; False where a part of it ended by itself."""
     keys = ("amqp_url", "database_url", "session_secret")
     settings = Settings.from_environment(os.environ).require(*keys)
     database_url = settings.database_url.get_secret_value()
@@ -34,30 +33,25 @@ def main() -> bool:
     engine = connect(database_url, pool_size=16, application="hitl-review")
     bound = listen(settings.http_host, settings.review_port)
     with service("review-ui", port=None, settings=settings) as lifecycle:
-        files = WorkflowFeed(settings, lambda _workflow: None)
-        flows = files.workflows
-        shape = topology(tuple(flows), settings.retry_delays_seconds)
-        lifecycle.add_refusals(files.refused)
-        lifecycle.add_check("workflows", files.problem)
+        files, drawn = served_workflows(settings, lifecycle)
         lifecycle.add_check("postgres", readiness(engine))
-        broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=shape,
+        broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=drawn,
                         rights=USERS["review_ui"], refuse=files.refuse)  # fmt: skip
-        desk = make_desk(settings, flows, engine, utc_now,
+        desk = make_desk(settings, files.workflows, engine, utc_now,
                          lambda path: respond(lifecycle, path), broker.publish,
                          lifecycle.spans)  # fmt: skip
-        worker = Worker(service="review-ui", settings=settings, topology=shape, lifecycle=lifecycle,
-                        queues=[review_queue(name) for name in flows], prefetch=settings.prefetch,
-                        handler=Intake(engine, utc_now), max_batch=500,
-                        most_bytes=MOST_BYTES, rights=USERS["review_ui"], refuse=files.refuse,
+        worker = Worker(service="review-ui", settings=settings, topology=drawn, lifecycle=lifecycle,
+                        queues=[review_queue(name) for name in files.workflows],
+                        prefetch=settings.prefetch, handler=Intake(engine, utc_now), max_batch=500,
+                        max_bytes=MAX_BYTES, rights=USERS["review_ui"], refuse=files.refuse,
                         store=writable(engine, "review_task", "item", "highlight"))  # fmt: skip
 
-        def begin(workflow: Workflow) -> None:
-            more = topology([workflow.name], settings.retry_delays_seconds)
+        def begin(workflow: Workflow, more: Topology) -> None:
             worker.add(more, [review_queue(workflow.name)])
             broker.add(more)
             count(workflow.name)
 
-        files.follow(begin, lifecycle.stopping)
+        follow(files, begin, settings, lifecycle)
         relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step,
                       *([] if lifecycle.spans is None else [lifecycle.spans.sent]))  # fmt: skip
         lifecycle.add_check("relay", relay.problem)
@@ -68,7 +62,4 @@ def main() -> bool:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(0 if main() else 1)
-    except ConfigurationError as error:
-        sys.exit(f"review-ui: {error}")
+    start("review-ui", main)

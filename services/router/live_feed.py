@@ -1,4 +1,4 @@
-"""What does the certifier say now? Heard from the stream `hitl.policy`, without a database.
+"""The live policy: what the certifier says now, heard from `hitl.policy` without a database.
 
 A message that is invalid, of the future or older than the last one changes nothing: the last good
 one stays, and runs out by itself (`valid_until`). A stream that is missing is asked for again.
@@ -6,7 +6,8 @@ one stays, and runs out by itself (`valid_until`). A stream that is missing is a
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -19,10 +20,11 @@ from shared.service.metrics import LIVE_POLICY_REFUSED, LIVE_POLICY_VERSION
 from shared.topology import policy_stream
 
 logger = logging.getLogger(__name__)
+STOP_SECONDS = 5.0
 RETRY_SECONDS = 0.5  # a router must follow within two seconds, also after the broker was away
 # Two clocks may differ by so much. What was said by a clock that had jumped ahead further would
 # stand above all that is said once it is right, an alarm as well, and its lease would last as long.
-MOST_AHEAD = timedelta(minutes=1)
+MAX_AHEAD = timedelta(minutes=1)
 
 
 class LiveFeed:
@@ -50,8 +52,21 @@ class LiveFeed:
         """Whether a live policy has come, in time."""
         return self._heard.wait(timeout_seconds)
 
+    @contextmanager
+    def listening(self, wait_seconds: float) -> Iterator[None]:
+        """Listens on a thread of its own for the length of the block, which begins when something
+        was heard, after `wait_seconds` at the latest."""
+        thread = threading.Thread(target=self.watch, name="live-policy", daemon=True)
+        thread.start()
+        try:
+            self.wait_heard(wait_seconds)
+            yield
+        finally:
+            self.stop()
+            thread.join(STOP_SECONDS)
+
     def watch(self) -> None:
-        """Listens until `stop`; run it in a thread of its own."""
+        """Listens until `stop`."""
         while not self._stopping.is_set():
             with self._lock:
                 self._session = follow_stream(policy_stream(), self.take, "live-policy")
@@ -62,9 +77,7 @@ class LiveFeed:
             except Overloaded as error:
                 if str(error) != self._problem:
                     self._problem = str(error)
-                    logger.warning(
-                        "the live policy is not to be had", extra={"problem": str(error)}
-                    )
+                    logger.warning("live policy stream unavailable", extra={"problem": str(error)})
             except Exception:
                 # Whatever it was, the routing goes on, and so must the watch.
                 logger.exception("following the live policy failed")
@@ -109,7 +122,7 @@ class LiveFeed:
                 )
 
     def _is_ahead(self, issued_at: datetime | None) -> bool:
-        return issued_at is not None and issued_at > self._clock() + MOST_AHEAD
+        return issued_at is not None and issued_at > self._clock() + MAX_AHEAD
 
     def _refuse(self, problem: str) -> None:
         LIVE_POLICY_REFUSED.set(1)

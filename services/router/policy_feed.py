@@ -74,8 +74,11 @@ class PolicyFeed:
         """Does any workflow wait for a certificate?"""
         return any(policy.mode == "certified" for policy in tuple(self._policies.values()))
 
-    def watch(self, stopping: threading.Event) -> None:
-        """Looks until `stopping`; run it in a thread of its own."""
+    def follow(self, stopping: threading.Event) -> None:
+        """From now on, on a thread of its own, until `stopping`: takes over what is edited."""
+        threading.Thread(target=self._watch, args=(stopping,), name="policies", daemon=True).start()
+
+    def _watch(self, stopping: threading.Event) -> None:
         while not stopping.wait(POLL_SECONDS):
             try:
                 self.look()

@@ -26,14 +26,14 @@ from shared.messaging.retry import restore_origins
 # came; with many small producers neither may ever be so, hence a limit of 2 seconds.
 _LOOK_SECONDS = 0.05
 _SILENT_LOOKS = 4
-_MOST_LOOKS = 40
+_MAX_LOOKS = 40
 # How long a message may be held before RabbitMQ gives it to another worker (its "Delivery
 # Acknowledgement Timeout"). The slowest batch, 64 texts on a slow core, takes a minute or two: what
 # is held for longer hangs, or waits for Postgres, and then coming again costs nothing. 4.3 heeds
 # this; 3.10 and 4.0 know only their node's limit (30 minutes), and count each time as a delivery.
 HOLD_SECONDS = 600.0
 # Held at most before anybody knows how large they are: an item may have 1 MiB.
-_CAREFUL = 64
+_FIRST_PREFETCH = 64
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Consumer:
         prefetch: int,
         take: Callable[[list[Delivery]], None],
         slow_start: bool = True,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         hold_seconds: float = HOLD_SECONDS,
         busy: Callable[[], bool] = lambda: False,
         paused: bool = False,
@@ -66,8 +66,8 @@ class Consumer:
         self._hold_ms = int(hold_seconds * 1_000)
         self._busy = busy
         self._held_back = False
-        self._most = prefetch
-        self._most_bytes = most_bytes
+        self._max_prefetch = prefetch
+        self._max_bytes = max_bytes
         self._prefetch = prefetch
         self._bytes = 0  # of the bodies of what is not ackable yet
         self._size = 0.0  # of a body, lately
@@ -192,7 +192,7 @@ class Consumer:
             return
         silent = silent + 1 if heard == self._heard else 0
         full = self._window.unacked >= self._room()
-        if looks >= _MOST_LOOKS or silent >= _SILENT_LOOKS or full:
+        if looks >= _MAX_LOOKS or silent >= _SILENT_LOOKS or full:
             self._cancel_all()
             return
         again = partial(
@@ -213,14 +213,14 @@ class Consumer:
     def _on_quiet(self, _frame: object) -> None:
         self._quiet = self._paused
 
-    def _fit(self, channel: Channel, most_bytes: int) -> None:
+    def _fit(self, channel: Channel, max_bytes: int) -> None:
         """Asks for half or fewer of the messages, or for twice as many or more, where those that
         are here say so. What is on its way when we ask for fewer comes again, counted once."""
         size = max(self._size, self._bytes / len(self._window), 1.0)
-        wanted = max(1, min(self._most, int(most_bytes / 2 / size)))
+        wanted = max(1, min(self._max_prefetch, int(max_bytes / 2 / size)))
         if (
             wanted * 2 <= self._prefetch
-            if self._bytes > most_bytes
+            if self._bytes > max_bytes
             else wanted >= self._prefetch * 2
         ):
             self._prefetch = wanted
@@ -254,8 +254,8 @@ class Consumer:
     def _subscribe_all(self) -> None:
         if self._channel is None:
             return
-        if self._most_bytes is not None:
-            self._prefetch = min(self._most, _CAREFUL)
+        if self._max_bytes is not None:
+            self._prefetch = min(self._max_prefetch, _FIRST_PREFETCH)
         self._subscriptions = {
             queue: _Subscription(queue, probing=self._slow_start) for queue in self._queues
         }
@@ -299,10 +299,10 @@ class Consumer:
         restore_origins(deliveries)
         self._arrived += deliveries
         self._schedule_turn()
-        if self._most_bytes is not None:
-            self._weigh(self._most_bytes, deliveries)
+        if self._max_bytes is not None:
+            self._weigh(self._max_bytes, deliveries)
 
-    def _weigh(self, most_bytes: int, deliveries: Sequence[Delivery]) -> None:
+    def _weigh(self, max_bytes: int, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._bytes += len(delivery.body)
             self._size += (len(delivery.body) - self._size) / 16
@@ -314,12 +314,12 @@ class Consumer:
             and not self._paused
             and fast
             and (
-                self._bytes > most_bytes
+                self._bytes > max_bytes
                 or self._window.unacked >= self._room()
                 or max(map(self._in_progress.__getitem__, fast)) >= self._prefetch
             )
         ):
-            self._fit(self._channel, most_bytes)
+            self._fit(self._channel, max_bytes)
 
     def _probe(self, delivery: Delivery) -> None:
         """Cancelled while this one message is unacked, the broker can send no second one."""

@@ -80,7 +80,7 @@ class Worker:
         max_batch: int | None,
         linger_seconds: float = 0.0,
         slow_start: bool = True,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         rights: Rights | None = None,
         refuse: Refuse | None = None,
         hold_seconds: float = HOLD_SECONDS,
@@ -90,7 +90,7 @@ class Worker:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
         never raises `Overloaded`: it gets what was just read, on the connection's thread.
         `linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
-        `prefetch` messages would have more than `most_bytes`, it holds fewer, and a batch ends
+        `prefetch` messages would have more than `max_bytes`, it holds fewer, and a batch ends
         with the message that reaches them. `store` says why what every message needs is away, None
         while it is there: nothing is taken before, because a message that is held by a process that
         is killed has one delivery less, and none may lose its place for an outage of ours."""
@@ -99,7 +99,7 @@ class Worker:
         self._queues = tuple(queues)
         self._handler = handler if lifecycle.spans is None else lifecycle.spans.around(handler)
         self._max_batch = max_batch or 0
-        self._most_bytes = inf if most_bytes is None else most_bytes
+        self._max_bytes = inf if max_bytes is None else max_bytes
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
@@ -119,7 +119,7 @@ class Worker:
             prefetch=prefetch,
             take=self._work_at_once if max_batch is None else self._inbox.put,
             slow_start=slow_start,
-            most_bytes=most_bytes,
+            max_bytes=max_bytes,
             hold_seconds=hold_seconds,
             busy=lambda: self._handling,
             paused=self._store_awaited,
@@ -248,7 +248,7 @@ class Worker:
         generation = self._broker.generation
         batch: list[Delivery] = []
         size = 0
-        while self._waiting and len(batch) < self._max_batch and size < self._most_bytes:
+        while self._waiting and len(batch) < self._max_batch and size < self._max_bytes:
             delivery = self._waiting.popleft()
             if delivery.generation == generation:  # else its connection is gone: it comes again
                 batch.append(delivery)

@@ -1,16 +1,17 @@
-"""Is this process alive, is it ready, and when must it stop?"""
+"""The life of a service's process: its start, its health pages, and when it must stop."""
 
 import _thread
 import json
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -125,6 +126,15 @@ def service(name: str, *, port: int | None, settings: Settings) -> Iterator[Life
         if lifecycle.spans is not None:
             lifecycle.spans.close()
         logger.info("stopped")
+
+
+def start(name: str, main: Callable[[], bool | None]) -> NoReturn:
+    """Runs a service's `main` and ends the process: with 1 where that answers False, and with the
+    problem in words where the configuration is wrong."""
+    try:
+        sys.exit(1 if main() is False else 0)
+    except ConfigurationError as error:
+        sys.exit(f"{name}: {error}")
 
 
 def spans_of(name: str, environment: Mapping[str, str]) -> "Spans | None":

@@ -25,7 +25,7 @@ from shared.release import WORKFLOWS
 
 # A quarter of what RabbitMQ takes since 4.0 (`max_message_size`,
 # https://www.rabbitmq.com/docs/configure).
-MOST_BODY_BYTES = 4 * 1_024 * 1_024
+MAX_BODY_BYTES = 4 * 1_024 * 1_024
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0 picks a free one")]
 
@@ -135,9 +135,9 @@ class Settings(BaseModel):
     def _is_small_enough_for_events(cls, most: int) -> int:
         """An item is read, and written again in each event; no value takes more than 3.8 times its
         bytes (1e15 becomes 1000000000000000.0)."""
-        if most > MOST_BODY_BYTES:
+        if most > MAX_BODY_BYTES:
             raise ValueError(
-                f"at most {MOST_BODY_BYTES}: RabbitMQ 4 takes no message above 16 MiB, and the"
+                f"at most {MAX_BODY_BYTES}: RabbitMQ 4 takes no message above 16 MiB, and the"
                 " events about an item may be four times as large as the item"
             )
         return most

@@ -20,8 +20,8 @@ from shared.messages import OTHERS, Carried, Delivery, short_text
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 100_000  # of the 131 072 of a frame; ours take 10 000 at most
-_MOST_LEVELS = 32  # of tables and arrays in one another, in a value that somebody may look at
+MAX_BYTES = 100_000  # of the 131 072 of a frame; ours take 10 000 at most
+_MAX_LEVELS = 32  # of tables and arrays in one another, in a value that somebody may look at
 _SIZE = Struct(">L")
 _FLAGS = Struct(">H")
 _HEADERS = spec.BasicProperties.FLAG_HEADERS
@@ -135,7 +135,7 @@ def read_table(table: bytes) -> dict[str, object]:
         name, wire = short_text(key), table[start:end]
         sizes[name] = len(name.encode()) + len(wire)
         kept[name] = _header(wire)
-    excess = sum(sizes.values()) - MOST_BYTES
+    excess = sum(sizes.values()) - MAX_BYTES
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True) if excess > 0 else ():
         if excess > 0:
             logger.warning("the headers are too large; %r is left out", name[:60])
@@ -147,7 +147,7 @@ def read_table(table: bytes) -> dict[str, object]:
 def _header(wire: bytes) -> object:
     """A plain value where pika writes it as it came."""
     try:
-        value = _value(wire, 0, _MOST_LEVELS)
+        value = _value(wire, 0, _MAX_LEVELS)
     except Exception:  # a time in the year 10 000, a table in a hundred tables
         return Carried(wire, wire)
     try:
@@ -203,7 +203,7 @@ def _value(data: bytes, start: int, levels: int) -> object:
         except UnicodeDecodeError:
             return content
     if not levels:
-        raise ValueError(f"more than {_MOST_LEVELS} levels deep")
+        raise ValueError(f"more than {_MAX_LEVELS} levels deep")
     if kind == ord("F"):
         return {
             short_text(key): _value(content, first, levels - 1)

@@ -10,7 +10,7 @@ from struct import error
 from pika import spec
 
 from shared.messages import Delivery
-from shared.messaging.amqp.headers import MOST_BYTES
+from shared.messaging.amqp.headers import MAX_BYTES
 from shared.messaging.amqp.layout import (
     ADDRESSES,
     ADDRESSES_SET,
@@ -67,7 +67,7 @@ def read_delivery(
         kind, number, size, _, _, length, flags = CONTENT.unpack_from(data, offset + 1)
         offset += 1 + CONTENT.size
         end = offset + size - CONTENT_FIELDS
-        if kind != spec.FRAME_HEADER or number != channel or flags & ~KNOWN or size > MOST_BYTES:
+        if kind != spec.FRAME_HEADER or number != channel or flags & ~KNOWN or size > MAX_BYTES:
             return None
         if available <= end + (FRAME.size if length else 0):
             raise NotWhole

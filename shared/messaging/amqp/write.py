@@ -33,7 +33,7 @@ _CONTENT_START = Struct(">BHLHH")  # a content header's frame up to the weight
 _END = bytes([spec.FRAME_END])
 _PERSISTENT = b"\x02"  # the delivery mode
 _encode: Callable[[Any], bytes] = str.encode  # TypeError where it is no text
-_MOST_HEADERS = 32  # more are left to pika: the cache stays below some 20 MiB whatever their names
+_MAX_HEADERS = 32  # more are left to pika: the cache stays below some 20 MiB whatever their names
 
 
 def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
@@ -41,7 +41,7 @@ def write_message(channel: int, message: Outgoing, most: int) -> bytes | None:
     bytes to a frame; None where a property is unusual."""
     headers = message.headers
     unusual = (message.expiration_ms, message.content_encoding, message.others)
-    if unusual != (None, None, None) or len(headers) > _MOST_HEADERS:
+    if unusual != (None, None, None) or len(headers) > _MAX_HEADERS:
         return None
     time, body = message.timestamp, message.body
     size = len(body)

@@ -22,7 +22,7 @@ from shared.events.item_message import item_message
 from shared.messages import Delivery, Outgoing
 from shared.messaging.connection import Broker, declare_all
 from shared.messaging.consumer import Consumer
-from shared.service.settings import MOST_BODY_BYTES
+from shared.service.settings import MAX_BODY_BYTES
 from shared.topology import inference_queue, topology
 from tests.conftest import RabbitMQ
 from tests.support.amqp_client import outsider, until
@@ -226,7 +226,7 @@ def test_a_queue_where_nothing_comes_holds_back_no_other(amqp_url: str) -> None:
     # Given a consumer of two queues that begins carefully, because bytes count
     arrived: list[Delivery] = []
     queues = [inference_queue("sentiment"), "hitl.router"]
-    taker = Consumer(queues, prefetch=300, take=arrived.extend, most_bytes=1 << 25)
+    taker = Consumer(queues, prefetch=300, take=arrived.extend, max_bytes=1 << 25)
     one = Broker(amqp_url, name="test", topology=TOPOLOGY, consumer=taker)
     one.start()
     try:
@@ -378,9 +378,9 @@ def test_the_largest_event_of_ours_is_below_the_brokers_limit(amqp_url: str) -> 
     # Given the item of the most bytes that may be allowed, whose values take the most when they are
     # written again
     start, end = b'{"id": "a", "text": "x", "metadata": {"n": [', b"1]}}"
-    values = b"1e15," * ((MOST_BODY_BYTES - len(start) - len(end)) // 5)
+    values = b"1e15," * ((MAX_BODY_BYTES - len(start) - len(end)) // 5)
     _, item = item_message(
-        start + values + end, "sentiment", max_body_bytes=MOST_BODY_BYTES, clock=utc_now
+        start + values + end, "sentiment", max_body_bytes=MAX_BODY_BYTES, clock=utc_now
     )
     events = [
         each.model_copy(update={"item": item})

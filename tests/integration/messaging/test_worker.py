@@ -65,7 +65,7 @@ def working(
     *,
     prefetch: int = 100,
     max_batch: int = 50,
-    most_bytes: int | None = None,
+    max_bytes: int | None = None,
     at_once: bool = False,
     slow_start: bool = True,
     hold_seconds: float = HOLD_SECONDS,
@@ -83,7 +83,7 @@ def working(
         handler=handler,
         prefetch=prefetch,
         max_batch=None if at_once else max_batch,
-        most_bytes=most_bytes,
+        max_bytes=max_bytes,
         slow_start=slow_start,
         hold_seconds=hold_seconds,
     )
@@ -677,7 +677,7 @@ def test_large_messages_are_held_by_their_bytes_and_small_ones_by_their_number(
         for body in bodies:
             program.publish(body, exchange="hitl.events", routing_key="item.scored.sentiment")
 
-    with working(amqp_url, handler, prefetch=600, max_batch=300, most_bytes=most):
+    with working(amqp_url, handler, prefetch=600, max_batch=300, max_bytes=most):
         send(["a first one"])
         until(lambda: len(handler.seen) == 1)
         # If its work stands still and 300 small messages come, I expect it to hold them all.
@@ -723,7 +723,7 @@ def test_a_worker_begins_carefully_where_bytes_count(amqp_url: str, program: Out
     # If it may hold 600 messages, and five megabytes
     held: list[float] = []
     handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.05))
-    with working(amqp_url, handler, prefetch=600, max_batch=300, most_bytes=5 << 20):
+    with working(amqp_url, handler, prefetch=600, max_batch=300, max_bytes=5 << 20):
         while len(handler.seen) < 200:
             held.append((in_progress() or 0) * 65_536)
             time.sleep(0.002)
@@ -744,7 +744,7 @@ def test_a_batch_ends_with_the_message_that_reaches_the_bytes(
         publish("x" * (65_536 if number >= 50 else 1))
     # If a batch may have 300 of them, and half a megabyte
     handler = Recorder(act=lambda _: (), before=lambda _: time.sleep(0.2))
-    with working(amqp_url, handler, prefetch=300, max_batch=300, most_bytes=1 << 19):
+    with working(amqp_url, handler, prefetch=300, max_batch=300, max_bytes=1 << 19):
         until(lambda: len(handler.seen) == 100)
     # I expect as many small ones together as before, and of the large ones eight
     sizes = [len(batch) for batch in handler.batches]

@@ -47,7 +47,7 @@ def refused() -> float | None:
 def watching(folder: Path, *, salted: bool = True) -> Iterator[PolicyFeed]:
     feed = PolicyFeed(folder, {"sentiment": WORKFLOW}, salted=salted)
     stopping = threading.Event()
-    thread = threading.Thread(target=feed.watch, args=(stopping,))
+    thread = threading.Thread(target=feed._watch, args=(stopping,))
     thread.start()
     try:
         yield feed

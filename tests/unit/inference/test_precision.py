@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from services.inference.precision import FEWEST_TEXTS, THRESHOLDS, Evidence, compare, upper_bound
+from services.inference.precision import MIN_TEXTS, THRESHOLDS, Evidence, compare, upper_bound
 
 
 @pytest.mark.parametrize(("seen", "of"), [(0, 1), (0, 600), (1, 948), (7, 4_000), (50, 60), (9, 9)])
@@ -16,8 +16,8 @@ def test_the_bound_is_clopper_and_pearsons(seen: int, of: int) -> None:
 
 def test_few_texts_show_nothing_however_well_they_agree() -> None:
     # Given no difference at all, I expect the least number of texts to be what it is said to be
-    assert not Evidence(FEWEST_TEXTS - 1, 0, 0, 0.0).sufficient
-    assert Evidence(FEWEST_TEXTS, 0, 0, 0.0).sufficient
+    assert not Evidence(MIN_TEXTS - 1, 0, 0, 0.0).sufficient
+    assert Evidence(MIN_TEXTS, 0, 0, 0.0).sufficient
 
 
 def test_an_estimate_below_the_limit_is_not_enough() -> None:

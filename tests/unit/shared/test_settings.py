@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from hitl.access.broker_users import TUNABLES
 from shared.errors import ConfigurationError
-from shared.service.settings import MOST_BODY_BYTES, Settings
+from shared.service.settings import MAX_BODY_BYTES, Settings
 
 
 def problems(**environment: str) -> list[str]:
@@ -107,7 +107,7 @@ def test_a_vhost_with_a_slash_in_it_is_refused_with_what_to_write(vhost: str) ->
 
 def test_an_item_may_not_be_so_large_that_rabbitmq_refuses_its_events() -> None:
     # Given the most that may be set, I expect it to be taken; of more, to be told why not
-    most = MOST_BODY_BYTES
+    most = MAX_BODY_BYTES
     assert Settings.from_environment({"HITL_MAX_BODY_BYTES": str(most)}).max_body_bytes == most
     with pytest.raises(ConfigurationError) as refused:
         Settings.from_environment({"HITL_MAX_BODY_BYTES": str(most + 1)})
