@@ -1,4 +1,4 @@
-"""What time is it? Injected wherever it matters, so that tests can say."""
+"""The clock: injected wherever it matters, so that tests can say what time it is."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

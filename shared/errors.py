@@ -1,4 +1,4 @@
-"""How can work fail?
+"""The errors: the ways in which work can fail.
 
 A handler raises one of those below; anything else counts as `Retryable` until the
 attempts are used up and is then dead-lettered with the reason `retries_exhausted`.

@@ -1,4 +1,4 @@
-"""What is a message, before and after the broker? Plain data, no client library.
+"""A message before and after the broker: plain data, no client library.
 
 Not frozen, though nobody changes them: that would cost two microseconds for each message.
 """

@@ -1,4 +1,4 @@
-"""Which exchanges, queues and bindings exist?
+"""The exchanges, queues and bindings that exist.
 
 One table, pure data; `shared.messaging.connection` declares it on every connection, so that a
 broker that came back empty is whole again. What belongs to one workflow says so: it can be missing

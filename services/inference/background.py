@@ -1,4 +1,4 @@
-"""How does something work beside the scoring, and not slow it? At the lowest priority."""
+"""Work beside the scoring, at the lowest priority, on a thread of its own."""
 
 import os
 import threading

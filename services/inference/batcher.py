@@ -1,4 +1,4 @@
-"""Which texts go through the model together, and how is a text cut that is too long for it?
+"""Batches of texts by their lengths, and windows of a text that is too long for the model.
 
 Pure. Padding is the enemy: batches in arrival order made six times the work of sorted ones.
 """

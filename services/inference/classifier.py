@@ -1,4 +1,4 @@
-"""Model in, distributions out: how are texts of any length scored together, fast and calibrated?"""
+"""The classifier: texts of any length in, calibrated distributions over the labels out."""
 
 import re
 from collections.abc import Sequence

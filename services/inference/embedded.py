@@ -1,4 +1,4 @@
-"""How do the MiniLM encoder of a PyPI package and a small trained adapter become a `Model`?"""
+"""The embedded model: the MiniLM encoder of a PyPI package with a small trained adapter."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""How does a producer's message become a scored item?"""
+"""The handler of inference: a producer's message becomes a scored item."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""When are the words of an item weighed, without its scoring ever noticing?
+"""The highlighter: weighs the words of items that go to people, unnoticed by the scoring.
 
 A thread of the inference process on a connection of its own. It shares the model, has the lowest
 priority, and rests while items are being scored. Best effort: nothing is retried, nothing is set

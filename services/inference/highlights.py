@@ -1,4 +1,4 @@
-"""Which words are there in a text, what is it without each of them, and how much did each count?
+"""The words of a text, the text without each of them, and how much each counted.
 
 Pure. Occlusion (Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks"): the
 text is scored again without each word; what the label's log-odds lose is the word's weight.

@@ -1,4 +1,4 @@
-"""What does a loaded model consist of, whatever it was loaded from, and which version is it?"""
+"""A loaded model, whatever it was loaded from: its parts and its version."""
 
 import hashlib
 import json

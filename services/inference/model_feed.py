@@ -1,4 +1,4 @@
-"""Which model scores a workflow, now that another version may have been promoted?
+"""The models in use, by workflow: follows promotions while the service runs.
 
 `current.json` is looked at twice a second. A new version is loaded on this thread while the worker
 goes on scoring with the old one, and then taken over by one assignment: a batch that has begun ends

@@ -1,4 +1,4 @@
-"""How does a BERT-like classifier compute only what it must?
+"""A BERT-like classifier over packed rows, which computes only what it must.
 
 The tokens of all texts stand one after the other, without padding: every linear layer sees them as
 one matrix, and only attention looks at the texts, those of equal length together. After the last

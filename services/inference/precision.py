@@ -1,4 +1,4 @@
-"""Do bfloat16's answers route texts as float32's do? A test with an interval, not an estimate.
+"""A test of bfloat16: do its answers route texts as float32's do? By an interval, no estimate.
 
 Pure.
 """

@@ -1,4 +1,4 @@
-"""How does a transformers text classifier, by folder or by hub id, become a `Model`?"""
+"""A transformers text classifier, by folder or by hub id, as a `Model`."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence

@@ -1,4 +1,4 @@
-"""Which precision may a model answer in here, and what shows it?
+"""The precision that a model may answer in here, and the proof of it.
 
 bfloat16 answers only where it has been compared with float32 on texts like those that will come.
 Argued in docs/decisions/0013-bfloat16-by-proof.md.

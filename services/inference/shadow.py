@@ -1,4 +1,4 @@
-"""What would a candidate model have answered, without the live one ever noticing?
+"""The shadow scorer: what a candidate model would have answered, unnoticed by the live one.
 
 A thread of the inference process. The worker hands over items that it has answered; they are scored
 at the lowest priority, while no item is being scored, and dropped when there are too many. Best

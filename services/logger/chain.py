@@ -1,4 +1,4 @@
-"""How does a transaction's batch become the next block, with no gap and no fork among loggers?
+"""The chain of blocks: a transaction's batch becomes the next one, without a gap or a fork.
 
 The lock is the last that a transaction takes, after all rows are written, and is held until the
 commit: whoever has it waits for nobody, and the head that it reads is the head that it follows.

@@ -1,4 +1,4 @@
-"""What does a row look like in COPY's text format?
+"""Rows in the text format of Postgres's COPY.
 
 https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.2: a line a row, tabs between
 the fields. Pure; written for speed: only what may hold what needs an escape is searched for it.

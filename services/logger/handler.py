@@ -1,4 +1,4 @@
-"""What becomes of a batch from `hitl.log`? Rows, committed before any message of it is acked."""
+"""The handler of `hitl.log`: a batch becomes rows, committed before any message is acked."""
 
 import logging
 from collections.abc import Container, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""What exactly is hashed? Pure: Merkle trees, blocks, salted commitments to texts.
+"""The ledger's hashes, pure: Merkle trees, blocks, salted commitments to texts.
 
 Every hash is SHA-256 over one byte that says what follows, then that: 0x00 a leaf and 0x01 a node
 of the tree (RFC 6962, section 2.1), 0x02 a block's header, 0x03 a text. docs/build/ledger.md has a

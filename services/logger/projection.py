@@ -1,4 +1,4 @@
-"""What does an event say about its item, and what do several say together?
+"""The projection: what events say about their item becomes its row.
 
 Pure. `merge` is commutative and associative over an item's events, so that the order in which they
 arrive, the batches they fall into and the loggers that take them do not show in the row.

@@ -1,4 +1,4 @@
-"""What does a delivery become in the event log? A row without the person's text, or a refusal."""
+"""A row of the event log from a delivery, without the person's text; or a refusal."""
 
 import os
 import re

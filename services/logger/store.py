@@ -1,4 +1,4 @@
-"""How do a batch's rows get into Postgres: fast, once, and with no loggers waiting for each other?
+"""The store: a batch's rows into Postgres, once and fast, with no logger waiting for another.
 
 COPY into a temporary table, then INSERT … SELECT in the order of the key; both tables in one
 transaction. All loggers lock in the same order (events, then items, each by key; then the ledger),

@@ -1,1 +1,1 @@
-"""Which items are sure enough to go on, and which go to a person?"""
+"""The router: which items are sure enough to go on, and which go to a person?"""

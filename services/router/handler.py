@@ -1,4 +1,4 @@
-"""What becomes of a scored item's message: which event leaves, and is it the same one next time?"""
+"""The handler of the router: a scored item's message becomes the same event each time it comes."""
 
 import logging
 from collections import Counter, OrderedDict
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
+from services.router.event_json import around, ending, opening
 from services.router.policy import Policy
 from services.router.route import Steering, route, steer
-from services.router.stated import around, ending, opening
 from shared.clock import Clock, as_utc
 from shared.errors import NotYet, Permanent
 from shared.events.envelope import Stamp, decode, enclose

@@ -1,4 +1,4 @@
-"""Which policy is live, now that somebody may have edited the file?
+"""The policies in use, by workflow: follows edits of the files while the service runs.
 
 Each workflow's file is looked at twice a second and taken over when it has stood still between two
 looks, so that a half-written file never routes. A file that is invalid or gone changes nothing: the

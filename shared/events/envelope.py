@@ -1,4 +1,4 @@
-"""How does an event become an AMQP message, and back?
+"""The envelope: an event as an AMQP message, and back.
 
 CloudEvents 1.0 binary mode: the attributes travel as headers (`cloudEvents_*` is written, the other
 spellings are read too), the body is the event's JSON and nothing else.

@@ -1,4 +1,4 @@
-"""What does the certifier tell the routers? One message on the stream `hitl.policy`, of everything.
+"""The live policy: what the certifier tells the routers, all of it in one message of `hitl.policy`.
 
 Every message holds all workflows, because the offset `last` gives a reader the newest message only.
 """

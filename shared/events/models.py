@@ -1,4 +1,4 @@
-"""Which facts travel?
+"""The events: the facts that travel.
 
 One frozen pydantic model per fact and version, a registry from type to model, and ids that
 are a pure function of the fact, so that a replay carries the same id and is recognised.

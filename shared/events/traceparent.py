@@ -1,4 +1,4 @@
-"""Which trace does this work belong to?
+"""The trace that work belongs to, as a traceparent.
 
 W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace id of the producer is kept,
 each hop gets a parent id of its own, and what is malformed is replaced, never passed on.

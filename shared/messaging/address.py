@@ -1,4 +1,4 @@
-"""What does an address of RabbitMQ say to pika, and whom does a connection over TLS trust?"""
+"""An address of RabbitMQ as pika's parameters, and whom TLS trusts."""
 
 import ssl
 

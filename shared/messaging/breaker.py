@@ -1,4 +1,4 @@
-"""When is so much being dead-lettered that we, and not the messages, must be wrong?
+"""The circuit breaker: opens when so much is dead-lettered that we must be wrong.
 
 A misconfiguration (the wrong model, a version skew) would otherwise empty a queue into its
 dead-letter queue within seconds. Pure, but for the time that it is given.

@@ -1,4 +1,4 @@
-"""What has been confirmed, and which deliveries may therefore be acked? Pure bookkeeping.
+"""Bookkeeping, pure: what is confirmed, and which deliveries may therefore be acked.
 
 AMQP acks and confirms both come with a `multiple` flag, and confirms arrive out of order from
 quorum queues: https://www.rabbitmq.com/docs/confirms

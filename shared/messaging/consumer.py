@@ -1,4 +1,4 @@
-"""How are deliveries taken off the queues, how many at once, and when are they acked?
+"""The consumer: takes deliveries off the queues, so many at once, and acks them.
 
 Runs on the broker's I/O thread only. *Slow start*: a message that kills its consumer also costs
 its prefetched neighbours a delivery count, so each queue starts with prefetch 1 and goes to full

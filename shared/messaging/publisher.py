@@ -1,4 +1,4 @@
-"""How do messages leave, and what if the broker does not take one?
+"""The publisher: sends messages until the broker has confirmed each of them.
 
 Runs on the broker's I/O thread only. Every message is persistent, mandatory and confirmed; one that
 is nacked (a full queue), returned (no queue) or unanswered when the connection ends is published

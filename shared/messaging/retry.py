@@ -1,4 +1,4 @@
-"""Try again, when, or dead-letter? Pure: the worker carries out what is said here."""
+"""The retry policy, pure: try again, when, or dead-letter; and what the copies say."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who may do what on RabbitMQ? One user a program, each with what its code does and no more.
+"""Rights on RabbitMQ: one user a program, each with what its code does and no more.
 
 Regular expressions over the names of queues and exchanges (RabbitMQ: "Access Control"), and over
 routing keys ("Topic Authorisation"). No workflow is named, so a new one needs no new right. Only

@@ -1,4 +1,4 @@
-"""What is said? One JSON object a line on stderr; item and trace ids are fields of their own."""
+"""JSON logging: one object per line on stderr; item and trace ids are fields of their own."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""What is measured? Every metric of the product, declared once, with its unit and its labels.
+"""Every metric of the product, declared once, with its unit and its labels.
 
 No ids as labels: each label takes a bounded set of values.
 """

@@ -1,4 +1,4 @@
-"""Where on its way did an item spend its time? OpenTelemetry spans, where a collector is named.
+"""OpenTelemetry spans, where a collector is named: where an item spent its time.
 
 A delivery handled is a span below its traceparent; a message that leaves is one under the id that
 its own traceparent carries already: nothing on the wire depends on whether anybody looks.

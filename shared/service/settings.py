@@ -1,4 +1,4 @@
-"""What does the environment say?
+"""The settings, read from the environment.
 
 Read once, at each program's start; frozen; a start with bad keys lists every one of them.
 `AMQP_URL` and `DATABASE_URL` keep their customary names, everything else is `HITL_*`.

@@ -1,9 +1,9 @@
-"""How does a connection do with few system calls and few objects what pika does with many?
+"""A pika connection with few system calls and few objects.
 
 pika 1.4 sends the method, the header and the body of each message with a `send` of their own, reads
 4 KiB at a time, copies the rest of its buffer after each frame and makes six objects of a message.
 This subclass writes once a turn of the I/O loop, reads 64 KiB, walks over the buffer, and turns our
-own messages into frames and back in one step (`frames_out`, `frames_alike`). It overrides private
+own messages into frames and back in one step (write.py, templates.py). It overrides private
 methods: it is used only with the version that it was tested with (`connection_class`), else pika's
 own does the work, and so it does here for every message that is unusual.
 """

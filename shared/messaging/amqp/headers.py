@@ -1,4 +1,4 @@
-"""How do the headers of a foreign message go on as they came, when it is tried again or set aside?
+"""Headers that go on as they came, when a foreign message is tried again or set aside.
 
 pika's codec has no floats (0.97 becomes 0) and not all of the integers, and ends at a time in the
 year 10 000. So a header goes through it only where the same bytes come out, and is carried as it is

@@ -1,4 +1,4 @@
-"""Where does what lie in the frames of a message? (AMQP 0-9-1, 2.3.5 and 4.2)
+"""Where what lies in the frames of a message (AMQP 0-9-1, 2.3.5 and 4.2).
 
 The flags say which properties of a content there are; those lie in the order of their flags.
 """

@@ -1,4 +1,4 @@
-"""How does a delivery come out of its frames, field by field?
+"""A delivery out of its frames, field by field.
 
 Pure. It knows every property, and headers that are all texts. For what is unusual the answer is
 None, and pika's own code does the work.

@@ -1,4 +1,4 @@
-"""What have deliveries in common, so that the next one is read in a single step?
+"""Templates of deliveries: one that looks like the last ones is read in a single step.
 
 Our own messages differ in their values and hardly in their sizes. What looks like one of the last
 deliveries, but for the values in it, is cut out by one struct, and all of its other bytes are
@@ -17,8 +17,8 @@ from shared.messages import Delivery
 from shared.messaging.amqp.layout import CONTENT, FLAGS, FRAME, LONG, OURS, SIZE_AT, TAG, TIME
 from shared.messaging.amqp.read import read_delivery, spans
 
-# Shapes are kept for contents of at most so many bytes, so many of them, so many of one size.
-_SHAPE_BYTES, _SHAPES, _ALIKE = 2_048, 256, 4
+# Templates are kept for contents of at most so many bytes, so many of them, so many of one size.
+_MAX_BYTES, _MAX_TEMPLATES, _MAX_OF_ONE_SIZE = 2_048, 256, 4
 _LEARN_ONE_OF = 16  # of what is new: learning takes as long as three readings
 # The same in all events of one type: they need not be cut out of each.
 _STEADY = frozenset(
@@ -26,7 +26,7 @@ _STEADY = frozenset(
 )
 
 
-class Shape(NamedTuple):
+class Template(NamedTuple):
     """What deliveries have in common whose fields have the same sizes in the same order."""
 
     struct: Struct  # what never varies and what may, in turns, up to where the body starts
@@ -35,7 +35,7 @@ class Shape(NamedTuple):
     first: Delivery
 
     @classmethod
-    def of(cls, data: bytes, start: int, end: int, read: Delivery) -> "Shape":
+    def of(cls, data: bytes, start: int, end: int, read: Delivery) -> "Template":
         """Of a delivery that was `read` from its arguments at `start`; its method's frame ends at
         `end`."""
         tag = start + 1 + data[start]
@@ -86,21 +86,21 @@ class Reader:
         self.channel = channel
         self._queues = queues
         self._generation = generation
-        self._shapes: dict[tuple[int, int], list[Shape]] = {}
+        self._templates: dict[tuple[int, int], list[Template]] = {}
         self._new = count()
         self._learn_one_of = learn_one_of
 
     def read_known(self, data: bytes, position: int, into: list[Delivery]) -> int:
-        """Adds to `into` the deliveries from `position` on as far as their shapes are known and
+        """Adds to `into` the deliveries from `position` on as far as their templates are known and
         they are whole; where the last one's frames end."""
-        shapes, generation = self._shapes, self._generation
+        templates, generation = self._templates, self._generation
         try:
             while True:
                 method = LONG.unpack_from(data, position + SIZE_AT)[0]
                 header = position + FRAME.size + method + 1
                 sizes = method, LONG.unpack_from(data, header + SIZE_AT)[0]
-                for shape in shapes.get(sizes, ()):
-                    struct, constants, varying, first = shape
+                for template in templates.get(sizes, ()):
+                    struct, constants, varying, first = template
                     fields = struct.unpack_from(data, position)
                     if fields[::2] == constants:
                         break
@@ -123,17 +123,19 @@ class Reader:
             return position
 
     def read(self, data: bytes, start: int, end: int) -> tuple[Delivery, int] | None:
-        """As `read_delivery`; of the same shape, the next are known. `end` is where the method's
+        """As `read_delivery`; the next ones like it are known. `end` is where the method's
         frame ends."""
         read = read_delivery(data, start, self.channel, self._queues, self._generation)
         if read is None or not read[0].body:
             return read
         _, _, size, _, _, _, flags = CONTENT.unpack_from(data, end + 1)
-        usual = flags == OURS and size <= _SHAPE_BYTES
+        usual = flags == OURS and size <= _MAX_BYTES
         if usual and next(self._new) % self._learn_one_of == 0:
             sizes = end - start + LONG.size, size
-            if len(self._shapes) >= _SHAPES and sizes not in self._shapes:
-                self._shapes.clear()
-            alike = self._shapes.get(sizes, [])
-            self._shapes[sizes] = [Shape.of(data, start, end, read[0]), *alike][:_ALIKE]
+            if len(self._templates) >= _MAX_TEMPLATES and sizes not in self._templates:
+                self._templates.clear()
+            alike = self._templates.get(sizes, [])
+            self._templates[sizes] = [Template.of(data, start, end, read[0]), *alike][
+                :_MAX_OF_ONE_SIZE
+            ]
         return read

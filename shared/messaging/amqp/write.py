@@ -1,4 +1,4 @@
-"""How does a message become its frames, in few steps? The same bytes as pika's.
+"""The frames of a message in few steps: the same bytes as pika's.
 
 Pure. It knows the properties that our own messages have: texts, a priority, and headers that are
 all texts. For everything else the answer is None, and pika's own code does the work.

@@ -1,4 +1,4 @@
-"""How is a route stated as the JSON of an event?
+"""A route as the JSON of an event.
 
 Written from values that were checked when the item was read: building the models of the event would
 check all of it again, and takes three times as long. The bytes are those that the models write.
