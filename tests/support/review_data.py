@@ -1,6 +1,7 @@
-"""What does it take to play several reviewers? The data layer with a clock, one call at a time."""
+"""Several reviewers at work on the data layer, with a clock that is turned: no server, no page."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine, select, text
@@ -16,10 +17,11 @@ from services.review_ui.tasks.views import TaskView, view
 from shared.events.models import ItemReviewed
 from shared.messages import Outgoing
 from shared.storage.outbox import publish_due
-from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
 from shared.workflows.files import ReviewRules, Workflow
 from tests.support.review_service import TurnedClock
 
+Row = TypeVar("Row", ReviewDecision, Outbox)
 LABELS = ("negative", "positive")
 UNDO_SECONDS = 5.0
 LEASE_SECONDS = 300.0
@@ -31,18 +33,24 @@ def lease_of(task: ReviewTask) -> Lease:
 
 
 class ReviewRoom:
-    """Several people at work under one set of rules; each call is one transaction."""
+    """Several people at work on one workflow, by its rules; each call is one transaction."""
 
-    def __init__(self, engine: Engine, review: ReviewRules, leads: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        review: ReviewRules,
+        leads: Sequence[str] = (),
+        workflow: str = "sentiment",
+    ) -> None:
         self.engine = engine
         self.clock = TurnedClock()
         self.review = review
         self.leads = frozenset(leads)
+        self.workflow = workflow
 
     @property
     def workflows(self) -> Mapping[str, Workflow]:
-        flow = Workflow(name="sentiment", labels=LABELS, review=self.review)
-        return {"sentiment": flow}
+        return {self.workflow: Workflow(name=self.workflow, labels=LABELS, review=self.review)}
 
     def claim(
         self, reviewer: str, count: int = 1, wanted: TaskFilter = EVERYTHING
@@ -51,7 +59,7 @@ class ReviewRoom:
             claimed = claim.claim(
                 session,
                 reviewer,
-                workflows=["sentiment"],
+                workflows=[*self.workflows],
                 count=count,
                 now=self.clock(),
                 lease_seconds=LEASE_SECONDS,
@@ -82,10 +90,11 @@ class ReviewRoom:
         self,
         reviewer: str,
         task: ReviewTask,
-        label: str | None,
+        label: str | None = "negative",
         action: Action = "correct",
         key: UUID | None = None,
         note: str | None = None,
+        reason: str | None = "odd",
     ) -> Decided | StaleLease:
         verdict = Verdict(
             key=key or uuid4(),
@@ -93,7 +102,7 @@ class ReviewRoom:
             lease_token=task.lease_token,
             action=action,
             label=label,
-            reason="odd" if action == "flag" else None,
+            reason=reason if action == "flag" else None,
             note=note,
         )
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
@@ -148,6 +157,6 @@ class ReviewRoom:
                 )
             ).one()
 
-    def rows(self) -> list[ReviewDecision]:
+    def rows(self, table: type[Row]) -> list[Row]:
         with Session(self.engine, expire_on_commit=False) as session:
-            return list(session.scalars(select(ReviewDecision).order_by(text("id"))))
+            return list(session.scalars(select(table).order_by(text("id"))))

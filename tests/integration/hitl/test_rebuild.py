@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.recovery.rebuild_items import rebuild_items
+from shared.storage.tables import ReviewDecision
 from tests.support.filled_database import fill, log
 from tests.support.item_events import Journey
 from tests.support.review_data import ReviewRoom
@@ -149,7 +150,7 @@ def test_tasks_that_contradict_the_record_are_put_right(engine: Engine, room: Re
     task = room.task("open")
     assert (task.status, task.revision, task.leased_by) == ("decided", 1, None)
     assert rows(engine, "SELECT count(*) FROM review_decision")[0] == before + 1
-    (answer,) = [row for row in room.rows() if row.task_id == task.id]
+    (answer,) = [row for row in room.rows(ReviewDecision) if row.task_id == task.id]
     assert (answer.reviewer, answer.label, answer.action) == ("reviewer 1", "negative", "correct")
     # the second to be asked, with its text, and nothing the next time.
     assert room.task("asked, and lost").item["text"] == "a fine film"

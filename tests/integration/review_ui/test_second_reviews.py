@@ -14,6 +14,7 @@ from services.review_ui.tasks import claim
 from services.review_ui.tasks.decide import Decided, Refused
 from services.review_ui.tasks.rounds import drawn
 from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ReviewDecision
 from shared.workflows.files import ReviewRules
 from tests.support.review_data import UNDO_SECONDS, ReviewRoom, lease_of
 from tests.support.review_service import (
@@ -175,7 +176,7 @@ def test_a_blind_answer_unlike_the_ais_is_checked_blind(engine: Engine) -> None:
     people.decide("lea", disputed, None, action="accept")
     (event,) = people.published_at_last()
     assert (event.review.round, event.review.ai_label_shown) == ("adjudication", True)
-    assert [row.ai_label_shown for row in people.rows()] == [False, False, True]
+    assert [row.ai_label_shown for row in people.rows(ReviewDecision)] == [False, False, True]
 
 
 @pytest.mark.parametrize("mine", ["positive", "negative"])
