@@ -6,6 +6,7 @@ The wheel is built from the working tree and installed beside the packages of th
 import json
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from hitl.stack.fleet import SERVICES
 from shared.release import ROOT, package_version
+from shared.topology import accepted_queue
+from tests.support.amqp_client import outsider
 from tests.support.visible_packages import closure, link_distribution
 
 WORKFLOW = ROOT / "deploy" / "workflows" / "sentiment.toml"
@@ -53,17 +57,27 @@ class Installed:
         }
 
     def __call__(
-        self, *command: str | Path, stdin: str = "", env: Mapping[str, str] | None = None
+        self,
+        *command: str | Path,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        seconds: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """A command typed in the empty folder."""
         return subprocess.run(
             command, cwd=self.folder, env={**self.environment, **(env or {})}, input=stdin,
-            capture_output=True, text=True, check=False, timeout=60,
+            capture_output=True, text=True, check=False, timeout=seconds,
         )  # fmt: skip
 
-    def said(self, *command: str, stdin: str = "", env: Mapping[str, str] | None = None) -> str:
+    def said(
+        self,
+        *command: str,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        seconds: float = 60,
+    ) -> str:
         """What a command that works prints."""
-        done = self(*command, stdin=stdin, env=env)
+        done = self(*command, stdin=stdin, env=env, seconds=seconds)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -181,6 +195,29 @@ def test_a_whole_stack_says_what_it_needs_and_is_not_installed(installed: Instal
     assert (up.returncode, up.stdout) == (1, "")
     assert up.stderr.startswith("Cannot start: the services need torch, gradio, which are not")
     assert "pip install 'hitl-pipeline[up,model]'" in up.stderr
+
+
+@pytest.mark.timeout(600)
+def test_a_whole_stack_runs_from_the_wheel(
+    wheel: Path, tmp_path: Path, amqp_url: str, database_url: str
+) -> None:
+    # Given the wheel beside all packages that the tests have, and servers
+    installed = install(wheel, tmp_path)
+    (installed.packages / "all.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    ports = {port: "0" for port, _default in SERVICES.values()}
+    there = {**ports, "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
+    before = installed.written()
+    try:
+        # If all is started from there / I expect every service to be ready, and an item decided
+        installed.said("hitl", "up", "--detach", "--no-demo", env=there, seconds=300)
+        installed.said("hitl", "publish", "-", "--format", "txt", stdin="Wonderful!\n", env=there)
+        with outsider(amqp_url) as client:
+            (decided,) = client.take(accepted_queue("sentiment"), 1)
+        assert json.loads(decided.body)["decision"]["label"] == "positive"
+    finally:
+        stopped = installed("hitl", "down", env=there, seconds=300)
+    assert stopped.stdout.endswith("Stopped.\n")
+    assert installed.written() == before
 
 
 def test_without_its_packages_the_command_says_what_to_install(wheel: Path, tmp_path: Path) -> None:
