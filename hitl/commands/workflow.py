@@ -21,7 +21,7 @@ from hitl.support.workflow_new import (
     render,
     written_last,
 )
-from services.router.policy_feed import read_policy
+from services.router.policy import Policy
 from shared.errors import ConfigurationError, HitlError
 from shared.messaging.connection import declare_all
 from shared.release import WORKFLOWS, is_wheel
@@ -64,7 +64,7 @@ def check(
     bad = 0
     for path in chosen:
         try:
-            policy = read_policy(path)
+            policy = Policy.of_file(read_workflow_file(path), path)
         except ConfigurationError as error:
             print(error, file=sys.stderr)
             bad += 1
@@ -155,7 +155,8 @@ def list_workflows() -> None:
         raise typer.Exit(1) from None
     for path in chosen:
         try:
-            flow, policy = read_workflow_file(path).workflow, read_policy(path)
+            content = read_workflow_file(path)
+            flow, policy = content.workflow, Policy.of_file(content, path)
         except ConfigurationError as error:
             table.add_row(path.stem, "", "", "", str(error))
         else:
@@ -175,7 +176,8 @@ def diagram(
     """Draw the flow of a workflow's items as a Mermaid flowchart."""
     try:
         (path,) = paths([name])
-        print(mermaid.diagram(read_workflow_file(path).workflow, read_policy(path)))
+        content = read_workflow_file(path)
+        print(mermaid.diagram(content.workflow, Policy.of_file(content, path)))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None

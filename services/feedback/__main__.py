@@ -10,7 +10,7 @@ from shared.service.lifecycle import service, start
 from shared.service.settings import Settings
 from shared.storage.database import connect, readiness
 from shared.topology import Topology
-from shared.workflows.files import Workflow
+from shared.workflows.files import WorkflowFile
 from shared.workflows.served import follow, served_workflows
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     engine = connect(settings.database_url.get_secret_value(), application="hitl-feedback")
     with service("feedback", port=settings.feedback_port, settings=settings) as lifecycle:
         policies = Policies(settings.workflows_dir)
-        files, drawn = served_workflows(settings, lifecycle, policies.add)
+        files, drawn = served_workflows(settings, lifecycle, policies.take, policies.take)
         broker = Broker(
             settings.amqp_url.get_secret_value(),
             name="feedback",
@@ -28,13 +28,12 @@ def main() -> None:
             rights=USERS["feedback"],
             refuse=files.refuse,
         )
-        lifecycle.add_refusals(policies.refused)
         lifecycle.add_check("postgres", readiness(engine))
         lifecycle.add_check("rabbitmq", broker.problem)
 
-        def begin(workflow: Workflow, more: Topology) -> None:
+        def begin(content: WorkflowFile, more: Topology) -> None:
             broker.add(more)
-            policies.add(workflow)
+            policies.take(content)
 
         lease = timedelta(seconds=settings.certificate_lease_seconds)
         broker.start()

@@ -14,12 +14,12 @@ from sqlalchemy import Engine, text
 from services.feedback.certificate.certifier import WorkflowCertifier
 from services.feedback.certificate.leader import Leader
 from services.router.policy import Policy
-from shared.errors import ConfigurationError, Overloaded, reason_of
+from shared.errors import Overloaded
 from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
 from shared.messaging.connection import Broker
-from shared.service.metrics import CERTIFICATE_LEASE, CERTIFIER_LEADS, POLICY_REFUSED
+from shared.service.metrics import CERTIFICATE_LEASE, CERTIFIER_LEADS
 from shared.storage.database import database_errors
-from shared.workflows.files import SettledFiles, Workflow, read_workflow_file
+from shared.workflows.files import WorkflowFile
 
 logger = logging.getLogger(__name__)
 
@@ -31,56 +31,29 @@ _HEIGHT = text("SELECT coalesce(max(height), 0) FROM ledger_block")
 
 
 class Policies:
-    """The policy of each workflow as its file says it; an invalid file changes nothing."""
+    """The policy of each workflow: the last good one that its file has had. They are taken on
+    another thread than they are looked at."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._files = SettledFiles({})
         self.of: dict[str, Policy] = {}
-        self._refused: dict[str, str] = {}
+        self._directory = directory
+        self._taken = threading.Event()
 
-    def refused(self) -> dict[str, str]:
-        """The workflows whose file as it is now cannot be used, and why; from any thread."""
-        return dict(self._refused)
-
-    def add(self, workflow: Workflow) -> None:
-        """One more workflow, by its file; may be called from another thread.
+    def take(self, content: WorkflowFile) -> None:
+        """From now on the policy in this file counts.
 
         Raises:
-            ConfigurationError: lists the problems of its policy.
+            ConfigurationError: lists what is wrong with it; the one before stays.
         """
-        path = self._path(workflow.name)
-        self._files.add(workflow.name, path)
-        try:
-            self.of[workflow.name] = Policy.of_file(read_workflow_file(path))
-        except ConfigurationError as error:
-            raise ConfigurationError(f"{path}: {error}") from None
+        name = content.workflow.name
+        self.of[name] = Policy.of_file(content, self._directory / f"{name}.toml")
+        self._taken.set()
 
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}.toml"
-
-    def look(self) -> bool:
-        """One look at every file; whether a policy was changed."""
-        changed = False
-        for name in self._files.changed():
-            if name not in self.of:  # it was refused when it was added
-                continue
-            # The labels are those of the start, as for the router.
-            labels = self.of[name].labels
-            try:
-                self.of[name] = Policy.of_file(read_workflow_file(self._path(name)), labels)
-            except Exception as error:
-                self._refused[name] = reason_of(error)
-                POLICY_REFUSED.labels(name).set(1)
-                logger.error(
-                    "policy refused; the last good one stays",
-                    extra={"workflow": name, "problem": self._refused[name]},
-                )
-                continue
-            self._refused.pop(name, None)
-            POLICY_REFUSED.labels(name).set(0)
-            changed = True
-        return changed
+    def changed(self) -> bool:
+        """Whether one was taken since this was asked before."""
+        taken = self._taken.is_set()
+        self._taken.clear()
+        return taken
 
 
 class Feedback:
@@ -131,7 +104,7 @@ class Feedback:
         except Overloaded:
             self._follow()
             raise
-        changed = self._policies.look()
+        changed = self._policies.changed()
         if now is None:
             self._follow()
             return

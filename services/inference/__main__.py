@@ -16,7 +16,7 @@ from shared.messaging.worker import Worker
 from shared.service.lifecycle import service, start
 from shared.service.settings import Settings
 from shared.topology import Topology, highlights_queue, inference_queue
-from shared.workflows.files import Workflow
+from shared.workflows.files import WorkflowFile
 from shared.workflows.served import follow, served_workflows
 
 BATCH_SHARE = 2  # of the prefetch: the next batch waits here while this one is being scored
@@ -29,8 +29,8 @@ def main() -> None:
         models = ModelFeed(settings.models, {}, partial(load_as_worker, settings))
         served: dict[str, Served] = {}  # by queue; the handler sees what is added
 
-        def load_model(workflow: Workflow) -> None:
-            served[inference_queue(workflow.name)] = models.add(workflow)
+        def load_model(content: WorkflowFile) -> None:
+            served[inference_queue(content.workflow.name)] = models.add(content.workflow)
 
         def busy() -> bool:
             return worker.busy() or lifecycle.stopping.is_set()
@@ -61,12 +61,13 @@ def main() -> None:
         )
         lifecycle.add_refusals(models.refused)
 
-        def begin(workflow: Workflow, more: Topology) -> None:
-            load_model(workflow)
-            queue = inference_queue(workflow.name)
+        def begin(content: WorkflowFile, more: Topology) -> None:
+            load_model(content)
+            name = content.workflow.name
+            queue = inference_queue(name)
             worker.add(more, [queue])
             if settings.highlights:
-                highlighter.add(highlights_queue(workflow.name), served[queue], more)
+                highlighter.add(highlights_queue(name), served[queue], more)
 
         models.follow(lifecycle.stopping)
         follow(files, begin, settings, lifecycle)

@@ -51,7 +51,7 @@ def main() -> None:
             rights=USERS["logger"],
             refuse=files.refuse,
         )
-        follow(files, lambda _workflow, more: worker.add(more), settings, lifecycle)
+        follow(files, lambda _content, more: worker.add(more), settings, lifecycle)
         worker.run()
 
 

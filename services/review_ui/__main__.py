@@ -17,7 +17,7 @@ from shared.service.settings import Settings
 from shared.storage.database import connect, readiness
 from shared.storage.refused_rows import writable
 from shared.topology import Topology, review_queue
-from shared.workflows.files import Workflow
+from shared.workflows.files import WorkflowFile
 from shared.workflows.served import follow, served_workflows
 
 # Requests of up to a megabyte each: SQLAlchemy takes a dozen times a batch's bytes.
@@ -46,10 +46,10 @@ def main() -> bool:
                         max_bytes=MAX_BYTES, rights=USERS["review_ui"], refuse=files.refuse,
                         store=writable(engine, "review_task", "item", "highlight"))  # fmt: skip
 
-        def begin(workflow: Workflow, more: Topology) -> None:
-            worker.add(more, [review_queue(workflow.name)])
+        def begin(content: WorkflowFile, more: Topology) -> None:
+            worker.add(more, [review_queue(content.workflow.name)])
             broker.add(more)
-            count(workflow.name)
+            count(content.workflow.name)
 
         follow(files, begin, settings, lifecycle)
         relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step,

@@ -4,15 +4,15 @@ import os
 
 from services.router.handler import Router
 from services.router.live_feed import LiveFeed
+from services.router.policies import Policies
 from services.router.policy import Policy
-from services.router.policy_feed import PolicyFeed
 from shared.clock import utc_now
 from shared.messaging.rights import USERS
 from shared.messaging.worker import Worker
 from shared.service.lifecycle import service, start
 from shared.service.settings import Settings
 from shared.topology import ROUTER_QUEUE, Topology
-from shared.workflows.files import Workflow
+from shared.workflows.files import WorkflowFile
 from shared.workflows.served import follow, served_workflows
 
 # Until the certifier is heard, what needs a certificate goes to people: worth a little wait.
@@ -26,9 +26,8 @@ def main() -> None:
     settings = Settings.from_environment(os.environ).require("amqp_url")
     salt = settings.panel_salt.get_secret_value()
     with service("router", port=settings.router_port, settings=settings) as lifecycle:
-        policies = PolicyFeed(settings.workflows_dir, {}, salted=bool(salt))
-        files, drawn = served_workflows(settings, lifecycle, policies.add)
-        lifecycle.add_refusals(policies.refused)
+        policies = Policies(settings.workflows_dir, salted=bool(salt))
+        files, drawn = served_workflows(settings, lifecycle, policies.take, policies.take)
         live = LiveFeed(settings.amqp_url.get_secret_value())
 
         def policy(workflow: str) -> Policy | None:
@@ -53,12 +52,11 @@ def main() -> None:
             refuse=files.refuse,
         )
 
-        def begin(workflow: Workflow, more: Topology) -> None:
-            policies.add(workflow)
-            router.count(workflow.name)
+        def begin(content: WorkflowFile, more: Topology) -> None:
+            policies.take(content)
+            router.count(content.workflow.name)
             worker.add(more)
 
-        policies.follow(lifecycle.stopping)
         with live.listening(wait_seconds=HEAR_SECONDS if policies.certifies() else 0.0):
             follow(files, begin, settings, lifecycle)
             worker.run()

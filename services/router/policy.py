@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
@@ -90,23 +91,25 @@ class Policy(Section):
         return policy
 
     @classmethod
-    def of_file(cls, content: WorkflowFile, labels: Sequence[str] | None = None) -> "Policy":
-        """The policy in a workflow's file, for these labels or else for those in the same file.
+    def of_file(cls, content: WorkflowFile, path: Path | None = None) -> "Policy":
+        """The policy in a workflow's file, for the labels in it.
 
         Raises:
-            ConfigurationError: lists every problem, one a line.
+            ConfigurationError: lists every problem, one a line, with `path` in front.
         """
-        policy = cls.from_mapping(
-            content.policy, content.workflow.labels if labels is None else labels
-        )
-        if (
-            policy.mode == "certified"
-            and not content.workflow.review.adjudicate_panel_disagreements
-        ):
-            raise ConfigurationError(
-                "mode: 'certified' needs [review] adjudicate_panel_disagreements = true: a slip of "
-                "a reviewer would count as an error of the machine"
-            )
+        workflow = content.workflow
+        try:
+            policy = cls.from_mapping(content.policy, workflow.labels)
+            if policy.mode == "certified" and not workflow.review.adjudicate_panel_disagreements:
+                raise ConfigurationError(
+                    "mode: 'certified' needs [review] adjudicate_panel_disagreements = true: a "
+                    "slip of a reviewer would count as an error of the machine"
+                )
+        except ConfigurationError as error:
+            if path is None:
+                raise
+            listed = "\n".join(f"{path}: {problem}" for problem in str(error).split("\n"))
+            raise ConfigurationError(listed) from None
         return policy
 
     @cached_property

@@ -19,6 +19,7 @@ from shared.service.settings import Settings
 from shared.workflows.files import (
     SettledFiles,
     Workflow,
+    WorkflowFile,
     is_workflow_name,
     read_workflow_file,
     workflow_paths,
@@ -31,8 +32,11 @@ RETRY_SECONDS = 10.0  # its model may be on its way; twice as long after each fu
 DECLARED_SECONDS = 1.0  # its queues may be: whoever may declare them sees the file as we do
 MOST_RETRY_SECONDS = 300.0
 
-Begin = Callable[[Workflow], None]
+Begin = Callable[[WorkflowFile], None]
 """Raises `Overloaded` where the workflow cannot be served yet, anything else where it cannot be."""
+Change = Callable[[WorkflowFile], None]
+"""Takes over what the file of a workflow that is served says now, with the labels and the model of
+the start; raises where it cannot: what was there before counts."""
 
 
 class Workflows(Mapping[str, Workflow]):
@@ -66,7 +70,12 @@ class WorkflowFeed:
     """The workflows of one service; `workflows` may be read from any thread."""
 
     def __init__(
-        self, settings: Settings, begin: Begin, now: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        begin: Begin,
+        change: Change | None = None,
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begins with every workflow that is there.
 
@@ -77,6 +86,7 @@ class WorkflowFeed:
         self._directory = settings.workflows_dir
         self._only = settings.workflows
         self._begin = begin
+        self._change = change
         self._now = now
         self._paths = dict(workflow_paths(self._directory, self._only))
         self._files = SettledFiles(self._paths)
@@ -134,7 +144,7 @@ class WorkflowFeed:
                 self._try(name)
 
     def refused(self) -> dict[str, str]:
-        """The workflows that are not served, and why; from any thread."""
+        """The workflows that are not served as their files say, and why; from any thread."""
         told = {name: reason_of(why) for name, why in tuple(self._told.items())}
         return {**self._refused, **told}
 
@@ -156,36 +166,40 @@ class WorkflowFeed:
 
     def _try(self, name: str) -> None:
         try:
-            workflow = read_workflow_file(self._paths[name])
-            self._begin(workflow.workflow)
+            written = read_workflow_file(self._paths[name])
+            self._begin(written)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # a panic of a library in Rust is no Exception
             self._refuse(name, error)
             return
-        self._refused.pop(name, None)
+        self._accepted(name)
         self._retry_at.pop(name, None)
         self._failures.pop(name, None)
-        POLICY_REFUSED.labels(name).set(0)
-        self.workflows.add(workflow.workflow)
+        self.workflows.add(written.workflow)
         logger.info("workflow served", extra={"workflow": name})
 
     def _follow_file(self, served: Workflow) -> None:
         """Labels and model hang together with queues, tasks and certificates: they wait."""
         about: dict[str, object] = {"workflow": served.name}
+        kept = {"labels": served.labels, "model": served.model}
         try:
-            written = read_workflow_file(self._paths[served.name]).workflow
+            written = read_workflow_file(self._paths[served.name])
+            now = written.workflow.model_copy(update=kept)
+            if self._change is not None:
+                self._change(written.model_copy(update={"workflow": now}))
         except Exception as error:
+            self._say_refused(served.name, reason_of(error))
             logger.error(
                 "the file of a workflow cannot be used; what it said before counts",
                 extra={**about, "problem": reason_of(error)},
             )
             return
-        kept = {"labels": served.labels, "model": served.model}
-        if (now := written.model_copy(update=kept)) != served:
+        self._accepted(served.name)
+        if now != served:
             self.workflows.add(now)
             logger.info("guideline and [review] are followed as they are now", extra=about)
-        if now != written:
+        if now != written.workflow:
             logger.warning(
                 "the labels or the model of a workflow were changed; they count from the next start"
                 " of all services",
@@ -200,10 +214,8 @@ class WorkflowFeed:
         pause = min(first * 2.0 ** min(self._failures[name], 10), most)
         self._failures[name] += 1
         self._retry_at[name] = self._now() + pause
-        POLICY_REFUSED.labels(name).set(1)
         problem = reason_of(error)
-        if self._refused.get(name) != problem:
-            self._refused[name] = problem
+        if self._say_refused(name, problem):
             said = {"workflow": name, "problem": problem}
             if soon:
                 logger.warning("workflow not taken up yet; trying again", extra=said)
@@ -215,9 +227,18 @@ class WorkflowFeed:
     def _gone(self, name: str) -> None:
         self._retry_at.pop(name, None)
         if name in self.workflows:
-            logger.warning(
-                "the file of a workflow is gone; it is served until the next start",
-                extra={"workflow": name},
-            )
-        elif self._refused.pop(name, None) is not None:
-            POLICY_REFUSED.labels(name).set(0)
+            gone = "the file of a workflow is gone; it is served until the next start"
+            self._say_refused(name, gone)
+            logger.warning(gone, extra={"workflow": name})
+        elif name in self._refused:
+            self._accepted(name)
+
+    def _accepted(self, name: str) -> None:
+        self._refused.pop(name, None)
+        POLICY_REFUSED.labels(name).set(0)
+
+    def _say_refused(self, name: str, problem: str) -> bool:
+        """Whether that is news."""
+        POLICY_REFUSED.labels(name).set(1)
+        before, self._refused[name] = self._refused.get(name), problem
+        return before != problem

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from hitl.servers.rabbitmq import PrivateRabbitMQ
-from services.router.policy_feed import read_policy
+from services.router.policy import Policy
 from shared.events.envelope import encode
 from shared.events.live_policy import LivePolicy, LiveRoute, encode_policy
 from shared.events.models import Item, ItemScored, Prediction
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.topology import POLICY_STREAM, topology
+from shared.workflows.files import read_workflow_file
 from tests.support.amqp_client import Outsider, outsider, until
 
 ROOT = Path(__file__).parents[3]
@@ -90,7 +91,7 @@ class Certifier:
 
     def __init__(self, broker: Broker, folder: Path) -> None:
         self.broker = broker
-        self.population = read_policy(folder / "sentiment.toml").population
+        self.population = Policy.of_file(read_workflow_file(folder / "sentiment.toml")).population
         self.version = 0
 
     def route(self, **other: object) -> LiveRoute:

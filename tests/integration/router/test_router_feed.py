@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from hitl.servers.ports import free_ports
-from services.router.policy_feed import PolicyFeed
+from services.router.policies import Policies
 from shared.errors import ConfigurationError
 from shared.events.envelope import encode
 from shared.events.models import Item, ItemScored, Prediction
@@ -26,13 +26,14 @@ from shared.messages import Outgoing
 from shared.messaging.connection import Broker
 from shared.service.settings import Settings
 from shared.topology import topology
-from shared.workflows.files import Workflow
+from shared.workflows.feed import WorkflowFeed
+from shared.workflows.files import read_workflow_file
 from tests.support.amqp_client import outsider, until
 
 ROOT = Path(__file__).parents[3]
-WORKFLOW = Workflow(name="sentiment", labels=("negative", "positive"))
 HEAD = '[workflow]\nname = "sentiment"\nlabels = ["negative", "positive"]\n[policy]\n'
 HOT_RELOAD_SECONDS = 2.0
+REFUSED = "the file of a workflow cannot be used; what it said before counts"
 
 
 def write(folder: Path, policy: str) -> None:
@@ -43,21 +44,30 @@ def refused() -> float | None:
     return REGISTRY.get_sample_value("hitl_policy_refused", {"workflow": "sentiment"})
 
 
+def read(folder: Path, *, salted: bool = True) -> Policies:
+    policies = Policies(folder, salted=salted)
+    policies.take(read_workflow_file(folder / "sentiment.toml"))
+    return policies
+
+
+def fed(policies: Policies, folder: Path) -> WorkflowFeed:
+    return WorkflowFeed(Settings(workflows_dir=folder), policies.take, policies.take)
+
+
 @contextmanager
-def watching(folder: Path, *, salted: bool = True) -> Iterator[PolicyFeed]:
-    feed = PolicyFeed(folder, {"sentiment": WORKFLOW}, salted=salted)
+def watching(folder: Path, *, salted: bool = True) -> Iterator[tuple[Policies, WorkflowFeed]]:
+    policies = Policies(folder, salted=salted)
+    feed = fed(policies, folder)
     stopping = threading.Event()
-    thread = threading.Thread(target=feed._watch, args=(stopping,))
-    thread.start()
+    feed.follow(policies.take, stopping)
     try:
-        yield feed
+        yield policies, feed
     finally:
         stopping.set()
-        thread.join()
 
 
-def threshold(feed: PolicyFeed) -> float:
-    policy = feed.policy("sentiment")
+def threshold(policies: Policies) -> float:
+    policy = policies.policy("sentiment")
     assert policy is not None
     return policy.threshold
 
@@ -74,19 +84,19 @@ def within(seconds: float, condition: Callable[[], bool]) -> bool:
 def test_a_saved_policy_is_live_within_two_seconds(tmp_path: Path) -> None:
     # Given a feed on a file
     write(tmp_path, "threshold = 0.5")
-    with watching(tmp_path) as feed:
-        assert threshold(feed) == 0.5
-        assert feed.policy("another") is None
+    with watching(tmp_path) as (policies, _):
+        assert threshold(policies) == 0.5
+        assert policies.policy("another") is None
         # If I save another threshold, of the same length and with the same time stamp
         before = os.stat(tmp_path / "sentiment.toml")
         write(tmp_path, "threshold = 0.6")
         os.utime(tmp_path / "sentiment.toml", ns=(before.st_atime_ns, before.st_mtime_ns))
         # I expect it in use
-        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.6)
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(policies) == 0.6)
         # and just so when the file is replaced instead of written
         (tmp_path / "new").write_text(HEAD + "threshold = 0.7")
         (tmp_path / "new").replace(tmp_path / "sentiment.toml")
-        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.7)
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(policies) == 0.7)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +111,7 @@ def test_an_invalid_policy_is_refused_and_the_last_good_one_stays(
     tmp_path: Path, bad: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, "threshold = 0.5")
-    with watching(tmp_path) as feed:
+    with watching(tmp_path) as (policies, feed):
         look, looks = feed.look, threading.Semaphore(0)
 
         def counted() -> None:
@@ -116,20 +126,20 @@ def test_an_invalid_policy_is_refused_and_the_last_good_one_stays(
         while looks.acquire(blocking=False):
             pass
         assert all(looks.acquire(timeout=20) for _ in range(3))
-        assert [r.message for r in caplog.records] == ["policy refused; the last good one stays"]
-        assert threshold(feed) == 0.5
+        assert [r.message for r in caplog.records if r.levelname == "ERROR"] == [REFUSED]
+        assert threshold(policies) == 0.5
         # If I mend it, I expect the new policy
         write(tmp_path, "threshold = 0.8")
-        assert within(HOT_RELOAD_SECONDS, lambda: threshold(feed) == 0.8)
+        assert within(HOT_RELOAD_SECONDS, lambda: threshold(policies) == 0.8)
         assert refused() == 0
 
 
 def test_a_file_that_is_gone_changes_nothing_until_it_is_back(tmp_path: Path) -> None:
     write(tmp_path, "threshold = 0.5")
-    with watching(tmp_path) as feed:
+    with watching(tmp_path) as (policies, _):
         (tmp_path / "sentiment.toml").unlink()
         assert within(HOT_RELOAD_SECONDS, lambda: refused() == 1)
-        assert threshold(feed) == 0.5
+        assert threshold(policies) == 0.5
         write(tmp_path, "threshold = 0.5")
         assert within(HOT_RELOAD_SECONDS, lambda: refused() == 0)
 
@@ -137,16 +147,17 @@ def test_a_file_that_is_gone_changes_nothing_until_it_is_back(tmp_path: Path) ->
 def test_a_file_that_is_still_being_written_is_not_read(tmp_path: Path) -> None:
     # Given a policy whose last line sends everything to people
     write(tmp_path, 'threshold = 0.5\nalways_review = ["positive"]')
-    feed = PolicyFeed(tmp_path, {"sentiment": WORKFLOW})
+    policies = Policies(tmp_path)
+    feed = fed(policies, tmp_path)
     # If an editor has written only half of a new file when the feed looks
     write(tmp_path, "threshold = 0.4\n")
     feed.look()
     # I expect the old policy, until the file has stood still
     write(tmp_path, 'threshold = 0.4\nalways_review = ["positive"]')
     feed.look()
-    assert threshold(feed) == 0.5
+    assert threshold(policies) == 0.5
     feed.look()
-    policy = feed.policy("sentiment")
+    policy = policies.policy("sentiment")
     assert policy is not None
     assert (policy.threshold, policy.always_review) == (0.4, ("positive",))
 
@@ -155,8 +166,8 @@ def test_a_panel_without_a_secret_salt_is_refused(tmp_path: Path) -> None:
     # Without a salt anybody who knows an id could tell whether it will be audited.
     write(tmp_path, "threshold = 0.5\npanel = { rate = 0.1 }")
     with pytest.raises(ConfigurationError, match="HITL_PANEL_SALT"):
-        PolicyFeed(tmp_path, {"sentiment": WORKFLOW}, salted=False)
-    assert PolicyFeed(tmp_path, {"sentiment": WORKFLOW}).policy("sentiment") is not None
+        read(tmp_path, salted=False)
+    assert read(tmp_path).policy("sentiment") is not None
 
 
 def test_a_certificate_without_a_secret_salt_is_refused_and_the_last_policy_stays(
@@ -164,15 +175,15 @@ def test_a_certificate_without_a_secret_salt_is_refused_and_the_last_policy_stay
 ) -> None:
     # Given a router without a salt / If its file asks for a certificate, which needs a panel
     write(tmp_path, "threshold = 0.5")
-    with watching(tmp_path, salted=False) as feed:
-        assert not feed.certifies()
+    with watching(tmp_path, salted=False) as (policies, _):
+        assert not policies.certifies()
         write(tmp_path, 'threshold = 0.5\nmode = "certified"')
         # I expect it refused
         assert within(HOT_RELOAD_SECONDS, lambda: refused() == 1)
-        assert not feed.certifies()
+        assert not policies.certifies()
     with pytest.raises(ConfigurationError, match="HITL_PANEL_SALT"):
-        PolicyFeed(tmp_path, {"sentiment": WORKFLOW}, salted=False)
-    assert PolicyFeed(tmp_path, {"sentiment": WORKFLOW}).certifies()
+        read(tmp_path, salted=False)
+    assert read(tmp_path).certifies()
 
 
 # -- the whole process -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hitl.support.workflow_new import checked_labels, checked_name, render, written_last
-from services.router.policy_feed import read_policy
+from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.workflows.files import read_workflow_file
 
@@ -40,7 +40,7 @@ def test_any_labels_and_any_guideline_make_a_valid_file(
     path.write_text(render("new-one_2", labels, "me/model", guideline), encoding="utf-8")
     flow = read_workflow_file(path).workflow
     assert (flow.labels, flow.guideline, flow.model) == (labels, guideline, "me/model")
-    assert read_policy(path).threshold == 0.85
+    assert Policy.of_file(read_workflow_file(path)).threshold == 0.85
 
 
 @pytest.mark.parametrize("name", ["Tweets", "2nd", "a b", "", "a.b", "../a", "é", "unknown"])

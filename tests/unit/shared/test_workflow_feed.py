@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from shared.errors import ConfigurationError, Overloaded
 from shared.service.settings import Settings
 from shared.workflows.feed import MOST_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
-from shared.workflows.files import Workflow
+from shared.workflows.files import Workflow, WorkflowFile
 
 
 class Service:
@@ -18,16 +18,23 @@ class Service:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self.changes: list[WorkflowFile] = []
         self.problem: BaseException | None = None
         self.broken: set[str] = set()  # the workflows that the problem is of; none: of all
         self.tries: list[float] = []
         self.now = 0.0
 
-    def begin(self, workflow: Workflow) -> None:
-        if self.problem is not None and workflow.name in (self.broken or {workflow.name}):
+    def begin(self, content: WorkflowFile) -> None:
+        name = content.workflow.name
+        if self.problem is not None and name in (self.broken or {name}):
             self.tries.append(self.now)
             raise self.problem
-        self.begun.append(workflow.name)
+        self.begun.append(name)
+
+    def change(self, content: WorkflowFile) -> None:
+        if content.policy.get("threshold") == "high":
+            raise ConfigurationError("threshold: not a number")
+        self.changes.append(content)
 
 
 @pytest.fixture
@@ -39,7 +46,7 @@ def service() -> Service:
 def feed_of(service: Service, tmp_path: Path) -> Callable[..., WorkflowFeed]:
     def feed(**settings: object) -> WorkflowFeed:
         chosen = Settings(workflows_dir=tmp_path, **settings)
-        return WorkflowFeed(chosen, service.begin, now=lambda: service.now)
+        return WorkflowFeed(chosen, service.begin, service.change, now=lambda: service.now)
 
     return feed
 
@@ -269,12 +276,14 @@ def test_a_file_that_goes_changes_nothing_until_the_next_start(
     # I expect the one to be served on, which is said, and the other to be forgotten.
     assert list(feed.workflows) == ["first"]
     assert "the file of a workflow is gone" in caplog.text
-    assert refused("bad") == 0
+    assert "is gone" in feed.refused()["first"]
+    assert (refused("first"), refused("bad")) == (1, 0)
     # If the first comes back, I expect it not to be begun with again.
     write(tmp_path, "first")
     feed.look()
     feed.look()
     assert service.begun == ["first"]
+    assert (feed.refused(), refused("first")) == ({}, 0)
 
 
 def test_what_people_are_told_follows_the_file_and_labels_wait_for_the_next_start(
@@ -301,12 +310,23 @@ def test_what_people_are_told_follows_the_file_and_labels_wait_for_the_next_star
     [said] = [one for one in caplog.records if "count from the next start" in one.message]
     assert vars(said)["workflow"] == "first"
     assert service.begun == ["first"]
-    # If the file breaks / I expect that said, and nothing to change.
-    write(tmp_path, "first", "labels = 7\n")
+    # The service gets the whole file, once, with the labels of the start.
+    [content] = service.changes
+    assert content.workflow == flow
+    # If the file breaks, or its policy / I expect that said, and nothing to change.
+    for bad, why in (("labels = 7\n", "first.toml"), ('[policy]\nthreshold = "high"', "threshold")):
+        write(tmp_path, "first", bad)
+        feed.look()
+        feed.look()
+        assert feed.workflows["first"] is flow
+        assert why in str(vars(caplog.records[-1])["problem"])
+        assert why in feed.refused()["first"]
+        assert refused("first") == 1
+    # If it is mended, I expect that it is no longer refused.
+    write(tmp_path, "first", more)
     feed.look()
     feed.look()
-    assert feed.workflows["first"] is flow
-    assert "first.toml" in str(vars(caplog.records[-1])["problem"])
+    assert (feed.refused(), refused("first")) == ({}, 0)
 
 
 def test_where_the_settings_name_the_workflows_no_other_comes(

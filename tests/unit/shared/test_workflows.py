@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.router.policy_feed import read_policy
+from services.router.policy import Policy
 from shared.errors import ConfigurationError
 from shared.service.settings import Settings
 from shared.workflows.files import (
@@ -95,4 +95,4 @@ def test_a_message_belongs_to_the_workflow_of_its_queue_or_key(
 @pytest.mark.parametrize("path", sorted(Settings().workflows_dir.glob("*.toml")), ids=str)
 def test_the_workflows_that_we_ship_are_valid(path: Path) -> None:
     assert read_workflow_file(path).workflow.labels
-    assert read_policy(path).version
+    assert Policy.of_file(read_workflow_file(path)).version
