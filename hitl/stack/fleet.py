@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hitl.servers.home import Home, ServiceState
 from hitl.servers.ports import port_from
 from hitl.servers.processes import Child
+from shared.backoff import pause_after
 from shared.release import ROOT
 
 # In the order in which they stop: whoever puts work in goes before whoever takes it out.
@@ -86,7 +87,7 @@ class Fleet:
     def _schedule(self, service: Service, now: float) -> None:
         if now - service.started_at > STEADY_SECONDS:
             service.deaths_in_a_row = 0
-        delay = min(FIRST_RESTART_SECONDS * 2**service.deaths_in_a_row, LAST_RESTART_SECONDS)
+        delay = pause_after(service.deaths_in_a_row, FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         process = service.child.process
         code = process.returncode if process else None
         service.deaths_in_a_row += 1

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.logger.rows import EventRow, read_event, read_item
 from services.logger.store import Batch, Written, prepare, write
+from shared.bisection import bisected
 from shared.clock import Clock, as_utc
 from shared.errors import Permanent
 from shared.events.envelope import encode
@@ -102,8 +103,8 @@ class Logger:
         results = portion.results
         if portion.rows:
             with database_errors():
-                told = self._told(portion.rows, portion.batch)
-            for position, result in told.items():
+                told = self._told([row for _, row in portion.rows], portion.batch)
+            for (position, _), result in zip(portion.rows, told, strict=True):
                 results[position] = result
         return results
 
@@ -134,29 +135,26 @@ class Logger:
         )
         return encode(failed, source="logger", traceparent=traceparent_of(delivery))
 
-    def _told(self, rows: Sequence[tuple[int, EventRow]], batch: Batch) -> dict[int, Result]:
-        """What there is to say, by position: why Postgres refuses a row (bisected, until each of
-        them stands alone and all others are in), and of edits that they are."""
-        try:
-            written = write(self._engine, batch)
-        except (DBAPIError, psycopg2.Error) as error:
-            if len(rows) == 1:
-                return {rows[0][0]: refused_row(self._engine, error)}
-            if not is_bad_data(error):
-                raise
-            blame_the_schema_first(self._engine, error)
-            logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(rows)})
-        else:
+    def _told(self, rows: Sequence[EventRow], batch: Batch) -> list[Result]:
+        """What there is to say of each row: nothing, that it is an edit, or why Postgres refuses it
+        (bisected, until each of those stands alone and all others are in)."""
+
+        def attempt(part: Sequence[EventRow]) -> Sequence[Result] | None:
+            try:
+                written = write(self._engine, batch if part is rows else prepare(part))
+            except (DBAPIError, psycopg2.Error) as error:
+                if len(part) == 1:
+                    return [refused_row(self._engine, error)]
+                if not is_bad_data(error):
+                    raise
+                blame_the_schema_first(self._engine, error)
+                logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(part)})
+                return None
             self._count(written)
             edits = set(map(id, written.edits))
-            return {
-                position: (self._edited(row.event),) for position, row in rows if id(row) in edits
-            }
-        told: dict[int, Result] = {}
-        middle = len(rows) // 2
-        for half in (rows[:middle], rows[middle:]):
-            told |= self._told(half, prepare(row for _, row in half))
-        return told
+            return [(self._edited(row.event),) if id(row) in edits else () for row in part]
+
+        return bisected(rows, attempt)
 
     def _edited(self, event: Event) -> Outgoing:
         """Says that an id came again with another text: the row keeps what was decided on."""

@@ -19,6 +19,8 @@ from typing import Protocol
 
 from prometheus_client import Counter as Metric
 
+from shared.backoff import pause_after
+from shared.bisection import bisected
 from shared.clock import Clock, utc_now
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
 from shared.messages import Delivery, Outgoing
@@ -304,7 +306,7 @@ class Worker:
         are who never settles: RabbitMQ takes back what is held for too long
         (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout)."""
         if self._overloaded is not None or not any(delivery.redelivered for delivery in batch):
-            return list(self._bisected(batch))
+            return bisected(batch, self._attempt)
         counted = self._broker.takes_counted
         deadly = {
             delivery.tag: error
@@ -315,28 +317,26 @@ class Worker:
         if deadly and self._store is not None and (problem := self._store()) is not None:
             raise Overloaded(problem)  # those before us may have been killed while they held it
         fit = [delivery for delivery in batch if delivery.tag not in deadly]
-        handled = iter(self._bisected(fit) if fit else ())
+        handled = iter(bisected(fit, self._attempt) if fit else ())
         return [deadly[d.tag] if d.tag in deadly else next(handled) for d in batch]
 
-    def _bisected(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+    def _attempt(self, batch: Sequence[Delivery]) -> Sequence[Result] | None:
+        """None where it failed and may be bisected."""
         try:
             results = self._handler.handle(batch)
         except Overloaded:
             raise
         except (Permanent, Retryable) as error:
-            if len(batch) == 1:
-                return [error]
+            return [error] if len(batch) == 1 else None
         except Exception as error:
             if len(batch) == 1:
                 logger.exception("a message failed", extra=about(batch[0]))
                 return [Retryable(f"{unforeseen(error)}: see the log of {self._service}")]
             logger.warning("a batch failed; bisecting it", extra={"messages": len(batch)})
-        else:
-            if len(results) != len(batch):
-                raise AssertionError(f"{len(results)} results for {len(batch)} deliveries")
-            return results
-        middle = len(batch) // 2
-        return [*self._bisected(batch[:middle]), *self._bisected(batch[middle:])]
+            return None
+        if len(results) != len(batch):
+            raise AssertionError(f"{len(results)} results for {len(batch)} deliveries")
+        return results
 
     # -- publishing --------------------------------------------------------------------------
 
@@ -373,5 +373,4 @@ class Worker:
 
 def _overload_pause(attempt: int) -> float:
     """Seconds: 0.2 doubling to 10, with jitter, so that workers do not come back in step."""
-    pause: float = min(0.2 * 2 ** min(attempt - 1, 10), 10.0)
-    return pause * random.uniform(0.7, 1.0)  # noqa: S311
+    return pause_after(attempt - 1, 0.2, 10.0) * random.uniform(0.7, 1.0)  # noqa: S311

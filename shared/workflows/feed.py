@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from shared.backoff import pause_after
 from shared.errors import HitlError, Overloaded, reason_of
 from shared.service.metrics import POLICY_REFUSED
 from shared.service.settings import Settings
@@ -211,9 +212,8 @@ class WorkflowFeed:
         first, most = (
             (DECLARED_SECONDS, RETRY_SECONDS) if soon else (RETRY_SECONDS, MOST_RETRY_SECONDS)
         )
-        pause = min(first * 2.0 ** min(self._failures[name], 10), most)
+        self._retry_at[name] = self._now() + pause_after(self._failures[name], first, most)
         self._failures[name] += 1
-        self._retry_at[name] = self._now() + pause
         problem = reason_of(error)
         if self._say_refused(name, problem):
             said = {"workflow": name, "problem": problem}

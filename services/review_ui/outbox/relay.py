@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from services.review_ui.outbox.task_gauges import count_tasks
+from shared.backoff import pause_after
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.messages import Outgoing
@@ -51,14 +52,14 @@ class Relay:
 
     def run(self, stopping: threading.Event) -> None:
         """Publishes what is due until `stopping`, then once more for the last requests."""
-        pause = POLL_SECONDS
+        failures = 0
         while not stopping.is_set():
             published = self._attempt()
-            pause = min(pause * 2, MAX_PAUSE_SECONDS) if published is None else POLL_SECONDS
+            failures = failures + 1 if published is None else 0
             if published == 0 and self._at_idle is not None:
                 self._at_idle()
             if published != BATCH_ROWS:
-                stopping.wait(pause)
+                stopping.wait(pause_after(failures, POLL_SECONDS, MAX_PAUSE_SECONDS))
         self._attempt()
 
     def _attempt(self) -> int | None:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.webhooks.post import Answer, Post, http_post
 from services.review_ui.webhooks.sign import signature_headers
+from shared.backoff import pause_after
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
@@ -93,9 +94,9 @@ class Sender:
     def run(self, stopping: threading.Event) -> None:
         """Sends what is due until `stopping`; what is being sent then gets a moment to end."""
         self._stopping = stopping
-        pause = POLL_SECONDS
-        while not stopping.wait(pause):
-            pause = POLL_SECONDS if self._attempt() else min(pause * 2, MAX_PAUSE_SECONDS)
+        failures = 0
+        while not stopping.wait(pause_after(failures, POLL_SECONDS, MAX_PAUSE_SECONDS)):
+            failures = 0 if self._attempt() else failures + 1
         for thread in list(self._busy.values()):
             thread.join(1.0)
 
@@ -175,7 +176,7 @@ class Sender:
         )
         # Others of the same receiver would find the same: it is left alone for a while.
         failures = self._failures[webhook_id] = self._failures.get(webhook_id, 0) + 1
-        rest = min(2.0 ** min(failures, 10) * POLL_SECONDS, MAX_REST_SECONDS)
+        rest = pause_after(failures, POLL_SECONDS, MAX_REST_SECONDS)
         self._resting[webhook_id] = time.monotonic() + max(rest, answer.retry_after_seconds)
         return False
 

@@ -1,0 +1,17 @@
+"""Of a batch that fails as a whole: which one is at fault?"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def bisected(batch: Sequence[T], attempt: Callable[[Sequence[T]], Sequence[R] | None]) -> list[R]:
+    """A result for each of the batch. Where `attempt` returns None, each half is tried by itself,
+    and so on; to one alone it must give a result."""
+    results = attempt(batch)
+    if results is not None:
+        return list(results)
+    middle = len(batch) // 2
+    return [*bisected(batch[:middle], attempt), *bisected(batch[middle:], attempt)]
