@@ -1,11 +1,13 @@
-"""How does RabbitMQ learn of its users and their rights (shared/messaging/rights.py)? As
-definitions."""
+"""RabbitMQ's users and their rights (shared/messaging/rights.py) as definitions to import, and the
+passwords in a folder."""
 
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
+from shared.errors import ConfigurationError
 from shared.messaging.rights import NOTHING, OWNER, USERS, VHOST
 from shared.topology import POLICY_STREAM_BYTES, unbound
 
@@ -121,3 +123,20 @@ def password_hash(password: str) -> str:
     """RabbitMQ's salted SHA-256 (its "Passwords" page: base64 of salt and digest)."""
     salt = os.urandom(4)
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def passwords_in(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """The password in each file, by its name.
+
+    Raises:
+        ConfigurationError: the folder cannot be read, or a file has none of these names.
+    """
+    try:
+        # A secret that Kubernetes mounts has links that begin with a dot.
+        files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
+        found = {file.name: file.read_text().strip() for file in files}
+    except OSError as error:
+        raise ConfigurationError(f"no passwords: {error}") from None
+    if unknown := sorted(found.keys() - set(names)):
+        raise ConfigurationError(f"{folder}: nobody is called {', '.join(unknown)}")
+    return found

@@ -4,7 +4,6 @@ What is promised, what is not and how to anchor: docs/build/ledger.md.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +12,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
-from hitl.commands.items import refuse
 from hitl.dead_letters.filter import found_queues
 from hitl.ledger import records
 from hitl.ledger.check import Checker, Event
@@ -24,14 +22,14 @@ from hitl.ledger.quotes import find_quotes, quoting_dead_letters, redact
 from hitl.ledger.records import Record
 from hitl.ledger.texts import wrong_texts
 from hitl.servers.home import user_name
-from hitl.support.connection import amqp_url, database_url
+from hitl.support.connection import amqp_url
+from hitl.support.database import engine, problems_named, transaction
 from hitl.support.known_workflows import completed
-from hitl.support.transaction import transaction
+from hitl.support.terminal import refuse
 from services.logger.ledger import utc_text
 from shared.clock import utc_now
 from shared.errors import HitlError
 from shared.formats.json_lines import append, lines_of, whole_lines
-from shared.storage.database import connect, database_errors
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -228,27 +226,6 @@ def report(findings: list[str]) -> None:
         errors.print(f"  then: {finding}")
     if len(findings) > FINDINGS_SHOWN:
         errors.print(f"  and {len(findings) - FINDINGS_SHOWN} more")
-
-
-@contextmanager
-def engine() -> Iterator[Engine]:
-    """The database, for reading."""
-    database = connect(database_url(os.environ), pool_size=1, application="hitl-audit")
-    try:
-        yield database
-    finally:
-        database.dispose()
-
-
-@contextmanager
-def problems_named() -> Iterator[None]:
-    """What cannot be read or reached becomes one line and exit code 2: it says nothing of the
-    ledger."""
-    try:
-        with database_errors():
-            yield
-    except (HitlError, OSError) as error:
-        refuse(str(error), code=2)
 
 
 @contextmanager

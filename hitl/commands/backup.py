@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hitl.commands.audit import problems_named
 from hitl.recovery import postgres_dump
 from hitl.recovery.checksums import verify, write_checksums
 from hitl.recovery.definitions import export_definitions, import_definitions
 from hitl.support.connection import api_url, database_at_hand
+from hitl.support.database import problems_named
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
 from shared.release import package_version

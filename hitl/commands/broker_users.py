@@ -1,15 +1,13 @@
-"""Which passwords lie in a folder, one in a file of its user's name? And `hitl broker-users`, which
-turns them into what RabbitMQ imports."""
+"""The services' users, as RabbitMQ imports them. `hitl broker-users`."""
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hitl.access.broker_users import USERS, definitions
-from shared.errors import ConfigurationError, HitlError
+from hitl.access.broker_users import USERS, definitions, passwords_in
+from shared.errors import HitlError
 
 app = typer.Typer(add_completion=False)
 
@@ -26,20 +24,3 @@ def broker_users(
     except HitlError as error:
         typer.echo(f"Cannot do this: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-def passwords_in(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """The password in each file, by its name.
-
-    Raises:
-        ConfigurationError: the folder cannot be read, or a file has none of these names.
-    """
-    try:
-        # A secret that Kubernetes mounts has links that begin with a dot.
-        files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
-        found = {file.name: file.read_text().strip() for file in files}
-    except OSError as error:
-        raise ConfigurationError(f"no passwords: {error}") from None
-    if unknown := sorted(found.keys() - set(names)):
-        raise ConfigurationError(f"{folder}: nobody is called {', '.join(unknown)}")
-    return found

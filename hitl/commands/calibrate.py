@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hitl.commands.workflow import paths
 from hitl.support.connection import database_url
-from hitl.support.known_workflows import completed
+from hitl.support.known_workflows import completed, paths
 from services.feedback.reports.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from services.router.policy import Policy
 from shared.clock import utc_now
@@ -69,7 +68,7 @@ def report(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     if plot is not None:  # first: whoever reads the text may stop early, as `head` does
-        from hitl.support.calibrate_plot import draw_calibration  # matplotlib takes a second
+        from hitl.support.plots import draw_calibration  # matplotlib takes a second
 
         draw_calibration(found, plot)
         typer.echo(f"Drawn in {plot}.", err=True)

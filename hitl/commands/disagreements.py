@@ -61,7 +61,7 @@ def show(
     else:
         _print(found)
     if plot is not None and found.items:
-        from hitl.support.disagreement_plot import draw_disagreements  # matplotlib takes a second
+        from hitl.support.plots import draw_disagreements  # matplotlib takes a second
 
         draw_disagreements(found, workflow, plot)
         typer.echo(f"Drawn in {plot}.", err=True)

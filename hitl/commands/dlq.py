@@ -21,13 +21,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from hitl.commands.items import refuse
 from hitl.dead_letters.filter import Wanted, age, existing_homes, found_queues
 from hitl.dead_letters.queues import Letter, Pass, Verdict
 from hitl.dead_letters.text import as_object, describe
 from hitl.servers.home import Home
 from hitl.support.connection import amqp_url
-from hitl.support.terminal import printable, readable
+from hitl.support.terminal import printable, readable, refuse
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
 from shared.formats.json_lines import appending, line

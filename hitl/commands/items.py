@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, BinaryIO, NoReturn
+from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from hitl.support.connection import amqp_url, connected
 from hitl.support.item_files import Format, Line, format_of, read_lines
 from hitl.support.known_workflows import completed, known
 from hitl.support.tail import Decided, Tail, as_json, as_text
+from hitl.support.terminal import refuse
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events.item_message import BULK_PRIORITY, item_message
@@ -123,12 +124,6 @@ def tail(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ConfigurationError, Overloaded) as error:
         refuse(str(error))
-
-
-def refuse(problem: str, *, code: int = 1) -> NoReturn:
-    """End the command with one line that says why."""
-    print(problem, file=sys.stderr)
-    raise typer.Exit(code)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hitl.commands.audit import problems_named
 from hitl.support.connection import database_at_hand
+from hitl.support.database import problems_named
 from shared.storage.database import connect, migrate, undone_by
 
 app = typer.Typer(add_completion=False)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.support.known_workflows import completed
-from hitl.support.loaded import Place, copied, database, place_of, plainly, whoever
+from hitl.support.loaded import Place, copied, database, old_domain, place_of, plainly, whoever
 from services.feedback.registry.mlflow_copy import copy_to_mlflow
 from services.feedback.registry.versions import Change
 from shared.clock import utc_now
@@ -183,7 +183,6 @@ def push(workflow: Of = "sentiment") -> None:
 def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gate]]":
     import torch
 
-    from hitl.commands.retrain import old_domain
     from services.feedback.training.compare import compare_on
     from services.feedback.training.gates import remembered
 

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from hitl.access.broker_users import passwords_in
 from hitl.access.database_roles import RIGHTS, set_rights
-from hitl.commands.broker_users import passwords_in
 from hitl.recovery.broker_rights import give_back
 from hitl.support.connection import given_api_url
 from hitl.support.first_reviewer import (

@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hitl.commands.audit import engine, problems_named
 from hitl.recovery.rebuild_items import Rebuilt, events_counted, rebuild_items
 from hitl.recovery.rebuild_queues import copy_queues
 from hitl.recovery.rebuild_tasks import rebuild_tasks
 from hitl.support.connection import amqp_url
+from hitl.support.database import engine, problems_named
 
 app = typer.Typer(add_completion=False)
 

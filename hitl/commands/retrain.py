@@ -12,16 +12,22 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy import Engine
 
 from hitl.support.known_workflows import completed
-from hitl.support.loaded import Place, copied, database, load_model, place_of, plainly, whoever
+from hitl.support.loaded import (
+    Place,
+    copied,
+    database,
+    load_model,
+    old_domain,
+    place_of,
+    plainly,
+    whoever,
+)
 from services.feedback.training.locks import only_one
 from shared.clock import utc_now
-from shared.errors import ConfigurationError
-from shared.labels import label_key
 
 if TYPE_CHECKING:
     from services.feedback.registry.receipt import Receipt
     from services.feedback.training.fitting import OnProgress
-    from services.feedback.training.replay_set import OldDomain
 
 PLAIN_SECONDS = 10.0
 app = typer.Typer(add_completion=False)
@@ -106,21 +112,6 @@ def _train(
             utc_now,
             progress,
         )
-
-
-def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
-    """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
-    from services.feedback.training.rated_texts import LABELS
-    from services.feedback.training.replay_set import from_file, movies
-
-    if replay is not None:
-        return from_file(replay, labels)
-    if place.workflow.model == "embedded" and set(LABELS) == {label_key(label) for label in labels}:
-        try:
-            return movies(place.data, labels)
-        except ConfigurationError:
-            return None  # never fetched, as in a container: the card says that nothing was replayed
-    return None
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.support.database import transaction
 from hitl.support.known_workflows import completed, known
-from hitl.support.transaction import transaction
 from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.errors import ConfigurationError

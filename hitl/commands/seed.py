@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from hitl.support.database import transaction
 from hitl.support.known_workflows import completed
-from hitl.support.transaction import transaction
 from services.review_ui.tasks import gold
 from shared.clock import utc_now
 from shared.formats.exported import exported_line

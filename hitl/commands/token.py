@@ -7,8 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from hitl.support.database import transaction
 from hitl.support.known_workflows import completed, known
-from hitl.support.transaction import transaction
 from services.review_ui.auth import tokens
 from services.review_ui.auth.tokens import SCOPES, Token
 from shared.clock import utc_now

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from hitl.support import mermaid
 from hitl.support.connection import amqp_url
-from hitl.support.known_workflows import completed
+from hitl.support.known_workflows import completed, paths
 from hitl.support.loaded import served_by
 from hitl.support.workflow_new import (
     EMBEDDED,
@@ -27,7 +27,7 @@ from shared.messaging.connection import declare_all
 from shared.release import WORKFLOWS, is_wheel
 from shared.service.settings import Settings
 from shared.topology import topology
-from shared.workflows.files import read_workflow_file, workflow_paths
+from shared.workflows.files import read_workflow_file
 
 DECLARE_SECONDS = 10.0
 NEXT = """Next:
@@ -181,20 +181,3 @@ def diagram(
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from None
-
-
-def paths(names: list[str]) -> list[Path]:
-    """The files that are meant: what ends in .toml is a file, the rest are names.
-
-    Raises:
-        ConfigurationError: the environment is bad or there is no such workflow.
-    """
-    settings = Settings.from_environment(os.environ)
-    if not names:
-        return list(workflow_paths(settings.workflows_dir, settings.workflows).values())
-    return [
-        Path(name)
-        if name.endswith(".toml")
-        else workflow_paths(settings.workflows_dir, [name])[name]
-        for name in names
-    ]

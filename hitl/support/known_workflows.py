@@ -2,6 +2,7 @@
 
 import os
 from glob import escape
+from pathlib import Path
 
 from shared.errors import ConfigurationError
 from shared.service.settings import Settings
@@ -39,3 +40,20 @@ def completed(incomplete: str) -> list[str]:
     except ConfigurationError:
         return []
     return sorted(path.stem for path in folder.glob(f"{escape(incomplete)}*.toml"))
+
+
+def paths(names: list[str]) -> list[Path]:
+    """The files that are meant: what ends in .toml is a file, the rest are names.
+
+    Raises:
+        ConfigurationError: the environment is bad or there is no such workflow.
+    """
+    settings = Settings.from_environment(os.environ)
+    if not names:
+        return list(workflow_paths(settings.workflows_dir, settings.workflows).values())
+    return [
+        Path(name)
+        if name.endswith(".toml")
+        else workflow_paths(settings.workflows_dir, [name])[name]
+        for name in names
+    ]

@@ -20,12 +20,14 @@ from hitl.support.connection import database_url
 from services.feedback.registry.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry.versions import Registry
 from shared.errors import ConfigurationError, HitlError
+from shared.labels import label_key
 from shared.models.current import BASE_VERSION
 from shared.service.settings import Settings
 from shared.storage.database import connect, database_errors
 from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 if TYPE_CHECKING:
+    from services.feedback.training.replay_set import OldDomain
     from services.inference.classifier import Classifier
 
 DEFAULT_THRESHOLD = 0.85
@@ -116,6 +118,21 @@ def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Plac
         data=home.data,
         mlflow_uri=settings.mlflow_uri,
     )
+
+
+def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
+    """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
+    from services.feedback.training.rated_texts import LABELS
+    from services.feedback.training.replay_set import from_file, movies
+
+    if replay is not None:
+        return from_file(replay, labels)
+    if place.workflow.model == "embedded" and set(LABELS) == {label_key(label) for label in labels}:
+        try:
+            return movies(place.data, labels)
+        except ConfigurationError:
+            return None  # never fetched, as in a container: the card says that nothing was replayed
+    return None
 
 
 @contextmanager

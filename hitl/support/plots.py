@@ -1,4 +1,4 @@
-"""What do risk and reliability look like as a picture?"""
+"""The reports of `hitl calibrate` and `hitl disagreements` as pictures."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ from matplotlib.figure import Figure
 
 from hitl.support.written_file import written_file
 from services.feedback.reports.calibration import Calibration
+from services.feedback.reports.disagreements import Disagreements
 from shared.wording import percent
 
+_ROW_INCHES, _TITLE_INCHES = 0.3, 0.75  # of the bars
 _BLUE, _RED, _GREEN, _GREY = "#2f7ed8", "#c0392b", "#2e8b57", "#7a7a7a"
 
 
@@ -23,8 +25,31 @@ def draw_calibration(found: Calibration, path: Path) -> None:
     _reliability(honest, found)
     for axis in (risk, honest):
         axis.spines[["top", "right"]].set_visible(False)
-    with written_file(path) as file:
-        figure.savefig(file, dpi=130, format=path.suffix.removeprefix("."))
+    _save(figure, path, dpi=130)
+
+
+def draw_disagreements(found: Disagreements, workflow: str, path: Path) -> None:
+    """A bar for each group: its correction rate, the 95 % interval as a line."""
+    parts = list(found.sections())
+    heights = [_TITLE_INCHES + _ROW_INCHES * len(groups) for _, groups in parts]
+    figure = Figure(figsize=(8, sum(heights) + 0.5), layout="constrained")
+    axes = figure.subplots(len(parts), 1, squeeze=False, height_ratios=heights)
+    figure.suptitle(f"What people correct: {workflow}, {found.corrected} of {found.items} items")
+    for axis, (title, groups) in zip(axes[:, 0], parts, strict=True):
+        rates = [100 * group.rate.rate for group in groups]
+        spread = [
+            [100 * (group.rate.rate - group.rate.low) for group in groups],
+            [100 * (group.rate.high - group.rate.rate) for group in groups],
+        ]
+        names = [f"{group.name} ({group.items})" for group in groups]
+        axis.barh(names, rates, color=_BLUE, height=0.6)
+        axis.errorbar(rates, names, xerr=spread, fmt="none", ecolor=_GREY, capsize=3)
+        axis.invert_yaxis()
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_xlim(0, 100)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[-1, 0].set_xlabel("corrected, % of the items (in brackets: how many)")
+    _save(figure, path, dpi=120)
 
 
 def _risk(axis: Axes, found: Calibration) -> None:
@@ -92,3 +117,8 @@ def _reliability(axis: Axes, found: Calibration) -> None:
 def _explain(axis: Axes) -> None:
     """The legend, below the axes: inside it would lie on a curve, sooner or later."""
     axis.legend(loc="upper left", bbox_to_anchor=(0.0, -0.14), ncols=2, fontsize=9, frameon=False)
+
+
+def _save(figure: Figure, path: Path, dpi: int) -> None:
+    with written_file(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix.removeprefix("."))
