@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from services.feedback.training.fitting import OnProgress, Recipe, optimise
 from services.feedback.training.gates import Scored
 from services.feedback.training.labelled_texts import Parts, Reviewed, text_key
 from services.feedback.training.replay_set import Judged, Lesson, OldDomain, sample, without
-from services.feedback.training.tuning import calibrated, open_tunable
+from services.feedback.training.tuning import Tunable, calibrated, open_tunable
 from services.feedback.training.unfinished import checkpoint_of, forget_unfinished
 from shared.clock import Clock
 from shared.errors import ConfigurationError
@@ -98,27 +98,9 @@ def retrain(
     check(parts, order.min_labels)
     progress(0.0, "loading the model")
     tunable = open_tunable(order.parent_folder, order.recipe)
-    taken = _newest(parts.train, order.seed)
-    lessons = [_lesson(item, tunable.labels) for item in taken]
-    replayed: list[Lesson] = []
-    if old is not None:
-        judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
-        read = parts.taught | {text_key(lesson.text) for lesson in lessons}
-        old = without(old, judging, read)
-        replayed = sample(old.lessons, max(_LEAST_REPLAYED, len(lessons)), order.seed)
-    torch.manual_seed(order.seed)
-    taught = [*lessons, *replayed]
+    lessons = _lessons(parts, old, tunable.labels, order.seed)
     with registry.staging() as staged:
-        optimise(
-            tunable.network,
-            tunable.tokens([lesson.text for lesson in taught]),
-            torch.tensor([lesson.shares for lesson in taught]),
-            order.recipe,
-            random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
-            lambda part, what: progress(0.05 + 0.75 * part, what),
-            assembly=tunable.assembly,
-            checkpoint=checkpoint_of(registry),
-        )
+        _train(tunable, lessons, order, registry, progress)
         version = registry.next_version()
         # A checkpoint's version is a hash over every JSON file beside it: the receipt lies apart.
         adapter = (order.parent_folder / "adapter_config.json").is_file()
@@ -130,16 +112,7 @@ def retrain(
         temperature = _temperature(order.parent_folder, weights, parts.calibration, parent, load)
         calibrated(order.parent_folder, weights, temperature)
         candidate = load(weights)
-        progress(0.85, "measuring on held-out decisions")
-        scored = {"held_out": judge(parent, candidate, decided(parts.held_out, candidate.labels))}
-        if old is not None and old.held_out:
-            progress(0.9, "measuring on the old domain")
-            scored["old"] = judge(parent, candidate, old.held_out)
-        figures = {
-            name: _figures(each, candidate.labels, order.threshold)
-            for name, each in scored.items()
-            if len(each.truth)
-        }
+        scored = _measured(parent, candidate, parts, lessons.old, progress)
         told = Receipt(
             workflow=registry.workflow,
             version=version,
@@ -152,21 +125,21 @@ def retrain(
             recipe=asdict(order.recipe),
             threshold=order.threshold,
             temperature=temperature,
-            trained_on=tuple(Source(item_id=i.item_id, event_id=i.event_id) for i in taken),
-            calibrated_on=tuple(
-                Source(item_id=i.item_id, event_id=i.event_id) for i in parts.calibration
-            ),
+            trained_on=_sources(lessons.taken),
+            calibrated_on=_sources(parts.calibration),
             held_out=len(parts.held_out),
             left_out={
                 "unknown_label": parts.unknown_label,
                 "repeated_text": parts.repeated,
                 "older": parts.older,
             },
-            replay=Replay(source=old.name, texts=len(replayed), sha256=receipt.digest_of(replayed))
-            if old is not None
-            else None,
-            old_domain=old.name if "old" in scored and old is not None else None,
-            figures=figures,
+            replay=lessons.replay,
+            old_domain=lessons.old.name if lessons.old is not None and "old" in scored else None,
+            figures={
+                name: _figures(each, candidate.labels, order.threshold)
+                for name, each in scored.items()
+                if len(each.truth)
+            },
             packages=receipt.packages(),
             files={},
         )
@@ -228,6 +201,69 @@ def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> 
         for at, answer in enumerate(answers, start):
             found[at] = [answer.distribution[i] for i in order]
     return found
+
+
+class _Lessons(NamedTuple):
+    """What is trained on: the decisions that were taken, as lessons, and what is replayed. `old`:
+    the earlier data without what would measure what it has taught, or the other way round."""
+
+    taken: list[Reviewed]
+    decided: list[Lesson]
+    replayed: list[Lesson]
+    old: OldDomain | None
+
+    @property
+    def replay(self) -> Replay | None:
+        """For the receipt."""
+        if self.old is None:
+            return None
+        digest = receipt.digest_of(self.replayed)
+        return Replay(source=self.old.name, texts=len(self.replayed), sha256=digest)
+
+
+def _lessons(parts: Parts, old: OldDomain | None, labels: Sequence[str], seed: int) -> _Lessons:
+    taken = _newest(parts.train, seed)
+    lessons = [_lesson(item, labels) for item in taken]
+    if old is None:
+        return _Lessons(taken, lessons, [], None)
+    judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
+    read = parts.taught | {text_key(lesson.text) for lesson in lessons}
+    old = without(old, judging, read)
+    count = max(_LEAST_REPLAYED, len(lessons))
+    return _Lessons(taken, lessons, sample(old.lessons, count, seed), old)
+
+
+def _train(
+    tunable: Tunable, lessons: _Lessons, order: Order, registry: Registry, progress: OnProgress
+) -> None:
+    torch.manual_seed(order.seed)
+    taught = [*lessons.decided, *lessons.replayed]
+    optimise(
+        tunable.network,
+        tunable.tokens([lesson.text for lesson in taught]),
+        torch.tensor([lesson.shares for lesson in taught]),
+        order.recipe,
+        random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
+        lambda part, what: progress(0.05 + 0.75 * part, what),
+        assembly=tunable.assembly,
+        checkpoint=checkpoint_of(registry),
+    )
+
+
+def _measured(
+    parent: Model, candidate: Model, parts: Parts, old: OldDomain | None, progress: OnProgress
+) -> dict[str, Scored]:
+    """Both models on what was held out, and on the old domain where there is one."""
+    progress(0.85, "measuring on held-out decisions")
+    scored = {"held_out": judge(parent, candidate, decided(parts.held_out, candidate.labels))}
+    if old is not None and old.held_out:
+        progress(0.9, "measuring on the old domain")
+        scored["old"] = judge(parent, candidate, old.held_out)
+    return scored
+
+
+def _sources(items: Sequence[Reviewed]) -> tuple[Source, ...]:
+    return tuple(Source(item_id=item.item_id, event_id=item.event_id) for item in items)
 
 
 def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:

@@ -163,7 +163,7 @@ def test_what_nobody_has_foreseen_is_named_in_an_event_and_not_quoted() -> None:
     with pytest.raises(ValueError, match="could not") as failed:
         fails()
     said = str(Retryable(unforeseen(failed.value)))
-    assert said.startswith("ValueError at tests/integration/storage/test_refused_rows.py:")
+    assert said.startswith("ValueError at integration/storage/test_refused_rows.py:")
     assert "Emil" not in said
     with pytest.raises(ValueError, match="at least 1 character") as invalid:
         Item.model_validate({"id": "", "text": SECRET, "received_at": SECRET, "more": 1})
