@@ -1,11 +1,16 @@
-// How does the page talk to the API? JSON in, JSON out, and errors that say whether to try again.
+// Calls of the API: JSON in, JSON out, and errors that say whether to try again.
 
 const TIMEOUT_MS = 15_000;
 
 export class ApiError extends Error {
+  /**
+   * @param {number} status 0: no answer, or none that is the API's
+   * @param {string} code
+   * @param {string} message
+   */
   constructor(status, code, message) {
     super(message);
-    this.status = status; // 0: no answer at all
+    this.status = status;
     this.code = code;
   }
 
@@ -15,10 +20,44 @@ export class ApiError extends Error {
   }
 }
 
-// All tabs share the cookie: the server refuses what this page asks in the name of another login.
+/**
+ * Whether the same request may succeed later: nothing is wrong but the way to the server.
+ * @param {unknown} error
+ * @returns {error is ApiError}
+ */
+export function passing(error) {
+  return error instanceof ApiError && error.temporary;
+}
+
+/**
+ * Whether only a login helps.
+ * @param {unknown} error
+ * @returns {error is ApiError}
+ */
+export function loggedOut(error) {
+  return error instanceof ApiError && error.status === 401;
+}
+
+/**
+ * The error in the page's language where it is known, else as the server said it.
+ * @param {unknown} error
+ * @param {Readonly<Record<string, string>>} words
+ */
+export function explained(error, words) {
+  if (error instanceof ApiError) return words[`error_${error.code}`] ?? error.message;
+  return String(error);
+}
+
+/**
+ * All tabs share the cookie: the server refuses what this page asks in the name of another login.
+ * @type {Record<string, string>}
+ */
 const speaksFor = {};
 
-/** From here on this page speaks for the reviewer of this name and for nobody else. */
+/**
+ * From here on this page speaks for the reviewer of this name and for nobody else.
+ * @param {string} name
+ */
 export function speakFor(name) {
   speaksFor["X-HITL-Reviewer"] = encodeURIComponent(name);
 }
@@ -35,7 +74,17 @@ export function loginAddress() {
   return `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
 }
 
-/** `outlives`: it is to happen also when its page is closed meanwhile, as a decision is. */
+/**
+ * What the API answers; path, body and answer are those of its OpenAPI document.
+ * @template {Api.Method} M
+ * @template {string} P
+ * @param {M} method
+ * @param {Api.Path<M, P>} path below /api/v1
+ * @param {Api.Body<M, P>} [body]
+ * @param {{ patience?: number, outlives?: boolean }} [options] `outlives`: it is to happen also when
+ *   its page is closed meanwhile, as a decision is
+ * @returns {Promise<Api.Answer<M, P>>}
+ */
 export async function call(
   method,
   path,
@@ -53,14 +102,20 @@ export async function call(
       signal: AbortSignal.timeout(patience),
     });
   } catch {
-    throw new ApiError(0, "offline", "The server cannot be reached.");
+    throw offline();
   }
-  ahead = (Date.parse(response.headers.get("Date")) || Date.now()) - Date.now();
-  if (response.status === 204) return null;
-  const answer = await response.json().catch(() => null);
+  ahead = (Date.parse(response.headers.get("Date") ?? "") || Date.now()) - Date.now();
+  if (response.status === 204) return /** @type {Api.Answer<M, P>} */ (null);
+  const answer = await response.json().catch(() => undefined);
   if (!response.ok) {
     const error = answer?.error ?? {};
     throw new ApiError(response.status, error.code ?? "error", error.message ?? response.statusText);
   }
+  // Broken off on the way, or the page of a proxy that wants a login of its own.
+  if (answer === undefined) throw offline();
   return answer;
+}
+
+function offline() {
+  return new ApiError(0, "offline", "The server cannot be reached.");
 }

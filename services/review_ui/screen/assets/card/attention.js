@@ -1,4 +1,4 @@
-// For how long did somebody work on this item, and for how long was it shown to nobody? Every key,
+// For how long somebody worked on this item, and for how long it was shown to nobody. Every key,
 // movement and scrolling is a sign of a person. After the last one they may read on for a while;
 // what is beyond that, and the time in which the page was hidden, is idle.
 
@@ -6,8 +6,12 @@ const SIGNS = ["keydown", "pointerdown", "pointermove", "wheel", "scroll", "touc
 const READS_ON_MS = 120_000; // without a sign: some four hundred words
 
 export class Attention {
+  work = 0; // milliseconds
+  idle = 0;
+  at = performance.now();
+  away = document.hidden;
+
   constructor() {
-    this.begin();
     for (const sign of SIGNS) {
       document.addEventListener(sign, () => this.#sign(), { capture: true, passive: true });
     }

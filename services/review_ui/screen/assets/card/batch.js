@@ -1,6 +1,6 @@
-// How does a lead accept a whole filtered list? They see how many and a sample, type the number, and
-// can take all of it back. Sent in parts that are safe to send again.
-import { call } from "../http.js";
+// A lead accepts a whole filtered list: they see how many and a sample, type the number, and can take
+// all of it back. Sent in parts that are safe to send again.
+import { call, explained, loggedOut, passing } from "../http.js";
 import { newKey } from "./outbox.js";
 import { make, percent, shortText } from "../show.js";
 import { fill } from "../words/words.js";
@@ -10,15 +10,23 @@ const TRIES = 4;
 const PAUSE_MS = 1_000;
 
 export class Batch {
-  /** filter(): what is chosen; changed(): tasks are decided, or wait again;
-   *  explained(error): what to say about it. */
-  constructor(at, words, { filter, changed, explained }) {
+  /** @type {string[]} */
+  tasks = [];
+  /** The batch that can be taken back. @type {{ id: string, count: number } | null} */
+  last = null;
+  busy = false;
+
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {object} on
+   * @param {() => Api.Filter} on.filter what is chosen
+   * @param {() => void} on.changed tasks are decided, or wait again
+   */
+  constructor(at, words, on) {
     this.at = at;
     this.words = words;
-    this.on = { filter, changed, explained };
-    this.tasks = [];
-    this.last = null; // the batch that can be taken back: { id, count }
-    this.busy = false;
+    this.on = on;
     at("batch-count").addEventListener("input", () => this.#showReady());
     at("batch-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -103,6 +111,7 @@ export class Batch {
     });
   }
 
+  /** @param {() => Promise<void>} job */
   async #work(job) {
     this.busy = true;
     this.#showReady();
@@ -111,7 +120,7 @@ export class Batch {
       await job();
     } catch (error) {
       const said = this.at("batch-says").textContent;
-      this.at("batch-says").textContent = `${said} ${this.on.explained(error)}`.trim();
+      this.at("batch-says").textContent = `${said} ${explained(error, this.words)}`.trim();
     }
     this.busy = false;
     this.#showReady();
@@ -119,6 +128,10 @@ export class Batch {
     this.on.changed();
   }
 
+  /**
+   * @param {"batch_progress" | "batch_partly" | "batch_done" | "batch_undone" | "batch_undone_partly"} name
+   * @param {Record<string, number>} values
+   */
   #say(name, values) {
     this.at("batch-says").textContent = fill(this.words[name], values);
   }
@@ -137,13 +150,17 @@ export class Batch {
   }
 }
 
-/** Asks again while the same request may succeed later. */
+/**
+ * Asks again while the same request may succeed later.
+ * @template T
+ * @param {() => Promise<T>} ask
+ */
 async function patiently(ask) {
   for (let left = TRIES; ; left -= 1) {
     try {
       return await ask();
     } catch (error) {
-      if (!error.temporary || error.status === 401 || left === 1) throw error;
+      if (!passing(error) || loggedOut(error) || left === 1) throw error;
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   }

@@ -1,6 +1,6 @@
-// Which tasks does this page hold? A few leased ahead, so that the next item is there at once;
-// extended while somebody works, given back when the page goes away.
-import { call } from "../http.js";
+// The tasks that this page holds: a few leased ahead, so that the next item is there at once; extended
+// while somebody works, given back when the page goes away.
+import { call, passing } from "../http.js";
 
 const AHEAD = 8;
 const REFILL_BELOW = 4;
@@ -14,20 +14,30 @@ const LOOK_LESS = 1.2;
 const REFUSED_MS = 30_000;
 
 export class Buffer {
-  /** changed(): the first task may be another one, or more or fewer are held; trouble(error or null);
-   *  blocked(): whether to wait with claiming; refused(error): it makes no sense to the server;
-   *  writing(): whether somebody is just writing about the first task. */
-  constructor(leaseSeconds, filter, { changed, trouble, blocked, refused, writing }) {
-    this.on = { changed, trouble, blocked, refused, writing };
-    this.tasks = [];
+  /** @type {Ui.Task[]} */
+  tasks = [];
+  loading = true;
+  claiming = false;
+  activeAt = Date.now();
+  /** @type {Ui.Timer | undefined} */
+  again = undefined;
+  pause = FIRST_LOOK_MS;
+  starts = 0;
+
+  /**
+   * @param {number} leaseSeconds
+   * @param {Api.Filter} filter
+   * @param {object} on
+   * @param {() => void} on.changed the first task may be another one, or more or fewer are held
+   * @param {(error: unknown) => void} on.trouble null: it is over
+   * @param {() => boolean} on.blocked whether to wait with claiming
+   * @param {(error: unknown) => void} on.refused it makes no sense to the server
+   * @param {() => boolean} on.writing whether somebody is just writing about the first task
+   */
+  constructor(leaseSeconds, filter, on) {
+    this.on = on;
     this.filter = filter;
     this.leaseMs = leaseSeconds * 1_000;
-    this.loading = true;
-    this.claiming = false;
-    this.activeAt = Date.now();
-    this.again = null;
-    this.pause = FIRST_LOOK_MS;
-    this.starts = 0;
     setInterval(() => this.extend(), Math.min(leaseSeconds / 3, 60) * 1_000);
     addEventListener("pagehide", () => this.release());
     addEventListener("pageshow", (event) => event.persisted && this.restart());
@@ -55,7 +65,10 @@ export class Buffer {
     return task;
   }
 
-  /** Puts a task (back), just leased, in front of all others. */
+  /**
+   * Puts a task (back), just leased, in front of all others.
+   * @param {Ui.Task} task
+   */
   putFirst(task) {
     task.heldUntil = performance.now() + this.leaseMs;
     this.tasks = [task, ...this.tasks.filter((each) => each.id !== task.id)];
@@ -71,46 +84,55 @@ export class Buffer {
       return;
     }
     this.claiming = true;
-    const asked = performance.now();
-    const start = this.starts;
-    let pause = (this.pause = Math.min(this.pause * LOOK_LESS, LOOK_AGAIN_MS));
-    try {
-      const wanted = { count: AHEAD - this.tasks.length, ...this.filter };
-      const { tasks } = await call("POST", "/tasks/claim", wanted, { outlives: false });
-      if (start !== this.starts) {
-        this.#giveBack(tasks); // found with a filter that is no longer chosen
-        pause = 0;
-      } else if (tasks.length > 0) {
-        this.pause = FIRST_LOOK_MS;
-      }
-      const was = this.current;
-      const known = this.tasks.length;
-      for (const task of start === this.starts ? tasks : []) {
-        // By this clock: the server's may go differently.
-        task.heldUntil = asked + this.leaseMs;
-        const at = this.tasks.findIndex((each) => each.id === task.id);
-        if (at < 0) this.tasks.push(task);
-        else if (at === 0 && this.on.writing()) Object.assign(this.tasks[0], task);
-        else this.tasks[at] = task; // our lease had run out and is ours again
-      }
-      this.on.trouble(null);
-      const wasLoading = this.loading;
-      this.loading = start !== this.starts;
-      if (this.current !== was || this.tasks.length !== known || wasLoading) this.on.changed();
-    } catch (error) {
-      if (error.temporary) {
-        this.on.trouble(error);
-      } else if (start === this.starts) {
-        pause = REFUSED_MS;
-        this.loading = false;
-        this.on.changed();
-        this.on.refused(error);
-      }
-    }
+    const pause = await this.#claim();
     this.claiming = false;
     if (this.tasks.length < REFILL_BELOW) {
       this.again = setTimeout(() => this.refill(), pause);
     }
+  }
+
+  /** Claims what is missing; the milliseconds until it is worth looking again. */
+  async #claim() {
+    this.pause = Math.min(this.pause * LOOK_LESS, LOOK_AGAIN_MS);
+    const { pause, starts } = this;
+    const askedAt = performance.now();
+    try {
+      const wanted = { count: AHEAD - this.tasks.length, ...this.filter };
+      const { tasks } = await call("POST", "/tasks/claim", wanted, { outlives: false });
+      this.on.trouble(null);
+      if (starts !== this.starts) {
+        this.#giveBack(tasks); // found with a filter that is no longer chosen
+        return 0;
+      }
+      if (tasks.length > 0) this.pause = FIRST_LOOK_MS;
+      this.#take(tasks, askedAt + this.leaseMs);
+      return pause;
+    } catch (error) {
+      if (passing(error)) this.on.trouble(error);
+      if (passing(error) || starts !== this.starts) return pause;
+      this.loading = false;
+      this.on.changed();
+      this.on.refused(error);
+      return REFUSED_MS;
+    }
+  }
+
+  /**
+   * @param {Ui.Task[]} tasks
+   * @param {number} heldUntil by this clock: the server's may go differently
+   */
+  #take(tasks, heldUntil) {
+    const { current, loading } = this;
+    const known = this.tasks.length;
+    for (const each of tasks) {
+      const task = { ...each, heldUntil };
+      const at = this.tasks.findIndex(({ id }) => id === task.id);
+      if (at < 0) this.tasks.push(task);
+      else if (current && at === 0 && this.on.writing()) Object.assign(current, task);
+      else this.tasks[at] = task; // our lease had run out and is ours again
+    }
+    this.loading = false;
+    if (this.current !== current || this.tasks.length !== known || loading) this.on.changed();
   }
 
   async extend() {
@@ -124,7 +146,7 @@ export class Buffer {
       for (const task of asked) task.heldUntil = task.id in held ? askedAt + this.leaseMs : 0;
       // Another card under the hands of who is writing would get the rest as its keys.
       const stays = this.on.writing() ? was : undefined;
-      this.tasks = this.tasks.filter((task) => task === stays || task.heldUntil > 0);
+      this.tasks = this.tasks.filter((task) => task === stays || (task.heldUntil ?? 0) > 0);
       this.on.trouble(null);
       if (this.current !== was || this.tasks.length !== known) this.on.changed();
     } catch (error) {
@@ -167,6 +189,7 @@ export class Buffer {
     this.refill();
   }
 
+  /** @param {Ui.Task[]} tasks */
   #giveBack(tasks) {
     if (tasks.length === 0) return;
     const body = new Blob([JSON.stringify({ leases: this.#leases(tasks) })], { type: "application/json" });

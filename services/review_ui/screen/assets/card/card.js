@@ -1,28 +1,40 @@
-// How does a task look on the card? Everything of an item is text, never markup.
+// How a task looks on the card. Everything of an item is text, never markup.
 import { Attention } from "./attention.js";
 import { Highlights } from "./highlights.js";
 import { showAnswers } from "./answers.js";
 import { serverTime } from "../http.js";
-import { make, percent, seconds, shortText, span } from "../show.js";
+import { make, makeButton, percent, seconds, shortText, span } from "../show.js";
 import { fill } from "../words/words.js";
 
 const LEASE_WARNING_MS = 30_000;
 
 export class Card {
-  /** at(name): the element that the template calls so. */
+  /** @type {Ui.Task | undefined} */
+  task = undefined;
+  attention = new Attention();
+
+  /**
+   * @param {HTMLElement} root
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {Api.Me["workflows"]} workflows
+   */
   constructor(root, at, words, workflows) {
     this.root = root;
     this.at = at;
     this.words = words;
     this.workflows = workflows;
-    this.task = undefined;
-    this.attention = new Attention();
     this.highlights = new Highlights(at, words);
     setInterval(() => this.showLease(), 1_000);
   }
 
-  /** Shows `task`, or that there is none, at all or that matches a filter. `forOthers`: so many wait
-   *  for somebody else, as their second answer. */
+  /**
+   * Shows `task`, or that there is none, at all or that matches a filter.
+   * @param {Ui.Task | undefined} task
+   * @param {boolean} loading
+   * @param {boolean} filtered
+   * @param {number} forOthers so many wait for somebody else, as their second answer
+   */
   show(task, loading, filtered, forOthers) {
     this.root.dataset.state = task ? "task" : loading ? "loading" : "empty";
     this.at("card").hidden = !task;
@@ -47,7 +59,7 @@ export class Card {
   /** How long the task is still held, extended while the page is open. */
   showLease() {
     if (this.task === undefined) return;
-    const left = this.task.heldUntil - performance.now();
+    const left = (this.task.heldUntil ?? 0) - performance.now();
     const lease = this.at("lease");
     lease.textContent =
       left > 0 ? fill(this.words.lease, { time: this.#time(left / 1_000) }) : this.words.lease_over;
@@ -55,6 +67,7 @@ export class Card {
     lease.classList.toggle("rv-late", left < LEASE_WARNING_MS);
   }
 
+  /** @param {Ui.Task} task */
   #fill(task) {
     this.at("item").textContent = `#${shortText(task.item_id, 40)}`;
     this.at("item").title = task.item_id;
@@ -64,12 +77,14 @@ export class Card {
     if (top < 0) scrollBy(0, top); // who read a long text to its end begins the next at its start
     this.at("suggest").replaceChildren(...this.#suggestion(task));
     this.at("badges").replaceChildren(...this.#badges(task));
-    const reasons = task.reasons.map(({ code, text }) => this.words[`reason_${code}`] ?? text);
+    /** @type {Readonly<Record<string, string>>} */
+    const words = this.words;
+    const reasons = task.reasons.map(({ code, text }) => words[`reason_${code}`] ?? text);
     this.at("why").replaceChildren(...reasons.map((reason) => make("li", "", reason)));
     showAnswers(this.at, this.words, task);
     this.#metadata(task);
     this.at("labels").replaceChildren(...task.labels.map((label, at) => this.#label(task, label, at)));
-    this.root.querySelector('[data-act="accept"]').hidden = task.suggestion === null;
+    this.at("accept-button").hidden = task.suggestion === null;
     this.at("accept").textContent = task.suggestion
       ? fill(this.words.accept_label, { label: task.suggestion.label })
       : this.words.accept;
@@ -81,6 +96,7 @@ export class Card {
     this.showLease();
   }
 
+  /** @param {Ui.Task} task */
   #metadata(task) {
     this.at("details").hidden = task.details.length === 0;
     this.at("metadata").replaceChildren(
@@ -93,6 +109,7 @@ export class Card {
     );
   }
 
+  /** @param {Ui.Task} task */
   #suggestion(task) {
     if (task.suggestion === null) return [span(this.words.blind_label)];
     const { label, confidence } = task.suggestion;
@@ -103,6 +120,7 @@ export class Card {
     ];
   }
 
+  /** @param {Ui.Task} task */
   #badges(task) {
     const found = [];
     if (task.blind) found.push(make("span", "rv-badge rv-info", this.words.blind));
@@ -110,7 +128,7 @@ export class Card {
       found.push(make("span", "rv-badge", fill(this.words.priority, { value: task.priority })));
     }
     if (task.due_at) {
-      const left = (new Date(task.due_at) - serverTime()) / 1_000;
+      const left = (Date.parse(task.due_at) - serverTime()) / 1_000;
       const words = left >= 0 ? this.words.due_in : this.words.due_over;
       const text = fill(words, { time: this.#time(Math.abs(left)) });
       found.push(make("span", left < 600 ? "rv-badge rv-late" : "rv-badge", text));
@@ -119,13 +137,17 @@ export class Card {
     return found;
   }
 
+  /**
+   * @param {Ui.Task} task
+   * @param {string} label
+   * @param {number} index
+   */
   #label(task, label, index) {
     const share = task.suggestion?.distribution[label];
     const parts = [span(label, "rv-name")];
     if (index < 9) parts.unshift(make("kbd", "", String(index + 1)));
     if (share !== undefined) parts.push(span(percent(share), "rv-share"));
-    const button = make("button", "rv-button rv-label", parts);
-    button.type = "button";
+    const button = makeButton("rv-button rv-label", parts);
     button.dataset.act = "label";
     button.dataset.index = String(index);
     if (index < 9) button.setAttribute("aria-keyshortcuts", String(index + 1));
@@ -138,6 +160,7 @@ export class Card {
     return button;
   }
 
+  /** @param {number} value seconds */
   #time(value) {
     return seconds(value, this.words.days);
   }

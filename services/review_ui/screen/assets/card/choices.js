@@ -1,7 +1,10 @@
-// Which work does the reviewer want? What is chosen stands in the page's address, so that it can be
+// Which work the reviewer wants. What is chosen stands in the page's address, so that it can be
 // shared and survives a reload; workflow and queue are kept in this browser as well.
 
-/** Part of the address → part of the filter, as the API's claim takes it. */
+/**
+ * Part of the address → part of the filter, as the API's claim takes it.
+ * @type {Readonly<Record<string, keyof Api.Filter>>}
+ */
 const PARTS = {
   workflow: "workflow",
   queue: "queue",
@@ -11,10 +14,16 @@ const PARTS = {
   q: "q",
   only: "only",
 };
+const KEPT = /** @type {const} */ (["workflow", "queue"]);
 const SHARES = ["min", "max"]; // in the address as per cent
 
 export class Choices {
-  /** changed(filter): another choice, as the API's claim takes it. */
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {Api.Me} me
+   * @param {(filter: Api.Filter) => void} changed another choice
+   */
   constructor(at, words, me, changed) {
     this.at = at;
     this.words = words;
@@ -24,10 +33,11 @@ export class Choices {
     this.changed = changed;
     this.filter = this.#fromAddress() ?? this.#kept();
     this.#offer("workflow", words.workflow, words.workflow_all, this.workflows);
-    for (const name of ["workflow", "queue"]) {
-      at(name).addEventListener("change", ({ target }) => {
-        this.set({ [name]: target.value });
-        target.blur();
+    for (const name of KEPT) {
+      const select = at(name);
+      select.addEventListener("change", () => {
+        this.set({ [name]: select.value });
+        select.blur();
       });
     }
     this.#toAddress();
@@ -38,13 +48,16 @@ export class Choices {
     return Object.keys(this.filter).some((name) => !["workflow", "queue", "only"].includes(name));
   }
 
-  /** Changes parts of the filter; an empty value takes one away. */
+  /**
+   * Changes parts of the filter; an empty value takes one away.
+   * @param {{ [N in keyof Api.Filter]: Api.Filter[N] | "" }} changes
+   */
   set(changes) {
     // Another workflow has other queues and labels.
     const start = "workflow" in changes ? { ...this.filter, queue: "", label: "" } : this.filter;
     const all = Object.entries({ ...start, ...changes });
     this.filter = Object.fromEntries(all.filter(([, value]) => (value ?? "") !== ""));
-    for (const name of ["workflow", "queue"]) this.at(name).value = this.filter[name] ?? "";
+    for (const name of KEPT) this.at(name).value = this.filter[name] ?? "";
     const { workflow, queue } = this.filter;
     try {
       localStorage.setItem(this.store, JSON.stringify({ workflow, queue }));
@@ -59,7 +72,10 @@ export class Choices {
     this.set(Object.fromEntries(Object.values(PARTS).map((name) => [name, ""])));
   }
 
-  /** Offers the queues in which something waits. */
+  /**
+   * Offers the queues in which something waits.
+   * @param {Api.QueueStats[]} counts
+   */
   offerQueues(counts) {
     const { workflow } = this.filter;
     const found = counts.filter((each) => !workflow || each.workflow === workflow);
@@ -67,6 +83,12 @@ export class Choices {
     this.#offer("queue", this.words.queue_choice, this.words.queue_all, names);
   }
 
+  /**
+   * @param {"workflow" | "queue"} name
+   * @param {string} label
+   * @param {string} all
+   * @param {string[]} values
+   */
   #offer(name, label, all, values) {
     const select = this.at(name);
     const chosen = this.filter[name] ?? "";
@@ -81,8 +103,10 @@ export class Choices {
     select.value = chosen;
   }
 
+  /** @returns {Api.Filter | null} */
   #fromAddress() {
     const given = new URLSearchParams(location.search);
+    /** @type {Record<string, any>} */
     const found = {};
     for (const [part, name] of Object.entries(PARTS)) {
       const value = given.get(part)?.trim().slice(0, 200);
@@ -100,13 +124,14 @@ export class Choices {
     const given = new URLSearchParams(location.search);
     for (const [part, name] of Object.entries(PARTS)) {
       const value = this.filter[name];
-      if (value === undefined) given.delete(part);
-      else given.set(part, SHARES.includes(part) ? String(Math.round(value * 1e4) / 100) : value);
+      if (value === undefined || value === null) given.delete(part);
+      else given.set(part, typeof value === "number" ? perCent(value) : value);
     }
     const query = given.toString();
     history.replaceState(history.state, "", query ? `/?${query}` : "/");
   }
 
+  /** @returns {Api.Filter} */
   #kept() {
     try {
       const { workflow, queue } = JSON.parse(localStorage.getItem(this.store) ?? "{}");
@@ -116,4 +141,12 @@ export class Choices {
       return {};
     }
   }
+}
+
+/**
+ * A share as people type it: 0.855 → "85.5".
+ * @param {number} share
+ */
+export function perCent(share) {
+  return String(Math.round(share * 1e4) / 100);
 }

@@ -1,5 +1,5 @@
-// How is the reviewer doing? Counts, the last decisions, and whether everything is saved.
-import { ApiError, call, loginAddress } from "../http.js";
+// How the reviewer is doing: counts, the last decisions, and whether everything is saved.
+import { call, explained, loggedOut, loginAddress, passing } from "../http.js";
 import { make, percent, shortText, span } from "../show.js";
 import { fill } from "../words/words.js";
 
@@ -8,16 +8,25 @@ const AGAIN_MS = 2_000; // while the server is away: when it is back is seen soo
 const LAST = 8;
 
 export class Day {
-  /** filter(): what is chosen; queues(counts), trouble(error or null): what the server said;
-   *  forOthers(count): another number than before waits for a second person. */
-  constructor(at, words, { filter, queues, trouble, forOthers }) {
+  forOthers = 0;
+  /** The newest first. @type {Ui.Decided[]} */
+  decided = [];
+  /** @type {Ui.Timer | null} */
+  soon = null;
+
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {object} on
+   * @param {() => Api.Filter} on.filter what is chosen
+   * @param {(counts: Api.QueueStats[]) => void} on.queues
+   * @param {(error: unknown) => void} on.trouble null: it is over
+   * @param {() => void} on.forOthers another number than before waits for a second person
+   */
+  constructor(at, words, on) {
     this.at = at;
     this.words = words;
-    this.on = { filter, queues, trouble, forOthers };
-    this.forOthers = 0;
-    this.durations = [];
-    this.decided = []; // the newest first
-    this.soon = null;
+    this.on = on;
   }
 
   start() {
@@ -32,7 +41,7 @@ export class Day {
   }
 
   async load() {
-    clearTimeout(this.soon);
+    clearTimeout(this.soon ?? undefined);
     this.soon = null;
     try {
       const { queues, me } = await call("GET", "/stats");
@@ -46,22 +55,25 @@ export class Day {
       this.on.queues(queues);
       if (me.for_others !== this.forOthers) {
         this.forOthers = me.for_others;
-        this.on.forOthers(me.for_others);
+        this.on.forOthers();
       }
       this.on.trouble(null);
     } catch (error) {
-      if (!(error instanceof ApiError && error.temporary)) return;
+      if (!passing(error)) return;
       this.on.trouble(error);
-      if (error.status !== 401) this.soon ??= setTimeout(() => this.load(), AGAIN_MS);
+      if (!loggedOut(error)) this.soon ??= setTimeout(() => this.load(), AGAIN_MS);
     }
   }
 
-  add(decision, took) {
-    this.durations.push(took);
+  /** @param {Ui.Decided} decision */
+  add(decision) {
     this.decided.unshift(decision);
   }
 
-  /** Takes a decision off the list again. */
+  /**
+   * Takes a decision off the list again.
+   * @param {Ui.Decided} decision
+   */
   drop(decision) {
     this.decided = this.decided.filter((each) => each !== decision);
   }
@@ -70,18 +82,22 @@ export class Day {
     const rows = this.decided.slice(0, LAST).map((each) => {
       const what = each.label ?? this.words[each.action === "skip" ? "skipped" : "flagged"];
       return make("li", each.late ? "rv-gone" : "", [
-        span(`#${shortText(each.task?.item_id ?? each.itemId, 16)}`),
+        span(`#${shortText(each.task?.item_id ?? each.itemId ?? "", 16)}`),
         span(each.late ? `${what} · ${this.words.late}` : what, each.changed ? "rv-changed" : ""),
       ]);
     });
     if (rows.length === 0) rows.push(make("li", "rv-none", this.words.no_decisions));
     this.at("last").replaceChildren(...rows);
-    const sorted = [...this.durations].sort((one, other) => one - other);
-    const median = sorted[Math.floor(sorted.length / 2)];
+    const median = middle(this.decided.flatMap(({ took }) => took ?? []));
     this.at("stat-median").textContent = median === undefined ? "–" : `${median.toFixed(1)} s`;
   }
 
-  /** Whether `unsent` decisions wait, and for what; `safe`: the browser keeps them. */
+  /**
+   * Whether decisions wait, and for what.
+   * @param {number} unsent
+   * @param {unknown} trouble
+   * @param {boolean} safe the browser keeps them
+   */
   showSync(unsent, trouble, safe) {
     const { words } = this;
     const sync = this.at("sync");
@@ -98,17 +114,22 @@ export class Day {
     banner.replaceChildren(...said.flatMap((each) => [each, " "]));
   }
 
-  /** What has happened, what is kept, and what comes next. */
+  /**
+   * What has happened, what is kept, and what comes next.
+   * @param {number} unsent
+   * @param {unknown} trouble
+   * @param {boolean} safe
+   */
   #told(unsent, trouble, safe) {
     const { words } = this;
-    if (trouble.status === 401) {
+    if (loggedOut(trouble)) {
       const link = make("a", "", words.log_in_link);
       link.href = loginAddress();
-      return [span(words[`ended_${trouble.code}`] ?? words.log_in_again), link];
+      const other = trouble.code === "another_login";
+      return [span(other ? words.ended_another_login : words.log_in_again), link];
     }
     const kept = safe ? words.away_unsent : words.away_unsafe;
-    const why = words[`error_${trouble.code}`] ?? trouble.message;
-    return [span(why), span(unsent > 0 ? kept : words.away)];
+    return [span(explained(trouble, words)), span(unsent > 0 ? kept : words.away)];
   }
 
   async #loadLast() {
@@ -127,4 +148,12 @@ export class Day {
     }
     this.showLast();
   }
+}
+
+/**
+ * The median; of an even number the upper one of both.
+ * @param {number[]} values
+ */
+export function middle(values) {
+  return values.sort((one, other) => one - other)[Math.floor(values.length / 2)];
 }

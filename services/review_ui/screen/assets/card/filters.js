@@ -1,10 +1,16 @@
-// How does a reviewer choose what to look at? A dialog, and a chip for each part of the filter that
-// takes it away again.
-import { make, percent } from "../show.js";
+// A reviewer chooses what to look at: a dialog, and a chip for each part of the filter that takes it
+// away again.
+import { perCent } from "./choices.js";
+import { makeButton, percent } from "../show.js";
 import { fill } from "../words/words.js";
 
 export class Filters {
-  /** choices: where the filter is kept. */
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {Api.Me} me
+   * @param {import("./choices.js").Choices} choices where the filter is kept
+   */
   constructor(at, words, me, choices) {
     this.at = at;
     this.words = words;
@@ -23,8 +29,8 @@ export class Filters {
     if (label && !options.some((each) => each.value === label)) options.push(new Option(label, label));
     this.at("filter-label").replaceChildren(new Option(this.words.label_all, ""), ...options);
     this.at("filter-label").value = label ?? "";
-    this.at("filter-min").value = min_confidence === undefined ? "" : shown(min_confidence);
-    this.at("filter-max").value = max_confidence === undefined ? "" : shown(max_confidence);
+    this.at("filter-min").value = shown(min_confidence);
+    this.at("filter-max").value = shown(max_confidence);
     this.at("filter-q").value = q ?? "";
     this.at("filter-dialog").showModal();
   }
@@ -32,21 +38,21 @@ export class Filters {
   show() {
     const { filter } = this.choices;
     const { words } = this;
+    /** @type {Record<keyof Api.Filter, () => string>} */
     const said = {
       workflow: () => `${words.workflow}: ${filter.workflow}`,
       queue: () => `${words.queue_choice}: ${filter.queue}`,
       label: () => `${words.filter_label}: ${filter.label}`,
-      min_confidence: () => fill(words.chip_min, { value: percent(filter.min_confidence) }),
-      max_confidence: () => fill(words.chip_max, { value: percent(filter.max_confidence) }),
+      min_confidence: () => fill(words.chip_min, { value: percent(filter.min_confidence ?? 0) }),
+      max_confidence: () => fill(words.chip_max, { value: percent(filter.max_confidence ?? 0) }),
       q: () => `${words.filter_text}: “${filter.q}”`,
-      only: () => words[`only_${filter.only}`],
+      only: () => (filter.only === "disputed" ? words.only_disputed : words.only_flagged),
     };
-    const chips = Object.keys(filter).map((name) => {
+    const names = /** @type {(keyof Api.Filter)[]} */ (Object.keys(filter));
+    const chips = names.map((name) => {
       const text = said[name]();
-      const chip = make("button", "rv-chip", text);
-      chip.type = "button";
+      const chip = makeButton("rv-chip", text, () => this.choices.set({ [name]: "" }));
       chip.setAttribute("aria-label", fill(words.chip_clear, { what: text }));
-      chip.addEventListener("click", () => this.choices.set({ [name]: "" }));
       return chip;
     });
     this.at("chips").replaceChildren(...chips);
@@ -61,20 +67,19 @@ export class Filters {
   }
 
   #use() {
-    const share = (name) => {
-      const given = this.at(name).value;
-      return given === "" ? "" : Number(given) / 100;
-    };
+    /** @param {HTMLInputElement} input */
+    const share = ({ value }) => (value === "" ? "" : Number(value) / 100);
     this.at("filter-dialog").close();
     this.choices.set({
       label: this.at("filter-label").value,
-      min_confidence: share("filter-min"),
-      max_confidence: share("filter-max"),
+      min_confidence: share(this.at("filter-min")),
+      max_confidence: share(this.at("filter-max")),
       q: this.at("filter-q").value.trim(),
     });
   }
 }
 
+/** @param {number | null | undefined} share */
 function shown(share) {
-  return String(Math.round(share * 1e4) / 100);
+  return typeof share === "number" ? perCent(share) : "";
 }

@@ -1,6 +1,6 @@
-// Which words speak for the AI's label, and which against? Marked in the item's text while the
+// The words that speak for the AI's label, and against it: marked in the item's text while the
 // reviewer wants it, and named below it for those who do not see the marks.
-import { call } from "../http.js";
+import { ApiError, call } from "../http.js";
 import { make, span } from "../show.js";
 import { fill } from "../words/words.js";
 
@@ -11,22 +11,31 @@ const ASK_AGAIN_MS = [1_500, 5_000]; // an item just routed is weighed within se
 const NAMED = 5;
 
 export class Highlights {
-  /** at(name): the element that the template calls so. */
+  /** @type {Ui.Task | undefined} */
+  task = undefined;
+  /** @type {Ui.Timer | undefined} */
+  again = undefined;
+  on = kept();
+
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   */
   constructor(at, words) {
     this.at = at;
     this.words = words;
-    this.task = undefined;
-    this.again = null;
-    this.on = kept();
     this.#showButton();
   }
 
-  /** Shows the text of `task`, with its marks where they are wanted and there are any. */
+  /**
+   * Shows the text of `task`, with its marks where they are wanted and there are any.
+   * @param {Ui.Task} task
+   */
   draw(task) {
     clearTimeout(this.again);
     this.task = task;
-    this.#redraw();
-    if (this.#wanted() && task.highlights === null) this.#ask(task, [...ASK_AGAIN_MS]);
+    this.#redraw(task);
+    if (this.#wanted(task) && task.highlights === null) this.#ask(task, [...ASK_AGAIN_MS]);
   }
 
   /** Marks on or off, from now on; whether they are on. */
@@ -42,34 +51,39 @@ export class Highlights {
     return this.on;
   }
 
-  /** A blind item has none, and nobody asks for them. */
-  #wanted() {
-    return this.on && this.task.suggestion !== null;
+  /**
+   * A blind item has none, and nobody asks for them.
+   * @param {Ui.Task} task
+   */
+  #wanted(task) {
+    return this.on && task.suggestion !== null;
   }
 
   #showButton() {
     this.at("highlights").setAttribute("aria-pressed", String(this.on));
   }
 
-  #redraw() {
-    const { task } = this;
+  /** @param {Ui.Task} task */
+  #redraw(task) {
     this.at("highlights").hidden = task.suggestion === null;
-    const pieces = this.#wanted() ? task.highlights : null;
+    const pieces = this.#wanted(task) ? task.highlights : null;
     // Text nodes and marks filled by textContent: nothing of an item is ever markup.
     if (pieces) this.at("text").replaceChildren(...pieces.map(marked));
     else this.at("text").textContent = task.text;
-    this.at("legend").hidden = !this.#wanted();
-    if (this.#wanted()) this.at("legend").replaceChildren(...this.#legend(task));
+    this.at("legend").hidden = !this.#wanted(task);
+    if (this.#wanted(task)) this.at("legend").replaceChildren(...this.#legend(task));
   }
 
-  #legend(task) {
-    if (!task.highlights) return [span(this.words.highlights_none)];
+  /** @param {Ui.Task} task */
+  #legend({ highlights, suggestion }) {
+    if (!highlights) return [span(this.words.highlights_none)];
+    /** @type {[string, string, 1 | -1][]} */
     const both = [
-      ["rv-for", fill(this.words.highlights_for, { label: task.suggestion.label }), 1],
+      ["rv-for", fill(this.words.highlights_for, { label: suggestion?.label ?? "" }), 1],
       ["rv-against", this.words.highlights_against, -1],
     ];
     const lines = both.flatMap(([kind, title, sign]) => {
-      const named = strongest(task.highlights, sign);
+      const named = strongest(highlights, sign);
       if (named.length === 0) return [];
       const words = named.map((piece) => make("mark", kind, piece.text));
       return [make("span", "", [span(title), ...words.flatMap((word) => [" ", word])])];
@@ -77,16 +91,20 @@ export class Highlights {
     return lines.length > 0 ? lines : [span(this.words.highlights_weak)];
   }
 
+  /**
+   * @param {Ui.Task} task
+   * @param {number[]} delays before the next tries
+   */
   async #ask(task, delays) {
     let found = null;
     try {
       found = await call("GET", `/tasks/${encodeURIComponent(task.id)}/highlights`);
     } catch (error) {
-      if (error.status !== 404) return;
+      if (!(error instanceof ApiError && error.status === 404)) return;
     }
     if (found !== null) task.highlights = found.pieces;
     if (task !== this.task) return;
-    if (found !== null) this.#redraw();
+    if (found !== null) this.#redraw(task);
     else if (delays.length > 0) {
       this.again = setTimeout(() => this.#ask(task, delays.slice(1)), delays[0]);
     }
@@ -101,22 +119,30 @@ function kept() {
   }
 }
 
+/** @param {number} weight */
 function strength(weight) {
   return STRENGTHS.filter((least) => Math.abs(weight) >= least).length;
 }
 
+/** @param {Api.Piece} piece */
 function marked({ text, weight }) {
   const strong = weight === null ? 0 : strength(weight);
-  if (strong === 0) return document.createTextNode(text);
+  if (weight === null || strong === 0) return document.createTextNode(text);
   return make("mark", `${weight > 0 ? "rv-for" : "rv-against"} rv-strength-${strong}`, text);
 }
 
-/** The few words that count most for (1) or against (-1), each once. */
+/**
+ * The few words that count most for (1) or against (-1), each once.
+ * @param {Api.Piece[]} pieces
+ * @param {1 | -1} sign
+ */
 function strongest(pieces, sign) {
   const counting = pieces
-    .filter(({ weight }) => weight !== null && weight * sign > 0 && strength(weight) > 0)
-    .sort((one, other) => Math.abs(other.weight) - Math.abs(one.weight));
+    .map(({ text, weight }) => ({ text, weight: (weight ?? 0) * sign }))
+    .filter(({ weight }) => weight > 0 && strength(weight) > 0)
+    .sort((one, other) => other.weight - one.weight);
   const seen = new Set();
+  /** @param {{ text: string }} piece */
   const first = ({ text }) => !seen.has(text.toLowerCase()) && seen.add(text.toLowerCase());
   return counting.filter(first).slice(0, NAMED);
 }

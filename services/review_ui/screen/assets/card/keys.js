@@ -1,6 +1,7 @@
-// Which key does what? One listener in the capture phase, so that nothing on the page can swallow a
+// Which key does what: one listener in the capture phase, so that nothing on the page can swallow a
 // key; it leaves alone what is typed into fields, repeats, shortcuts of the browser and IME input.
 
+/** @type {Readonly<Record<string, Ui.ActionName>>} */
 const KEYS = {
   a: "accept",
   s: "skip",
@@ -18,8 +19,13 @@ const KEYS = {
 // These move the item's text, wherever the focus was left.
 const READ = new Set(["PageDown", "PageUp", "ArrowDown", "ArrowUp", "Home", "End", " "]);
 
+/**
+ * @param {HTMLElement} root
+ * @param {(name: Ui.ActionName, detail?: Ui.Detail) => void} act
+ * @param {() => void} active somebody is there
+ */
 export function bindKeys(root, act, active) {
-  const text = root.querySelector('[data-id="text"]');
+  const text = /** @type {HTMLElement} */ (root.querySelector('[data-id="text"]'));
   // Whoever works with the mouse or a finger works as well.
   for (const sign of ["keydown", "pointerdown", "wheel"]) {
     document.addEventListener(sign, active, { capture: true, passive: true });
@@ -43,12 +49,20 @@ export function bindKeys(root, act, active) {
   );
 }
 
-/** A dialog that has just closed keeps the focus until the next frame: keys are not for it. */
+/**
+ * A dialog that has just closed keeps the focus until the next frame: keys are not for it.
+ * @param {EventTarget | null} target
+ */
 function aimedAt(target) {
   const within = target instanceof Element && target.closest("dialog:not([open])") === null;
   return within ? target : document.body;
 }
 
+/**
+ * @param {KeyboardEvent} event
+ * @param {Element} target
+ * @returns {[Ui.ActionName, Ui.Detail?] | null}
+ */
 function meaning(event, target) {
   if (event.key === "Enter") {
     // On a button or a link, Enter means that button.
@@ -60,15 +74,21 @@ function meaning(event, target) {
   return name === undefined ? null : [name];
 }
 
-/** 1 to 9, or null; also where the keyboard gives digits with Shift only (AZERTY). */
+/**
+ * 1 to 9, or null; also where the keyboard gives digits with Shift only (AZERTY).
+ * @param {KeyboardEvent} event
+ */
 export function digit(event) {
   if (/^[1-9]$/.test(event.key)) return Number(event.key);
   const place = event.shiftKey ? null : /^Digit([1-9])$/.exec(event.code);
   return place === null ? null : Number(place[1]);
 }
 
-/** What the key says; on a keyboard without Latin letters, the one in its place. */
+/**
+ * What the key says; on a keyboard without Latin letters, the one in its place.
+ * @param {KeyboardEvent} event
+ */
 function letter({ key, code }) {
   const place = /^Key([A-Z])$/.exec(code);
-  return (key.length === 1 && key > "\x7f" && place ? place[1] : key).toLowerCase();
+  return (key.length === 1 && key > "\x7f" && place?.[1] ? place[1] : key).toLowerCase();
 }

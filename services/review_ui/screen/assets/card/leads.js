@@ -1,17 +1,24 @@
-// What waits for a lead? How many disputes and flags, the flagged items with their reasons, and a way
+// What waits for a lead: how many disputes and flags, the flagged items with their reasons, and a way
 // to take one up.
-import { call } from "../http.js";
-import { make, shortText, span } from "../show.js";
+import { call, explained } from "../http.js";
+import { make, makeButton, shortText, span } from "../show.js";
 import { fill } from "../words/words.js";
 
 const EVERY_MS = 20_000;
 
 export class Leads {
-  /** filter(): what is chosen; takeUp(task id); said(text): for the reader. */
-  constructor(at, words, { filter, takeUp, said }) {
+  /**
+   * @param {Ui.At} at
+   * @param {Ui.Words} words
+   * @param {object} on
+   * @param {() => Api.Filter} on.filter what is chosen
+   * @param {(taskId: string) => void} on.takeUp
+   * @param {(text: string) => void} on.said for the reader
+   */
+  constructor(at, words, on) {
     this.at = at;
     this.words = words;
-    this.on = { filter, takeUp, said };
+    this.on = on;
   }
 
   start() {
@@ -22,8 +29,8 @@ export class Leads {
 
   async load() {
     const { workflow } = this.on.filter();
-    const query = workflow ? `?workflow=${encodeURIComponent(workflow)}` : "";
-    const found = await call("GET", `/disputes${query}`).catch(() => null);
+    const query = workflow ? `workflow=${encodeURIComponent(workflow)}` : "";
+    const found = await call("GET", `/disputes?${query}`).catch(() => null);
     if (found === null) return; // the banner says that the server is away
     const { disputed, flagged } = found;
     this.at("leads-count").textContent = fill(this.words.leads_count, { disputed, flagged });
@@ -41,19 +48,18 @@ export class Leads {
     this.at("holders").replaceChildren(...holders.map((holder) => this.#holder(holder)));
   }
 
+  /** @param {Api.Holder} holder */
   #holder({ reviewer, tasks }) {
-    const back = make("button", "rv-button", this.words.give_back);
-    back.type = "button";
-    back.setAttribute("aria-label", `${this.words.give_back}: ${reviewer}`);
-    back.addEventListener("click", async () => {
+    const back = makeButton("rv-button", this.words.give_back, async () => {
       try {
         const { released } = await call("POST", "/holders/release", { reviewer });
         this.on.said(fill(this.words.given_back, { n: released }));
       } catch (error) {
-        this.on.said(error.message);
+        this.on.said(explained(error, this.words));
       }
       await this.#loadHolders();
     });
+    back.setAttribute("aria-label", `${this.words.give_back}: ${reviewer}`);
     return make("li", "", [span(fill(this.words.holder, { name: reviewer, n: tasks })), back]);
   }
 
@@ -66,19 +72,19 @@ export class Leads {
     this.at("leads-dialog").close();
   }
 
+  /** @param {Api.Flag} flag */
   #row(flag) {
     const why = [flag.reason, flag.note].filter(Boolean).join(" · ");
-    const take = make("button", "rv-button", this.words.take_up);
-    take.type = "button";
-    take.setAttribute("aria-label", `${this.words.take_up}: #${shortText(flag.item_id, 40)}`);
-    take.addEventListener("click", () => {
+    const item = `#${shortText(flag.item_id, 40)}`;
+    const take = makeButton("rv-button", this.words.take_up, () => {
       this.close();
       this.on.takeUp(flag.task_id);
     });
+    take.setAttribute("aria-label", `${this.words.take_up}: ${item}`);
     const said = make("div", "", [
       make("strong", "", why || "–"),
       make("p", "", shortText(flag.text, 200)),
-      span(`#${shortText(flag.item_id, 40)}`, "rv-id"),
+      span(item, "rv-id"),
     ]);
     return make("li", "", [said, take]);
   }

@@ -1,6 +1,6 @@
-// Which decisions has the server not confirmed yet? Kept in the browser's storage until it has, one
+// The decisions that the server has not confirmed yet: kept in the browser's storage until it has, one
 // entry per key, so that neither an outage, an expired session nor a closed page loses any.
-import { call } from "../http.js";
+import { call, loggedOut, passing } from "../http.js";
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 2_000; // one small request: a server that has just come back bears that
@@ -13,26 +13,34 @@ const MORE_PATIENCE_MS = 10_000;
 /** A random UUID; `crypto.randomUUID` is missing where the page is served over plain http. */
 export function newKey() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = (bytes[6] & 0x0f) | 0x40; // version 4
-  bytes[8] = (bytes[8] & 0x3f) | 0x80; // RFC 9562 variant
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40; // version 4
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80; // RFC 9562 variant
   const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 export class Outbox {
+  /** The entry on its way. @type {Ui.Entry | null} */
+  sending = null;
+  /** The error that holds everything up. @type {unknown} */
+  trouble = null;
+  pause = FIRST_PAUSE_MS;
+  /** @type {Ui.Timer | undefined} */
+  timer = undefined;
+  /** Whether the browser keeps what is unsent when the page is closed. */
+  safe = true;
+
   /**
-   * owner: whose decisions; changed(): something to show; answered(entry, outcome);
-   * refused(entry, error): the server will never take it.
+   * @param {string} owner whose decisions
+   * @param {object} on
+   * @param {() => void} on.changed something to show
+   * @param {(entry: Ui.Entry, outcome: Api.Outcome) => void} on.answered
+   * @param {(entry: Ui.Entry, error: unknown) => void} on.refused the server will never take it
    */
-  constructor(owner, { changed, answered, refused }) {
+  constructor(owner, on) {
     this.prefix = `hitl-unsent:${owner}:`;
-    this.on = { changed, answered, refused };
+    this.on = on;
     this.entries = this.#restore();
-    this.sending = null; // the entry on its way
-    this.trouble = null; // the error that holds everything up
-    this.pause = FIRST_PAUSE_MS;
-    this.timer = null;
-    this.safe = true; // whether the browser keeps what is unsent when the page is closed
     addEventListener("online", () => this.flush());
     document.addEventListener("visibilitychange", () => document.hidden || this.flush());
   }
@@ -41,10 +49,7 @@ export class Outbox {
     return this.entries.length;
   }
 
-  has(taskId) {
-    return this.entries.some((entry) => entry.taskId === taskId);
-  }
-
+  /** @param {Ui.Entry} entry */
   add(entry) {
     this.entries.push(entry);
     try {
@@ -56,7 +61,10 @@ export class Outbox {
     this.flush();
   }
 
-  /** Takes back a decision that has not left; false when it has, or is just leaving. */
+  /**
+   * Takes back a decision that has not left; false when it has, or is just leaving.
+   * @param {string} key
+   */
   remove(key) {
     const entry = this.entries.find((each) => each.key === key);
     if (entry === undefined || entry === this.sending || entry.tried) return false;
@@ -64,7 +72,10 @@ export class Outbox {
     return true;
   }
 
-  /** Resolves once the decision is confirmed or refused. */
+  /**
+   * Resolves once the decision is confirmed or refused.
+   * @param {string} key
+   */
   async settled(key) {
     this.flush();
     while (this.entries.some((entry) => entry.key === key)) {
@@ -76,31 +87,45 @@ export class Outbox {
   async flush() {
     clearTimeout(this.timer);
     if (this.sending !== null) return;
-    while (this.entries.length > 0) {
-      const entry = (this.sending = this.entries[0]);
-      entry.tried = true; // from here on the server may know it
-      try {
-        const patience = this.pause < LONGEST_PAUSE_MS ? PATIENCE_MS : MORE_PATIENCE_MS;
-        const path = `/tasks/${entry.taskId}/decision`;
-        const outcome = await call("POST", path, entry.body, { patience });
-        this.#relieved();
-        this.#forget(entry);
-        this.on.answered(entry, outcome);
-      } catch (error) {
-        if (error.temporary) {
-          this.trouble = error;
-          const pause = error.status === 401 ? LOGIN_PAUSE_MS : this.pause;
-          this.timer = setTimeout(() => this.flush(), pause);
-          this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
-          break;
-        }
-        this.#relieved();
-        this.#forget(entry);
-        this.on.refused(entry, error);
+    try {
+      let settled = true;
+      for (let entry = this.entries[0]; settled && entry; entry = this.entries[0]) {
+        this.sending = entry;
+        settled = await this.#send(entry);
       }
+    } finally {
+      this.sending = null;
+      this.on.changed();
     }
-    this.sending = null;
-    this.on.changed();
+  }
+
+  /**
+   * Whether the server has taken or refused it; otherwise it is tried again in a while.
+   * @param {Ui.Entry} entry
+   */
+  async #send(entry) {
+    entry.tried = true; // from here on the server may know it
+    let outcome;
+    try {
+      const patience = this.pause < LONGEST_PAUSE_MS ? PATIENCE_MS : MORE_PATIENCE_MS;
+      outcome = await call("POST", `/tasks/${entry.taskId}/decision`, entry.body, { patience });
+    } catch (error) {
+      if (passing(error)) {
+        this.trouble = error;
+        const pause = loggedOut(error) ? LOGIN_PAUSE_MS : this.pause;
+        this.timer = setTimeout(() => this.flush(), pause);
+        this.pause = Math.min(this.pause * 2, LONGEST_PAUSE_MS);
+        return false;
+      }
+      this.#relieved();
+      this.#forget(entry);
+      this.on.refused(entry, error);
+      return true;
+    }
+    this.#relieved();
+    this.#forget(entry);
+    this.on.answered(entry, outcome);
+    return true;
   }
 
   #relieved() {
@@ -108,23 +133,42 @@ export class Outbox {
     this.pause = FIRST_PAUSE_MS;
   }
 
+  /** @param {Ui.Entry} entry */
   #forget(entry) {
     this.entries = this.entries.filter((each) => each !== entry);
-    localStorage.removeItem(this.prefix + entry.key);
+    try {
+      localStorage.removeItem(this.prefix + entry.key);
+    } catch {
+      // Forbidden: then it was never there.
+    }
     this.on.changed();
   }
 
   #restore() {
+    /** @type {Ui.Entry[]} */
     const found = [];
-    for (let index = 0; index < localStorage.length; index += 1) {
-      const name = localStorage.key(index);
-      if (!name.startsWith(this.prefix)) continue;
-      try {
-        found.push({ ...JSON.parse(localStorage.getItem(name)), tried: true });
-      } catch {
-        localStorage.removeItem(name);
+    try {
+      const names = Object.keys(localStorage).filter((name) => name.startsWith(this.prefix));
+      for (const name of names) {
+        const entry = parsed(localStorage.getItem(name));
+        if (entry === null) localStorage.removeItem(name);
+        else found.push({ ...entry, tried: true });
       }
+    } catch {
+      this.safe = false; // forbidden
     }
     return found.sort((one, other) => one.at - other.at);
+  }
+}
+
+/**
+ * @param {string | null} text
+ * @returns {Ui.Entry | null}
+ */
+function parsed(text) {
+  try {
+    return JSON.parse(text ?? "null");
+  } catch {
+    return null;
   }
 }

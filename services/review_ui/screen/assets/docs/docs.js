@@ -1,11 +1,43 @@
-// What does the API offer? Reads the OpenAPI document and shows it; nothing from another host.
+// What the API offers: reads the OpenAPI document and shows it; nothing from another host.
 import { make, span } from "../show.js";
 
 const METHODS = ["get", "post", "put", "patch", "delete"];
 
+/**
+ * What these functions read of an OpenAPI document.
+ * @typedef {object} Schema
+ * @property {string} [$ref]
+ * @property {Schema[]} [anyOf]
+ * @property {unknown[]} [enum]
+ * @property {unknown} [const]
+ * @property {string} [type]
+ * @property {string} [format]
+ * @property {string} [description]
+ * @property {Schema} [items]
+ * @property {Record<string, Schema>} [properties]
+ * @property {Schema} [additionalProperties]
+ * @property {string[]} [required]
+ *
+ * @typedef {Record<string, Schema>} Schemas
+ * @typedef {Record<string, { schema: Schema }>} Content
+ *
+ * @typedef {object} Operation
+ * @property {string[]} [tags]
+ * @property {string} [summary]
+ * @property {string} [description]
+ * @property {{ name: string, in: string, schema: Schema }[]} [parameters]
+ * @property {{ content: Content }} [requestBody]
+ * @property {Record<string, { content?: Content }>} responses
+ */
+
+/**
+ * @param {Schema | undefined} schema
+ * @param {Schemas} all
+ * @returns {string}
+ */
 function typeOf(schema, all, depth = 0) {
   if (schema === undefined) return "any";
-  if (schema.$ref) return typeOf(all[schema.$ref.split("/").pop()], all, depth);
+  if (schema.$ref) return typeOf(all[schema.$ref.split("/").pop() ?? ""], all, depth);
   if (schema.anyOf) return schema.anyOf.map((each) => typeOf(each, all, depth)).join(" | ");
   if (schema.enum) return schema.enum.map((each) => JSON.stringify(each)).join(" | ");
   if (schema.const !== undefined) return JSON.stringify(schema.const);
@@ -24,14 +56,25 @@ function typeOf(schema, all, depth = 0) {
   return `{\n${lines.join("\n")}\n${"  ".repeat(depth)}}`;
 }
 
+/**
+ * @param {Content | undefined} content
+ * @param {Schemas} all
+ */
 function body(content, all) {
   return make("pre", "", typeOf(content?.["application/json"]?.schema, all));
 }
 
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {Operation} given
+ * @param {Schemas} all
+ */
 function operation(method, path, given, all) {
   const heading = make("b", `rv-${method}`, method.toUpperCase());
-  const about = (given.description ?? given.summary ?? "").split(/(?<=\.)\s/)[0];
+  const about = (given.description ?? given.summary ?? "").split(/(?<=\.)\s/)[0] ?? "";
   const summary = make("summary", "", [heading, make("code", "", path), span(about)]);
+  /** @type {HTMLElement[]} */
   const parts = [make("p", "", given.description ?? "")];
   for (const each of given.parameters ?? []) {
     parts.push(make("h3", "", `${each.name} (${each.in})`));
@@ -48,15 +91,17 @@ function operation(method, path, given, all) {
   return make("details", "", [summary, make("div", "", parts)]);
 }
 
+/** @type {{ paths: Record<string, Record<string, Operation>>, components?: { schemas: Schemas } }} */
 const api = await (await fetch("/api/v1/openapi.json")).json();
+/** @type {Map<string, HTMLElement[]>} */
 const shown = new Map();
 for (const [path, methods] of Object.entries(api.paths)) {
   for (const method of METHODS) {
     const given = methods[method];
     if (given === undefined) continue;
     const tag = given.tags?.[0] ?? "other";
-    if (!shown.has(tag)) shown.set(tag, [make("h2", "", tag)]);
-    shown.get(tag).push(operation(method, path, given, api.components?.schemas ?? {}));
+    const before = shown.get(tag) ?? [make("h2", "", tag)];
+    shown.set(tag, [...before, operation(method, path, given, api.components?.schemas ?? {})]);
   }
 }
-document.getElementById("operations").replaceChildren(...[...shown.values()].flat());
+document.getElementById("operations")?.replaceChildren(...[...shown.values()].flat());

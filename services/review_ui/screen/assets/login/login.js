@@ -1,17 +1,31 @@
-// How does somebody get in? Name and password to the API, which answers with the session cookie.
-import { call } from "../http.js";
+// The login page: name and password to the API, which answers with the session cookie.
+import { call, explained } from "../http.js";
 import { label, words } from "../words/words.js";
+import { landing } from "./landing.js";
 
-const form = document.querySelector("form");
-const alert = document.querySelector("[role=alert]");
-const button = form.querySelector("button");
-let known = {};
+/**
+ * @template {Element} T
+ * @param {string} selector
+ * @param {new () => T} kind
+ */
+function the(selector, kind) {
+  const found = document.querySelector(selector);
+  if (!(found instanceof kind)) throw new Error(`no ${selector} on this page`);
+  return found;
+}
+
+const form = the("form", HTMLFormElement);
+const name = the("#name", HTMLInputElement);
+const password = the("#password", HTMLInputElement);
+const alert = the("[role=alert]", HTMLElement);
+const button = the("button", HTMLButtonElement);
+let known = /** @type {Partial<Ui.Parts["login"]>} */ ({});
 
 // Not awaited: the form works from the start.
 words("login").then((found) => {
   known = found;
-  label(document, known);
-  document.title = `${known.title} · Review`;
+  label(document, found);
+  document.title = `${found.title} · Review`;
 });
 
 form.addEventListener("submit", async (event) => {
@@ -19,22 +33,14 @@ form.addEventListener("submit", async (event) => {
   alert.textContent = "";
   button.disabled = true;
   try {
-    await call("POST", "/login", { name: form.elements.name.value, password: form.elements.password.value });
-    location.replace(wanted());
+    await call("POST", "/login", { name: name.value, password: password.value });
+    location.replace(landing(location));
   } catch (error) {
-    alert.textContent = known[`error_${error.code}`] ?? error.message;
-    form.elements.password.select();
+    alert.textContent = explained(error, known);
+    password.select();
   } finally {
     button.disabled = false;
   }
 });
 
 button.disabled = false; // before, Enter would have sent the form past this script
-
-/** Where the login was asked for; on this site only. */
-function wanted() {
-  const next = new URLSearchParams(location.search).get("next") ?? "/";
-  if (!URL.canParse(next, location.origin)) return "/";
-  const found = new URL(next, location.origin);
-  return found.origin === location.origin ? found.href : "/";
-}

@@ -1,5 +1,5 @@
-// Which words does a page use? One file per language with the same keys; the browser's first known
-// language counts. A new language is a file xx.json and its name here.
+// The words of a page: one file per language with the same keys; the browser's first known language
+// counts. A new language is a file xx.json and its name here.
 
 const LANGUAGES = ["en", "de"];
 
@@ -9,7 +9,12 @@ export function language() {
   return wanted.find((each) => LANGUAGES.includes(each)) ?? "en";
 }
 
-/** The words of one part of the product: "card", "login" or "pages". */
+/**
+ * The words of one part of the product.
+ * @template {keyof Ui.Parts} P
+ * @param {P} part
+ * @returns {Promise<Ui.Parts[P]>}
+ */
 export async function words(part) {
   const chosen = language();
   document.documentElement.lang = chosen;
@@ -18,12 +23,22 @@ export async function words(part) {
   return (await response.json())[part];
 }
 
-/** `text` with the values put into its {places}. */
+/**
+ * `text` with the values put into its {places}.
+ * @param {string} text
+ * @param {Record<string, string | number>} values
+ */
 export function fill(text, values) {
   return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
-/** Puts the words into every element under `root` that names one by data-t. */
+/**
+ * Puts the words into every element under `root` that names one by data-t.
+ * @param {ParentNode} root
+ * @param {Readonly<Record<string, string>>} given
+ */
 export function label(root, given) {
-  for (const each of root.querySelectorAll("[data-t]")) each.textContent = given[each.dataset.t];
+  for (const each of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll("[data-t]"))) {
+    each.textContent = given[each.dataset.t ?? ""] ?? "";
+  }
 }
