@@ -18,7 +18,7 @@ OTHERS = ("reply_to", "correlation_id", "expiration", "user_id", "app_id", "clus
 SHORT_BYTES = 255  # what an AMQP short string holds: a message id, a content type
 
 
-class Carried(NamedTuple):
+class ForeignHeader(NamedTuple):
     """A header of somebody else's that pika would change: its value, and how it goes on."""
 
     value: object
@@ -27,7 +27,7 @@ class Carried(NamedTuple):
 
 def plain(header: object) -> object:
     """The value of a header, however it is carried."""
-    return header.value if isinstance(header, Carried) else header
+    return header.value if isinstance(header, ForeignHeader) else header
 
 
 @dataclass(slots=True)

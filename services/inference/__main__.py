@@ -71,7 +71,10 @@ def main() -> None:
 
         models.follow(lifecycle.stopping)
         follow(files, begin, settings, lifecycle)
-        with highlighter.beside() if settings.highlights else nullcontext(), shadow.beside():
+        with (
+            highlighter.in_background() if settings.highlights else nullcontext(),
+            shadow.in_background(),
+        ):
             worker.run()
 
 

@@ -12,7 +12,7 @@ STOP_SECONDS = 5.0
 
 
 @contextmanager
-def beside(name: str, work: Callable[[], None], stopping: threading.Event) -> Iterator[None]:
+def in_background(name: str, work: Callable[[], None], stopping: threading.Event) -> Iterator[None]:
     """Runs `work` for the length of the block; it must end soon after `stopping`."""
 
     def run() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from queue import Empty, Queue
 
-from services.inference.background import beside
+from services.inference.background import in_background
 from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
@@ -80,9 +80,9 @@ class Highlighter:
         self._served[queue] = served
         self._broker.add(topology, [queue])
 
-    def beside(self) -> AbstractContextManager[None]:
+    def in_background(self) -> AbstractContextManager[None]:
         """Works on a thread of its own for the length of the block."""
-        return beside("highlights", self._run, self._stopping)
+        return in_background("highlights", self._run, self._stopping)
 
     def _run(self) -> None:
         self._broker.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-from services.inference.background import beside
+from services.inference.background import in_background
 from services.inference.handler import Candidate, prediction_of
 from shared.clock import Clock
 from shared.errors import Overloaded
@@ -26,7 +26,7 @@ from shared.service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-WAITING = 1_000  # items; what comes then is dropped
+MAX_WAITING = 1_000  # items; what comes then is dropped
 MAX_CHARACTERS = 20_000  # a longer text is not for a shadow
 PORTION_ITEMS = 8
 _POLL_SECONDS = 0.05
@@ -55,14 +55,14 @@ class ShadowScorer:
         """Remember an item, if it is one of the candidate's share; returns at once."""
         if not drawn(event.item_id, candidate.share):
             return
-        if len(event.item.text) > MAX_CHARACTERS or len(self._offered) >= WAITING:
+        if len(event.item.text) > MAX_CHARACTERS or len(self._offered) >= MAX_WAITING:
             SHADOW_SCORES.labels(event.workflow, "dropped").inc()
             return
         self._offered.append(Offered(candidate, event, traceparent))
 
-    def beside(self) -> AbstractContextManager[None]:
+    def in_background(self) -> AbstractContextManager[None]:
         """Works on a thread of its own for the length of the block."""
-        return beside("shadow", self._run, self._stopping)
+        return in_background("shadow", self._run, self._stopping)
 
     def _run(self) -> None:
         connected = False

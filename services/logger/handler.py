@@ -103,7 +103,7 @@ class Logger:
         results = portion.results
         if portion.rows:
             with database_errors():
-                told = self._told([row for _, row in portion.rows], portion.batch)
+                told = self._write_or_blame([row for _, row in portion.rows], portion.batch)
             for (position, _), result in zip(portion.rows, told, strict=True):
                 results[position] = result
         return results
@@ -135,7 +135,7 @@ class Logger:
         )
         return encode(failed, source="logger", traceparent=traceparent_of(delivery))
 
-    def _told(self, rows: Sequence[EventRow], batch: Batch) -> list[Result]:
+    def _write_or_blame(self, rows: Sequence[EventRow], batch: Batch) -> list[Result]:
         """What there is to say of each row: nothing, that it is an edit, or why Postgres refuses it
         (bisected, until each of those stands alone and all others are in)."""
 

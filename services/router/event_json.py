@@ -13,20 +13,20 @@ from pydantic_core import to_json
 from services.router.route import Route
 from shared.events.models import Item, Prediction, RouteReason
 
-_HOLE = secrets.token_hex()  # no label and no version holds it
+_PLACEHOLDER = secrets.token_hex()  # no label and no version holds it
 
 
-def opening(workflow: str, now: datetime) -> bytes:
+def event_head(workflow: str, now: datetime) -> bytes:
     """`{"workflow":…,"occurred_at":…`: the same for all items of a batch and workflow."""
     return to_json({"workflow": workflow, "occurred_at": now})[:-1]
 
 
-def around(opening: bytes, item: Item, ending: bytes) -> bytes:
+def join_event(head: bytes, item: Item, tail: bytes) -> bytes:
     """The whole event."""
-    return b"".join((opening, b',"item":', Item.__pydantic_serializer__.to_json(item), ending))
+    return b"".join((head, b',"item":', Item.__pydantic_serializer__.to_json(item), tail))
 
 
-def ending(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes) -> bytes:
+def event_tail(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes) -> bytes:
     """`,"prediction":{…},"decision":{…}}`, or with the `routing` of an item for people."""
     written = Prediction.__pydantic_serializer__.to_json(prediction)
     if chosen.route == "review":
@@ -69,16 +69,16 @@ def _decision(
         {
             "label": label,
             "decided_by": "ai",
-            "confidence": _HOLE,
+            "confidence": _PLACEHOLDER,
             "model_version": model_version,
             "policy_version": policy_version,
             "reasons": reasons,
-            "decided_at": _HOLE,
-            "threshold": _HOLE,
+            "decided_at": _PLACEHOLDER,
+            "threshold": _PLACEHOLDER,
             "certificate_version": certificate_version,
             "sampling": {
-                "u": _HOLE,
-                "q": _HOLE,
+                "u": _PLACEHOLDER,
+                "q": _PLACEHOLDER,
                 "salt_version": salt_version,
                 "on_panel": on_panel,
             },
@@ -86,7 +86,7 @@ def _decision(
             "reviewer": None,
             "action": None,
         }
-    ).split(to_json(_HOLE))
+    ).split(to_json(_PLACEHOLDER))
 
 
 def _routing(chosen: Route, now: datetime) -> dict[str, object]:

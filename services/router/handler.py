@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from services.router.event_json import around, ending, opening
+from services.router.event_json import event_head, event_tail, join_event
 from services.router.policy import Policy
 from services.router.route import Steering, route, steer
 from shared.clock import Clock, as_utc
@@ -44,14 +44,14 @@ _EDITED = (
 )
 
 
-class Kept(NamedTuple):
+class Decided(NamedTuple):
     """A decision without its item, which may be a megabyte."""
 
     content: Content
     kind: type[Routed]
     stamp: Stamp
-    opening: bytes
-    ending: bytes
+    head: bytes
+    tail: bytes
 
 
 class Served(NamedTuple):
@@ -59,7 +59,7 @@ class Served(NamedTuple):
 
     policy: Policy
     steering: Steering
-    opening: bytes
+    head: bytes
 
 
 class Turn:
@@ -130,7 +130,7 @@ class Router:
                 return self._without_policy(workflow)
             kept = self._decide(scored, content, served, turn)
             self._memory.keep(key, kept)
-        first, kind, stamp, opening, ending = kept
+        first, kind, stamp, head, tail = kept
         if content.text != first.text:  # what was decided goes out with its decision, or not at all
             return Permanent("edited", _EDITED)
         if content.metadata != first.metadata:  # the decision is out, or on its way, with its own
@@ -138,7 +138,7 @@ class Router:
         return (
             enclose(
                 kind,
-                around(opening, item, ending),
+                join_event(head, item, tail),
                 event_id=derive_text(kind.type, workflow, item.id),
                 workflow=workflow,
                 item_id=item.id,
@@ -153,11 +153,11 @@ class Router:
         if policy is None:
             return None
         steering = steer(policy, self._live_of(workflow), turn.now)
-        served = Served(policy, steering, opening(workflow, turn.now))
+        served = Served(policy, steering, event_head(workflow, turn.now))
         turn.served[workflow] = served
         return served
 
-    def _decide(self, scored: ItemScored, content: Content, served: Served, turn: Turn) -> Kept:
+    def _decide(self, scored: ItemScored, content: Content, served: Served, turn: Turn) -> Decided:
         now, prediction = turn.now, scored.prediction
         chosen = route(
             served.policy,
@@ -174,8 +174,8 @@ class Router:
         turn.taken.append((scored.workflow, chosen.route, chosen.reasons[0].code))
         turn.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
-        written = ending(prediction, chosen, now, turn.json)
-        return Kept(content, kind, turn.stamp, served.opening, written)
+        written = event_tail(prediction, chosen, now, turn.json)
+        return Decided(content, kind, turn.stamp, served.head, written)
 
     def _say_incomparable(self, workflow: str, rule: str) -> None:
         """Counted each time, logged once: it is the rule or the producer that is to be changed."""
@@ -199,15 +199,15 @@ class Memory:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], Decided] = OrderedDict()
 
-    def recall(self, key: tuple[str, str]) -> Kept | None:
+    def recall(self, key: tuple[str, str]) -> Decided | None:
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)
         return found
 
-    def keep(self, key: tuple[str, str], kept: Kept) -> None:
+    def keep(self, key: tuple[str, str], kept: Decided) -> None:
         self._kept[key] = kept
         if len(self._kept) > self._size:
             self._kept.popitem(last=False)

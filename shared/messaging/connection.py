@@ -131,10 +131,10 @@ class Broker:
         if self._consumer is not None:
             self._io.call(self._consumer.resume)
 
-    def go_on(self) -> None:
+    def take_held_back(self) -> None:
         """Takes deliveries on the channel that opened while the consumer's owner was busy."""
         if self._consumer is not None:
-            self._io.call(self._consumer.go_on)
+            self._io.call(self._consumer.take_held_back)
 
     def add(
         self, topology: Topology, queues: Sequence[str] = (), timeout_seconds: float = 10.0

@@ -16,7 +16,7 @@ from pika import spec
 from pika.channel import Channel
 
 from shared.messages import Delivery
-from shared.messaging.amqp.fast_connection import BatchingConnection, Taking
+from shared.messaging.amqp.fast_connection import BatchingConnection, DeliverySink
 from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.amqp.templates import Reader
 from shared.messaging.confirms import AckWindow
@@ -93,7 +93,7 @@ class Consumer:
 
     @property
     def held_back(self) -> bool:
-        """Whether it takes nothing because its owner was busy when the channel opened; `go_on`."""
+        """Whether its owner was busy as the channel opened: nothing until `take_held_back`."""
         return self._held_back
 
     @property
@@ -121,12 +121,12 @@ class Consumer:
         self._queues_by_tag = {}
         if isinstance(channel.connection, BatchingConnection):
             reader = Reader(channel.channel_number, self._queues_by_tag, generation)
-            channel.connection.take_deliveries(Taking(reader, self._arrive))
+            channel.connection.take_deliveries(DeliverySink(reader, self._arrive))
         self._held_back = self._busy()
         if not (self._paused or self._held_back):
             self._subscribe_all()
 
-    def go_on(self) -> None:
+    def take_held_back(self) -> None:
         """The owner is done with what it was busy with."""
         if self._held_back:
             self._held_back = False

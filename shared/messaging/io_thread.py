@@ -18,17 +18,17 @@ from tenacity import RetryCallState, Retrying, stop_when_event_set, wait_exponen
 from tenacity.nap import sleep_using_event
 
 from shared.messaging.address import cause_of, connection_parameters
-from shared.messaging.amqp.fast_connection import connection_class, hang_up
+from shared.messaging.amqp.fast_connection import close_socket, connection_class
 from shared.service.metrics import CONNECTION_UP
 
 logger = logging.getLogger(__name__)
 
 # A connection that ends sooner was of no use: the broker refuses what we do first on each (a right
 # is missing), and must be asked less and less often.
-OF_USE_SECONDS = 1.0
+MIN_USEFUL_SECONDS = 1.0
 
 
-class _OfNoUse(Exception):
+class _EndedAtOnce(Exception):
     """A connection that ended before anything could be done with it."""
 
 
@@ -143,7 +143,7 @@ class IoThread:
             retry_error_callback=lambda _state: None,
         )
         while not self._closing.is_set():
-            backoff(self._live_once)  # returns when a connection that was of use has ended
+            backoff(self._serve_one)  # returns when a connection that was of use has ended
 
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -155,10 +155,10 @@ class IoThread:
                 "problem": self._problem,
             },
             # An error of our own on this thread must not hide behind a reconnect.
-            exc_info=None if isinstance(error, _OfNoUse) else error,
+            exc_info=None if isinstance(error, _EndedAtOnce) else error,
         )
 
-    def _live_once(self) -> None:
+    def _serve_one(self) -> None:
         """One connection from its opening to its end."""
         connection = connection_class()(
             self._parameters,
@@ -176,15 +176,17 @@ class IoThread:
                 connection.ioloop.add_callback_threadsafe(self._close_connection)
             connection.ioloop.start()
         finally:
-            of_use = self._ready.is_set() and time.monotonic() - self._ready_at >= OF_USE_SECONDS
+            of_use = (
+                self._ready.is_set() and time.monotonic() - self._ready_at >= MIN_USEFUL_SECONDS
+            )
             with self._lock:
                 self._ioloop = None
                 self._connection = None
             self._forget_connection()
-            hang_up(connection)
+            close_socket(connection)
             connection.ioloop.close()
         if not of_use and not self._closing.is_set():
-            raise _OfNoUse(self._problem)
+            raise _EndedAtOnce(self._problem)
 
     def _forget_connection(self) -> None:
         self._ready.clear()

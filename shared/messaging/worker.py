@@ -105,7 +105,7 @@ class Worker:
         self._linger = linger_seconds
         self._shutdown_seconds = settings.shutdown_seconds
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
-        self._minding = Lock()  # `run` and the connection's thread both ask the breaker
+        self._breaker_lock = Lock()  # `run` and the connection's thread both ask the breaker
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
         self._failures = Failures(service, self._retries, self._breaker, clock)
         # No SimpleQueue: interrupted as its time is up, its `get` never returns (CPython 3.11).
@@ -138,7 +138,7 @@ class Worker:
         self._count(queues)
         lifecycle.add_check("rabbitmq", self._broker.problem)
         lifecycle.add_check("overload", lambda: self._overloaded)
-        lifecycle.add_check("handler", self._hanging)
+        lifecycle.add_check("handler", self._overdue)
         lifecycle.add_check("dead_letters", self._breaker.problem)
 
     def run(self) -> None:
@@ -153,7 +153,7 @@ class Worker:
             while not self._lifecycle.stopping.is_set():
                 if not self._awaits_store():
                     self._work_once()
-                    self._mind_the_breaker()
+                    self._obey_breaker()
             self._drain()
         finally:
             self._broker.close()
@@ -198,7 +198,7 @@ class Worker:
         held = self._consumer.unfinished()
         logger.info("drained", extra={"given_back": held})
 
-    def _hanging(self) -> str | None:
+    def _overdue(self) -> str | None:
         if self._consumer.held_back and self._overloaded is None:
             return "still at work on what RabbitMQ has taken back; nothing else is taken until then"
         return None
@@ -217,7 +217,7 @@ class Worker:
 
     def _work_once(self) -> None:
         if self._consumer.held_back:
-            self._broker.go_on()
+            self._broker.take_held_back()
         batch = self._take()
         if batch:
             self._handling = True
@@ -230,7 +230,7 @@ class Worker:
         """On the connection's thread."""
         self._work(batch)
         if not self._stopping():  # else it could resume what the drain has paused
-            self._mind_the_breaker()
+            self._obey_breaker()
 
     def _work(self, batch: list[Delivery]) -> None:
         results = self._handle(batch)
@@ -354,8 +354,8 @@ class Worker:
             self._ok[queue].inc(count)
         self._broker.publish_then_ack(list(zip(batch, outputs, strict=True)))
 
-    def _mind_the_breaker(self) -> None:
-        with self._minding:
+    def _obey_breaker(self) -> None:
+        with self._breaker_lock:
             change = self._breaker.due(time.monotonic())
         if change is None:
             return

@@ -40,7 +40,7 @@ _BODY_SIZE = Struct(">Q")
 _DELIVER = _METHOD.pack(spec.Basic.Deliver.INDEX)
 
 
-class Taking(NamedTuple):
+class DeliverySink(NamedTuple):
     """Who takes what is delivered on a channel, as it is read and without pika's objects."""
 
     reader: Reader
@@ -54,23 +54,23 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
     _outgoing: list[bytes]
     _outgoing_bytes: int
     _flush_scheduled: bool
-    _taking: Taking
+    _sink: DeliverySink
 
     def _init_connection_state(self) -> None:
         super()._init_connection_state()
         self._outgoing = []
         self._outgoing_bytes = 0
         self._flush_scheduled = False
-        self._taking = Taking(Reader(0, {}, 0), lambda _deliveries: None)
+        self._sink = DeliverySink(Reader(0, {}, 0), lambda _deliveries: None)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
         transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
         super()._proto_connection_made(transport)
 
-    def take_deliveries(self, taking: Taking) -> None:
+    def take_deliveries(self, sink: DeliverySink) -> None:
         """From now on; what is unusual still goes to the callback of `basic_consume`."""
-        self._taking = taking
+        self._sink = sink
 
     def publish(
         self, channel: Channel, messages: Iterable[Outgoing], by_pika: Callable[[Outgoing], None]
@@ -120,7 +120,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
             super()._on_data_available(data_in)
             return
         arrived: list[Delivery] = []
-        reader, take = self._taking
+        reader, take = self._sink
         position, available = 0, len(data)
         try:
             while True:
@@ -191,7 +191,7 @@ def _properties(data: bytes, offset: int) -> Properties:
         return Properties()
 
 
-def hang_up(connection: pika.SelectConnection) -> None:
+def close_socket(connection: pika.SelectConnection) -> None:
     """Closes the socket of a connection whose loop an error of our own has ended: nobody else
     would, and the broker would wait for a heartbeat before it gives away what we hold."""
     transport = connection._transport

@@ -16,7 +16,7 @@ from typing import Any
 from pika import spec
 from pika.data import encode_short_string, encode_value
 
-from shared.messages import OTHERS, Carried, Delivery, short_text
+from shared.messages import OTHERS, Delivery, ForeignHeader, short_text
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def write_table(headers: Mapping[str, object]) -> bytes:
     pieces: list[bytes] = []
     for name, value in headers.items():
         encode_short_string(pieces, name)
-        pieces.append(value.wire if isinstance(value, Carried) else _written(value))
+        pieces.append(value.wire if isinstance(value, ForeignHeader) else _written(value))
     table = b"".join(pieces)
     return _SIZE.pack(len(table)) + table
 
@@ -149,12 +149,12 @@ def _header(wire: bytes) -> object:
     try:
         value = _value(wire, 0, _MAX_LEVELS)
     except Exception:  # a time in the year 10 000, a table in a hundred tables
-        return Carried(wire, wire)
+        return ForeignHeader(wire, wire)
     try:
         same = _written(value) == wire
     except Exception:  # what pika cannot write at all
         same = False
-    return value if same else Carried(value, wire)
+    return value if same else ForeignHeader(value, wire)
 
 
 def _written(value: object) -> bytes:

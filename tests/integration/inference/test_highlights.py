@@ -65,7 +65,7 @@ def highlighting(amqp_url: str, model: Scorer, busy: Busy | None = None) -> Iter
         busy=busy or Busy(),
         clock=utc_now,
     )
-    with highlighter.beside():
+    with highlighter.in_background():
         yield
     left = [thread.name for thread in threading.enumerate()]
     assert "highlights" not in left

@@ -224,7 +224,7 @@ def shadowed(amqp_url: str, live: Rule, candidate: Candidate) -> Iterator[Worker
         max_batch=32,
     )
     thread = threading.Thread(target=worker.run)
-    with shadow.beside():
+    with shadow.in_background():
         thread.start()
         try:
             until(lambda: not lifecycle.problems(), what="inference being ready")

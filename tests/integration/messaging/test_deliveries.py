@@ -10,7 +10,7 @@ import pika
 import pytest
 from pika import frame, spec
 
-from shared.messages import Carried, Delivery, Outgoing
+from shared.messages import Delivery, ForeignHeader, Outgoing
 from shared.messaging import consumer, io_thread, publisher
 from shared.messaging.amqp.fast_connection import BatchingConnection
 from shared.messaging.amqp.headers import delivery_of
@@ -152,7 +152,7 @@ def test_a_header_that_cannot_be_read_goes_on_as_it_came(amqp_url: str) -> None:
             one.publish_then_ack([(delivery, ()) for delivery in arrived])
             until(lambda: len(arrived) >= 2)
         # I expect both, on the same connection
-        when = Carried(table[5:], table[5:])
+        when = ForeignHeader(table[5:], table[5:])
         read = [(each.body, each.headers) for each in arrived]
         assert read == [(b"{}", {"when": when}), (b"[]", {})]
         assert {each.generation for each in arrived} == {1}

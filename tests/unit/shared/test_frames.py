@@ -17,7 +17,7 @@ from pika.channel import Channel
 from pika.spec import BasicProperties
 
 from shared.messages import Delivery, Outgoing
-from shared.messaging.amqp.fast_connection import BatchingConnection, Taking
+from shared.messaging.amqp.fast_connection import BatchingConnection, DeliverySink
 from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.amqp.read import NotWhole, read_delivery
 from shared.messaging.amqp.templates import Reader
@@ -297,7 +297,7 @@ class Taker(BatchingConnection):
         self.frames_received = self.bytes_received = 0
         self.taken: list[object] = []
         reader = Reader(7, QUEUES, 3, learn_one_of=learn_one_of)
-        self._taking = Taking(reader, self.taken.extend)
+        self._sink = DeliverySink(reader, self.taken.extend)
 
     def _deliver_frame_to_channel(self, content: frame.Frame) -> None:
         # What was read of odd properties cannot always be written.
