@@ -20,7 +20,9 @@ import pytest
 import yaml
 
 from hitl.access.broker_users import OWNER, STREAMS, TUNABLES, USERS, VHOST
+from hitl.access.database_roles import RIGHTS
 from hitl.servers.ports import free_ports
+from hitl.servers.postgres import USER as POSTGRES_OWNER
 from hitl.stack.fleet import SERVICES
 from shared.service.settings import AROUND, Settings, key
 from tests.conftest import cannot_run
@@ -206,17 +208,22 @@ def test_our_own_containers_can_do_little(services: dict[str, Any]) -> None:
         assert service["tmpfs"] == ["/tmp"], name  # noqa: S108  # in a container of its own
 
 
+def mounted_secrets(service: dict[str, Any]) -> set[str]:
+    """The folders of secrets that a container sees."""
+    targets = [volume["target"] for volume in service.get("volumes", [])]
+    return {each.rpartition("/")[2] for each in targets if each.startswith("/run/hitl/")}
+
+
 def test_a_container_sees_only_the_secrets_that_it_needs(services: dict[str, Any]) -> None:
     # Given who mounts which secrets / I expect each program to see its own alone, and nobody
     # but the two jobs at the start able to write any.
-    seen: dict[str, set[str]] = {}
-    writers = set()
-    for name, service in services.items():
-        for volume in service.get("volumes", []):
-            if volume["target"].startswith("/run/hitl/"):
-                seen.setdefault(name, set()).add(volume["target"].rpartition("/")[2])
-                if not volume.get("read_only"):
-                    writers.add(name)
+    seen = {name: mounted_secrets(one) for name, one in services.items() if mounted_secrets(one)}
+    writers = {
+        name
+        for name, service in services.items()
+        for volume in service.get("volumes", [])
+        if volume["target"].startswith("/run/hitl/") and not volume.get("read_only")
+    }
     everything = seen.pop("secrets")
     assert writers == {"secrets", "migrate"}
     assert seen == {
@@ -412,11 +419,10 @@ def test_a_new_stack_gets_random_passwords_and_keeps_them(tmp_path: Path) -> Non
     kept = {name for name in first if name != "broker/definitions.json"}  # salted anew
     assert {name: first[name] for name in kept} == {name: again[name] for name in kept}
     assert all(first[name] != other[name] for name in kept)
+    # and every variable among them a setting, which a program would otherwise refuse.
     variables = {name.rpartition("/")[2] for name in kept if name.rpartition("/")[2].isupper()}
-    assert variables == {
-        "AMQP_URL", "DATABASE_URL", "HITL_SESSION_SECRET", "HITL_PANEL_SALT",
-        "HITL_RABBITMQ_API_URL",
-    }  # fmt: skip
+    assert variables
+    assert variables <= AROUND.keys() | set(map(key, Settings.model_fields))
 
 
 def test_the_broker_gets_the_users_and_the_policy_that_bin_up_gives_it(tmp_path: Path) -> None:
@@ -433,23 +439,36 @@ def test_the_broker_gets_the_users_and_the_policy_that_bin_up_gives_it(tmp_path:
         assert hashed[4:] == digest, user["name"]
 
 
-def test_every_program_gets_an_address_with_a_user_of_its_own(tmp_path: Path) -> None:
-    # Given a new stack, with and without TLS / I expect the two roles of each program in its own
-    # folder, and with TLS addresses that name the authority to trust.
+def test_every_program_gets_an_address_with_a_user_of_its_own(
+    services: dict[str, Any], tmp_path: Path
+) -> None:
+    # Given a new stack, with and without TLS / I expect each user of the broker at one place (but
+    # those for programs that are not in this stack), and each role of the database (but those of
+    # the exporter and of Grafana, which take a password); where one has both, in the same folder,
     plain = make_secrets(tmp_path / "plain")
-    assert {
-        name: urlsplit(text).username
-        for name, text in plain.items()
-        if name.endswith(("AMQP_URL", "DATABASE_URL"))
-    } == {
-        "owner/AMQP_URL": "hitl", "owner/DATABASE_URL": "hitl",
-        "inference/AMQP_URL": "inference", "router/AMQP_URL": "router",
-        "review/AMQP_URL": "review_ui", "review/DATABASE_URL": "hitl_review_ui",
-        "logger/AMQP_URL": "logger", "logger/DATABASE_URL": "hitl_logger",
-        "feedback/AMQP_URL": "feedback", "feedback/DATABASE_URL": "hitl_feedback",
-        "train/DATABASE_URL": "hitl_trainer", "audit/DATABASE_URL": "hitl_auditor",
-        "producer/AMQP_URL": "producer",
-    }  # fmt: skip
+    users, roles = (
+        {
+            name.partition("/")[0]: urlsplit(text).username
+            for name, text in plain.items()
+            if name.endswith(f"/{variable}")
+        }
+        for variable in ("AMQP_URL", "DATABASE_URL")
+    )
+    elsewhere = {"downstream", "monitoring"}
+    assert sorted(map(str, users.values())) == sorted(USERS.keys() - elsewhere)
+    by_password = {"hitl_exporter", "hitl_grafana"}
+    assert sorted(map(str, roles.values())) == sorted({POSTGRES_OWNER, *RIGHTS} - by_password)
+    assert users["owner"] == OWNER
+    assert roles["owner"] == POSTGRES_OWNER
+    for folder in users.keys() & roles.keys() - {"owner"}:
+        assert roles[folder] == f"hitl_{users[folder]}"
+    assert roles["audit"] == "hitl_auditor"
+    # each service its own,
+    for name in SERVICES:
+        [seen] = mounted_secrets(services[name])
+        assert users[seen] == name
+        assert (seen in roles) == (f"hitl_{name}" in RIGHTS)
+    # and with TLS addresses that name the authority to trust.
     secure = make_secrets(tmp_path / "secure", tls=True)
     for name, text in secure.items():
         if name.endswith("AMQP_URL"):

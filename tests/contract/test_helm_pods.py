@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 from typer.main import get_command
 
 import hitl.commands.audit
@@ -215,14 +216,17 @@ def test_the_jobs_run_commands_that_exist(sets: dict[str, list[Object]]) -> None
             assert "verify" in getattr(known, "commands", {})
         options = {name for each in known.params for name in getattr(each, "opts", [])}
         assert {word for word in said if word.startswith("--")} <= options
+    usual, here = (
+        yaml.safe_load((CHART / file).read_text())["retrain"]
+        for file in ("values.yaml", "ci/production-values.yaml")
+    )
     retrainings = [o for o in objects if "-retrain-" in o["metadata"]["name"]]
     assert [o["metadata"]["name"] for o in retrainings] == [
-        "hitl-retrain-sentiment", "hitl-retrain-tickets",
-    ]  # fmt: skip
+        f"hitl-retrain-{workflow}" for workflow in here["workflows"]
+    ]
     for job in retrainings:
-        assert (job["spec"]["concurrencyPolicy"], job["spec"]["schedule"]) == (
-            "Forbid", "30 2 * * *",
-        )  # fmt: skip
+        assert job["spec"]["concurrencyPolicy"] == "Forbid"
+        assert job["spec"]["schedule"] == usual["schedule"]
 
 
 def test_the_tables_are_there_before_the_services(sets: dict[str, list[Object]]) -> None:

@@ -1,4 +1,4 @@
-"""Do the schedules in deploy/ run a command that exists, at the same time of day, as documented?"""
+"""Do the schedules in deploy/ run commands that exist, all of them at the same time of day?"""
 
 import os
 import re
@@ -6,12 +6,23 @@ import subprocess
 import time
 from pathlib import Path
 
+import yaml
 from typer.main import get_command
 
 from hitl.commands.retrain import app
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 OPTIONS = {name for parameter in get_command(app).params for name in getattr(parameter, "opts", [])}
+
+
+def cron_line(name: str) -> re.Match[str]:
+    """The one job of a file in deploy/cron: when, as whom, and what."""
+    lines = (DEPLOY / "cron" / name).read_text().splitlines()
+    fields = r"(?P<when>(?:[\d*,/-]+ ){4}[\d*,/-]+) (?P<user>\w+) (?P<command>[^%]+)"  # % ends one
+    found = [re.fullmatch(fields, line) for line in lines if not re.match(r"#|\w+=", line)]
+    [line] = found
+    assert line is not None
+    return line
 
 
 def options(command: str) -> list[str]:
@@ -23,26 +34,30 @@ def test_the_systemd_unit_runs_the_command_for_the_instances_workflow() -> None:
     [command] = re.findall(r"^ExecStart=(.+)$", unit, flags=re.MULTILINE)
     assert command.endswith("bin/hitl retrain --workflow %i")
     assert set(options(command)) <= OPTIONS
+
+
+def test_the_cron_line_runs_the_command() -> None:
+    command = cron_line("hitl-retrain")["command"]
+    assert "bin/hitl retrain --workflow sentiment" in command
+    assert set(options(command)) <= OPTIONS
+
+
+def test_cron_systemd_and_the_chart_retrain_at_the_same_time_every_night() -> None:
     timer = (DEPLOY / "systemd" / "hitl-retrain@.timer").read_text()
-    assert "OnCalendar=*-*-* 02:30:00" in timer
-
-
-def test_the_cron_line_has_its_fields_and_runs_the_command() -> None:
-    lines = (DEPLOY / "cron" / "hitl-retrain").read_text().splitlines()
-    [line] = [line for line in lines if line and not line.startswith("#") and "=" not in line[:8]]
-    minute, hour, *days, user, _command = line.split(maxsplit=6)
-    assert (minute, hour, days, user) == ("30", "2", ["*", "*", "*"], "hitl")
-    assert "bin/hitl retrain --workflow sentiment" in line
-    assert set(options(line)) <= OPTIONS
+    [(hour, minute)] = re.findall(r"^OnCalendar=\*-\*-\* (\d\d):(\d\d):00$", timer, re.MULTILINE)
+    chart = yaml.safe_load((DEPLOY / "helm" / "hitl-pipeline" / "values.yaml").read_text())
+    when = f"{int(minute)} {int(hour)} * * *"
+    assert when == cron_line("hitl-retrain")["when"] == chart["retrain"]["schedule"]
 
 
 def test_cron_backs_up_every_night_and_says_so_to_the_node_exporter() -> None:
-    lines = (DEPLOY / "cron" / "hitl-backup").read_text().splitlines()
-    [line] = [line for line in lines if line and line[0].isdigit()]
-    assert line.split(maxsplit=6)[:6] == ["30", "1", "*", "*", "*", "hitl"]
-    assert "%" not in line, "it ends a command in cron"
+    backup, retrain = cron_line("hitl-backup"), cron_line("hitl-retrain")
+    assert re.fullmatch(r"\d+ \d+ \* \* \*", backup["when"])
+    assert backup["when"] != retrain["when"]
+    assert backup["user"] == retrain["user"]
     assert re.search(
-        r"deploy/cron/back-up /var/backups/hitl \S+/hitl_backup\.prom bin/hitl backup ", line
+        r"deploy/cron/back-up /var/backups/hitl \S+/hitl_backup\.prom bin/hitl backup ",
+        backup["command"],
     )
 
 
