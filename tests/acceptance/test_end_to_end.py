@@ -25,7 +25,7 @@ from tests.support.service_users import own_addresses
 __all__ = ["data_dir"]
 
 COUNT = 1_000
-README = Path(__file__).parents[2] / "README.md"
+SEND_PAGE = Path(__file__).parents[2] / "docs" / "produce" / "send.md"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
@@ -158,8 +158,8 @@ def test_a_thousand_snippets_from_a_foreign_client(
         for dead_letters in ("inference", "review", "accepted"):
             assert program.ready(f"hitl.sentiment.{dead_letters}.dlq") == 0
 
-        # The producer in the README is what it says.
-        code = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)[0]
+        # The producer of the documents is what it says.
+        code = re.findall(r"```python\n(.*?)```", SEND_PAGE.read_text(), flags=re.DOTALL)[0]
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "AMQP_URL": amqp_url}, check=True, timeout=60,

@@ -5,32 +5,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 
-from services.inference.highlights import words
-from services.review_ui.tasks.intake import Intake
-from shared.events.models import ItemExplained, WordWeight
 from tests.support.browser import reviewing, shown
-from tests.support.review_service import START, Served, TurnedClock, delivered, requested, take_in
+from tests.support.review_service import Served, requested, take_in, weigh
 
+WEIGHTS = {"wonderful": 2.0, "film": 0.3, "dull": -0.9, "img": 0.1}
 HOSTILE = '😀 wonderful <img src=x onerror="document.title=1"> film, dull <mark>'
-
-
-def weigh(engine: Engine, item_id: str, text: str) -> None:
-    """What inference would say, by rule."""
-    rule = {"wonderful": 2.0, "film": 0.3, "dull": -0.9, "img": 0.1}
-    places = words(text)
-    assert places is not None
-    event = ItemExplained(
-        workflow="sentiment",
-        occurred_at=START,
-        explained_item_id=item_id,
-        label="positive",
-        model_version="test@1",
-        words=tuple(
-            WordWeight(start=start, end=end, weight=rule.get(text[start:end], 0.0))
-            for start, end in places
-        ),
-    )
-    assert Intake(engine, TurnedClock()).handle([delivered(event)]) == [()]
 
 
 def marks(page: Page) -> list[tuple[str, str]]:
@@ -50,8 +29,8 @@ def test_a_key_marks_the_words_and_takes_the_marks_away(
         requested("i1", text="a dull film", priority=5),
         requested("i2", text="a dull film", blind=True),
     )
-    weigh(engine, "i0", HOSTILE)
-    weigh(engine, "i2", "a dull film")
+    weigh(engine, "i0", HOSTILE, WEIGHTS)
+    weigh(engine, "i2", "a dull film", WEIGHTS)
     with reviewing(chromium, served, "ada", dark=dark) as (page, watched):
         assert shown(page) == "i0"
         text = page.locator('[data-id="text"]')
@@ -101,7 +80,7 @@ def test_a_key_marks_the_words_and_takes_the_marks_away(
         page.keyboard.press("a")
         assert shown(page) == "i1"
         expect(legend).to_have_text("The words of this item have not been weighed.")
-        weigh(engine, "i1", "a dull film")
+        weigh(engine, "i1", "a dull film", WEIGHTS)
         expect(text.locator("mark")).to_have_count(2)
         # and of the blind one nothing, whatever is pressed and whatever the table says
         page.keyboard.press("a")

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from shared.clock import utc_now
 from shared.storage.tables import ReviewDecision, ReviewTask
 from tests.support.browser import reviewing
-from tests.support.review_service import TRACEPARENT, Served, requested, take_in
+from tests.support.review_service import TRACEPARENT, Served, requested, take_in, weigh
 
 # Sentences of our own: no text of the data set is kept in this repository.
 TEXTS = (
@@ -66,6 +66,25 @@ def answer(
     )
 
 
+def waiting_answer(
+    reviewer: str,
+    turn: str,
+    label: str | None,
+    *,
+    reason: str | None = None,
+    note: str | None = None,
+) -> dict[str, str | None]:
+    """One of the answers that a lead is to settle."""
+    return {
+        "key": str(uuid4()),
+        "reviewer": reviewer,
+        "round": turn,
+        "label": label,
+        "reason": reason,
+        "note": note,
+    }
+
+
 @pytest.fixture
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     given = request.config.getoption("--screenshots")
@@ -110,6 +129,75 @@ def test_pictures_of_the_review_page(
         take(page, folder / "review-phone.png")
 
 
+def test_pictures_of_each_step_of_a_review(
+    chromium: Browser, served: Served, engine: Engine, folder: Path
+) -> None:
+    # Given an item whose words were weighed, and a random check
+    text = TEXTS[0][0]
+    take_in(engine, requested("film-1", text=text, confidence=0.58, priority=9))
+    take_in(engine, requested("film-2", text=TEXTS[1][0], blind=True))
+    weigh(engine, "film-1", text, {"moving": 1.6, "forgave": 0.8, "Slow": -1.2, "hour": -0.3})
+    context = chromium.new_context(viewport={"width": 900, "height": 560})
+    login = context.new_page()
+    login.goto(served.url)
+    expect(login.locator("#password")).to_be_visible()
+    # I expect a picture of the login, of marked words, of the two dialogs, and of a random check
+    take(login, folder / "review-login.png")
+    context.close()
+    with reviewing(chromium, served, "ada") as (page, _):
+        page.keyboard.press("h")
+        expect(page.locator('[data-id="text"] mark').first).to_be_visible()
+        take(page, folder / "review-words.png")
+        page.keyboard.press("h")
+        page.keyboard.press("f")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        take(page, folder / "review-flag.png")
+        page.keyboard.press("Escape")
+        page.keyboard.press("/")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        take(page, folder / "review-filter.png")
+        page.keyboard.press("Escape")
+        page.keyboard.press("a")
+        expect(page.locator('[data-id="badges"]')).to_contain_text("Random check")
+        take(page, folder / "review-blind.png")
+
+
+def test_pictures_of_what_a_lead_does(
+    chromium: Browser, served: Served, engine: Engine, folder: Path
+) -> None:
+    # Given a dispute, a flagged item, and a list of one label
+    take_in(
+        engine,
+        *(
+            requested(f"film-{number}", text=TEXTS[number % 4][0], confidence=0.6 + number / 50)
+            for number in range(8)
+        ),
+    )
+    dispute = [
+        waiting_answer("grace", "first", "positive", note="It praises the songs only"),
+        waiting_answer("linus", "second", "negative"),
+    ]
+    flag = [waiting_answer("grace", "first", None, reason="None of the labels fits")]
+    with Session(engine) as session, session.begin():
+        for item_id, answers in (("film-1", dispute), ("film-2", flag)):
+            task = session.query(ReviewTask).filter_by(item_id=item_id).one()
+            task.round, task.answers = "adjudication", answers
+            task.status = "open" if answers is dispute else "flagged"
+    with reviewing(chromium, served, "ada", role="lead") as (page, _):
+        # I expect a picture of both answers, of what waits for a lead, and of a list to be accepted
+        page.goto(f"{served.url}/?only=disputed")
+        expect(page.locator('[data-id="answers-list"] li')).to_have_count(2, timeout=15_000)
+        take(page, folder / "review-dispute.png")
+        page.keyboard.press("l")
+        expect(page.get_by_role("dialog")).to_contain_text("None of the labels fits")
+        take(page, folder / "review-leads.png")
+        page.goto(f"{served.url}/?label=positive")
+        expect(page.locator('.rv[data-state="task"]')).to_be_visible(timeout=15_000)
+        page.keyboard.press("b")
+        expect(page.get_by_role("dialog")).to_contain_text("as the AI labelled them?")
+        take(page, folder / "review-batch.png")
+
+
 def test_pictures_of_the_pages(
     chromium: Browser, served: Served, engine: Engine, folder: Path
 ) -> None:
@@ -147,14 +235,13 @@ def test_pictures_of_the_pages(
             flagged = number > 0
             task.status, task.round = "flagged" if flagged else "open", "adjudication"
             task.answers = [
-                {
-                    "key": str(uuid4()),
-                    "reviewer": name,
-                    "round": "first" if name == "grace" else "second",
-                    "label": None if flagged else label,
-                    "reason": "None of the labels fits" if flagged else None,
-                    "note": "It praises the songs only" if flagged else None,
-                }
+                waiting_answer(
+                    name,
+                    "first" if name == "grace" else "second",
+                    None if flagged else label,
+                    reason="None of the labels fits" if flagged else None,
+                    note="It praises the songs only" if flagged else None,
+                )
                 for name, label in (("grace", "positive"), ("linus", "negative"))[: 2 - flagged]
             ]
         for number, name in enumerate(PEOPLE * 25):

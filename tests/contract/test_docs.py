@@ -20,6 +20,25 @@ def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_anchor_that_a_page_of_the_root_names_exists() -> None:
+    # Given the pages that are no part of the site, whose build checks the others / I expect each
+    # anchor to be a heading's, as GitHub makes it.
+    for page in ROOT.glob("*.md"):
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
+            told = (page.parent / target if target else page).read_text("utf-8")
+            headings = re.findall(r"^#+ (.+)$", told, flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+            assert anchor in anchors, f"{page.name} links to {target}#{anchor}"
+
+
+def test_every_key_of_the_review_page_is_explained() -> None:
+    keys = (ROOT / "services/review_ui/screen/assets/card/keys.js").read_text(encoding="utf-8")
+    named = re.findall(r'^  "?([^\s"])"?: "', keys.partition("KEYS = {")[2], flags=re.MULTILINE)
+    told = (ROOT / "docs/review/keys.md").read_text(encoding="utf-8")
+    assert len(named) >= 11
+    assert [key for key in named if f"| `{key.upper()}`" not in told] == []
+
+
 def test_every_test_that_a_failure_mode_names_exists() -> None:
     named = re.findall(
         r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/operate/failure-modes.md").read_text()
@@ -32,13 +51,14 @@ def test_every_test_that_a_failure_mode_names_exists() -> None:
         )
 
 
-def blocks(language: str) -> list[str]:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", readme, flags=re.DOTALL)
+def blocks(page: str, language: str) -> list[str]:
+    told = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", told, flags=re.DOTALL)
 
 
-def test_the_workflow_in_the_readme_is_valid() -> None:
-    workflow, certified = map(tomllib.loads, blocks("toml"))
+def test_the_workflow_of_the_pages_is_valid() -> None:
+    workflow = tomllib.loads(blocks("build/workflows.md", "toml")[0])
+    certified = tomllib.loads(blocks("build/certificate.md", "toml")[0])
     content = WorkflowFile.model_validate(workflow)
     assert Policy.from_mapping(content.policy, labels=content.workflow.labels).version
     # and so is its policy with a certificate
@@ -46,6 +66,6 @@ def test_the_workflow_in_the_readme_is_valid() -> None:
     assert Policy.of_file(content).mode == "certified"
 
 
-def test_the_producer_in_the_readme_is_ten_lines() -> None:
-    lines = [line for line in blocks("python")[0].splitlines() if line.strip()]
+def test_the_producer_is_ten_lines() -> None:
+    lines = [line for line in blocks("produce/send.md", "python")[0].splitlines() if line.strip()]
     assert len(lines) <= 10

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.timeout(600)  # a quarter of a minute, but not on a busy machine
 
 
 def built(source: Path, site: Path) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from argon2 import PasswordHasher
 from pydantic import JsonValue
 from sqlalchemy import Engine
 
+from services.inference.highlights import words
 from services.review_ui.api.context import Desk
 from services.review_ui.api.submit import Publish
 from services.review_ui.app import make_app
@@ -26,11 +27,13 @@ from shared.events.envelope import encode
 from shared.events.models import (
     Event,
     Item,
+    ItemExplained,
     ItemReviewRequested,
     Prediction,
     RouteReason,
     Routing,
     Sampling,
+    WordWeight,
     derive_id,
 )
 from shared.messages import Delivery, Outgoing
@@ -125,6 +128,24 @@ def take_in(engine: Engine, *events: ItemReviewRequested, clock: TurnedClock | N
     """Makes a task of each request."""
     results = Intake(engine, clock or TurnedClock()).handle([delivered(event) for event in events])
     assert results == [()] * len(events)
+
+
+def weigh(engine: Engine, item_id: str, text: str, weights: Mapping[str, float]) -> None:
+    """What inference would say of the item's words; those without a weight count for nothing."""
+    places = words(text)
+    assert places is not None
+    event = ItemExplained(
+        workflow="sentiment",
+        occurred_at=START,
+        explained_item_id=item_id,
+        label="positive",
+        model_version="test@1",
+        words=tuple(
+            WordWeight(start=start, end=end, weight=weights.get(text[start:end], 0.0))
+            for start, end in places
+        ),
+    )
+    assert Intake(engine, TurnedClock()).handle([delivered(event)]) == [()]
 
 
 @dataclass

@@ -7,6 +7,7 @@ import ast
 import hashlib
 import hmac
 import json
+import os
 import re
 import subprocess
 import sys
@@ -28,9 +29,9 @@ from shared.events.submissions import receive_item
 from shared.formats.rows_out import csv_cell
 from shared.messages import Delivery
 from shared.messaging.connection import declare_all
-from shared.topology import inference_queue, topology
+from shared.topology import accepted_queue, inference_queue, topology
 from shared.workflows.files import ReviewRules, WorkflowFile
-from tests.support.amqp_client import outsider
+from tests.support.amqp_client import outsider, until
 from tests.support.filled_database import log
 from tests.support.review_data import ReviewRoom
 from tests.support.review_service import requested, take_in
@@ -54,7 +55,9 @@ def snippets(*languages: str) -> list[Snippet]:
     found = []
     for page in PAGES:
         told = page.read_text(encoding="utf-8")
-        for block in re.finditer(r"^```(\w*)\n(.*?)^```", told, flags=re.DOTALL | re.MULTILINE):
+        for block in re.finditer(
+            r"^```([\w{}-]*)\n(.*?)^```", told, flags=re.DOTALL | re.MULTILINE
+        ):
             line = told.count("\n", 0, block.start()) + 1
             found.append(Snippet(page.name, line, block[1], block[2]))
     return [each for each in found if not languages or each.language in languages]
@@ -64,18 +67,26 @@ def named(snippet: Snippet) -> str:
     return f"{snippet.page}:{snippet.line}"
 
 
-def of(page: str, word: str) -> str:
-    """The Python of that page in which the word is."""
-    (found,) = [s.code for s in snippets("python") if s.page == page and word in s.code]
+def of(page: str, word: str, *languages: str) -> str:
+    """The snippet of that page in which the word is; Python if no language is named."""
+    some = snippets(*languages or ("python",))
+    (found,) = [s.code for s in some if s.page == page and word in s.code]
     return found
 
 
-def test_the_producer_of_the_readme_has_its_item_taken(amqp_url: str) -> None:
-    # Given a broker / When somebody runs the README's lines, twice, for whom a warning is an error
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in the checkout, with this Python and these variables."""
+    paths = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {"PATH": paths, **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
+
+
+def test_the_producer_has_its_item_taken(amqp_url: str) -> None:
+    # Given a broker / When somebody runs its lines, twice, for whom a warning is an error
     declare_all(amqp_url, topology(("sentiment",), (5,)))
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-c", of("README.md", "amqp.Connection")],
+            [sys.executable, "-W", "error", "-c", of("send.md", "amqp.Connection")],
             env={"AMQP_URL": amqp_url},
             text=True,
             capture_output=True,
@@ -95,7 +106,7 @@ def test_the_producer_of_the_readme_has_its_item_taken(amqp_url: str) -> None:
     assert read.item.metadata == {"page": 3}
     # If there is no such place, I expect an error that says so
     lost = subprocess.run(
-        [sys.executable, "-c", of("README.md", "amqp.Connection").replace("hitl.items", "nowhere")],
+        [sys.executable, "-c", of("send.md", "amqp.Connection").replace("hitl.items", "nowhere")],
         env={"AMQP_URL": amqp_url},
         text=True,
         capture_output=True,
@@ -104,8 +115,50 @@ def test_the_producer_of_the_readme_has_its_item_taken(amqp_url: str) -> None:
     assert "no exchange 'nowhere'" in lost.stderr
 
 
+def test_the_lines_for_a_shell_send_an_item(amqp_url: str) -> None:
+    # Given a broker / If I type what the README and the page on sending say
+    declare_all(amqp_url, topology(("sentiment",), (5,)))
+    typed = of("README.md", "bin/hitl publish", "console").splitlines()[0].removeprefix("$ ")
+    for line in (typed, of("send.md", "amqp-publish", "sh")):
+        done = run("bash", "-c", line.replace("bin/hitl", "python3 -m hitl"), AMQP_URL=amqp_url)
+        assert done.returncode == 0, done.stderr
+    # I expect both items to lie there, persistent
+    with outsider(amqp_url) as program:
+        taken = program.take(inference_queue("sentiment"), 2)
+    assert all(each.persistent for each in taken)
+    assert {json.loads(each.body)["id"] for each in taken} == {"review-17", "review-18"}
+
+
+def test_the_reader_of_decisions_prints_and_acks_them(amqp_url: str) -> None:
+    # Given a decision on the queue of the accepted
+    declare_all(amqp_url, topology(("sentiment",), (5,)))
+    golden = json.loads((ROOT / "tests/contract/golden/item.accepted.v1.json").read_text())
+    key = "item.accepted.sentiment"
+    with outsider(amqp_url) as program:
+        program.publish(json.dumps(golden["body"]), exchange="hitl.events", routing_key=key)
+        until(lambda: program.ready(accepted_queue("sentiment")) == 1)
+        # If somebody runs the page's lines until they have said what they took
+        code = of("decisions.md", "drain_events")
+        with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code],
+            env={"AMQP_URL": amqp_url},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as reading:
+            assert reading.stdout is not None
+            assert reading.stdout.readline().split() == ["order-17/é", "positive", "ai"]
+            # (what it cannot read ends it)
+            program.publish("{}", exchange="hitl.events", routing_key=key)
+            reading.wait(20)
+        # I expect the decision to be gone for good, and what was not acked to be there still
+        assert [each.body for each in program.take(accepted_queue("sentiment"), 1)] == [b"{}"]
+        assert program.get(accepted_queue("sentiment")) is None
+
+
 def test_every_snippet_is_of_a_kind_that_is_tried() -> None:
     kinds = {"python", "toml", "json", "yaml", "sh", "bash", "console", ""}
+    kinds |= {"{toctree}", "{eval-rst}"}  # the site's own, which test_site.py builds
     assert {each.language for each in snippets()} <= kinds
 
 
@@ -193,7 +246,7 @@ def test_pandas_reads_our_files_without_losing_a_value(exported: dict[str, str])
 
 def test_a_webhook_is_checked_as_the_page_says() -> None:
     there: dict[str, object] = {}
-    exec(of("rest.md", "verified"), there)  # noqa: S102 - the snippet is what is tried
+    exec(of("webhooks.md", "verified"), there)  # noqa: S102 - the snippet is what is tried
     verified = there["verified"]
     assert callable(verified)
     body, at = b'{"type": "item.reviewed"}', "1700000000"

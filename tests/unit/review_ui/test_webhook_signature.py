@@ -18,8 +18,8 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def documented() -> Any:
-    """The receiver's function in docs/build/rest.md."""
-    page = (ROOT / "docs/build/rest.md").read_text(encoding="utf-8")
+    """The receiver's function in docs/produce/webhooks.md."""
+    page = (ROOT / "docs/produce/webhooks.md").read_text(encoding="utf-8")
     [source] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(source, names)  # noqa: S102  # it is our own page
