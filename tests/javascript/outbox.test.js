@@ -54,6 +54,15 @@ test("what a closed page had not sent is sent by the next one, the oldest first"
   assert.deepEqual(asked.map(({ path }) => path), ["/tasks/early/decision", "/tasks/late/decision"]);
 });
 
+test("what cannot be read in the storage is dropped and hides nothing", async () => {
+  const asked = serve(() => ({}));
+  const kept = entry("a");
+  localStorage.setItem("hitl-unsent:ada:broken", '{"key": "');
+  localStorage.setItem(`hitl-unsent:ada:${kept.key}`, JSON.stringify(kept));
+  await outbox().flush();
+  assert.deepEqual([asked.length, localStorage.length], [1, 0]);
+});
+
 test("nobody sends what another reviewer decided in this browser", async () => {
   serve(() => Promise.reject(new TypeError("no network")));
   outbox("ada").add(entry("a"));

@@ -172,3 +172,20 @@ test("only leads take up what is not theirs", async () => {
   assert.ok(!asked.some(({ path }) => path.endsWith("/reopen")));
   assert.match(shown("toast"), new RegExp(words.card.error_not_yours));
 });
+
+test("an undo takes back the time of its own decision and of no other", async (context) => {
+  let now = 0;
+  context.mock.method(performance, "now", () => now);
+  const { press, shown } = await page(["a", "b", "c"], {
+    said: (path) => {
+      if (path.endsWith("/undo")) return { task: null, published: false };
+      return path === "/tasks/b/decision" ? refusal(409, "stale_lease") : undefined;
+    },
+  });
+  now += 10_000;
+  await press("s");
+  now += 2_000;
+  await press("s"); // too late: it took its time all the same
+  await press("u");
+  assert.equal(shown("stat-median"), "2.0 s");
+});
