@@ -29,8 +29,8 @@ from services.feedback.training import rated_texts
 from services.feedback.training.gates import MIN_HELD_OUT, gates, refusal
 from services.feedback.training.labelled_texts import Reviewed, divide, weight
 from services.feedback.training.rated_texts import Snippet
-from services.feedback.training.replay_set import Judged, movies
-from services.feedback.training.retrain import Order, decided, judge, probabilities, retrain
+from services.feedback.training.replay_set import LabelledText, movies
+from services.feedback.training.retrain import TrainingPlan, decided, judge, probabilities, retrain
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
 from shared.events.models import derive_id
@@ -76,8 +76,8 @@ class Texts:
     """What is streamed, and what both domains are measured on."""
 
     stream: list[Snippet]
-    amazon: list[Judged]
-    movies: list[Judged]
+    amazon: list[LabelledText]
+    movies: list[LabelledText]
 
 
 def texts(data_dir: Path) -> Texts:
@@ -113,7 +113,7 @@ def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> 
             began = time.process_time()
             receipt = retrain(
                 registry,
-                Order(version, folder, THRESHOLD, seed, FIRST, by="benchmark"),
+                TrainingPlan(version, folder, THRESHOLD, seed, FIRST, by="benchmark"),
                 model,
                 parts,
                 movies(data_dir, model.labels),
@@ -179,12 +179,12 @@ def _reviewed(
     return found
 
 
-def _judged(snippets: Sequence[Snippet]) -> list[Judged]:
-    return [Judged(each.text, rated_texts.LABELS.index(each.label)) for each in snippets]
+def _judged(snippets: Sequence[Snippet]) -> list[LabelledText]:
+    return [LabelledText(each.text, rated_texts.LABELS.index(each.label)) for each in snippets]
 
 
 def _point(reviews: int, version: str, model: Classifier, found: Texts) -> Point:
-    def scored(judged: Sequence[Judged]) -> tuple[float, float]:
+    def scored(judged: Sequence[LabelledText]) -> tuple[float, float]:
         scores = probabilities(model, [each.text for each in judged], rated_texts.LABELS)
         right = scores.argmax(axis=1) == [each.label for each in judged]
         return float(right.mean()), float((scores.max(axis=1) < THRESHOLD).mean())

@@ -7,7 +7,7 @@ import os
 
 import uvicorn
 
-from services.review_ui.app import make_app, make_desk
+from services.review_ui.app import make_app, make_context
 from services.review_ui.server import listen
 from shared.clock import utc_now
 from shared.errors import Overloaded
@@ -28,7 +28,7 @@ def main() -> None:
     engine = connect(os.environ["DATABASE_URL"], pool_size=16)
     lifecycle = Lifecycle()
     workflow = Workflow(name="sentiment", labels=("negative", "positive"), guideline="")
-    desk = make_desk(
+    context = make_context(
         settings,
         {"sentiment": workflow},
         engine,
@@ -36,11 +36,11 @@ def main() -> None:
         lambda path: respond(lifecycle, path),
         _no_broker,
     )
-    with desk.transaction() as session:
-        desk.accounts.create(session, "bench", "reviewer", "a long enough password")
+    with context.transaction() as session:
+        context.accounts.create(session, "bench", "reviewer", "a long enough password")
     bound = listen("127.0.0.1", 0)
     print(f"http://127.0.0.1:{bound.getsockname()[1]}", flush=True)
-    config = uvicorn.Config(make_app(desk), log_config=None, access_log=False, ws="none")
+    config = uvicorn.Config(make_app(context), log_config=None, access_log=False, ws="none")
     uvicorn.Server(config).run([bound])
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.support.connection import database_url
-from hitl.support.known_workflows import completed, unheard_of
+from hitl.support.known_workflows import completed, unknown_workflow_hint
 from hitl.support.moments import moment
 from hitl.support.terminal import printable
 from services.feedback.reports.disagreements import Disagreements, disagreements
@@ -56,7 +56,8 @@ def show(
         typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
     elif found.items == 0:
         typer.echo(
-            f"No person has decided an item of {workflow!r} in that time.{unheard_of([workflow])}"
+            f"No person has decided an item of {workflow!r} in that time."
+            f"{unknown_workflow_hint([workflow])}"
         )
     else:
         _print(found)

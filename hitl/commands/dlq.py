@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hitl.dead_letters.filter import Wanted, age, existing_homes, found_queues
-from hitl.dead_letters.queues import Letter, Pass, Verdict
+from hitl.dead_letters.queues import DeadLetter, Pass, Verdict
 from hitl.dead_letters.text import as_object, describe
 from hitl.servers.home import Home
 from hitl.support.connection import amqp_url
@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="What was set aside: look, put back, remove."
 )
 
-MOST_REDRIVES = 3  # then only with --force: what failed four times will fail again
+MAX_REDRIVES = 3  # then only with --force: what failed four times will fail again
 InQueue = Annotated[
     str | None, typer.Option("--queue", help="Only this queue, with or without its .dlq.")
 ]
@@ -52,7 +52,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 
 
 @app.command("list")
-def list_letters(
+def list_dead_letters(
     queue: InQueue = None,
     as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
@@ -65,7 +65,7 @@ def list_letters(
             times: list[datetime] = []
 
             def tally(
-                letter: Letter, reasons: Counter[str] = reasons, times: list[datetime] = times
+                letter: DeadLetter, reasons: Counter[str] = reasons, times: list[datetime] = times
             ) -> Verdict:
                 reasons[letter.reason] += 1
                 if letter.failed_at is not None:
@@ -99,7 +99,7 @@ def show(
     wanted = Wanted(reason, older_than, item, limit)
     console = Console(highlight=False, markup=False)
 
-    def display(letter: Letter) -> Verdict:
+    def display(letter: DeadLetter) -> Verdict:
         if wanted.full:
             return "enough"
         if wanted.chooses(letter):
@@ -125,7 +125,7 @@ def redrive(
     item: OfItem = None,
     limit: Limit = None,
     force: Annotated[
-        bool, typer.Option(help=f"Also what was put back {MOST_REDRIVES} times before.")
+        bool, typer.Option(help=f"Also what was put back {MAX_REDRIVES} times before.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -138,11 +138,11 @@ def redrive(
         queues = found_queues(queue)
         homes = existing_homes(queues)
 
-        def fit(letter: Letter) -> bool:
+        def fit(letter: DeadLetter) -> bool:
             if letter.home not in homes:
                 homeless[letter.home] += 1
                 return False
-            if letter.redrives >= MOST_REDRIVES and not force:
+            if letter.redrives >= MAX_REDRIVES and not force:
                 skipped[letter.queue] += 1
                 return False
             return True
@@ -161,7 +161,7 @@ def redrive(
     done = "would go back" if dry_run else "put back"
     print(f"{count} letters {done}", file=sys.stderr)
     for name, number in skipped.items():
-        again = f"put back {MOST_REDRIVES} times before; --force takes them, too"
+        again = f"put back {MAX_REDRIVES} times before; --force takes them, too"
         print(f"{number} of {name} stay: {again}", file=sys.stderr)
     for home, number in homeless.items():
         print(f"{number} stay: there is no queue {home}", file=sys.stderr)
@@ -217,7 +217,7 @@ def over_all(
     label: str,
     act: Verdict,
     *,
-    fit: Callable[[Letter], bool] = lambda letter: True,
+    fit: Callable[[DeadLetter], bool] = lambda letter: True,
     before_acks: Callable[[], None] = lambda: None,
 ) -> tuple[int, int]:
     """Does `act` to every letter that is wanted and fit, with a progress bar; how many left (with
@@ -230,7 +230,7 @@ def over_all(
             task = bar.add_task(f"{label} {name}", total=depth)
             chosen = 0
 
-            def judge(letter: Letter) -> Verdict:
+            def judge(letter: DeadLetter) -> Verdict:
                 nonlocal chosen
                 if wanted.full:
                     return "enough"
@@ -263,12 +263,12 @@ def named_problems() -> Iterator[None]:
 
 
 @contextmanager
-def saving(file: Path) -> Iterator[tuple[Callable[[Letter], bool], Callable[[], None]]]:
+def saving(file: Path) -> Iterator[tuple[Callable[[DeadLetter], bool], Callable[[], None]]]:
     """A function that writes a letter, and one that returns when all written are on the disk."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with appending(file, mode=0o600) as output:  # texts of people
 
-        def keep(letter: Letter) -> bool:
+        def keep(letter: DeadLetter) -> bool:
             output.write(line(as_object(letter)))
             return True
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.support.connection import database_url
-from hitl.support.known_workflows import completed, unheard_of
+from hitl.support.known_workflows import completed, unknown_workflow_hint
 from hitl.support.moments import moment
 from hitl.support.written_file import written_file
 from services.feedback.reports.export import DATASET_FILE, Counted, Wanted, What, dataset_card, rows
@@ -82,7 +82,7 @@ def export(
     if format == "hf" and out is not None:
         (out / "README.md").write_text(dataset_card(wanted, counted.rows, datetime.now(UTC)))
     where = f" in {out}" if out is not None else ""
-    remark = "" if counted.rows else unheard_of(workflow)
+    remark = "" if counted.rows else unknown_workflow_hint(workflow)
     typer.echo(f"{counted.rows} {what}{where}.{remark}", err=True)
 
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from hitl.support.connection import amqp_url, connected
 from hitl.support.item_files import Format, Line, format_of, read_lines
-from hitl.support.known_workflows import completed, known
+from hitl.support.known_workflows import completed, existing_workflows
 from hitl.support.tail import Decided, Tail, as_json, as_text
 from hitl.support.terminal import refuse
 from shared.clock import utc_now
@@ -71,8 +71,8 @@ def publish(
                     pass
                 source.seek(0)
                 first = source.readline()
-            lines = heard(chain([first] if first else [], source), advance)
-            rows = told(
+            lines = count_bytes(chain([first] if first else [], source), advance)
+            rows = note_metadata(
                 read_lines(lines, kind, text_column=text_column, id_column=id_column), others
             )
             good = acceptable(rows, workflow, settings.max_body_bytes, ids_from_content, problems)
@@ -115,7 +115,7 @@ def tail(
         print("following; Ctrl-C ends", file=sys.stderr, flush=True)
 
     try:
-        known([] if workflow == "*" else [workflow])
+        existing_workflows([] if workflow == "*" else [workflow])
         Tail(workflow, on_decision=show, on_ready=ready).run(amqp_url())
     except KeyboardInterrupt:
         return
@@ -158,14 +158,14 @@ def progress_bar(file: str, console: Console) -> Iterator[Advance]:
         yield Advance(bar, total)
 
 
-def heard(lines: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+def count_bytes(lines: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
     """The same lines, counted."""
     for line in lines:
         advance(len(line))
         yield line
 
 
-def told(rows: Iterable[Line], others: dict[str, None]) -> Iterator[Line]:
+def note_metadata(rows: Iterable[Line], others: dict[str, None]) -> Iterator[Line]:
     """The same rows; `others` learns which columns or fields became metadata."""
     for row in rows:
         others.update(dict.fromkeys(row.others))

@@ -8,7 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.support.known_workflows import completed
-from hitl.support.loaded import Place, copied, database, old_domain, place_of, plainly, whoever
+from hitl.support.loaded import (
+    Place,
+    copied,
+    database,
+    errors_as_one_line,
+    place_of,
+    replay_set,
+    user_at_host,
+)
 from services.feedback.registry.mlflow_copy import copy_to_mlflow
 from services.feedback.registry.versions import Change
 from shared.clock import utc_now
@@ -31,7 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 @app.command("list")
 def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
     """Show all versions, and which of them decides."""
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
         registry = place.registry
         current = registry.current()
@@ -72,7 +80,7 @@ def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
 @app.command()
 def show(version: Version, workflow: Of = "sentiment", as_json: AsJson = False) -> None:
     """Show a version's model card and what has been done with it; as JSON, its receipt."""
-    with plainly():
+    with errors_as_one_line():
         registry = place_of(workflow).registry
         receipt = registry.receipt(version)
         told = [change for change in registry.history() if change.version == version]
@@ -90,7 +98,7 @@ def compare(
 ) -> None:
     """Compare two versions on held-out decisions of people and, where one has been in the shadow of
     the other, on live traffic."""
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
         found, verdicts = _compared(place, one, other)
     if as_json:
@@ -116,7 +124,7 @@ def promote(
     """Let a version decide, if it passes the gates. The workers change to it within seconds."""
     from services.feedback.training.gates import refusal
 
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
         registry = place.registry
         before = registry.current_version()
@@ -137,7 +145,7 @@ def promote(
                     f"is recorded"
                 )
             forced = f"{force} (against: {why_not})"
-        registry.promote(version, by=whoever(), at=utc_now(), forced=forced, over=before)
+        registry.promote(version, by=user_at_host(), at=utc_now(), forced=forced, over=before)
     print(f"{version} decides now. Back: hitl model rollback --workflow {workflow}")
     copied(place)
 
@@ -145,9 +153,9 @@ def promote(
 @app.command()
 def rollback(workflow: Of = "sentiment") -> None:
     """Let the version before the one in use decide again."""
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
-        current = place.registry.rollback(by=whoever(), at=utc_now())
+        current = place.registry.rollback(by=user_at_host(), at=utc_now())
     print(f"{current.version} decides again.")
     copied(place)
 
@@ -160,11 +168,11 @@ def shadow(
     workflow: Of = "sentiment",
 ) -> None:
     """Let a candidate score a share of the live items, without deciding any."""
-    with plainly():
+    with errors_as_one_line():
         if stop == (version is not None):
             raise ConfigurationError("name a version, or say --stop")
         place = place_of(workflow)
-        place.registry.shadow(version, share, by=whoever(), at=utc_now())
+        place.registry.shadow(version, share, by=user_at_host(), at=utc_now())
     print("no candidate any more" if stop else f"{version} scores {share:.0%} of the items, too")
     copied(place)
 
@@ -172,7 +180,7 @@ def shadow(
 @app.command()
 def push(workflow: Of = "sentiment") -> None:
     """Send to MLflow what it has missed; retrain, promote, rollback and shadow do it themselves."""
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
         if not place.mlflow_uri:
             raise ConfigurationError("HITL_MLFLOW_URI is not set: there is no MLflow to send to")
@@ -199,7 +207,7 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
             place.workflow.name,
             first,
             second,
-            old_domain(place, None, second.labels),
+            replay_set(place, None, second.labels),
             taught,
             place.threshold,
         )

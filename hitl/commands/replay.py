@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hitl.support.connection import database_url
-from hitl.support.known_workflows import completed, unheard_of
+from hitl.support.known_workflows import completed, unknown_workflow_hint
 from hitl.support.moments import moment
 from services.feedback.reports.replay import ErrorEstimate, Replayed, replay
 from services.feedback.reports.replay_log import history
@@ -25,7 +25,7 @@ from shared.workflows.files import read_draft
 
 app = typer.Typer(add_completion=False)
 _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_DAYS = 14  # shown to people
+_MAX_DAYS = 14  # shown to people
 
 
 @app.command("replay")
@@ -74,7 +74,9 @@ def show(
         )
     elif not found.items:
         left = f" ({found.left_out} erased ones could not be asked)" if found.left_out else ""
-        typer.echo(f"No item of {name!r} was routed in that time{left}.{unheard_of([name])}")
+        typer.echo(
+            f"No item of {name!r} was routed in that time{left}.{unknown_workflow_hint([name])}"
+        )
     else:
         _print(found, name)
 
@@ -95,7 +97,7 @@ def _print(found: Replayed, workflow: str) -> None:
         f"reviews: {found.reviews}, as it was {found.reviews_then}; "
         f"{found.reviews_a_day or 0:.0f} a day"
     )
-    for day, (then, now) in list(found.by_day.items())[-_MOST_DAYS:]:
+    for day, (then, now) in list(found.by_day.items())[-_MAX_DAYS:]:
         console.print(f"  {day}  {now:>7}  as it was {then:>7}")
     queue = found.queue
     if queue is not None:

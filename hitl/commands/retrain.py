@@ -16,11 +16,11 @@ from hitl.support.loaded import (
     Place,
     copied,
     database,
+    errors_as_one_line,
     load_model,
-    old_domain,
     place_of,
-    plainly,
-    whoever,
+    replay_set,
+    user_at_host,
 )
 from services.feedback.training.locks import only_one
 from shared.clock import utc_now
@@ -51,7 +51,7 @@ def retrain_model(
     ] = False,
 ) -> None:
     """Train a new version on what people decided. It decides nothing before it is promoted."""
-    with plainly():
+    with errors_as_one_line():
         place = place_of(workflow)
         with database() as engine, only_one(place.registry.folder, engine, workflow):
             receipt = _train(place, engine, min_labels, replay, seed, resume)
@@ -70,7 +70,7 @@ def _train(
 
     from services.feedback.training import unfinished
     from services.feedback.training.labelled_texts import divide, reviewed
-    from services.feedback.training.retrain import Order, check, retrain
+    from services.feedback.training.retrain import TrainingPlan, check, retrain
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
     registry = place.registry
@@ -92,18 +92,18 @@ def _train(
         check(parts, min_labels)
         if not resume:
             unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
-        old = old_domain(place, replay, labels)
+        old = replay_set(place, replay, labels)
         if old is None:
             typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)
         return retrain(
             registry,
-            Order(
+            TrainingPlan(
                 parent=version,
                 parent_folder=place.folder(version),
                 threshold=place.threshold,
                 seed=seed,
                 min_labels=min_labels,
-                by=whoever(),
+                by=user_at_host(),
             ),
             parent,
             parts,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.support.database import transaction
-from hitl.support.known_workflows import completed, known
+from hitl.support.known_workflows import completed, existing_workflows
 from services.review_ui.auth.accounts import Accounts, everyone
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -53,7 +53,7 @@ def add(
 ) -> None:
     """Make an account."""
     with transaction() as session:
-        only = known(workflow)
+        only = existing_workflows(workflow)
         Accounts(utc_now).create(session, name, role.value, _password(password_stdin), only)
     typer.echo(f"{name} may log in as {role.value}{_for(only)}.")
 
@@ -62,7 +62,7 @@ def add(
 def limit(name: Name, workflow: Only = None) -> None:
     """Let a reviewer see these workflows only, from the next click on; none given: all."""
     with transaction() as session:
-        only = known(workflow)
+        only = existing_workflows(workflow)
         Accounts(utc_now).limit(session, name, only)
     typer.echo(f"{name} reviews{_for(only) or ' for every workflow'}.")
 

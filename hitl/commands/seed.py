@@ -27,7 +27,7 @@ def seed(
         str, typer.Option(help="Whose reviewers they measure.", autocompletion=completed)
     ] = "sentiment",
 ) -> None:
-    """Mix known items into the reviewers' work: `{"id", "text", "label", "metadata"?,
+    """Mix gold items into the reviewers' work: `{"id", "text", "label", "metadata"?,
     "distribution"?}` a line. How many of those handed out they are: [review] seeded_share.
 
     `distribution` is what the AI is shown to think of it; without, the item is shown blind. The
@@ -37,7 +37,7 @@ def seed(
         flow = _workflow(workflow)
         known = gold.read(_lines(file), flow)
         added = gold.add(session, workflow, known, utc_now())
-    typer.echo(f"{added} known items added; {len(known) - added} were there already.")
+    typer.echo(f"{added} gold items added; {len(known) - added} were there already.")
     if flow.review.seeded_share == 0:
         typer.echo("None is handed out while [review] seeded_share is 0.", err=True)
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hitl.support.database import transaction
-from hitl.support.known_workflows import completed, known
+from hitl.support.known_workflows import completed, existing_workflows
 from services.review_ui.auth import tokens
 from services.review_ui.auth.tokens import SCOPES, Token
 from shared.clock import utc_now
@@ -38,7 +38,7 @@ def create(
     """Make a token and print it, this once; only its hash is kept."""
     lifetime = timedelta(days=days) if days else None
     with transaction() as session:
-        only = known(workflow)
+        only = existing_workflows(workflow)
         secret = tokens.create(
             session, name, scope, now=utc_now(), lifetime=lifetime, workflows=only
         )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from hitl.servers.home import Home
-from hitl.support.loaded import plainly
+from hitl.support.loaded import errors_as_one_line
 
 app = typer.Typer(add_completion=False)
 
@@ -62,19 +62,19 @@ def train_texts(
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
     data = Home.from_environment(os.environ).data
-    with plainly(), Progress(console=Console(stderr=True)) as bar:
+    with errors_as_one_line(), Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("starting", total=1.0)
 
         def show(part: float, what: str) -> None:
             bar.update(task, completed=part, description=what)
 
         if file is None:
-            lessons = tweets.fetch(data, lambda what: show(0.0, what))
+            examples = tweets.fetch(data, lambda what: show(0.0, what))
             labels: tuple[str, ...] = tweets.LABELS
         else:
-            lessons, labels = labelled(file)
+            examples, labels = labelled(file)
         recipe = Recipe(epochs=epochs)
-        made = train(lessons, labels, out, recipe=recipe, seed=seed, most=most, progress=show)
+        made = train(examples, labels, out, recipe=recipe, seed=seed, most=most, progress=show)
     quality = made.held_out
     taken = 1 - quality.share_below
     right = f", {quality.accuracy_above:.1%} of it rightly" if taken else ""

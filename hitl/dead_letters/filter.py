@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-from hitl.dead_letters.queues import Letter, depths
+from hitl.dead_letters.queues import DeadLetter, depths
 from hitl.support.connection import amqp_url
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
@@ -46,7 +46,7 @@ class Wanted:
     def full(self) -> bool:
         return self.limit is not None and self.chosen >= self.limit
 
-    def chooses(self, letter: Letter) -> bool:
+    def chooses(self, letter: DeadLetter) -> bool:
         """Whether it is one of them; a letter without a time is of no age."""
         if self.older_than is not None:
             failed_at = letter.failed_at

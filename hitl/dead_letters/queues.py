@@ -32,7 +32,7 @@ from shared.messaging.retry import (
 from shared.messaging.session import GOODBYE_SECONDS, Session
 from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
-MOST_LETTERS = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits
+MAX_UNACKED = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits
 _SILENT_SECONDS = 3.0  # then somebody else took the rest
 # A quorum queue keeps acks beyond its 32 open commands in the channel's memory, and forgets them
 # when the channel closes too early.
@@ -42,7 +42,7 @@ Verdict = Literal["stay", "go back", "go away", "enough"]
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter. `delivery.exchange` and `.routing_key` are those it was first sent with."""
 
     queue: str
@@ -99,10 +99,10 @@ class Pass:
     def __init__(
         self,
         queue: str,
-        judge: Callable[[Letter], Verdict],
+        judge: Callable[[DeadLetter], Verdict],
         *,
         headers: Callable[[Delivery], dict[str, object]] = lambda delivery: dict(delivery.headers),
-        home: Callable[[Letter], str] = lambda letter: letter.home,
+        home: Callable[[DeadLetter], str] = lambda letter: letter.home,
         before_acks: Callable[[], None] = lambda: None,
     ) -> None:
         """`headers` of a letter that goes back, and which queue is its `home`; `before_acks` runs
@@ -116,7 +116,7 @@ class Pass:
         self._home = home
         self._before_acks = before_acks
         self._expected = 0
-        self._unconfirmed: dict[int, Letter] = {}  # by publish sequence number
+        self._unconfirmed: dict[int, DeadLetter] = {}  # by publish sequence number
         self._published = 0
         self._returned: set[int] = set()
         self._leaving: set[int] = set()
@@ -155,7 +155,7 @@ class Pass:
         channel.queue_declare(self._queue, passive=True, callback=self._on_count)
 
     def _on_count(self, frame: Any) -> None:
-        self._expected = min(frame.method.message_count, MOST_LETTERS)
+        self._expected = min(frame.method.message_count, MAX_UNACKED)
         channel = self._channel
         if channel is None or self._expected == 0:
             self._end()
@@ -184,7 +184,7 @@ class Pass:
         if self.looked >= self._expected:
             self._end()
 
-    def _look(self, channel: Channel, letter: Letter) -> None:
+    def _look(self, channel: Channel, letter: DeadLetter) -> None:
         try:
             verdict = self._judge(letter)
         except BaseException as error:  # Ctrl-C, too
@@ -197,7 +197,7 @@ class Pass:
             self._schedule_turn()
         self._enough = verdict == "enough"
 
-    def _put_back(self, channel: Channel, letter: Letter) -> None:
+    def _put_back(self, channel: Channel, letter: DeadLetter) -> None:
         properties = letter.properties
         properties.headers = self._headers(letter.delivery)
         properties.delivery_mode = 2
@@ -280,7 +280,7 @@ class Pass:
         self._session.fail(error)
 
 
-def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
+def read(queue: str, method: Any, properties: Any, body: bytes) -> DeadLetter:
     """The letter in a delivery of `queue`."""
     headers: Mapping[str, Any] = properties.headers or {}
     death = _death(headers, 0)
@@ -295,7 +295,7 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> Letter:
         keys = death.get("routing-keys", ())
         delivery.exchange = short_text(death.get("exchange", delivery.exchange))
         delivery.routing_key = short_text(next(iter(keys), delivery.routing_key))
-    return Letter(queue, delivery, properties)
+    return DeadLetter(queue, delivery, properties)
 
 
 def depths(amqp_url: str, queues: list[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from hitl.dead_letters.queues import Letter
+from hitl.dead_letters.queues import DeadLetter
 from hitl.support.terminal import printable, readable
 from shared.events.submissions import excerpt
 from shared.messages import OTHERS, plain, short_text
@@ -17,7 +17,7 @@ from shared.messaging.retry import ERROR, first_priority
 EXCERPT_CHARACTERS = 300
 
 
-def as_object(letter: Letter) -> dict[str, object]:
+def as_object(letter: DeadLetter) -> dict[str, object]:
     """The whole letter for programs: a body that is no UTF-8 as base64."""
     delivery = letter.delivery
     try:
@@ -47,7 +47,7 @@ def as_object(letter: Letter) -> dict[str, object]:
     }
 
 
-def describe(console: Console, letter: Letter, now: datetime) -> None:
+def describe(console: Console, letter: DeadLetter, now: datetime) -> None:
     """The letter for people."""
     delivery = letter.delivery
     failed_at = letter.failed_at

@@ -15,7 +15,7 @@ from services.logger.ledger import Block, Leaf, leaf_hash, merkle_root, unpack
 
 ITEM_REDACTED = "item.redacted"
 ERASED = "[erased]"
-MOST_FINDINGS = 1_000  # whoever has changed more than this has changed everything
+MAX_FINDINGS = 1_000  # whoever has changed more than this has changed everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Checker:
             return before
         at = f"event {name} of block {height} (seq {event.seq})"
         if event.hash != leaf.hash:
-            if len(self._altered) < MOST_FINDINGS:
+            if len(self._altered) < MAX_FINDINGS:
                 self._altered[name] = (event, Finding(height, event.seq, f"{at} was altered"))
         elif ITEM_REDACTED in event.text:
             self._redactions |= _redactions(event.text)
@@ -207,7 +207,7 @@ class Checker:
         return max(before, event.seq)
 
     def _found(self, height: int, seq: int, what: str) -> None:
-        if len(self.findings) < MOST_FINDINGS:
+        if len(self.findings) < MAX_FINDINGS:
             self.findings.append(Finding(height, seq, what))
 
 

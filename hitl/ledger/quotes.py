@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from hitl.dead_letters.queues import Letter, Pass, Verdict
+from hitl.dead_letters.queues import DeadLetter, Pass, Verdict
 from hitl.ledger.check import ERASED, ITEM_REDACTED
 from services.logger.chain import LEAF_TEXT, record
 from shared.events.models import ItemFailed
@@ -29,7 +29,7 @@ _MARKS = (
     r"(DETAIL|CONTEXT|LINE [0-9]+|QUERY|STATEMENT): |\[(parameters|SQL): |input_value="
     r"|invalid input (syntax|value) for |(date/time field|value) .* out of range"
 )
-_LEAST_CHARACTERS = 8  # of a text that is looked for: "ok" is in many a word
+_MIN_CHARACTERS = 8  # of a text that is looked for: "ok" is in many a word
 _FOUND = text("""
     SELECT event.event_id, event.workflow, event.item_id, event.data ->> 'queue' AS queue
     FROM event LEFT JOIN item ON item.workflow = event.workflow AND item.id = event.item_id
@@ -69,7 +69,7 @@ def find_quotes(session: Session) -> list[Quote]:
             "type": ItemFailed.type,
             "erased": ERASED,
             "marks": _MARKS,
-            "least": _LEAST_CHARACTERS,
+            "least": _MIN_CHARACTERS,
         },
     )
     return [Quote(*row) for row in rows]
@@ -109,7 +109,7 @@ def quoting_dead_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -
     for name in queues:
         found = 0
 
-        def judge(letter: Letter) -> Verdict:
+        def judge(letter: DeadLetter) -> Verdict:
             nonlocal found
             if re.search(_MARKS, letter.delivery.header(ERROR) or "") is None:
                 return "stay"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from hitl.dead_letters.queues import MOST_LETTERS, Letter, Pass, Verdict, depths
+from hitl.dead_letters.queues import MAX_UNACKED, DeadLetter, Pass, Verdict, depths
 from hitl.support.connection import connected
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
@@ -54,7 +54,7 @@ def _copy(
     """Turns the queue round once; how many messages went by."""
     copies: list[Outgoing] = []
 
-    def judge(letter: Letter) -> Verdict:
+    def judge(letter: DeadLetter) -> Verdict:
         copies.append(log_copy(letter.delivery))
         return "go back"
 
@@ -72,7 +72,7 @@ def _copy(
                 f"{queue} takes back no more: {turn.refused} messages stay as they are"
             )
         copied += turn.gone
-        if turn.looked < MOST_LETTERS:
+        if turn.looked < MAX_UNACKED:
             break  # all that lay there, or a consumer took the rest
     return copied
 

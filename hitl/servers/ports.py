@@ -15,7 +15,7 @@ import socket
 
 LOWEST, HIGHEST = 20_000, 32_000
 # Several times what a stack has. The oldest is let go: its server runs, or never will.
-MOST_CLAIMS = 64
+MAX_CLAIMS = 64
 _claims: dict[int, tuple[str, int]] = {}  # whose, and the file descriptor of its socket
 
 
@@ -45,7 +45,7 @@ def claim(port: int, owner: str = "") -> bool:
     if not is_free(port):
         mark.close()
         return False
-    while len(_claims) >= MOST_CLAIMS:
+    while len(_claims) >= MAX_CLAIMS:
         os.close(_claims.pop(next(iter(_claims)))[1])
     _claims[port] = (owner, mark.detach())  # open until the process ends
     return True

@@ -10,7 +10,7 @@ from shared.suggestions import did_you_mean
 from shared.workflows.files import workflow_paths
 
 
-def known(names: list[str] | None) -> list[str]:
+def existing_workflows(names: list[str] | None) -> list[str]:
     """The names, each of a workflow that there is.
 
     Raises:
@@ -21,7 +21,7 @@ def known(names: list[str] | None) -> list[str]:
     return names or []
 
 
-def unheard_of(names: list[str] | None) -> str:
+def unknown_workflow_hint(names: list[str] | None) -> str:
     """What to add to "nothing was found" where a name may be mistyped; else empty. A workflow
     whose file is gone still has its rows, so that this is no reason to refuse."""
     settings = Settings.from_environment(os.environ)

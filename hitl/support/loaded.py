@@ -27,7 +27,7 @@ from shared.storage.database import connect, database_errors
 from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 if TYPE_CHECKING:
-    from services.feedback.training.replay_set import OldDomain
+    from services.feedback.training.replay_set import ReplaySet
     from services.inference.classifier import Classifier
 
 DEFAULT_THRESHOLD = 0.85
@@ -120,7 +120,7 @@ def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Plac
     )
 
 
-def old_domain(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "OldDomain | None":
+def replay_set(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "ReplaySet | None":
     """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
     from services.feedback.training.rated_texts import LABELS
     from services.feedback.training.replay_set import from_file, movies
@@ -147,7 +147,7 @@ def database() -> Iterator[Engine]:
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
+def errors_as_one_line() -> Iterator[None]:
     """What goes wrong becomes one line and exit code 1."""
     try:
         yield
@@ -165,6 +165,6 @@ def copied(place: Place) -> None:
             typer.echo(str(error), err=True)
 
 
-def whoever() -> str:
+def user_at_host() -> str:
     """Who types where, for the record."""
     return f"{user_name()}@{socket.gethostname()}"

@@ -2,7 +2,7 @@
 
 import os
 
-from services.review_ui.app import count, make_app, make_desk
+from services.review_ui.app import count, make_app, make_context
 from services.review_ui.outbox.pruning import make_pruning
 from services.review_ui.outbox.relay import Relay
 from services.review_ui.server import Parts, listen, run_until_stopped
@@ -37,9 +37,9 @@ def main() -> bool:
         lifecycle.add_check("postgres", readiness(engine))
         broker = Broker(settings.amqp_url.get_secret_value(), name="review", topology=drawn,
                         rights=USERS["review_ui"], refuse=files.refuse)  # fmt: skip
-        desk = make_desk(settings, files.workflows, engine, utc_now,
-                         lambda path: respond(lifecycle, path), broker.publish,
-                         lifecycle.spans)  # fmt: skip
+        context = make_context(settings, files.workflows, engine, utc_now,
+                               lambda path: respond(lifecycle, path), broker.publish,
+                               lifecycle.spans)  # fmt: skip
         worker = Worker(service="review-ui", settings=settings, topology=drawn, lifecycle=lifecycle,
                         queues=[review_queue(name) for name in files.workflows],
                         prefetch=settings.prefetch, handler=Intake(engine, utc_now), max_batch=500,
@@ -57,7 +57,7 @@ def main() -> bool:
         lifecycle.add_check("relay", relay.problem)
         webhooks = make_sender(settings, engine, utc_now)
         lifecycle.add_check("webhooks", webhooks.problem)
-        parts = Parts(make_app(desk), bound, worker.run, relay.run, webhooks.run)
+        parts = Parts(make_app(context), bound, worker.run, relay.run, webhooks.run)
         return run_until_stopped(parts, lifecycle, broker, settings.shutdown_seconds)
 
 

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
-from services.review_ui.api.context import Desk, Respond
+from services.review_ui.api.context import RequestContext, Respond
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.routes import routes
 from services.review_ui.api.submit import Publish
@@ -53,7 +53,7 @@ _CONFLICTS = (
 )
 
 
-def make_desk(
+def make_context(
     settings: Settings,
     workflows: Mapping[str, Workflow],
     engine: Engine,
@@ -61,11 +61,11 @@ def make_desk(
     respond: Respond,
     publish: Publish,
     spans: "Spans | None" = None,
-) -> Desk:
+) -> RequestContext:
     """What the requests share, from the settings."""
     for workflow in workflows:
         count(workflow)
-    return Desk(
+    return RequestContext(
         engine=engine,
         clock=clock,
         workflows=workflows,
@@ -92,7 +92,7 @@ def count(workflow: str) -> None:
         REVIEWS.labels(workflow, action)
 
 
-def make_app(desk: Desk) -> ASGIApp:
+def make_app(context: RequestContext) -> ASGIApp:
     """The whole web application."""
     app = FastAPI(
         title="Human review",
@@ -103,20 +103,20 @@ def make_app(desk: Desk) -> ASGIApp:
     )
     # Gradio reflects any origin unless the app around it decides for itself: nobody is allowed.
     app.add_middleware(CORSMiddleware, allow_origins=[])
-    app.include_router(routes(desk))
+    app.include_router(routes(context))
     _error_answers(app)
-    _own_pages(app, desk)
+    _own_pages(app, context)
     _no_such_call(app)
-    gradio_app.mount(app, desk)
-    return Guard(app, desk.session_ok)
+    gradio_app.mount(app, context)
+    return Guard(app, context.session_ok)
 
 
-def _own_pages(app: FastAPI, desk: Desk) -> None:
+def _own_pages(app: FastAPI, context: RequestContext) -> None:
     @app.get("/metrics", include_in_schema=False)
     @app.get("/healthz", include_in_schema=False)
     @app.get("/readyz", include_in_schema=False)
     def operations(request: Request) -> Response:
-        status, content_type, body = desk.respond(request.url.path)
+        status, content_type, body = context.respond(request.url.path)
         return Response(body, status, media_type=content_type)
 
     @app.get("/login", include_in_schema=False)

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0  # its model may be on its way; twice as long after each further failure
 DECLARED_SECONDS = 1.0  # its queues may be: whoever may declare them sees the file as we do
-MOST_RETRY_SECONDS = 300.0
+MAX_RETRY_SECONDS = 300.0
 
 Begin = Callable[[WorkflowFile], None]
 """Raises `Overloaded` where the workflow cannot be served yet, anything else where it cannot be."""
@@ -210,7 +210,7 @@ class WorkflowFeed:
     def _refuse(self, name: str, error: BaseException) -> None:
         soon = isinstance(error, Overloaded)
         first, most = (
-            (DECLARED_SECONDS, RETRY_SECONDS) if soon else (RETRY_SECONDS, MOST_RETRY_SECONDS)
+            (DECLARED_SECONDS, RETRY_SECONDS) if soon else (RETRY_SECONDS, MAX_RETRY_SECONDS)
         )
         self._retry_at[name] = self._now() + pause_after(self._failures[name], first, most)
         self._failures[name] += 1

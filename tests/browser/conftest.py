@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from shared.clock import utc_now
 from shared.service.lifecycle import Lifecycle
 from tests.conftest import cannot_run
-from tests.support.review_service import Served, TurnedClock, make_test_desk, serving
+from tests.support.review_service import Served, TurnedClock, make_test_context, serving
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
@@ -38,5 +38,5 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = RunningClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
         yield served

@@ -8,7 +8,7 @@ from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules, Workflow
 from tests.browser.conftest import RunningClock
 from tests.support.browser import reviewing, shown
-from tests.support.review_service import Served, make_test_desk, requested, serving, take_in
+from tests.support.review_service import Served, make_test_context, requested, serving, take_in
 
 TWICE = Workflow(
     name="sentiment",
@@ -23,10 +23,10 @@ def test_a_lone_reviewer_reads_what_waits_for_a_second_person(
 ) -> None:
     # Given one reviewer, and items that two are to answer
     clock = RunningClock()
-    desk = make_test_desk(engine, clock, Lifecycle(), {"sentiment": TWICE})
+    context = make_test_context(engine, clock, Lifecycle(), {"sentiment": TWICE})
     take_in(engine, requested("i0"), requested("i1"))
     with (
-        serving(desk, clock) as served,
+        serving(context, clock) as served,
         reviewing(chromium, served, "ada") as (page, watched),
     ):
         page.goto(f"{served.url}/{address}")

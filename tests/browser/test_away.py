@@ -18,7 +18,7 @@ from tests.browser.test_review_page import decisions, some
 from tests.chaos.proxy import Proxy
 from tests.support.amqp_client import until
 from tests.support.browser import reviewing, shown
-from tests.support.review_service import PASSWORD, Served, make_test_desk, serving
+from tests.support.review_service import PASSWORD, Served, make_test_context, serving
 
 SOON_SECONDS = 5.0
 SILENT_SECONDS = 10.0
@@ -39,9 +39,9 @@ def connections_to(served: Served) -> int:
 def at_short_leases(chromium: Browser, engine: Engine) -> Iterator[tuple[Page, RunningClock]]:
     """The page with four items, where a lease lasts for 1.5 s; and the server's clock."""
     clock = RunningClock()
-    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=1.5)
+    context = dataclasses.replace(make_test_context(engine, clock, Lifecycle()), lease_seconds=1.5)
     some(engine, 4)
-    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+    with serving(context, clock) as served, reviewing(chromium, served, "ada") as (page, _):
         yield page, clock
 
 

@@ -22,7 +22,7 @@ from tests.support.browser import reviewing, shown
 from tests.support.review_service import (
     PASSWORD,
     Served,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -34,10 +34,10 @@ def test_a_lease_is_shown_and_extended_while_the_card_is_open(
 ) -> None:
     # Given leases of three seconds
     clock = RunningClock()
-    desk = dataclasses.replace(make_test_desk(engine, clock, Lifecycle()), lease_seconds=3.0)
+    context = dataclasses.replace(make_test_context(engine, clock, Lifecycle()), lease_seconds=3.0)
     take_in(engine, requested("i0"))
     with (
-        serving(desk, clock) as served,
+        serving(context, clock) as served,
         reviewing(chromium, served, "ada") as (page, _),
         Session(engine) as session,
     ):
@@ -352,8 +352,8 @@ def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
     with served.logged_in("ada") as client:
         config = client.get("/config").json()
         values = {each["id"]: each["props"].get("value") or "" for each in config["components"]}
-        with served.desk.transaction() as session:
-            served.desk.accounts.disable(session, "ada")
+        with served.context.transaction() as session:
+            served.context.accounts.disable(session, "ada")
         called = 0
         for function in config["dependencies"]:
             if not function["backend_fn"]:
@@ -395,9 +395,9 @@ def test_names_of_labels_stay_whole_and_the_buttons_below_them_in_sight(
         "few": Workflow(name="few", labels=("negative", "positive", "mixed", "neutral", "unsure")),
         "many": Workflow(name="many", labels=tuple(f"label {n}" for n in range(100))),
     }
-    desk = make_test_desk(engine, clock, Lifecycle(), flows)
+    context = make_test_context(engine, clock, Lifecycle(), flows)
     take_in(engine, *(requested(f"i-{name}", workflow=name) for name in flows))
-    with serving(desk, clock) as served, reviewing(chromium, served, "ada") as (page, _):
+    with serving(context, clock) as served, reviewing(chromium, served, "ada") as (page, _):
         # I expect a name on one line,
         page.goto(f"{served.url}/?workflow=few")
         name = page.locator(".rv-name", has_text="negative").bounding_box()

@@ -158,8 +158,8 @@ def test_an_account_that_is_closed_loses_the_page(
 ) -> None:
     some(engine, 4)
     with reviewing(chromium, served, "ada") as (page, _):
-        with served.desk.transaction() as session:
-            served.desk.accounts.disable(session, "ada")
+        with served.context.transaction() as session:
+            served.context.accounts.disable(session, "ada")
         page.keyboard.press("a")
         expect(page.get_by_role("alert")).to_contain_text("log in again")
         page.goto(served.url)

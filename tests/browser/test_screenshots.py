@@ -229,7 +229,7 @@ def test_pictures_of_the_pages(
             if task.drawn:
                 other = "negative" if chance.random() < 0.1 else label
                 session.add(answer(task, second, other, at + timedelta(minutes=5), "second"))
-        # of whom two flagged an item, two disagree, and all had known items
+        # of whom two flagged an item, two disagree, and all had gold items
         waits = session.query(ReviewTask).filter_by(status="open").limit(3).all()
         for number, task in enumerate(waits):
             flagged = number > 0

@@ -5,9 +5,9 @@ from typing import cast
 
 from fastapi import FastAPI
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.routes import routes
 
 app = FastAPI()
-app.include_router(routes(cast(Desk, None)))  # only a request would look into it
+app.include_router(routes(cast(RequestContext, None)))  # only a request would look into it
 print(json.dumps(app.openapi()))

@@ -14,7 +14,7 @@ def make_token(
     served: Served, *scopes: str, name: str = "program", lifetime: timedelta | None = None
 ) -> str:
     """A new token of these scopes."""
-    with served.desk.transaction() as session:
+    with served.context.transaction() as session:
         return tokens.create(session, name, scopes, now=served.clock(), lifetime=lifetime)
 
 

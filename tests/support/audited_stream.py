@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from services.feedback.certificate.certifier import WorkflowCertifier
-from services.feedback.certificate.workload import Valve
+from services.feedback.certificate.workload import Relief
 from services.logger.handler import Logger
 from services.router.policy import Policy
 from services.router.route import Route, route, steer
@@ -61,8 +61,8 @@ class World:
 
     def another(self) -> WorkflowCertifier:
         """A certifier that knows nothing but the database."""
-        valve = Valve(timedelta(minutes=10))
-        return WorkflowCertifier(self.engine, "sentiment", timedelta(hours=1), valve=valve)
+        relief = Relief(timedelta(minutes=10))
+        return WorkflowCertifier(self.engine, "sentiment", timedelta(hours=1), relief=relief)
 
     def use(self, **content: object) -> None:
         """Another policy file."""

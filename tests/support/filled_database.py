@@ -84,7 +84,7 @@ def _accounts(engine: Engine) -> None:
 
 def _reviews(engine: Engine, room: ReviewRoom) -> None:
     """One of each: blind, decided and published, decided and undoable, undone, flagged, skipped,
-    claimed, open; and the known item, answered."""
+    claimed, open; and the gold item, answered."""
     names = ("first", "second", "flagged", "skipped", "undone", "open", "also open")
     wanted = [requested(name, confidence=0.6 + place / 50) for place, name in enumerate(names)]
     wanted.append(requested("blind", blind=True))

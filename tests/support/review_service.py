@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from sqlalchemy import Engine
 
 from services.inference.highlights import words
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.submit import Publish
 from services.review_ui.app import make_app
 from services.review_ui.auth.accounts import Accounts, Role
@@ -153,13 +153,13 @@ class Served:
     """The application on a port of its own."""
 
     url: str
-    desk: Desk
+    context: RequestContext
     clock: TurnedClock
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
     def register(self, name: str, role: Role = "reviewer", password: str = PASSWORD) -> None:
-        with self.desk.transaction() as session:
-            self.desk.accounts.create(session, name, role, password)
+        with self.context.transaction() as session:
+            self.context.accounts.create(session, name, role, password)
 
     @contextmanager
     def visitor(self) -> Iterator[httpx.Client]:
@@ -183,7 +183,7 @@ def no_broker(messages: Sequence[Outgoing], _seconds: float) -> None:
         raise Overloaded("no broker here")
 
 
-def make_test_desk(
+def make_test_context(
     engine: Engine,
     clock: TurnedClock,
     lifecycle: Lifecycle,
@@ -191,10 +191,10 @@ def make_test_desk(
     publish: Publish | None = None,
     *,
     webhook_private: bool = False,
-) -> Desk:
-    """A desk with a quick password hasher and the default times; without `publish` no broker."""
+) -> RequestContext:
+    """With a quick password hasher and the default times; without `publish` no broker."""
     served = workflows or {"sentiment": SENTIMENT}
-    return Desk(
+    return RequestContext(
         engine=engine,
         clock=clock,
         workflows=served,
@@ -213,11 +213,11 @@ def make_test_desk(
 
 
 @contextmanager
-def serving(desk: Desk, clock: TurnedClock, port: int = 0) -> Iterator[Served]:
+def serving(context: RequestContext, clock: TurnedClock, port: int = 0) -> Iterator[Served]:
     """Serves the whole application on 127.0.0.1 for the length of the block."""
     # On a thread of its own: where Playwright drives a browser, this one runs an event loop.
     with ThreadPoolExecutor(1) as elsewhere:
-        app = elsewhere.submit(make_app, desk).result()
+        app = elsewhere.submit(make_app, context).result()
     bound = socket.socket(proto=socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
@@ -230,7 +230,7 @@ def serving(desk: Desk, clock: TurnedClock, port: int = 0) -> Iterator[Served]:
         with httpx.Client() as client:
             url = f"http://127.0.0.1:{bound.getsockname()[1]}"
             client.get(f"{url}/healthz", timeout=20).raise_for_status()
-        yield Served(url, desk, clock)
+        yield Served(url, context, clock)
     finally:
         server.should_exit = True
         thread.join(10)

@@ -27,8 +27,8 @@ from services.feedback.certificate.judgement import (
 from services.feedback.certificate.panel import Matured, mature
 from services.feedback.certificate.panel_log import PanelLog
 from services.feedback.certificate.workload import (
-    Load,
-    Valve,
+    Relief,
+    Workload,
     for_leads,
     measure,
     operating_threshold,
@@ -57,14 +57,14 @@ class WorkflowCertifier:
     """Looks at one workflow. Not for several threads at once."""
 
     def __init__(
-        self, engine: Engine, workflow: str, lease: timedelta, *, valve: Valve | None = None
+        self, engine: Engine, workflow: str, lease: timedelta, *, relief: Relief | None = None
     ) -> None:
         """`lease`: for how long routers may go by a look while no other follows."""
         self._engine = engine
         self._workflow = workflow
         self._lease = lease
         self._log = PanelLog(engine, workflow)
-        self._valve = valve or Valve()
+        self._relief = relief or Relief()
         self._seen = Seen(workflow)
         self._early = EarlyWarnings(workflow)
 
@@ -86,8 +86,8 @@ class WorkflowCertifier:
     def _look(self, session: Session, policy: Policy, now: datetime) -> LiveRoute:
         self._seen.show_terms(policy.certificate)
         epoch = self._current_epoch(session, policy, now)
-        load = measure(session, self._workflow, now)
-        self._seen.show_late(load.late(now))
+        workload = measure(session, self._workflow, now)
+        self._seen.show_late(workload.late(now))
         self._seen.show_for_leads(*for_leads(session, self._workflow, now))
         if epoch is None:
             return self._to_people(session, policy, None, "no item has been scored yet", now)
@@ -120,7 +120,7 @@ class WorkflowCertifier:
                 f"items"
             )
             return self._start_again(session, policy, epoch, "drift", why, now)
-        return self._judge(session, policy, epoch, evidence, load, now)
+        return self._judge(session, policy, epoch, evidence, workload, now)
 
     def _judge(
         self,
@@ -128,7 +128,7 @@ class WorkflowCertifier:
         policy: Policy,
         epoch: CertificationEpoch,
         evidence: Evidence,
-        load: Load,
+        workload: Workload,
         now: datetime,
     ) -> LiveRoute:
         """The evidence has raised no alarm: what may the machine do?"""
@@ -149,7 +149,7 @@ class WorkflowCertifier:
         threshold = policy.threshold if policy.mode == "fixed" else None
         reason = (doubt or found.why) + at_the_file(policy, matured)
         if certified:
-            loosened = self._valve.loosened(load, now)
+            loosened = self._relief.loosened(workload, now)
             self._seen.show_loosened(loosened)
             threshold = operating_threshold(found.levels, policy.threshold, loosened=loosened)
             if loosened:

@@ -24,7 +24,7 @@ STAKES = (0.35, 0.20, 0.15, 0.12, 0.10, 0.08)
 # Where the chains of tests start, as a coverage of the unlabelled scores, and which share of delta
 # each may spend. Several starts, because a chain ends at the first threshold that it cannot pass.
 STARTS = ((0.15, 0.2), (0.40, 0.4), (0.70, 0.4))
-_MOST_LABELS = 10_000_000  # beyond this, people are told that it will not happen
+_MAX_LABELS = 10_000_000  # beyond this, people are told that it will not happen
 _MOMENTS = 2_000  # looked at together: 20 MB. A panel that nobody works on has an error an item
 
 
@@ -201,7 +201,7 @@ def labels_needed(
     high = 1
     while not enough(high):
         high *= 2
-        if high > _MOST_LABELS:
+        if high > _MAX_LABELS:
             return None
     low = high // 2
     while high - low > 1:

@@ -16,7 +16,7 @@ from shared.storage.tables import CertificationEpoch
 logger = logging.getLogger(__name__)
 
 FIRST_SCORES = 2 * PSI_ITEMS  # of an epoch, to compare the scores of later days with
-MOST_SCORES = 10_000
+MAX_SCORES = 10_000
 WARNED_FOR = timedelta(days=7)
 EVERY = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -56,7 +56,7 @@ class EarlyWarnings:
         today = scores.recent(
             session,
             self._workflow,
-            MOST_SCORES,
+            MAX_SCORES,
             model_version=epoch.model_version,
             since=now - DAY,
             after=epoch.first_scores_seq,
@@ -81,7 +81,7 @@ class EarlyWarnings:
         began = scores.recent(
             session,
             self._workflow,
-            MOST_SCORES,
+            MAX_SCORES,
             model_version=epoch.model_version,
             since=epoch.started_at,
         )

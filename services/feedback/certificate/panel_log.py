@@ -67,7 +67,7 @@ _LOGGED_UNTIL = text(
     ORDER BY seq DESC LIMIT 1
     """
 )
-_MOST_NEW = 100_000  # events between two looks; beyond that the index is quicker
+_MAX_NEW = 100_000  # events between two looks; beyond that the index is quicker
 _TEXTS_EACH = 10_000
 
 
@@ -133,7 +133,7 @@ class PanelLog:
         height, first, last = connection.execute(_BLOCKS, {"height": self._height}).one()
         if height is None:
             return True
-        if last - first > _MOST_NEW:
+        if last - first > _MAX_NEW:
             return False
         where = {"workflow": self._workflow, "first": first, "last": last}
         self._take(connection.execute(_NEW, where))

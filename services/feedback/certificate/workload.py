@@ -16,7 +16,7 @@ from shared.storage.waiting_tasks import COUNT_FOR_LEADS, OPEN_TO_ALL
 PACE_WINDOW = timedelta(hours=1)
 SHORTEST = timedelta(minutes=10)  # once loosened, for at least so long
 RELIEVED_PACE = 0.7  # tightened again when all would be in time at this share of the pace
-_MOST_TASKS = 10_000
+_MAX_TASKS = 10_000
 _DUE = text(
     f"""
     SELECT due_at FROM review_task
@@ -35,7 +35,7 @@ _DONE = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     """The due times of the open tasks, earliest first, and decisions a second."""
 
     due: Sequence[datetime]
@@ -52,11 +52,11 @@ class Load:
         )
 
 
-def measure(session: Session, workflow: str, now: datetime) -> Load:
+def measure(session: Session, workflow: str, now: datetime) -> Workload:
     """The load of the people of this workflow."""
-    due = session.scalars(_DUE, {"workflow": workflow, "most": _MOST_TASKS}).all()
+    due = session.scalars(_DUE, {"workflow": workflow, "most": _MAX_TASKS}).all()
     done = session.scalar(_DONE, {"workflow": workflow, "since": now - PACE_WINDOW})
-    return Load(due, int(done or 0) / PACE_WINDOW.total_seconds())
+    return Workload(due, int(done or 0) / PACE_WINDOW.total_seconds())
 
 
 def for_leads(session: Session, workflow: str, now: datetime) -> tuple[int, float]:
@@ -67,19 +67,19 @@ def for_leads(session: Session, workflow: str, now: datetime) -> tuple[int, floa
     return 0, 0.0
 
 
-class Valve:
+class Relief:
     """Loosened or not; with hysteresis, so that the threshold does not swing with every task."""
 
     def __init__(self, shortest: timedelta = SHORTEST) -> None:
         self._shortest = shortest
         self._since: datetime | None = None
 
-    def loosened(self, load: Load, now: datetime) -> bool:
+    def loosened(self, workload: Workload, now: datetime) -> bool:
         """What holds from now on."""
         if self._since is None:
-            if load.late(now):
+            if workload.late(now):
                 self._since = now
-        elif now - self._since >= self._shortest and not load.late(now, RELIEVED_PACE):
+        elif now - self._since >= self._shortest and not workload.late(now, RELIEVED_PACE):
             self._since = None
         return self._since is not None
 

@@ -25,8 +25,8 @@ LIVE, SHADOW = "live", "shadow"  # aliases; without `live` the workflow's own mo
 RECEIPT_DIGEST = "hitl.receipt_sha256"  # the tag by which a version is known again
 FILES = "model"  # the artifact path
 CARD = "README.md"
-_MOST_METRICS = 1_000  # a request
-_MOST_DESCRIPTION = 5_000  # characters
+_MAX_METRICS = 1_000  # a request
+_MAX_DESCRIPTION = 5_000  # characters
 _LONGEST_LABEL = 150  # of a key, which may have 250 characters
 # MLflow takes letters, digits and `_ - . / ` and the blank, and reads keys as paths of files.
 _NOT_IN_KEYS = re.compile(r"[^\w\- ]|^ | $")
@@ -126,7 +126,7 @@ def _register(
                 "hitl.version": version,
                 "hitl.model_version": receipt.model_version,
             },
-            description=card[:_MOST_DESCRIPTION],
+            description=card[:_MAX_DESCRIPTION],
         )
     except BaseException:
         with suppress(Exception):  # what went wrong first is what counts
@@ -153,8 +153,8 @@ def _log_figures(client: "MlflowClient", run_id: str, receipt: Receipt, at: int)
     }
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in told.items()])
     metrics = [Metric(key, value, at, 0) for key, value in _metrics(receipt).items()]
-    for start in range(0, len(metrics), _MOST_METRICS):
-        client.log_batch(run_id, metrics[start : start + _MOST_METRICS])
+    for start in range(0, len(metrics), _MAX_METRICS):
+        client.log_batch(run_id, metrics[start : start + _MAX_METRICS])
 
 
 def _metrics(receipt: Receipt) -> Mapping[str, float]:

@@ -18,7 +18,7 @@ def render(receipt: Receipt) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in receipt.packages.items())
     replay = (
         f"{receipt.replay.texts} texts of {receipt.replay.source} were replayed beside them, so "
-        f"that the old domain is not forgotten"
+        f"that what it knew before is not forgotten"
         if receipt.replay is not None
         else "nothing was replayed beside them"
     )

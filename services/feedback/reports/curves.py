@@ -10,7 +10,7 @@ from services.feedback.certificate.certify import Bools, Floats, Grid, clopper_p
 from services.feedback.quality import fit_temperature
 
 _INTERVAL = 0.05  # two-sided, 95 %
-MOST_POINTS = 25
+MAX_POINTS = 25
 TEMPERATURE_LABELS = 50  # with fewer, the fit is noise
 
 
@@ -56,7 +56,7 @@ def risk_coverage(
 ) -> list[RiskPoint]:
     """The error rate of audited items [n] at thresholds of the grid, strict to loose; about
     MOST_POINTS of them, the threshold `shown` among them."""
-    chosen = set(np.linspace(0, len(grid.thresholds) - 1, MOST_POINTS).round().astype(int).tolist())
+    chosen = set(np.linspace(0, len(grid.thresholds) - 1, MAX_POINTS).round().astype(int).tolist())
     if shown in grid.thresholds:
         chosen.add(grid.thresholds.index(shown))
     points = []

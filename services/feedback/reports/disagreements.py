@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from shared.intervals import Interval, wilson
 from shared.labels import same_label
 
-MOST_VALUES = 20  # a metadata key with more different ones is no source but an id
-MOST_GROUPS = 15
-LEAST_ITEMS = 5  # of a word or a source, to be worth a line
+MAX_VALUES = 20  # a metadata key with more different ones is no source but an id
+MAX_GROUPS = 15
+MIN_ITEMS = 5  # of a word or a source, to be worth a line
 BEYOND_CHANCE = 1.96  # standard errors
 PRIOR = 500.0  # pseudo-words; Monroe et al.: of the order of the words of a small group
 _LENGTHS = ((10, "up to 10 words"), (25, "11 to 25"), (60, "26 to 60"), (math.inf, "over 60"))
@@ -160,13 +160,13 @@ def _add_source(sources: dict[str, _Tally | None], key: str, value: object, wron
     name = json.dumps(value) if isinstance(value, bool | int) else value
     if isinstance(name, str) and len(name) <= 60:
         tally.add(name, wrong)
-    if len(tally.items) > MOST_VALUES:
+    if len(tally.items) > MAX_VALUES:
         sources[key] = None  # an id, a time, a name: nothing to group by
 
 
 def _kept(tally: _Tally | None) -> list[Group]:
     groups = [] if tally is None else tally.groups()
-    return [group for group in groups if group.items >= LEAST_ITEMS][:MOST_GROUPS]
+    return [group for group in groups if group.items >= MIN_ITEMS][:MAX_GROUPS]
 
 
 def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
@@ -178,7 +178,7 @@ def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
     scale = PRIOR / both.total()
     found = []
     for word, items in tally.items.items():
-        if items < LEAST_ITEMS:
+        if items < MIN_ITEMS:
             continue
         prior = both[word] * scale
         odds = [
@@ -189,7 +189,7 @@ def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
         z = (odds[0] - odds[1]) / math.sqrt(variance)
         found.append(Word(word, items, tally.corrected[word], z))
     found.sort(key=lambda each: (-each.z, each.word))
-    return [each for each in found[:MOST_GROUPS] if each.z > BEYOND_CHANCE]
+    return [each for each in found[:MAX_GROUPS] if each.z > BEYOND_CHANCE]
 
 
 def _tenth(confidence: float) -> str:

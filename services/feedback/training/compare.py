@@ -11,7 +11,7 @@ from services.feedback.certificate.drift import psi
 from services.feedback.training.evaluate import Evaluation, Measured, evaluate, share
 from services.feedback.training.gates import Gate, Scored, gates
 from services.feedback.training.labelled_texts import divide, reviewed
-from services.feedback.training.replay_set import OldDomain, without
+from services.feedback.training.replay_set import ReplaySet, without
 from services.feedback.training.retrain import Model, decided, judge
 from shared.storage.database import database_errors
 
@@ -93,11 +93,11 @@ def compare_on(
     workflow: str,
     one: Model,
     other: Model,
-    old: OldDomain | None,
+    old: ReplaySet | None,
     taught: Collection[str],
     threshold: float,
 ) -> tuple[Comparison, list[Gate]]:
-    """Both models on the held-out decisions and the old domain, and the verdict of the gates on
+    """Both models on the held-out decisions and the replay set, and the verdict of the gates on
     `other` in the place of `one`.
 
     Raises:
@@ -106,7 +106,7 @@ def compare_on(
     parts = divide(reviewed(engine, workflow), other.labels, taught)
     held_out = judge(one, other, decided(parts.held_out, other.labels))
     if old is not None:
-        # A text of the old domain may have come as an item, and have been trained on since.
+        # A text of the replay set may have come as an item, and have been trained on since.
         old = without(old, set(), parts.taught)
     known = judge(one, other, old.held_out) if old is not None and old.held_out else None
 

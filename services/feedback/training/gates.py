@@ -15,8 +15,8 @@ from services.feedback.training.evaluate import ece_of_the_honest, worse_by_chan
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05
-MOST_ECE = 0.05
-MOST_FORGOTTEN = 0.02  # of the accuracy on the old domain
+MAX_ECE = 0.05
+MAX_FORGOTTEN = 0.02  # of the accuracy on the replay set
 
 
 class Scored(NamedTuple):
@@ -63,7 +63,7 @@ def remembered(receipt: Receipt) -> Gate | None:
         f"right on {after:.1%} of {found['candidate'].items} texts of {receipt.old_domain} when it "
         f"was trained, {receipt.parent.version} on {before:.1%}"
     )
-    return Gate("remembers", before - after <= MOST_FORGOTTEN, words)
+    return Gate("remembers", before - after <= MAX_FORGOTTEN, words)
 
 
 def refusal(verdicts: Sequence[Gate]) -> str | None:
@@ -93,12 +93,12 @@ def _calibrated(held_out: Scored) -> Gate:
     confidence = held_out.candidate.max(axis=1)
     right = held_out.candidate.argmax(axis=1) == held_out.truth
     found = calibration_error(confidence, right, held_out.weights)
-    most = max(MOST_ECE, ece_of_the_honest(confidence, held_out.weights))
+    most = max(MAX_ECE, ece_of_the_honest(confidence, held_out.weights))
     words = f"calibration error {found:.3f}; up to {most:.3f} may be noise of {len(confidence)}"
     return Gate("calibrated", found <= most, words)
 
 
 def _remembers(old: Scored) -> Gate:
     before, after = (right.mean() for right in old.right())
-    words = f"right on {after:.1%} of {len(old.truth)} texts of the old domain, before {before:.1%}"
-    return Gate("remembers", bool(before - after <= MOST_FORGOTTEN), words)
+    words = f"right on {after:.1%} of {len(old.truth)} texts of the replay set, before {before:.1%}"
+    return Gate("remembers", bool(before - after <= MAX_FORGOTTEN), words)

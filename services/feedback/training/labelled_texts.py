@@ -24,8 +24,8 @@ _CALIBRATION_SALT = "hitl-calibration-1"
 HELD_OUT_SHARE = 0.2
 CALIBRATION_SHARE = 0.15  # of the rest
 # Of more decisions the newest: they are all in memory, and each that is held out is scored twice.
-MOST_HELD_OUT = 10_000
-MOST_OTHERS = 40_000
+MAX_HELD_OUT = 10_000
+MAX_OTHERS = 40_000
 _ROWS = 500
 # What sends an item to people whether or not it is on the panel and the model is sure.
 _ANYWAY = sorted(set(get_args(ReasonCode)) - SCORE_REASONS - {"confident"})
@@ -161,7 +161,7 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
         held = is_held_out(item.item_id)
         if label_key(item.label) not in known:
             unknown += 1
-        elif len(judging if held else others) < (MOST_HELD_OUT if held else MOST_OTHERS):
+        elif len(judging if held else others) < (MAX_HELD_OUT if held else MAX_OTHERS):
             (judging if held else others).append(item)
         else:
             older += 1

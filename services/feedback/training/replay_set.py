@@ -1,6 +1,6 @@
 """What did the model know before, so that it is not forgotten, and how is that checked?
 
-Texts of the old domain: a part is trained on again beside what people decided, another part is only
+Texts of the replay set: a part is trained on again beside what people decided, another part is only
 measured on.
 """
 
@@ -20,14 +20,14 @@ from shared.labels import known_as, label_key
 _FILE_HELD_OUT = 0.2
 
 
-class Lesson(NamedTuple):
+class TrainingExample(NamedTuple):
     """A text and the share of people for each label, in the model's order; the sum is 1."""
 
     text: str
     shares: tuple[float, ...]
 
 
-class Judged(NamedTuple):
+class LabelledText(NamedTuple):
     """A text, the index of its right label, and for how many items it stands."""
 
     text: str
@@ -35,36 +35,36 @@ class Judged(NamedTuple):
     weight: float = 1.0
 
 
-class OldDomain(NamedTuple):
+class ReplaySet(NamedTuple):
     """What is replayed and what is only measured on."""
 
     name: str
-    lessons: list[Lesson]
-    held_out: list[Judged]
+    examples: list[TrainingExample]
+    held_out: list[LabelledText]
 
 
-def movies(data_dir: Path, labels: Sequence[str]) -> OldDomain:
+def movies(data_dir: Path, labels: Sequence[str]) -> ReplaySet:
     """The embedded model's own texts: it was trained on the replayed part, not on the other."""
     split = rated_texts.split_movies(data_dir)
     order = [rated_texts.LABELS.index(_known(label_key(label))) for label in labels]
-    lessons = []
+    examples = []
     for snippet in split.train:
         positive = example(snippet).positive
         shares = (1 - positive, positive)
-        lessons.append(Lesson(snippet.text, tuple(shares[i] for i in order)))
+        examples.append(TrainingExample(snippet.text, tuple(shares[i] for i in order)))
     keys = [label_key(label) for label in labels]
-    held_out = [Judged(s.text, keys.index(s.label)) for s in split.held_out]
-    return OldDomain("movie snippets (Hutto & Gilbert 2014)", lessons, held_out)
+    held_out = [LabelledText(s.text, keys.index(s.label)) for s in split.held_out]
+    return ReplaySet("movie snippets (Hutto & Gilbert 2014)", examples, held_out)
 
 
-def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
+def from_file(path: Path, labels: Sequence[str]) -> ReplaySet:
     """A file with `text` and `label`, or an export of ours (shared/formats/rows_in.py); a fifth, by
     the hash of the text, is measured on, the rest replayed.
 
     Raises:
         ConfigurationError: the file has a line without them, or a label that is none of these.
     """
-    lessons, held_out = [], []
+    examples, held_out = [], []
     for number, row in enumerate(read_rows(path), start=1):
         text, label = row.get("text"), row.get("label")
         known = known_as(label, labels)
@@ -75,28 +75,28 @@ def from_file(path: Path, labels: Sequence[str]) -> OldDomain:
             )
         index = list(labels).index(known)
         if place01("replay", text_key(text)) < _FILE_HELD_OUT:
-            held_out.append(Judged(text, index))
+            held_out.append(LabelledText(text, index))
         else:
             shares = tuple(float(i == index) for i in range(len(labels)))
-            lessons.append(Lesson(text, shares))
-    if not lessons:
+            examples.append(TrainingExample(text, shares))
+    if not examples:
         raise ConfigurationError(f"{path}: nothing to replay")
-    return OldDomain(path.name, lessons, held_out)
+    return ReplaySet(path.name, examples, held_out)
 
 
-def without(old: OldDomain, judging: Set[str], taught: Set[str]) -> OldDomain:
+def without(old: ReplaySet, judging: Set[str], taught: Set[str]) -> ReplaySet:
     """No text of `judging` is replayed, and none of `taught` is measured on; both are text keys."""
-    return OldDomain(
+    return ReplaySet(
         old.name,
-        [lesson for lesson in old.lessons if text_key(lesson.text) not in judging],
+        [each for each in old.examples if text_key(each.text) not in judging],
         [judged for judged in old.held_out if text_key(judged.text) not in taught],
     )
 
 
-def sample(lessons: Sequence[Lesson], count: int, seed: int) -> list[Lesson]:
+def sample(examples: Sequence[TrainingExample], count: int, seed: int) -> list[TrainingExample]:
     """So many of them, the same for the same seed."""
     chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
-    return chosen.sample(list(lessons), min(count, len(lessons)))
+    return chosen.sample(list(examples), min(count, len(examples)))
 
 
 def _known(label: str) -> rated_texts.Label:

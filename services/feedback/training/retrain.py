@@ -23,7 +23,13 @@ from services.feedback.training.evaluate import Evaluation, evaluate
 from services.feedback.training.fitting import OnProgress, Recipe, optimise
 from services.feedback.training.gates import Scored
 from services.feedback.training.labelled_texts import Parts, Reviewed, text_key
-from services.feedback.training.replay_set import Judged, Lesson, OldDomain, sample, without
+from services.feedback.training.replay_set import (
+    LabelledText,
+    ReplaySet,
+    TrainingExample,
+    sample,
+    without,
+)
 from services.feedback.training.tuning import Tunable, calibrated, open_tunable
 from services.feedback.training.unfinished import checkpoint_of, forget_unfinished
 from shared.clock import Clock
@@ -35,8 +41,8 @@ from shared.labels import label_key
 RECIPE = Recipe(learning_rate=2e-4, head_learning_rate=2e-4, epochs=3, max_tokens=128)
 NEWEST = 4_000  # decisions that are trained on; of the older ones a sample
 OLDER = 1_000
-FEWEST_CALIBRATION = 20
-_LEAST_REPLAYED = 500
+MIN_CALIBRATION = 20
+_MIN_REPLAYED = 500
 _SCORED_TOGETHER = 256
 
 
@@ -67,7 +73,7 @@ Load = Callable[[Path], Model]
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingPlan:
     """What to train: on which version, in which folder, with which choices."""
 
     parent: str
@@ -81,51 +87,51 @@ class Order:
 
 def retrain(
     registry: Registry,
-    order: Order,
+    plan: TrainingPlan,
     parent: Model,
     parts: Parts,
-    old: OldDomain | None,
+    old: ReplaySet | None,
     load: Load,
     clock: Clock,
     progress: OnProgress,
 ) -> Receipt:
     """Train `parent` further, calibrate, measure and register one version. What an earlier call
-    with the same `order.seed` left in `registry.unfinished` is gone on from, if it is there.
+    with the same `plan.seed` left in `registry.unfinished` is gone on from, if it is there.
 
     Raises:
         ConfigurationError: too few decisions, or decisions for one label only.
     """
-    check(parts, order.min_labels)
+    check(parts, plan.min_labels)
     progress(0.0, "loading the model")
-    tunable = open_tunable(order.parent_folder, order.recipe)
-    lessons = _lessons(parts, old, tunable.labels, order.seed)
+    tunable = open_tunable(plan.parent_folder, plan.recipe)
+    examples = _examples(parts, old, tunable.labels, plan.seed)
     with registry.staging() as staged:
-        _train(tunable, lessons, order, registry, progress)
+        _train(tunable, examples, plan, registry, progress)
         version = registry.next_version()
         # A checkpoint's version is a hash over every JSON file beside it: the receipt lies apart.
-        adapter = (order.parent_folder / "adapter_config.json").is_file()
+        adapter = (plan.parent_folder / "adapter_config.json").is_file()
         place = Path(version) if adapter else Path(version, f"{version}-checkpoint")
         weights = staged / place
         weights.mkdir(parents=True)
         tunable.save(weights)
         progress(0.8, "fitting the temperature")
-        temperature = _temperature(order.parent_folder, weights, parts.calibration, parent, load)
-        calibrated(order.parent_folder, weights, temperature)
+        temperature = _temperature(plan.parent_folder, weights, parts.calibration, parent, load)
+        calibrated(plan.parent_folder, weights, temperature)
         candidate = load(weights)
-        scored = _measured(parent, candidate, parts, lessons.old, progress)
+        scored = _measured(parent, candidate, parts, examples.old, progress)
         told = Receipt(
             workflow=registry.workflow,
             version=version,
             model_version=candidate.model_version,
             folder=place.as_posix(),
             created_at=clock(),
-            parent=Parent(version=order.parent, model_version=parent.model_version),
+            parent=Parent(version=plan.parent, model_version=parent.model_version),
             labels=candidate.labels,
-            seed=order.seed,
-            recipe=asdict(order.recipe),
-            threshold=order.threshold,
+            seed=plan.seed,
+            recipe=asdict(plan.recipe),
+            threshold=plan.threshold,
             temperature=temperature,
-            trained_on=_sources(lessons.taken),
+            trained_on=_sources(examples.taken),
             calibrated_on=_sources(parts.calibration),
             held_out=len(parts.held_out),
             left_out={
@@ -133,10 +139,10 @@ def retrain(
                 "repeated_text": parts.repeated,
                 "older": parts.older,
             },
-            replay=lessons.replay,
-            old_domain=lessons.old.name if lessons.old is not None and "old" in scored else None,
+            replay=examples.replay,
+            old_domain=examples.old.name if examples.old is not None and "old" in scored else None,
             figures={
-                name: _figures(each, candidate.labels, order.threshold)
+                name: _figures(each, candidate.labels, plan.threshold)
                 for name, each in scored.items()
                 if len(each.truth)
             },
@@ -145,7 +151,7 @@ def retrain(
         )
         (staged / version / "README.md").write_text(render(told), encoding="utf-8")
         told = told.model_copy(update={"files": receipt.files(weights)})
-        registry.register(staged / version, told, order.by)
+        registry.register(staged / version, told, plan.by)
     forget_unfinished(registry)
     progress(1.0, "done")
     return told
@@ -175,7 +181,7 @@ def check(parts: Parts, min_labels: int) -> None:
         )
 
 
-def judge(current: Model, candidate: Model, texts: Sequence[Judged]) -> Scored:
+def judge(current: Model, candidate: Model, texts: Sequence[LabelledText]) -> Scored:
     """Both models on the same texts, their labels in the order of the candidate's."""
     found = [
         probabilities(model, [each.text for each in texts], candidate.labels)
@@ -185,32 +191,32 @@ def judge(current: Model, candidate: Model, texts: Sequence[Judged]) -> Scored:
     return Scored(found[0], found[1], truth, np.array([each.weight for each in texts]))
 
 
-def decided(items: Sequence[Reviewed], labels: Sequence[str]) -> list[Judged]:
+def decided(items: Sequence[Reviewed], labels: Sequence[str]) -> list[LabelledText]:
     """What people decided, as the index of a label."""
     keys = [label_key(label) for label in labels]
-    return [Judged(i.text, keys.index(label_key(i.label)), i.weight) for i in items]
+    return [LabelledText(i.text, keys.index(label_key(i.label)), i.weight) for i in items]
 
 
 def probabilities(model: Model, texts: Sequence[str], labels: Sequence[str]) -> Floats:
     """float [n, labels], the columns in the order of `labels`."""
     keys = [label_key(label) for label in model.labels]
-    order = [keys.index(label_key(label)) for label in labels]
+    plan = [keys.index(label_key(label)) for label in labels]
     found = np.zeros((len(texts), len(labels)))
     for start in range(0, len(texts), _SCORED_TOGETHER):
         answers = model.classify(texts[start : start + _SCORED_TOGETHER])
         for at, answer in enumerate(answers, start):
-            found[at] = [answer.distribution[i] for i in order]
+            found[at] = [answer.distribution[i] for i in plan]
     return found
 
 
-class _Lessons(NamedTuple):
-    """What is trained on: the decisions that were taken, as lessons, and what is replayed. `old`:
+class _Examples(NamedTuple):
+    """What is trained on: the decisions that were taken, as examples, and what is replayed. `old`:
     the earlier data without what would measure what it has taught, or the other way round."""
 
     taken: list[Reviewed]
-    decided: list[Lesson]
-    replayed: list[Lesson]
-    old: OldDomain | None
+    decided: list[TrainingExample]
+    replayed: list[TrainingExample]
+    old: ReplaySet | None
 
     @property
     def replay(self) -> Replay | None:
@@ -221,29 +227,33 @@ class _Lessons(NamedTuple):
         return Replay(source=self.old.name, texts=len(self.replayed), sha256=digest)
 
 
-def _lessons(parts: Parts, old: OldDomain | None, labels: Sequence[str], seed: int) -> _Lessons:
+def _examples(parts: Parts, old: ReplaySet | None, labels: Sequence[str], seed: int) -> _Examples:
     taken = _newest(parts.train, seed)
-    lessons = [_lesson(item, labels) for item in taken]
+    examples = [_example(item, labels) for item in taken]
     if old is None:
-        return _Lessons(taken, lessons, [], None)
+        return _Examples(taken, examples, [], None)
     judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
-    read = parts.taught | {text_key(lesson.text) for lesson in lessons}
+    read = parts.taught | {text_key(example.text) for example in examples}
     old = without(old, judging, read)
-    count = max(_LEAST_REPLAYED, len(lessons))
-    return _Lessons(taken, lessons, sample(old.lessons, count, seed), old)
+    count = max(_MIN_REPLAYED, len(examples))
+    return _Examples(taken, examples, sample(old.examples, count, seed), old)
 
 
 def _train(
-    tunable: Tunable, lessons: _Lessons, order: Order, registry: Registry, progress: OnProgress
+    tunable: Tunable,
+    examples: _Examples,
+    plan: TrainingPlan,
+    registry: Registry,
+    progress: OnProgress,
 ) -> None:
-    torch.manual_seed(order.seed)
-    taught = [*lessons.decided, *lessons.replayed]
+    torch.manual_seed(plan.seed)
+    taught = [*examples.decided, *examples.replayed]
     optimise(
         tunable.network,
-        tunable.tokens([lesson.text for lesson in taught]),
-        torch.tensor([lesson.shares for lesson in taught]),
-        order.recipe,
-        random.Random(order.seed),  # noqa: S311 - a shuffle, no secret
+        tunable.tokens([example.text for example in taught]),
+        torch.tensor([example.shares for example in taught]),
+        plan.recipe,
+        random.Random(plan.seed),  # noqa: S311 - a shuffle, no secret
         lambda part, what: progress(0.05 + 0.75 * part, what),
         assembly=tunable.assembly,
         checkpoint=checkpoint_of(registry),
@@ -251,13 +261,13 @@ def _train(
 
 
 def _measured(
-    parent: Model, candidate: Model, parts: Parts, old: OldDomain | None, progress: OnProgress
+    parent: Model, candidate: Model, parts: Parts, old: ReplaySet | None, progress: OnProgress
 ) -> dict[str, Scored]:
-    """Both models on what was held out, and on the old domain where there is one."""
+    """Both models on what was held out, and on the replay set where there is one."""
     progress(0.85, "measuring on held-out decisions")
     scored = {"held_out": judge(parent, candidate, decided(parts.held_out, candidate.labels))}
     if old is not None and old.held_out:
-        progress(0.9, "measuring on the old domain")
+        progress(0.9, "measuring on the replay set")
         scored["old"] = judge(parent, candidate, old.held_out)
     return scored
 
@@ -273,16 +283,16 @@ def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:
     return [*items[:NEWEST], *chosen.sample(older, min(OLDER, len(older)))]
 
 
-def _lesson(item: Reviewed, labels: Sequence[str]) -> Lesson:
+def _example(item: Reviewed, labels: Sequence[str]) -> TrainingExample:
     key = label_key(item.label)
-    return Lesson(item.text, tuple(float(label_key(label) == key) for label in labels))
+    return TrainingExample(item.text, tuple(float(label_key(label) == key) for label in labels))
 
 
 def _temperature(
     parent_folder: Path, weights: Path, items: Sequence[Reviewed], parent: Model, load: Load
 ) -> float:
     """Fitted on decisions that nothing was trained on; the parent's where there are too few."""
-    if len(items) < FEWEST_CALIBRATION:
+    if len(items) < MIN_CALIBRATION:
         return parent.temperature
     calibrated(parent_folder, weights, 1.0)
     model = load(weights)

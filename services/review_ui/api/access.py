@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 from fastapi import Depends, Request
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.auth.accounts import Account, Role
 from services.review_ui.auth.sessions import COOKIE
@@ -71,7 +71,7 @@ ACCESS: Mapping[tuple[str, str], Need | None] = {
 }
 
 
-def authorize(desk: Desk) -> Callable[[Request], None]:
+def authorize(context: RequestContext) -> Callable[[Request], None]:
     """The check before every route of the API: leaves the caller at `request.state.caller`."""
 
     def check(request: Request) -> None:
@@ -80,7 +80,7 @@ def authorize(desk: Desk) -> Callable[[Request], None]:
             return
         given = request.headers.get("authorization")
         request.state.caller = (
-            _by_cookie(desk, request, need) if given is None else _by_token(desk, given, need)
+            _by_cookie(context, request, need) if given is None else _by_token(context, given, need)
         )
 
     return check
@@ -95,8 +95,8 @@ Here = Annotated[Account, Depends(_caller)]
 """Who calls, in a route's signature."""
 
 
-def _by_cookie(desk: Desk, request: Request, need: Need) -> Account:
-    account = desk.account(request.cookies.get(COOKIE))
+def _by_cookie(context: RequestContext, request: Request, need: Need) -> Account:
+    account = context.account(request.cookies.get(COOKIE))
     if account is None:
         raise ApiError(
             401,
@@ -111,9 +111,9 @@ def _by_cookie(desk: Desk, request: Request, need: Need) -> Account:
     return account
 
 
-def _by_token(desk: Desk, given: str, need: Need) -> Account:
+def _by_token(context: RequestContext, given: str, need: Need) -> Account:
     kind, _, secret = given.partition(" ")
-    found = desk.token(secret.strip()) if kind.casefold() == "bearer" else None
+    found = context.token(secret.strip()) if kind.casefold() == "bearer" else None
     if found is None:
         raise ApiError(
             401,

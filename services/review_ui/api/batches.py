@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.schemas import Asked, ErrorAnswer, Wanted
 from services.review_ui.tasks import batches
 from services.review_ui.tasks.batches import CHUNK, MAX_BATCH
@@ -59,20 +59,20 @@ class BatchUndone(BaseModel):
     more: bool = Field(description="send the same again for the rest")
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Preview, accept, take back."""
     api = APIRouter()
 
     @api.post("/tasks/accept-batch/preview", tags=["batches"], responses={404: _CONFLICTS[404]})
     def preview(given: Wanted, account: Here) -> Preview:
         """What a batch with this filter would accept. It takes a label, a confidence or a text."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             found, more = batches.preview(
                 session,
                 account.name,
-                workflows=desk.chosen(given.workflow, account),
-                wanted=given.filter(desk.known_labels(given.workflow)),
-                now=desk.clock(),
+                workflows=context.chosen(given.workflow, account),
+                wanted=given.filter(context.known_labels(given.workflow)),
+                now=context.clock(),
             )
             return Preview(
                 tasks=[task.id for task in found],
@@ -93,35 +93,35 @@ def routes(desk: Desk) -> APIRouter:
         """Accepts the AI's label of each task, as a decision of yours that carries the batch."""
 
         def rules(workflow: str) -> ReviewRules:
-            flow = desk.workflows.get(workflow)
+            flow = context.workflows.get(workflow)
             return flow.review if flow else ReviewRules()
 
-        with desk.transaction() as session:
+        with context.transaction() as session:
             taken, fresh = batches.accept(
                 session,
                 account.name,
                 given.batch,
                 given.tasks,
                 rules=rules,
-                now=desk.clock(),
-                undo_seconds=desk.undo_seconds,
+                now=context.clock(),
+                undo_seconds=context.undo_seconds,
             )
         for each in fresh:
             REVIEWS.labels(each.task.workflow, each.row.action).inc()
-            desk.trace(each.task, each.row)
+            context.trace(each.task, each.row)
         return BatchResult(accepted=len(taken.done), missed=taken.missed)
 
     @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=_CONFLICTS)
     def undo(batch: UUID, account: Here) -> BatchUndone:
         """Takes your batch back, some at a time; the items wait again. Until `undo_seconds` have
         passed nobody hears of it, later each goes out as a correction once it is decided again."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             taken, more = batches.undo_batch(
                 session,
                 account.name,
                 batch,
-                now=desk.clock(),
-                lease_seconds=desk.lease_seconds,
+                now=context.clock(),
+                lease_seconds=context.lease_seconds,
             )
         return BatchUndone(undone=len(taken.done), missed=len(taken.missed), more=more)
 

@@ -30,7 +30,7 @@ Respond = Callable[[str], tuple[int, str, bytes]]
 
 
 @dataclass(frozen=True)
-class Desk:
+class RequestContext:
     """Put together once, at the start. `respond` answers /metrics, /healthz and /readyz;
     `publish` returns once the broker has confirmed, or raises `Overloaded`."""
 

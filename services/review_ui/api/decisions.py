@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import (
     Cursor,
@@ -27,7 +27,7 @@ from services.review_ui.tasks.decide import Action
 from shared.storage.tables import ReviewDecision, ReviewTask
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """List, undo, count."""
     api = APIRouter()
 
@@ -47,12 +47,12 @@ def routes(desk: Desk) -> APIRouter:
         """Decisions, the newest first: those undone and those that came too late as well."""
         if of == "everybody" and account.role == "reviewer":
             raise ApiError(403, "role_required", "What others decided is for leads.")
-        with desk.transaction() as session:
+        with context.transaction() as session:
             rows, following = lists.decisions(
                 session,
                 account,
                 everybodys=of == "everybody",
-                workflows=desk.chosen(workflow, account),
+                workflows=context.chosen(workflow, account),
                 action=action,
                 decided=Period(since, until),
                 page=Page(limit, cursor),
@@ -69,28 +69,28 @@ def routes(desk: Desk) -> APIRouter:
     )
     def undo_decision(key: UUID, account: Here) -> Undone:
         """Takes your own decision back and leases its task to you again."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             undone = undo.undo(
                 session,
                 account.name,
                 key,
-                now=desk.clock(),
-                lease_seconds=desk.lease_seconds,
+                now=context.clock(),
+                lease_seconds=context.lease_seconds,
             )
             return Undone(
-                task=desk.view(undone.task, account.name) if undone.task else None,
+                task=context.view(undone.task, account.name) if undone.task else None,
                 published=undone.published,
             )
 
     @api.get("/stats", tags=["statistics"])
     def statistics(account: Here) -> Stats:
         """What waits in each queue (some seconds old at most), and your own day."""
-        now = desk.clock()
-        with desk.transaction() as session:
+        now = context.clock()
+        with context.transaction() as session:
             my = stats.mine(session, account.name, now)
-        queues = [each for each in desk.backlog.read(now) if account.sees(each.workflow)]
-        my.for_others = desk.backlog.for_others(
-            account.name, desk.seen_by(account), blind_too=account.role != "reviewer"
+        queues = [each for each in context.backlog.read(now) if account.sees(each.workflow)]
+        my.for_others = context.backlog.for_others(
+            account.name, context.seen_by(account), blind_too=account.role != "reviewer"
         )
         return Stats(queues=queues, me=my)
 

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import iterate_in_threadpool
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import ErrorAnswer, ShortText, When
 from services.review_ui.reports import export
@@ -19,7 +19,7 @@ from shared.formats.rows_out import Format
 AT_ONCE = 3  # each holds a connection for as long as its reader takes
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """The export."""
     api = APIRouter()
     places = threading.BoundedSemaphore(AT_ONCE)
@@ -45,7 +45,7 @@ def routes(desk: Desk) -> APIRouter:
         take for a formula has an apostrophe in front; the others are exact. `corrections` are the
         items whose label that stands is not the AI's, with the text; `decisions` is everything that
         reviewers did, answers that were overruled or taken back too."""
-        wanted = Export(what, desk.chosen(workflow, account), since, until)
+        wanted = Export(what, context.chosen(workflow, account), since, until)
         if not places.acquire(blocking=False):
             raise ApiError(
                 503,
@@ -53,7 +53,7 @@ def routes(desk: Desk) -> APIRouter:
                 f"{AT_ONCE} exports run already; try again shortly.",
                 headers={"Retry-After": "10"},
             )
-        body = _chunks(export.rows(desk.engine, wanted, format), places)
+        body = _chunks(export.rows(context.engine, wanted, format), places)
         return StreamingResponse(
             body,
             media_type=MEDIA_TYPES[format],

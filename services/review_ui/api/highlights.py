@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import ErrorAnswer
 from services.review_ui.tasks import claim, highlights
@@ -21,7 +21,7 @@ class Highlighted(BaseModel):
     pieces: list[Piece] = Field(description="all of them in a row are the whole text")
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """The highlights of one task."""
     api = APIRouter()
 
@@ -30,7 +30,7 @@ def routes(desk: Desk) -> APIRouter:
         """Which words speak for the AI's label, and which against, of a task that you hold. One
         answer, 404, for all that there is not: not weighed yet, a long text, a blind task, a task
         of somebody else."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             task = claim.get(session, task_id)
             held = task is not None and task.leased_by == account.name
             if task is not None and held and account.sees(task.workflow):

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import (
     Cursor,
@@ -30,7 +30,7 @@ from shared.messages import Outgoing
 logger = logging.getLogger(__name__)
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Submit, list, look up."""
     api = APIRouter()
 
@@ -53,15 +53,15 @@ def routes(desk: Desk) -> APIRouter:
         """Items, the newest received first. `q` reads the texts one by one: with many items, give
         a period as well; a search of more than ten seconds is refused."""
         wanted = ItemFilter(
-            workflows=desk.chosen(workflow, account),
+            workflows=context.chosen(workflow, account),
             status=status,
-            labels=None if label is None else spellings(label, desk.known_labels(workflow)),
+            labels=None if label is None else spellings(label, context.known_labels(workflow)),
             min_confidence=min_confidence,
             max_confidence=max_confidence,
             search=q,
             received=Period(since, until),
         )
-        with desk.transaction() as session:
+        with context.transaction() as session:
             found, following = lists.items(session, account, wanted, Page(limit, cursor))
         return ItemList(
             items=[summary(row, hidden) for row, hidden in found], next_cursor=following
@@ -70,11 +70,11 @@ def routes(desk: Desk) -> APIRouter:
     @api.get("/items/{workflow}/{item_id:path}", tags=["items"])
     def item(workflow: str, item_id: str, account: Here) -> ItemView:
         """An item and every event recorded about it."""
-        desk.known_workflow(workflow, account)
+        context.known_workflow(workflow, account)
         found = None
         if "\0" not in item_id:
-            with desk.transaction() as session:
-                found = look_up(session, account, workflow, item_id, desk.clock())
+            with context.transaction() as session:
+                found = look_up(session, account, workflow, item_id, context.clock())
         if found is None:
             raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
         return found
@@ -90,10 +90,10 @@ def routes(desk: Desk) -> APIRouter:
         """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
         are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
         request, then sending again is safe. An id whose text changed is refused as `edited`."""
-        workflow = desk.known_workflow(given.workflow, account)
+        workflow = context.known_workflow(given.workflow, account)
 
         def edited(items: Sequence[tuple[str, Item]]) -> set[int]:
-            with desk.transaction() as session:
+            with context.transaction() as session:
                 return edits(session, items)
 
         return submit(
@@ -101,14 +101,14 @@ def routes(desk: Desk) -> APIRouter:
             workflow=workflow,
             edited=edited,
             publish=publish,
-            clock=desk.clock,
-            max_body_bytes=desk.max_body_bytes,
+            clock=context.clock,
+            max_body_bytes=context.max_body_bytes,
             once=(account.name, idempotency_key) if idempotency_key else None,
         )
 
     def publish(messages: Sequence[Outgoing], seconds: float) -> None:
         try:
-            desk.publish(messages, seconds)
+            context.publish(messages, seconds)
         except Overloaded as error:
             logger.warning("items could not be published", extra={"problem": str(error)})
             raise ApiError(

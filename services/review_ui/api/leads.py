@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.schemas import Asked, ErrorAnswer, Limit, Released, ShortText
 from services.review_ui.reports import quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
@@ -23,7 +23,7 @@ class Quality(BaseModel):
     """Rates are 0 to 1, with 95 % intervals (Wilson); null where there is nothing to count."""
 
     agreement: Agreement = Field(description="two people on the same items, those drawn by hash")
-    accuracy: list[Accuracy] = Field(description="each reviewer on known items")
+    accuracy: list[Accuracy] = Field(description="each reviewer on gold items")
     second_reviews: SecondReviews
     with_ai: WithAi = Field(description="first answers like the AI's label: in sight of it, blind")
 
@@ -55,7 +55,7 @@ class TakeBack(Asked):
     reviewer: ShortText
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Reopen, take back, measure."""
     api = APIRouter()
 
@@ -67,29 +67,29 @@ def routes(desk: Desk) -> APIRouter:
     def take_up(task_id: UUID, account: Here) -> TaskView:
         """Leases a task that is decided, flagged, disputed or waits for a second person to you:
         your answer settles it."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             task = reopen(
                 session,
                 account.name,
                 task_id,
-                now=desk.clock(),
-                lease_seconds=desk.lease_seconds,
+                now=context.clock(),
+                lease_seconds=context.lease_seconds,
             )
-            return desk.view(task, account.name)
+            return context.view(task, account.name)
 
     @api.get("/holders", tags=["tasks"])
     def in_hand(account: Here) -> Holders:
         """Who has how many tasks in hand."""
-        with desk.transaction() as session:
-            found = holders.holders(session, desk.chosen(None, account), desk.clock())
+        with context.transaction() as session:
+            found = holders.holders(session, context.chosen(None, account), context.clock())
         return Holders(holders=found)
 
     @api.post("/holders/release", tags=["tasks"])
     def take_back(given: TakeBack, account: Here) -> Released:
         """Gives all that this reviewer or program has in hand back to everybody. What they decide
         about one of these later is on record and does not count."""
-        with desk.transaction() as session:
-            found = holders.take_back(session, given.reviewer, desk.chosen(None, account))
+        with context.transaction() as session:
+            found = holders.take_back(session, given.reviewer, context.chosen(None, account))
         return Released(released=found)
 
     @api.get("/disputes", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
@@ -100,12 +100,12 @@ def routes(desk: Desk) -> APIRouter:
     ) -> Disputes:
         """What people disagree about, and what they flagged, with their reasons. To work on them,
         claim with `only`, or take one up with `/tasks/{task_id}/reopen`."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             counts, flagged = claim.for_leads(
                 session,
                 account.name,
-                workflows=desk.chosen(workflow, account),
-                now=desk.clock(),
+                workflows=context.chosen(workflow, account),
+                now=context.clock(),
                 limit=limit,
             )
             return Disputes(
@@ -121,9 +121,9 @@ def routes(desk: Desk) -> APIRouter:
         days: Annotated[int, Query(ge=1, le=3_650)] = 30,
     ) -> Quality:
         """How people agree with each other, with the AI and with known labels."""
-        name = desk.known_workflow(workflow, account)
-        since = desk.clock() - timedelta(days=days)
-        with desk.transaction() as session:
+        name = context.known_workflow(workflow, account)
+        since = context.clock() - timedelta(days=days)
+        with context.transaction() as session:
             return Quality(
                 agreement=quality.agreement(session, name, since),
                 accuracy=quality.accuracy(session, name, since),

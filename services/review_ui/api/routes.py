@@ -17,7 +17,7 @@ from services.review_ui.api import (
     webhooks,
 )
 from services.review_ui.api.access import authorize
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.schemas import ErrorAnswer
 from services.review_ui.api.strict import nothing_unread
 from services.review_ui.auth.sessions import COOKIE
@@ -30,8 +30,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def routes(desk: Desk) -> APIRouter:
-    """All of `/api/v1`, bound to `desk`; who may call what is in `access.ACCESS`."""
+def routes(context: RequestContext) -> APIRouter:
+    """All of `/api/v1`, bound to `context`; who may call what is in `access.ACCESS`."""
     api = APIRouter(
         prefix="/api/v1",
         responses=_ERRORS,
@@ -39,7 +39,7 @@ def routes(desk: Desk) -> APIRouter:
         dependencies=[
             Security(_TOKEN),
             Security(_SESSION),
-            Depends(authorize(desk)),
+            Depends(authorize(context)),
             Depends(nothing_unread),
         ],
     )
@@ -54,5 +54,5 @@ def routes(desk: Desk) -> APIRouter:
         export,
         webhooks,
     ):
-        api.include_router(question.routes(desk))
+        api.include_router(question.routes(context))
     return api

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import ErrorAnswer, Login, Me, WorkflowInfo
 from services.review_ui.auth import accounts
@@ -11,7 +11,7 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.auth.sessions import COOKIE
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Login, logout, me."""
     api = APIRouter()
 
@@ -21,18 +21,18 @@ def routes(desk: Desk) -> APIRouter:
             role=account.role,
             workflows=[
                 WorkflowInfo(name=name, labels=list(each.labels), guideline=each.guideline)
-                for name, each in desk.workflows.items()
+                for name, each in context.workflows.items()
                 if account.sees(name)
             ],
-            lease_seconds=desk.lease_seconds,
-            undo_seconds=desk.undo_seconds,
+            lease_seconds=context.lease_seconds,
+            undo_seconds=context.undo_seconds,
         )
 
     @api.post("/login", tags=["session"], responses={429: {"model": ErrorAnswer}})
     def login(given: Login, request: Request, response: Response) -> Me:
         """Starts a session: sets the cookie that every other call needs."""
         address = request.client.host if request.client else "unknown"
-        wait = desk.throttle.begin(given.name, address)
+        wait = context.throttle.begin(given.name, address)
         if wait is not None:
             raise ApiError(
                 429,
@@ -40,17 +40,17 @@ def routes(desk: Desk) -> APIRouter:
                 f"Too many failed logins; wait {wait} seconds.",
                 headers={"Retry-After": str(wait)},
             )
-        with desk.transaction() as session:
-            account = desk.accounts.verify(session, given.name, given.password)
+        with context.transaction() as session:
+            account = context.accounts.verify(session, given.name, given.password)
         if account is None:
             raise ApiError(
                 401, "wrong_login", "Name or password is wrong, or the account is closed."
             )
-        desk.throttle.succeeded(given.name, address)
+        context.throttle.succeeded(given.name, address)
         response.set_cookie(
             COOKIE,
-            desk.sessions.issue(account),
-            max_age=desk.sessions.seconds,
+            context.sessions.issue(account),
+            max_age=context.sessions.seconds,
             path="/",
             httponly=True,
             samesite="lax",
@@ -61,7 +61,7 @@ def routes(desk: Desk) -> APIRouter:
     @api.post("/logout", status_code=204, tags=["session"])
     def logout(account: Here, response: Response) -> None:
         """Ends every open session of yours."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             accounts.end_sessions(session, account.name)
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
 

@@ -7,7 +7,7 @@ from anyio import from_thread
 from fastapi import APIRouter, Query, Request
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import (
     Claim,
@@ -35,35 +35,35 @@ from shared.service.metrics import REVIEW_DURATION, REVIEWS
 from shared.workflows.files import ReviewRules
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Claim, heartbeat, release, list, look up, decide."""
     api = APIRouter()
 
     @api.post("/tasks/claim", name="claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
     def claim_tasks(given: Claim, account: Here, request: Request) -> Claimed:
-        """Leases the next tasks to you: by due time, priority, uncertainty, age. No known items are
+        """Leases the next tasks to you: by due time, priority, uncertainty, age. No gold items are
         among filtered ones: they would stand out. Who has hung up by then is leased nothing. Who
         holds as many as one may gets 409 `holds_enough`."""
-        now = desk.clock()
+        now = context.clock()
         lead = account.role != "reviewer"
         if given.only is not None and not lead:
             raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
-        wanted = given.filter(desk.known_labels(given.workflow), given.only)
-        with desk.transaction() as session:
+        wanted = given.filter(context.known_labels(given.workflow), given.only)
+        with context.transaction() as session:
             try:
                 count = holders.may_claim(
-                    session, account.name, given.count, desk.max_held_tasks, now
+                    session, account.name, given.count, context.max_held_tasks, now
                 )
             except HoldsEnough as error:
                 raise ApiError(409, "holds_enough", str(error)) from None
             claimed = claim.claim(
                 session,
                 account.name,
-                workflows=desk.chosen(given.workflow, account),
+                workflows=context.chosen(given.workflow, account),
                 wanted=wanted,
                 count=count,
                 now=now,
-                lease_seconds=desk.lease_seconds,
+                lease_seconds=context.lease_seconds,
                 lead=lead,
             )
             given_out = (
@@ -73,12 +73,12 @@ def routes(desk: Desk) -> APIRouter:
                     session,
                     account.name,
                     claimed,
-                    desk.workflows,
+                    context.workflows,
                     now=now,
-                    lease_seconds=desk.lease_seconds,
+                    lease_seconds=context.lease_seconds,
                 )
             )
-            answer = Claimed(tasks=desk.views(session, given_out, account.name))
+            answer = Claimed(tasks=context.views(session, given_out, account.name))
             # A page that was closed meanwhile would hold them, unseen, until its lease ends.
             if from_thread.run(request.is_disconnected):
                 session.rollback()
@@ -87,20 +87,20 @@ def routes(desk: Desk) -> APIRouter:
     @api.post("/tasks/heartbeat", tags=["tasks"])
     def heartbeat(given: Leases, account: Here) -> Extended:
         """Extends your leases."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             held = claim.heartbeat(
                 session,
                 account.name,
                 given.all(),
-                now=desk.clock(),
-                lease_seconds=desk.lease_seconds,
+                now=context.clock(),
+                lease_seconds=context.lease_seconds,
             )
         return Extended(held=held, lost=[h.task_id for h in given.leases if h.task_id not in held])
 
     @api.post("/tasks/release", tags=["tasks"])
     def release(given: Leases, account: Here) -> Released:
         """Gives tasks back at once; a page that goes away sends this by `sendBeacon`."""
-        with desk.transaction() as session:
+        with context.transaction() as session:
             return Released(released=claim.release(session, account.name, given.all()))
 
     @api.get("/tasks", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
@@ -118,17 +118,19 @@ def routes(desk: Desk) -> APIRouter:
             raise ApiError(
                 403, "role_required", "Reviewers list what waits; the rest is for leads."
             )
-        with desk.transaction() as session:
+        with context.transaction() as session:
             found, following = lists.tasks(
                 session,
                 account,
-                workflows=desk.chosen(workflow, account),
+                workflows=context.chosen(workflow, account),
                 queue=queue,
                 state=state,
-                now=desk.clock(),
+                now=context.clock(),
                 page=Page(limit, cursor),
             )
-            return TaskList(tasks=desk.views(session, found, account.name), next_cursor=following)
+            return TaskList(
+                tasks=context.views(session, found, account.name), next_cursor=following
+            )
 
     @api.get("/tasks/next", tags=["tasks"])
     def upcoming(
@@ -138,25 +140,25 @@ def routes(desk: Desk) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> Upcoming:
         """What would be claimed next, in order."""
-        name = desk.known_workflow(workflow, account)
-        with desk.transaction() as session:
+        name = context.known_workflow(workflow, account)
+        with context.transaction() as session:
             found = claim.upcoming(
                 session,
                 account.name,
                 workflow=name,
                 queue=queue,
-                now=desk.clock(),
+                now=context.clock(),
                 limit=limit,
                 lead=account.role != "reviewer",
             )
-            return Upcoming(tasks=desk.views(session, found, account.name))
+            return Upcoming(tasks=context.views(session, found, account.name))
 
     @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
     def task(task_id: UUID, account: Here) -> TaskView:
         """One task, whoever holds it."""
-        with desk.transaction() as session:
-            found = desk.task(session, task_id, account)
-            return desk.views(session, [found], account.name)[0]
+        with context.transaction() as session:
+            found = context.task(session, task_id, account)
+            return context.views(session, [found], account.name)[0]
 
     @api.post(
         "/tasks/{task_id}/decision",
@@ -168,22 +170,22 @@ def routes(desk: Desk) -> APIRouter:
         """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
         has gone to somebody else is recorded and answered with 409 `stale_lease`."""
         verdict = Verdict(task_id=task_id, **given.model_dump())
-        with desk.transaction() as session:
-            flow = desk.workflows.get(desk.task(session, task_id, account).workflow)
+        with context.transaction() as session:
+            flow = context.workflows.get(context.task(session, task_id, account).workflow)
             outcome = decide.decide(
                 session,
                 account.name,
                 verdict,
                 labels=flow.labels if flow else (),
                 review=flow.review if flow else ReviewRules(),
-                now=desk.clock(),
-                undo_seconds=desk.undo_seconds,
+                now=context.clock(),
+                undo_seconds=context.undo_seconds,
             )
         if isinstance(outcome, StaleLease):
             raise ApiError(409, "stale_lease", outcome.text)
         _measure(outcome)
         if not outcome.replayed:
-            desk.trace(outcome.task, outcome.row)
+            context.trace(outcome.task, outcome.row)
         return Outcome(
             key=given.key,
             task_id=task_id,

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy.orm import Session
 
 from services.review_ui.api.access import Here
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import Asked, Cursor, ErrorAnswer, Limit, Listed, ShortText
 from services.review_ui.reports.lists import BadCursor
@@ -89,14 +89,14 @@ class Retried(BaseModel):
     retried: int
 
 
-def routes(desk: Desk) -> APIRouter:
+def routes(context: RequestContext) -> APIRouter:
     """Webhooks and their deliveries, for admins."""
     api = APIRouter(tags=["webhooks"])
 
     @contextmanager
     def transaction() -> Iterator[Session]:
         try:
-            with desk.transaction() as session:
+            with context.transaction() as session:
                 yield session
         except NoWebhook as error:
             raise ApiError(404, "no_such_webhook", str(error)) from None
@@ -113,12 +113,12 @@ def routes(desk: Desk) -> APIRouter:
     def create(new: NewWebhook, account: Here) -> WebhookSecret:
         """Sends decisions there from now on, signed with the secret in this answer."""
         try:
-            checked_url(new.url, private=desk.webhook_private)
+            checked_url(new.url, private=context.webhook_private)
         except BadAddress as error:
             raise ApiError(422, "bad_address", f"{error}.") from None
-        workflow = None if new.workflow is None else desk.known_workflow(new.workflow, account)
+        workflow = None if new.workflow is None else context.known_workflow(new.workflow, account)
         with transaction() as session:
-            row = webhook_store.create(session, new.url, workflow, new.types, desk.clock())
+            row = webhook_store.create(session, new.url, workflow, new.types, context.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
     @api.patch("/webhooks/{webhook_id}", responses=_MISSING)
@@ -128,7 +128,7 @@ def routes(desk: Desk) -> APIRouter:
             why = f"switched off by {account.name}"
             return _view(
                 webhook_store.switch(
-                    session, webhook_id, active=wanted.active, why=why, now=desk.clock()
+                    session, webhook_id, active=wanted.active, why=why, now=context.clock()
                 )
             )
 
@@ -142,7 +142,7 @@ def routes(desk: Desk) -> APIRouter:
     @api.post("/webhooks/{webhook_id}/rotate", responses=_MISSING)
     def rotate(webhook_id: UUID, account: Here) -> WebhookSecret:
         with transaction() as session:
-            row = webhook_store.rotate(session, webhook_id, desk.clock())
+            row = webhook_store.rotate(session, webhook_id, context.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
     rotate.__doc__ = (
@@ -153,7 +153,7 @@ def routes(desk: Desk) -> APIRouter:
     def test(webhook_id: UUID, account: Here) -> DeliveryView:
         """Sends an event of type `webhook.test`; look among the deliveries what became of it."""
         with transaction() as session:
-            row = webhook_store.add_test(session, webhook_id, desk.clock())
+            row = webhook_store.add_test(session, webhook_id, context.clock())
             return DeliveryView.model_validate(row)
 
     @api.post("/webhooks/{webhook_id}/retry", responses=_MISSING)
@@ -162,7 +162,7 @@ def routes(desk: Desk) -> APIRouter:
         with transaction() as session:
             webhook_store.locked(session, webhook_id)
             which = WebhookDelivery.webhook_id == webhook_id
-            return Retried(retried=webhook_store.retry(session, which, desk.clock()))
+            return Retried(retried=webhook_store.retry(session, which, context.clock()))
 
     @api.get("/webhooks/deliveries")
     def deliveries(
@@ -186,7 +186,9 @@ def routes(desk: Desk) -> APIRouter:
     def retry_one(delivery_id: DeliveryId, account: Here) -> Retried:
         """This delivery, which has failed, is due again."""
         with transaction() as session:
-            retried = webhook_store.retry(session, WebhookDelivery.id == delivery_id, desk.clock())
+            retried = webhook_store.retry(
+                session, WebhookDelivery.id == delivery_id, context.clock()
+            )
             if not retried:
                 raise NoWebhook("There is no failed delivery of this id.")
             return Retried(retried=retried)

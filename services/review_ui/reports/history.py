@@ -59,7 +59,7 @@ def find(session: Session, account: Account, wanted: Search) -> list[Past]:
         or_(
             ReviewDecision.reviewer == account.name,
             and_(
-                # A known item that others had, too, would be known to a lead who reviews.
+                # A gold item that others had, too, would be known to a lead who reviews.
                 ~ReviewDecision.seeded,
                 or_(ReviewTask.status == "decided", ReviewTask.round == "adjudication"),
             ),

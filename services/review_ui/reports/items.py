@@ -136,7 +136,7 @@ def hidden_from(account: Account) -> ColumnElement[bool]:
 
 
 def with_task(statement: Select[ItemRow, bool]) -> Select[ItemRow, bool]:
-    """Items joined with their tasks; a known item's copies are not the item's own."""
+    """Items joined with their tasks; a gold item's copies are not the item's own."""
     return statement.outerjoin(
         ReviewTask,
         and_(

@@ -44,7 +44,7 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.reports.items import hidden_from, with_task
 from services.review_ui.tasks.decide import Action
 from shared.errors import HitlError
-from shared.storage.tables import MOST_URGENT_FIRST, ItemRow, ReviewDecision, ReviewTask
+from shared.storage.tables import BY_URGENCY, ItemRow, ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.storage.waiting_tasks import DESCENDING
 
@@ -205,7 +205,7 @@ def tasks(
         if last is None:
             raise BadCursor("There is no such place in this list; start again without a cursor.")
         statement = statement.where(_less_urgent(last))
-    statement = statement.order_by(*MOST_URGENT_FIRST, ReviewTask.id)
+    statement = statement.order_by(*BY_URGENCY, ReviewTask.id)
     rows = list(session.scalars(statement.limit(page.limit)))
     return rows, _write(str(rows[-1].id)) if len(rows) == page.limit else None
 
@@ -221,7 +221,7 @@ def decisions(
     page: Page,
 ) -> tuple[list[tuple[ReviewDecision, ReviewTask]], str | None]:
     """A page of decisions, the newest first, and the cursor of the next page. Everybody's are for
-    leads; decisions about known items, which only measure, are among one's own alone.
+    leads; decisions about gold items, which only measure, are among one's own alone.
 
     Raises:
         BadCursor: see there.

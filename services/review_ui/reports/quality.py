@@ -40,7 +40,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """A reviewer on known items: `right` of `count`, and the 95 % interval of their accuracy."""
+    """A reviewer on gold items: `right` of `count`, and the 95 % interval of their accuracy."""
 
     reviewer: str
     count: int
@@ -181,7 +181,7 @@ def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
 
 
 def accuracy(session: Session, workflow: str, since: datetime) -> list[Accuracy]:
-    """Each reviewer's accuracy on known items, by name."""
+    """Each reviewer's accuracy on gold items, by name."""
     rows = session.execute(_KNOWN, {"workflow": workflow, "since": since})
     return [
         Accuracy(row.reviewer, row.answered, row.right, wilson(row.right, row.answered))

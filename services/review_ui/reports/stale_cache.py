@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 FRESH_SECONDS = 4.0
-MOST = 256
+MAX_ANSWERS = 256
 _COST = 10
 
 T = TypeVar("T")
@@ -21,14 +21,14 @@ class _Answer(Generic[T]):
         self.fresh_until = float("-inf")
 
 
-class Kept(Generic[T]):
-    """Answers by question, `MOST` at most: the one that nobody asked for the longest goes first.
+class StaleCache(Generic[T]):
+    """Answers by question, `MAX_ANSWERS` at most: the least recently asked goes first.
 
     Fresh for `FRESH_SECONDS`, or ten times what the counting took. Who asks while another counts
     gets the last answer; only the first one has to be waited for.
     """
 
-    def __init__(self, most: int = MOST, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most: int = MAX_ANSWERS, now: Callable[[], float] = time.monotonic) -> None:
         self._most = most
         self._now = now
         self._lock = threading.Lock()

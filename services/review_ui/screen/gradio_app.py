@@ -16,7 +16,7 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio.components.navbar import Navbar
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.screen.pages import dashboard, frame, history
 
 ASSETS = Path(__file__).parent / "assets"
@@ -30,7 +30,7 @@ _HEAD = """
 _START = 'import("/ui/card/review.js").then((review) => review.mount(element));'
 
 
-def build(desk: Desk) -> gr.Blocks:
+def build(context: RequestContext) -> gr.Blocks:
     """The pages."""
     page: gr.Blocks = gr.Blocks(title="Review", analytics_enabled=False, fill_width=True)
     with page:
@@ -42,25 +42,25 @@ def build(desk: Desk) -> gr.Blocks:
         )
         Navbar(visible=False)
     with page.route("History", "/history"):
-        history.build(page, desk)
+        history.build(page, context)
     with page.route("Dashboard", "/dashboard"):
-        dashboard.build(page, desk)
+        dashboard.build(page, context)
     return page
 
 
-def mount(app: FastAPI, desk: Desk) -> None:
+def mount(app: FastAPI, context: RequestContext) -> None:
     """Puts the pages at `/`; `security.Guard` keeps the rest of Gradio's routes shut."""
     # Within a running event loop: without one gradio makes its own and never closes it.
-    asyncio.run(_mount(app, desk))
+    asyncio.run(_mount(app, context))
 
 
-async def _mount(app: FastAPI, desk: Desk) -> None:
+async def _mount(app: FastAPI, context: RequestContext) -> None:
     with warnings.catch_warnings():
         # Said for several pages even where server-side rendering is off.
         warnings.filterwarnings("ignore", message="SSR mode is not supported")
         gr.mount_gradio_app(
             app,
-            build(desk),
+            build(context),
             path="/",
             footer_links=[],
             run_history=False,

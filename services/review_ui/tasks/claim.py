@@ -22,7 +22,7 @@ from sqlalchemy import bindparam, or_, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks.filters import EVERYTHING, LAST_IS_A_FLAG, Only, TaskFilter
-from shared.storage.tables import MOST_URGENT_FIRST, ReviewTask
+from shared.storage.tables import BY_URGENCY, ReviewTask
 from shared.storage.time_limit import time_limit
 from shared.storage.waiting_tasks import FOR_LEADS, OPEN_TO_ALL, URGENCY
 
@@ -174,7 +174,7 @@ def upcoming(
             ~ReviewTask.answers.contains([{"reviewer": reviewer}]),
             or_(ReviewTask.leased_by.is_(None), ReviewTask.lease_expires_at <= now),
         )
-        .order_by(*MOST_URGENT_FIRST)
+        .order_by(*BY_URGENCY)
         .limit(limit)
     )
     if queue is not None:
@@ -199,7 +199,7 @@ def for_leads(
     counts: dict[Only, int] = {"disputed": row.disputed, "flagged": row.flagged}
     flagged = session.scalars(_FLAGGED, given).all()
     rows = session.scalars(
-        select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*MOST_URGENT_FIRST)
+        select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*BY_URGENCY)
     )
     return counts, list(rows)
 
@@ -213,7 +213,7 @@ def get(session: Session, task_id: UUID) -> ReviewTask | None:
 _CLAIMED = (
     select(ReviewTask)
     .where(ReviewTask.id.in_(bindparam("ids", expanding=True)))
-    .order_by((ReviewTask.round != "adjudication"), *MOST_URGENT_FIRST)
+    .order_by((ReviewTask.round != "adjudication"), *BY_URGENCY)
     .execution_options(populate_existing=True)
 )
 _OF_THOSE_HELD = (

@@ -265,7 +265,7 @@ def _answer(row: ReviewDecision) -> dict[str, object]:
 
 
 def _outcome(task: ReviewTask, review: ReviewRules) -> Final | str:
-    """The label that stands, or the round that comes next. A known item has one round."""
+    """The label that stands, or the round that comes next. A gold item has one round."""
     given = [Answer(round_of(e["round"]), e["label"]) for e in task.answers if e["label"]]
     if task.seeded_for is not None:
         return Final(given[-1].label)

@@ -1,8 +1,8 @@
 """How good is each reviewer where the right label is known?
 
-A known item takes the place of one of the tasks just handed out, with that task's queue and
+A gold item takes the place of one of the tasks just handed out, with that task's queue and
 urgency, so that nothing on the card tells it from its neighbours. (Its task's id does, to who
-computes those of ordinary tasks.) Each reviewer gets each known item once.
+computes those of ordinary tasks.) Each reviewer gets each gold item once.
 """
 
 import re
@@ -49,7 +49,7 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class SeedError(HitlError):
-    """The file of known items cannot be used; the text says which line and why."""
+    """The file of gold items cannot be used; the text says which line and why."""
 
 
 class KnownLine(BaseModel):
@@ -73,7 +73,7 @@ class KnownLine(BaseModel):
 
 
 def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
-    """The known items of a JSONL file.
+    """The gold items of a JSONL file.
 
     Raises:
         SeedError: a line is wrong, or names a label that the workflow has not.
@@ -116,7 +116,7 @@ def _in_the_workflows_words(known: KnownLine, labels: Sequence[str], number: int
 
 
 def add(session: Session, workflow: str, known: Sequence[KnownLine], now: datetime) -> int:
-    """Adds known items; how many were new. One that is there already stays as it is."""
+    """Adds gold items; how many were new. One that is there already stays as it is."""
     if not known:
         return 0
     rows = [
@@ -145,7 +145,7 @@ def mix_in(
     now: datetime,
     lease_seconds: float,
 ) -> list[ReviewTask]:
-    """What the reviewer gets: `claimed`, where a small share has given way to known items.
+    """What the reviewer gets: `claimed`, where a small share has given way to gold items.
 
     The draw is a hash of task, lease and reviewer. A task that gave way is free again at once.
     """

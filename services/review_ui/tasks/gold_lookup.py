@@ -1,6 +1,6 @@
-"""What does a reviewer find who looks up a known item? What they would find of any other.
+"""What does a reviewer find who looks up a gold item? What they would find of any other.
 
-Nothing is recorded about a known item, and an answer that there is no such item would tell it. So
+Nothing is recorded about a gold item, and an answer that there is no such item would tell it. So
 its task tells the story that an item in review has.
 """
 
@@ -29,7 +29,7 @@ _TEXT = {"item": {"text": True, "metadata": True}}
 def story(
     session: Session, reader: str, workflow: str, item_id: str, now: datetime
 ) -> tuple[ItemRow, bool, list[EventRow]] | None:
-    """The reader's own known item as an item, whether it is blind, and its events; else None."""
+    """The reader's own gold item as an item, whether it is blind, and its events; else None."""
     task = session.scalar(
         select(ReviewTask).where(
             ReviewTask.seeded_for == reader,

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from shared.storage.tables import MOST_URGENT_FIRST, ReviewDecision, ReviewTask
+from shared.storage.tables import BY_URGENCY, ReviewDecision, ReviewTask
 from shared.storage.waiting_tasks import FOR_LEADS
 
 MAX_FOUND = 200
@@ -52,7 +52,7 @@ def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[W
     found = (
         select(ReviewTask, last)
         .where(ReviewTask.workflow.in_(workflows), text(FOR_LEADS))
-        .order_by(*MOST_URGENT_FIRST)
+        .order_by(*BY_URGENCY)
         .limit(MAX_FOUND)
     )
     return [_waiting(task, since, now) for task, since in session.execute(found)]

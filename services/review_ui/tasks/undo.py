@@ -22,7 +22,7 @@ from shared.storage.tables import ReviewDecision, ReviewTask
 class Undone:
     """`task` is leased to the reviewer again, or None where it is somebody else's by now.
     `published`: the decision had left already, so the next one goes out as a new revision. Of a
-    known item it only says that the time to undo was over: that nothing left would tell it."""
+    gold item it only says that the time to undo was over: that nothing left would tell it."""
 
     row: ReviewDecision
     task: ReviewTask | None

@@ -98,7 +98,7 @@ def highlighted(
     task: ReviewTask, weighed: Highlight | None, reader: str | None = None
 ) -> list[Piece] | None:
     """The words that speak for the label that the reader sees, and against it; None: not known, or
-    not for the reader. A known item has none: the words would be those of another text."""
+    not for the reader. A gold item has none: the words would be those of another text."""
     if weighed is None or task.seeded_for is not None or blind_for(task, reader):
         return None
     opinion = task.prediction

@@ -5,7 +5,7 @@ from shared.storage.tables.base import Base, Json
 from shared.storage.tables.certificates import Certificate, CertificationEpoch
 from shared.storage.tables.events import EventRow, ItemRow, LedgerBlock, Outbox
 from shared.storage.tables.review import (
-    MOST_URGENT_FIRST,
+    BY_URGENCY,
     Highlight,
     KnownItem,
     ReviewDecision,
@@ -13,7 +13,7 @@ from shared.storage.tables.review import (
 )
 
 __all__ = [
-    "MOST_URGENT_FIRST",
+    "BY_URGENCY",
     "ApiToken",
     "Base",
     "Certificate",

@@ -91,7 +91,7 @@ class ReviewTask(Base):
     known_label: Mapped[str | None]
 
 
-MOST_URGENT_FIRST = tuple(
+BY_URGENCY = tuple(
     getattr(ReviewTask, name).desc() if down else getattr(ReviewTask, name)
     for name, down in DESCENDING.items()
 )

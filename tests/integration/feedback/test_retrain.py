@@ -24,8 +24,8 @@ from services.feedback.training import labelled_texts
 from services.feedback.training.fitting import Recipe
 from services.feedback.training.labelled_texts import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.training.locks import only_one
-from services.feedback.training.replay_set import Judged, OldDomain
-from services.feedback.training.retrain import Order, retrain
+from services.feedback.training.replay_set import LabelledText, ReplaySet
+from services.feedback.training.retrain import TrainingPlan, retrain
 from services.feedback.training.unfinished import Plan, start_unfinished
 from services.inference import embedded
 from services.inference.classifier import load
@@ -103,7 +103,7 @@ def trained(engine: Engine, registry: Registry, parts: Parts | None = None) -> R
     """One small version."""
     return retrain(
         registry,
-        Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY),
+        TrainingPlan("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY),
         load("embedded"),
         parts or parts_of(engine),
         None,
@@ -286,7 +286,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(
         if part > 0.6:
             raise Killed
 
-    order = Order("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY)
+    order = TrainingPlan("base", embedded.SHIPPED_ADAPTER, 0.85, 7, 10, by="a test", recipe=TINY)
     base = load("embedded")
 
     def go(progress: Any) -> Receipt:
@@ -317,7 +317,7 @@ def test_any_transformers_classifier_can_be_trained_on(engine: Engine, tmp_path:
     # If I train on it
     receipt = retrain(
         registry,
-        Order("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
+        TrainingPlan("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
         load(str(source)),
         parts,
         None,
@@ -360,7 +360,7 @@ def test_a_training_that_goes_on_is_not_judged_by_what_it_has_read(engine: Engin
     parts = divide(
         plan.restrict(reviewed(engine, "sentiment")), ("negative", "positive"), plan.trained
     )
-    # I expect the very lessons that it began with, and the text to judge nothing
+    # I expect the very examples that it began with, and the text to judge nothing
     assert parts.train == before.train
     assert parts.calibration == before.calibration
     assert parts.held_out == before.held_out
@@ -369,18 +369,20 @@ def test_a_training_that_goes_on_is_not_judged_by_what_it_has_read(engine: Engin
 def test_what_any_earlier_version_was_taught_measures_no_old_domain(
     engine: Engine, tmp_path: Path
 ) -> None:
-    # Given a text of the old domain that an earlier version was trained on, and this one is not
+    # Given a text of the replay set that an earlier version was trained on, and this one is not
     log(engine, decisions(60))
     source = tmp_path / "tiny"
     write(source, BertForSequenceClassification(BertConfig(**SIZE, **LABELS)))
     model = load(str(source))
     parts = divide(reviewed(engine, "sentiment"), model.labels, ())
     parts = parts._replace(taught=frozenset({text_key("known by heart")}))
-    old = OldDomain("movies", [], [Judged("known by heart", 0), Judged("never read", 0)])
+    old = ReplaySet(
+        "movies", [], [LabelledText("known by heart", 0), LabelledText("never read", 0)]
+    )
     # If I train on
     receipt = retrain(
         Registry(tmp_path / "models", "sentiment"),
-        Order("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
+        TrainingPlan("base", source, 0.85, 7, 10, by="a test", recipe=TINY),
         model,
         parts,
         old,
@@ -399,8 +401,8 @@ def test_of_many_decisions_only_the_newest_are_held_in_memory(
     # version that was trained on the oldest of them
     journeys = decisions(200)
     log(engine, journeys)
-    monkeypatch.setattr(labelled_texts, "MOST_HELD_OUT", 20)
-    monkeypatch.setattr(labelled_texts, "MOST_OTHERS", 50)
+    monkeypatch.setattr(labelled_texts, "MAX_HELD_OUT", 20)
+    monkeypatch.setattr(labelled_texts, "MAX_OTHERS", 50)
     newest_first = list(reviewed(engine, "sentiment"))
     oldest = next(i for i in reversed(newest_first) if not is_held_out(i.item_id))
     parts = divide(newest_first, ("negative", "positive"), {oldest.item_id})

@@ -79,12 +79,12 @@ LABELS = {told: ("negative", "positive")[at % 2] for at, told in enumerate(TEXTS
 def test_exported_labels_teach_and_are_replayed(decided: Engine, form: str, tmp_path: Path) -> None:
     # If a model is taught by our own file, I expect it to read every text and label
     file = exported_labels(decided, form, tmp_path)
-    lessons, names = labelled(file)
+    examples, names = labelled(file)
     assert names == ("negative", "positive")
-    assert {lesson.text: names[lesson.shares.index(1.0)] for lesson in lessons} == LABELS
+    assert {example.text: names[example.shares.index(1.0)] for example in examples} == LABELS
     # and a retraining to replay them.
     old = from_file(file, names)
-    found = {each.text: names[each.shares.index(1.0)] for each in old.lessons}
+    found = {each.text: names[each.shares.index(1.0)] for each in old.examples}
     assert found | {each.text: names[each.label] for each in old.held_out} == LABELS
 
 
@@ -93,7 +93,7 @@ def test_exported_labels_become_known_items(decided: Engine, form: str, tmp_path
     # If the reviewers are to be measured by what was decided
     file = exported_labels(decided, form, tmp_path)
     said = run(decided, seed_app, str(file))
-    assert f"{len(TEXTS)} known items added" in said
+    assert f"{len(TEXTS)} gold items added" in said
     # I expect ids, texts, labels, metadata and the AI's shares as they were
     with decided.connect() as connection:
         rows = connection.execute(
@@ -135,7 +135,7 @@ def test_the_pages_corrections_teach_too(decided: Engine, form: Format, tmp_path
     wanted = page_export.Export("corrections", ["sentiment"])
     file.write_bytes(b"".join(page_export.rows(decided, wanted, form)))
     old = from_file(file, ("negative", "positive"))
-    found = {each.text for each in old.lessons} | {each.text for each in old.held_out}
+    found = {each.text for each in old.examples} | {each.text for each in old.held_out}
     assert found - {"erased"} == {told for told, label in LABELS.items() if label == "negative"}
 
 

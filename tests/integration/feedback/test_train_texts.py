@@ -8,7 +8,7 @@ import torch
 
 from services.feedback.training import tweets
 from services.feedback.training.fitting import Recipe
-from services.feedback.training.replay_set import Lesson
+from services.feedback.training.replay_set import TrainingExample
 from services.feedback.training.train_texts import labelled, split, train
 from services.inference.classifier import load
 from shared.errors import ConfigurationError
@@ -38,17 +38,17 @@ def written(path: Path) -> Path:
 
 def test_a_model_for_other_labels_is_made_in_seconds(tmp_path: Path) -> None:
     # Given labelled texts
-    lessons, labels = labelled(written(tmp_path / "texts.jsonl"))
+    examples, labels = labelled(written(tmp_path / "texts.jsonl"))
     assert labels == ("question", "thanks", "trouble")
     # If I train on them, for a moment
     torch.set_num_threads(1)  # two on a busy machine are ten times slower
     out = tmp_path / "support"
     recipe = Recipe(epochs=2, batch=16, max_tokens=16)
     made = train(
-        lessons, labels, out, recipe=recipe, seed=1, most=None, progress=lambda _part, _what: None
+        examples, labels, out, recipe=recipe, seed=1, most=None, progress=lambda _part, _what: None
     )
     # I expect it to be right far more often than the commonest label is, on texts held out,
-    assert sum(made.sizes) == len(lessons)
+    assert sum(made.sizes) == len(examples)
     assert made.held_out.items == made.sizes[2]
     assert made.held_out.accuracy > made.commonest + 0.2
     # inference to load it, with these labels in this order, under the folder's name,
@@ -59,18 +59,18 @@ def test_a_model_for_other_labels_is_made_in_seconds(tmp_path: Path) -> None:
     assert max(said.distribution) == said.distribution[2]
     # and the folder not to be written over.
     with pytest.raises(ConfigurationError, match="is there already"):
-        train(lessons, labels, out, recipe=recipe, seed=1, most=None, progress=lambda *_: None)
+        train(examples, labels, out, recipe=recipe, seed=1, most=None, progress=lambda *_: None)
 
 
 def test_no_text_is_in_two_parts_whatever_its_case() -> None:
-    lessons = [Lesson(f"Text  {n}", (1.0, 0.0)) for n in range(500)]
-    doubled = [*lessons, *(Lesson(each.text.upper(), each.shares) for each in lessons)]
+    examples = [TrainingExample(f"Text  {n}", (1.0, 0.0)) for n in range(500)]
+    doubled = [*examples, *(TrainingExample(each.text.upper(), each.shares) for each in examples)]
     parts = [{each.text.casefold() for each in part} for part in split(doubled)]
     assert sum(map(len, parts)) == len(set().union(*parts)) == 500
     assert [round(len(part) / 500, 1) for part in parts] == [0.8, 0.1, 0.1]
     # The part of a text does not depend on its company.
-    assert [each.text for each in split(lessons[:50])[2]] == [
-        each.text for each in split(lessons)[2] if each in lessons[:50]
+    assert [each.text for each in split(examples[:50])[2]] == [
+        each.text for each in split(examples)[2] if each in examples[:50]
     ]
 
 
@@ -92,14 +92,14 @@ def test_a_file_that_teaches_nothing_is_refused(tmp_path: Path, lines: str, prob
 def test_too_few_texts_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="too few"):
         train(
-            [Lesson(str(n), (1.0, 0.0)) for n in range(20)], ("a", "b"), tmp_path / "out",
+            [TrainingExample(str(n), (1.0, 0.0)) for n in range(20)], ("a", "b"), tmp_path / "out",
             recipe=Recipe(), seed=1, most=None, progress=lambda *_: None,
         )  # fmt: skip
 
 
 def test_the_tweets_are_whole_and_have_three_labels(data_dir: Path) -> None:
-    lessons = tweets.fetch(data_dir, lambda _what: None)
-    assert len(lessons) == 38_158
-    assert all(abs(sum(each.shares) - 1) < 1e-9 for each in lessons)
-    sure = [each.shares.index(1.0) for each in lessons if 1.0 in each.shares]
+    examples = tweets.fetch(data_dir, lambda _what: None)
+    assert len(examples) == 38_158
+    assert all(abs(sum(each.shares) - 1) < 1e-9 for each in examples)
+    sure = [each.shares.index(1.0) for each in examples if 1.0 in each.shares]
     assert set(sure) == {0, 1, 2}

@@ -7,7 +7,7 @@ from uuid import uuid4
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine
 
-from services.review_ui.app import make_desk
+from services.review_ui.app import make_context
 from services.review_ui.outbox.relay import Relay
 from services.router.handler import Router
 from shared.clock import utc_now
@@ -19,7 +19,7 @@ from shared.workflows.files import Workflow
 from tests.support.review_service import (
     START,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     no_broker,
     requested,
     serving,
@@ -37,7 +37,7 @@ def test_reviews_and_routes_of_a_workflow_are_counted_from_zero_on(engine: Engin
     name = "counted-from-zero"
     workflow = Workflow(name=name, labels=("negative", "positive"))
     assert counted("hitl_reviews_total", workflow=name, action="accept") is None
-    make_desk(
+    make_context(
         Settings(),
         {name: workflow},
         engine,
@@ -79,7 +79,7 @@ def test_metrics_do_not_tell_what_the_ai_said_of_a_blind_item(engine: Engine) ->
     # Given a blind item, and whoever may open /metrics, which asks nobody for a name
     clock = TurnedClock()
     take_in(engine, requested("blind", label="positive", blind=True))
-    desk = make_test_desk(engine, clock, Lifecycle())
+    context = make_test_context(engine, clock, Lifecycle())
 
     def shown() -> dict[str, float]:
         actions = ("accept", "correct", "label")
@@ -87,7 +87,7 @@ def test_metrics_do_not_tell_what_the_ai_said_of_a_blind_item(engine: Engine) ->
         return {action: value or 0.0 for action, value in found.items()}
 
     before = shown()
-    with serving(desk, clock) as served, served.logged_in("eve") as eve:
+    with serving(context, clock) as served, served.logged_in("eve") as eve:
         (task,) = eve.post("/api/v1/tasks/claim", json={}).json()["tasks"]
         body = {"key": str(uuid4()), "lease_token": task["lease_token"], "action": "correct"}
         url = f"/api/v1/tasks/{task['id']}/decision"

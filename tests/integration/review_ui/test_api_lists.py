@@ -19,7 +19,7 @@ from tests.support.review_service import (
     START,
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -29,7 +29,7 @@ from tests.support.review_service import (
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
         yield served
 
 

@@ -15,7 +15,7 @@ from shared.service.lifecycle import Lifecycle
 from shared.topology import inference_queue, topology
 from tests.support.amqp_client import outsider
 from tests.support.api_client import code_of, program
-from tests.support.review_service import Served, TurnedClock, make_test_desk, serving
+from tests.support.review_service import Served, TurnedClock, make_test_context, serving
 
 QUEUE = inference_queue("sentiment")
 
@@ -32,8 +32,8 @@ def broker(amqp_url: str) -> Iterator[Broker]:
 @pytest.fixture
 def served(engine: Engine, broker: Broker) -> Iterator[Served]:
     clock = TurnedClock()
-    desk = make_test_desk(engine, clock, Lifecycle(), publish=broker.publish)
-    with serving(desk, clock) as served:
+    context = make_test_context(engine, clock, Lifecycle(), publish=broker.publish)
+    with serving(context, clock) as served:
         yield served
 
 
@@ -94,7 +94,7 @@ def test_what_is_no_list_of_items_is_refused_whole(served: Served) -> None:
 def test_without_a_broker_the_answer_says_send_again(engine: Engine) -> None:
     clock = TurnedClock()
     with (
-        serving(make_test_desk(engine, clock, Lifecycle()), clock) as served,
+        serving(make_test_context(engine, clock, Lifecycle()), clock) as served,
         program(served, "items:write") as producer,
     ):
         body = {"workflow": "sentiment", "items": [{"id": "i1", "text": "x"}]}

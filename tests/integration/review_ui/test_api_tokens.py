@@ -24,7 +24,7 @@ from tests.support.api_client import code_of, make_token, program
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -44,7 +44,7 @@ def engine(module_database_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="module")
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
         yield served
 
 
@@ -142,7 +142,7 @@ def test_a_token_ends_when_it_expires_or_is_revoked(served: Served) -> None:
     assert not opens(hour)
     assert opens(endless)
     # If the other is revoked, I expect it to be refused at once
-    with served.desk.transaction() as session:
+    with served.context.transaction() as session:
         tokens.revoke(session, names[1], served.clock())
     assert not opens(endless)
 

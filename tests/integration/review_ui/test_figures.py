@@ -219,7 +219,7 @@ def known_answers(session: Session, first: int, count: int, minutes_ago: float) 
 
 
 def test_a_reviewers_own_accuracy_never_tells_which_item_was_known(engine: Engine) -> None:
-    # Given 25 known items that ada answered yesterday, and 15 today
+    # Given 25 gold items that ada answered yesterday, and 15 today
     take_in(engine, *(requested(f"k{number}") for number in range(40)))
 
     def own(session: Session) -> tuple[int, int] | None:

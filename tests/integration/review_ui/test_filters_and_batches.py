@@ -15,7 +15,7 @@ from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -28,7 +28,7 @@ Found = dict[str, Any]
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as here:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as here:
         yield here
 
 

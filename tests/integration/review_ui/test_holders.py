@@ -19,7 +19,7 @@ from tests.support.api_client import code_of
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -36,8 +36,8 @@ TWICE = Workflow(
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    desk = make_test_desk(engine, clock, Lifecycle(), {"sentiment": TWICE})
-    with serving(replace(desk, max_held_tasks=MOST), clock) as served:
+    context = make_test_context(engine, clock, Lifecycle(), {"sentiment": TWICE})
+    with serving(replace(context, max_held_tasks=MOST), clock) as served:
         yield served
 
 
@@ -73,7 +73,7 @@ def test_nobody_can_hold_everything(engine: Engine, served: Served) -> None:
         assert decide(ada, got[0], "positive").status_code == 200
         assert len(claim(ada)) == 1
         # A lease that has ended counts no more.
-        served.clock.turn(served.desk.lease_seconds + 1)
+        served.clock.turn(served.context.lease_seconds + 1)
         assert len(claim(ada)) == 50
 
 

@@ -16,7 +16,7 @@ from shared.workflows.files import Workflow
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -31,15 +31,15 @@ def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
     flows = Workflows()
     flows.add(SENTIMENT)
-    desk = make_test_desk(engine, clock, Lifecycle(), flows)
-    with serving(desk, clock) as served:
+    context = make_test_context(engine, clock, Lifecycle(), flows)
+    with serving(context, clock) as served:
         flows.add(TWEETS)  # while it serves
         yield served
 
 
 def limit(served: Served, name: str, *workflows: str) -> None:
-    with served.desk.transaction() as session:
-        served.desk.accounts.limit(session, name, workflows)
+    with served.context.transaction() as session:
+        served.context.accounts.limit(session, name, workflows)
 
 
 def claimed(client: httpx.Client, **wanted: str) -> list[dict[str, str]]:
@@ -109,8 +109,8 @@ def test_only_reviewers_are_limited(served: Served) -> None:
 
 
 def token(served: Served, *workflows: str, scopes: tuple[str, ...]) -> str:
-    name, now = uuid4().hex, served.desk.clock()
-    with served.desk.transaction() as session:
+    name, now = uuid4().hex, served.context.clock()
+    with served.context.transaction() as session:
         return create(
             session, name, scopes, now=now, lifetime=timedelta(days=1), workflows=workflows
         )

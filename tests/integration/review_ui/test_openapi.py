@@ -16,7 +16,7 @@ from tests.support.api_client import make_token
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -28,8 +28,10 @@ EXAMPLES = 25
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    desk = make_test_desk(engine, clock, Lifecycle(), publish=lambda _messages, _seconds: None)
-    with serving(desk, clock) as served:
+    context = make_test_context(
+        engine, clock, Lifecycle(), publish=lambda _messages, _seconds: None
+    )
+    with serving(context, clock) as served:
         yield served
 
 

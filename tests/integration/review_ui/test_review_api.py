@@ -26,7 +26,7 @@ from tests.support.review_service import (
     START,
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -42,7 +42,7 @@ _WAITING = text(
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
         yield served
 
 
@@ -154,7 +154,7 @@ def test_a_late_decision_gets_a_clear_answer(engine: Engine, served: Served) -> 
     take_in(engine, requested("i1"))
     with served.logged_in("ada") as ada, served.logged_in("bob") as bob:
         (adas,) = claim(ada)
-        served.clock.turn(served.desk.lease_seconds)
+        served.clock.turn(served.context.lease_seconds)
         (bobs,) = claim(bob)
         # If both decide, I expect Ada to be told and Bob to count
         late = decide(ada, adas)
@@ -269,8 +269,8 @@ def test_what_is_not_there_is_not_found(served: Served) -> None:
 def test_while_the_database_is_away_everybody_is_told_to_try_again(engine: Engine) -> None:
     away = connect(engine.url.set(port=1).render_as_string(hide_password=False))
     clock = TurnedClock()
-    desk = make_test_desk(away, clock, Lifecycle())
-    with serving(desk, clock) as served, served.visitor() as visitor:
+    context = make_test_context(away, clock, Lifecycle())
+    with serving(context, clock) as served, served.visitor() as visitor:
         login = visitor.post("/api/v1/login", json={"name": "ada", "password": "x"})
         assert (login.status_code, code_of(login)) == (503, "database_away")
         assert login.headers["retry-after"] == "1"
@@ -464,13 +464,13 @@ def test_a_session_ends_with_its_time_its_logout_and_its_account(served: Served)
         # A new password
         ada.cookies.clear()
         again(ada)
-        with served.desk.transaction() as session:
-            served.desk.accounts.set_password(session, "ada", "another password")
+        with served.context.transaction() as session:
+            served.context.accounts.set_password(session, "ada", "another password")
         assert here(ada) == 401
         # The end of the account, for an open session and for a login
         again(ada, "another password")
-        with served.desk.transaction() as session:
-            served.desk.accounts.disable(session, "ada")
+        with served.context.transaction() as session:
+            served.context.accounts.disable(session, "ada")
         assert here(ada) == 401
         assert ada.get("/", follow_redirects=False).headers["location"] == "/login"
         login = {"name": "ada", "password": "another password"}

@@ -16,7 +16,7 @@ from tests.support.review_service import (
     Served,
     TurnedClock,
     delivered,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -39,7 +39,7 @@ PIECES = [
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle()), clock) as served:
+    with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
         yield served
 
 

@@ -20,7 +20,7 @@ from tests.support.review_data import UNDO_SECONDS, ReviewRoom, lease_of
 from tests.support.review_service import (
     START,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -469,7 +469,7 @@ def test_only_leads_reopen_and_see_how_good_the_work_is(engine: Engine) -> None:
     clock = TurnedClock()
     take_in(engine, requested("i1"))
     with (
-        serving(make_test_desk(engine, clock, Lifecycle()), clock) as served,
+        serving(make_test_context(engine, clock, Lifecycle()), clock) as served,
         served.logged_in("ada") as ada,
         served.logged_in("lea", "lead") as lea,
     ):

@@ -170,7 +170,7 @@ class TaskLife(RuleBasedStateMachine):
             assert [each["key"] for each in task.answers] == [
                 str(row.idempotency_key) for row in standing if row.action != "skip"
             ]
-            # One event for each revision that is out or on its way, and none of a known item.
+            # One event for each revision that is out or on its way, and none of a gold item.
             revisions = [event.review.revision for event in events if event.item.id == task.item_id]
             if task.seeded_for is not None:
                 assert revisions == []

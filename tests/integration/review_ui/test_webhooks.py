@@ -28,7 +28,7 @@ from tests.support.api_client import code_of, program
 from tests.support.review_service import (
     Served,
     TurnedClock,
-    make_test_desk,
+    make_test_context,
     requested,
     serving,
     take_in,
@@ -42,7 +42,9 @@ UNDO_SECONDS = 5
 @pytest.fixture
 def served(engine: Engine) -> Iterator[Served]:
     clock = TurnedClock()
-    with serving(make_test_desk(engine, clock, Lifecycle(), webhook_private=True), clock) as served:
+    with serving(
+        make_test_context(engine, clock, Lifecycle(), webhook_private=True), clock
+    ) as served:
         yield served
 
 
@@ -61,7 +63,7 @@ def receiver() -> Iterator[Receiver]:
 def sending(served: Served, *, private: bool = True, seconds: float = 5) -> Sender:
     """A sender as a review service has it, on the test's clock."""
     post = http_post(private=private, timeout_seconds=seconds)
-    return Sender(served.desk.engine, post, served.clock, DELAYS)
+    return Sender(served.context.engine, post, served.clock, DELAYS)
 
 
 def webhook(admin: httpx.Client, url: str, **more: object) -> tuple[UUID, str]:

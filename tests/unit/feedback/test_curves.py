@@ -6,7 +6,7 @@ import pytest
 from services.feedback.certificate.certify import Grid, grid_of
 from services.feedback.quality import softmax
 from services.feedback.reports.curves import (
-    MOST_POINTS,
+    MAX_POINTS,
     TEMPERATURE_LABELS,
     clopper_pearson,
     reliability,
@@ -40,7 +40,7 @@ def test_a_long_grid_is_thinned_and_the_certified_level_stays() -> None:
     grid = grid_of(np.linspace(0.5, 1.0, 1_000))
     wanted = grid.thresholds[37]
     points = risk_coverage(SCORES, ERRORS, grid, 0.1, wanted)
-    assert len(points) <= MOST_POINTS + 1
+    assert len(points) <= MAX_POINTS + 1
     assert wanted in [point.threshold for point in points]
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from services.feedback.reports.disagreements import MOST_VALUES, Reviewed, disagreements
+from services.feedback.reports.disagreements import MAX_VALUES, Reviewed, disagreements
 
 
 def item(
@@ -46,7 +46,7 @@ def test_the_word_that_misleads_the_model_is_found() -> None:
 
 def test_an_id_is_no_source() -> None:
     # Given a metadata key with a value of its own in each item
-    items = [item(wrong=False, order=f"order-{n}", channel="mail") for n in range(MOST_VALUES + 5)]
+    items = [item(wrong=False, order=f"order-{n}", channel="mail") for n in range(MAX_VALUES + 5)]
     # I expect groups only of the other key
     assert set(disagreements(items).sources) == {"channel"}
 

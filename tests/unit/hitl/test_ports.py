@@ -111,7 +111,7 @@ def test_zero_is_any_port_and_the_end_of_the_range_no_end() -> None:
 def test_a_process_that_chooses_for_ever_holds_a_few_ports_only() -> None:
     for _ in range(3):
         assert len(set(free_ports(100))) == 100
-    assert len(ports._claims) <= ports.MOST_CLAIMS
+    assert len(ports._claims) <= ports.MAX_CLAIMS
 
 
 class Another(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.feedback.training import labelled_texts, rated_texts, replay_set, train_texts
-from services.feedback.training.replay_set import Lesson
+from services.feedback.training.replay_set import TrainingExample
 from services.inference import shadow
 from services.review_ui.tasks import rounds
 from services.router.draw import draw
@@ -95,8 +95,8 @@ def test_which_texts_of_an_old_domain_are_measured_on(tmp_path: Path) -> None:
 
 
 def test_which_labelled_texts_a_new_model_learns_from() -> None:
-    parts = train_texts.split([Lesson(text, (1.0, 0.0)) for text in TEXTS])
-    train, calibration, held_out = ([lesson.text for lesson in part] for part in parts)
+    parts = train_texts.split([TrainingExample(text, (1.0, 0.0)) for text in TEXTS])
+    train, calibration, held_out = ([example.text for example in part] for part in parts)
     assert bits(train.__contains__, TEXTS) == "bfd6fdfbb5dff7ff"
     assert bits(calibration.__contains__, TEXTS) == "4000000008200000"
     assert bits(held_out.__contains__, TEXTS) == "0029020442000800"

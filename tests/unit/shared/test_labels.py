@@ -84,12 +84,12 @@ def test_labelled_texts_keep_zero_and_false_and_lack_what_is_null(tmp_path: Path
         {"text": "one", "label": 0}, {"text": "two", "label": False}, {"text": "x", "label": "0"}
     ]  # fmt: skip
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lessons, labels = labelled(file)
+    examples, labels = labelled(file)
     assert labels == ("0", "false")
-    assert [lesson.shares for lesson in lessons] == [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
+    assert [example.shares for example in examples] == [(1.0, 0.0), (0.0, 1.0), (1.0, 0.0)]
     # Replayed beside a workflow's own, the same labels are the same
     old = from_file(file, ["FALSE", "0"])
-    assert {lesson.text for lesson in old.lessons} | {j.text for j in old.held_out} == {
+    assert {example.text for example in old.examples} | {j.text for j in old.held_out} == {
         "one", "two", "x"
     }  # fmt: skip
     # and null is none, also where a label is called so

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from shared.errors import ConfigurationError, Overloaded
 from shared.service.settings import Settings
-from shared.workflows.feed import MOST_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
+from shared.workflows.feed import MAX_RETRY_SECONDS, RETRY_SECONDS, WorkflowFeed
 from shared.workflows.files import Workflow, WorkflowFile
 
 
@@ -217,7 +217,7 @@ def test_whatever_one_workflow_fails_of_all_others_are_served_and_it_is_tried_ag
     pauses = [after - before for before, after in pairwise(service.tries)]
     assert pauses == sorted(pauses)
     assert len(service.tries) < 10
-    assert max(pauses) <= MOST_RETRY_SECONDS + 1
+    assert max(pauses) <= MAX_RETRY_SECONDS + 1
     assert "e-broken" in service.begun
     # at once where its file is changed, and served when what was wrong is mended.
     service.problem = None

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.reports import dashboard, history
 from services.review_ui.reports.dashboard import Figures, Flow, Work
-from services.review_ui.reports.stale_cache import Kept
+from services.review_ui.reports.stale_cache import StaleCache
 from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame, hooks, measures
 from services.review_ui.screen.pages.frame import i18n
@@ -22,7 +22,7 @@ _CHART: dict[str, Any] = {"height": 290, "min_width": 330, "buttons": []}
 _TABLE: dict[str, Any] = {"datatype": "str", "interactive": False, "buttons": [], "min_width": 330}
 
 
-def build(page: gr.Blocks, desk: Desk) -> None:
+def build(page: gr.Blocks, context: RequestContext) -> None:
     """Fills the route of `page` that is open."""
     frame.head("dashboard")
     with gr.Column(elem_classes="rv-panel"):
@@ -42,27 +42,27 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         labels = gr.Dataframe(label=i18n("per_label"), elem_id="labels", **_TABLE)
         measured = measures.build()
         sent = hooks.build()
-    work, moves = Kept[Figures](), Kept[list[Flow]]()
-    measure, send = measures.reader(desk), hooks.reader(desk)
+    work, moves = StaleCache[Figures](), StaleCache[list[Flow]]()
+    measure, send = measures.reader(context), hooks.reader(context)
 
     def start(request: gr.Request) -> list[Any]:
-        frame.visitor(desk, request)
+        frame.visitor(context, request)
         words = frame.words_of(request)
         choices = gr.update(choices=[(words[key], key) for key in frame.PERIODS])
         return [choices, *show("last_day", request)]
 
     def show(period: str, request: gr.Request) -> list[Any]:
-        account = frame.visitor(desk, request)
+        account = frame.visitor(context, request)
         reviewer = None if history.sees_all(account) else account.name
-        since = frame.since(desk, period)
+        since = frame.since(context, period)
 
         def read() -> Figures:
-            with desk.transaction() as session:
+            with context.transaction() as session:
                 return dashboard.read(session, since=since, reviewer=reviewer)
 
         def move() -> list[Flow]:
-            with desk.transaction() as session:
-                return dashboard.flows(session, list(desk.workflows), desk.clock())
+            with context.transaction() as session:
+                return dashboard.flows(session, list(context.workflows), context.clock())
 
         # A period slides with the clock: what is kept is asked for by its name.
         found, moving = work.get((period, reviewer), read), moves.get("all", move)

@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.components.navbar import Navbar
 from gradio.i18n import I18nData
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.auth.sessions import COOKIE
 from services.review_ui.screen import languages
@@ -52,13 +52,13 @@ def head(current: str) -> None:
     )
 
 
-def visitor(desk: Desk, request: gr.Request) -> Account:
+def visitor(context: RequestContext, request: gr.Request) -> Account:
     """Who calls. Every function of a page asks: its address is open to whoever is logged in.
 
     Raises:
         gr.Error: nobody is logged in (any more).
     """
-    account = desk.account(request.cookies.get(COOKIE))
+    account = context.account(request.cookies.get(COOKIE))
     if account is None:
         raise gr.Error("Log in again at /login.", print_exception=False)
     return account
@@ -69,10 +69,10 @@ def words_of(request: gr.Request) -> Words:
     return languages.chosen(request.headers.get("accept-language", ""))
 
 
-def since(desk: Desk, period: str) -> datetime:
+def since(context: RequestContext, period: str) -> datetime:
     """The beginning of a period of `PERIODS`; an unknown one is the last day."""
     length = PERIODS.get(period, timedelta(days=1))
-    return BEGINNING if length is None else desk.clock() - length
+    return BEGINNING if length is None else context.clock() - length
 
 
 def percent(share: float | None) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import gradio as gr
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import history
 from services.review_ui.reports.history import Past, Search
@@ -48,7 +48,7 @@ _FOR_LEADS = {
 }
 
 
-def build(page: gr.Blocks, desk: Desk) -> None:
+def build(page: gr.Blocks, context: RequestContext) -> None:
     """Fills the route of `page` that is open."""
     frame.head("history")
     with gr.Column(elem_classes="rv-panel"):
@@ -70,12 +70,12 @@ def build(page: gr.Blocks, desk: Desk) -> None:
             save = gr.Button(i18n("download_for_leads"), elem_id="download-for-leads", scale=0)
 
     def start(request: gr.Request) -> tuple[Any, ...]:
-        account = frame.visitor(desk, request)
+        account = frame.visitor(context, request)
         words = frame.words_of(request)
-        with desk.transaction() as session:
+        with context.transaction() as session:
             labels, reviewers = history.labels_and_reviewers(session, account)
             wait = (
-                lead_queue.waiting(session, list(desk.workflows), desk.clock())
+                lead_queue.waiting(session, list(context.workflows), context.clock())
                 if history.sees_all(account)
                 else []
             )
@@ -93,14 +93,14 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         )
 
     def search(text: str, label: str, reviewer: str, period: str, request: gr.Request) -> Any:
-        account = frame.visitor(desk, request)
+        account = frame.visitor(context, request)
         wanted = Search(
             text=str(text or "")[:200],
             label=label or None,
             reviewer=reviewer or None,
-            since=frame.since(desk, period),
+            since=frame.since(context, period),
         )
-        with desk.transaction() as session:
+        with context.transaction() as session:
             found = history.find(session, account, wanted)
         words = frame.words_of(request)
         rows = [_row(each, account, words) for each in found]
@@ -112,7 +112,7 @@ def build(page: gr.Blocks, desk: Desk) -> None:
         return _shown(columns, rows, words)
 
     def choose(selected: gr.SelectData, request: gr.Request) -> str:
-        frame.visitor(desk, request)
+        frame.visitor(context, request)
         return str(selected.row_value[-1]) if selected.row_value else ""
 
     asked = [text, label, reviewer, period]

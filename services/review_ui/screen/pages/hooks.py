@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
-from services.review_ui.reports.stale_cache import Kept
+from services.review_ui.reports.stale_cache import StaleCache
 from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
 from services.review_ui.screen.pages.frame import i18n
@@ -33,12 +33,12 @@ def build() -> gr.Dataframe:
     )
 
 
-def reader(desk: Desk) -> Callable[[Account, Words], Any]:
+def reader(context: RequestContext) -> Callable[[Account, Words], Any]:
     """What fills the table for an account."""
-    kept = Kept[list[Known]]()
+    cache = StaleCache[list[Known]]()
 
     def show(account: Account, words: Words) -> Any:
-        found = kept.get("all", lambda: _read(desk)) if account.role == "admin" else []
+        found = cache.get("all", lambda: _read(context)) if account.role == "admin" else []
         return gr.Dataframe(
             {
                 "headers": [words[column] for column in _COLUMNS],
@@ -50,8 +50,8 @@ def reader(desk: Desk) -> Callable[[Account, Words], Any]:
     return show
 
 
-def _read(desk: Desk) -> list[Known]:
-    with desk.transaction() as session:
+def _read(context: RequestContext) -> list[Known]:
+    with context.transaction() as session:
         found = webhook_store.everything(session)
         session.expunge_all()  # the rows are read after the transaction
         return found

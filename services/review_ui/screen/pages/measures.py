@@ -2,7 +2,7 @@
 services/review_ui/reports/quality.py.
 
 Leads see everybody's figures, reviewers only their own accuracy, put so that it never tells which
-items were known ones.
+items were gold ones.
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ from typing import Any
 
 import gradio as gr
 
-from services.review_ui.api.context import Desk
+from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import history, quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
-from services.review_ui.reports.stale_cache import Kept
+from services.review_ui.reports.stale_cache import StaleCache
 from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
 from services.review_ui.screen.pages.frame import i18n
@@ -46,15 +46,15 @@ def build() -> list[Any]:
     return [*made, gr.Dataframe(label=i18n("known_items"), elem_id="known-items", **_TABLE)]
 
 
-def reader(desk: Desk) -> Callable[[Account, str, Words], list[Any]]:
+def reader(context: RequestContext) -> Callable[[Account, str, Words], list[Any]]:
     """What fills the tables for an account and a period of `frame.PERIODS`."""
-    kept = Kept[list[_Measured]]()
+    cache = StaleCache[list[_Measured]]()
 
     def show(account: Account, period: str, words: Words) -> list[Any]:
         everybody = history.sees_all(account)
         # A reviewer's own figures have one period: another one's difference could tell.
         question = (period, None) if everybody else ("ever", account.name)
-        found = kept.get(question, lambda: _read(desk, account, period))
+        found = cache.get(question, lambda: _read(context, account, period))
         rows = [(each.workflow, *each.team) for each in found if each.team is not None]
         agree = [_agreement(name, agreed, words) for name, agreed, _, _ in rows]
         checks = [_checks(name, second) for name, _, second, _ in rows]
@@ -70,11 +70,11 @@ def reader(desk: Desk) -> Callable[[Account, str, Words], list[Any]]:
     return show
 
 
-def _read(desk: Desk, account: Account, period: str) -> list[_Measured]:
-    now, since = desk.clock(), frame.since(desk, period)
+def _read(context: RequestContext, account: Account, period: str) -> list[_Measured]:
+    now, since = context.clock(), frame.since(context, period)
     found: list[_Measured] = []
-    with desk.transaction() as session:
-        for name in desk.seen_by(account):
+    with context.transaction() as session:
+        for name in context.seen_by(account):
             if history.sees_all(account):
                 team = (
                     quality.agreement(session, name, since),

@@ -1,4 +1,4 @@
-"""Do known items measure each reviewer, without anybody seeing which they are?"""
+"""Do gold items measure each reviewer, without anybody seeing which they are?"""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +39,7 @@ def line(item_id: str, label: str = "positive", **more: object) -> KnownLine:
 
 
 def test_each_reviewer_gets_each_known_item_once_and_the_real_ones_after(engine: Engine) -> None:
-    # Given two known items and one real one, where every claim is drawn
+    # Given two gold items and one real one, where every claim is drawn
     people = ReviewRoom(engine, ALWAYS)
     know(engine, line("k1"), line("k2"))
     take_in(engine, requested("real"))
@@ -50,7 +50,7 @@ def test_each_reviewer_gets_each_known_item_once_and_the_real_ones_after(engine:
             for task in people.claim(reviewer):
                 people.decide(reviewer, task, "positive")
                 items.append(task.item_id)
-    # I expect each to have had both known items, and one of them the real one
+    # I expect each to have had both gold items, and one of them the real one
     assert {frozenset(items) - {"real"} for items in got.values()} == {frozenset({"k1", "k2"})}
     assert sorted(got["ada"] + got["bob"]).count("real") == 1
     # and only the real one to be heard of
@@ -60,7 +60,7 @@ def test_each_reviewer_gets_each_known_item_once_and_the_real_ones_after(engine:
 
 
 def test_a_share_of_the_claims_is_known_items(engine: Engine) -> None:
-    # Given 400 real items, a fifth of the claims known ones
+    # Given 400 real items, a fifth of the claims gold ones
     people = ReviewRoom(engine, ReviewRules(seeded_share=0.2))
     know(engine, *(line(f"k{n}") for n in range(200)))
     take_in(engine, *(requested(f"i{n}") for n in range(400)))
@@ -145,7 +145,7 @@ def accuracies(engine: Engine) -> list[quality.Accuracy]:
 
 
 def test_who_looks_a_known_item_up_finds_what_any_other_item_has(engine: Engine) -> None:
-    # Given a known item with the AI's opinion and one without, and a reviewer who has both
+    # Given a gold item with the AI's opinion and one without, and a reviewer who has both
     people = ReviewRoom(engine, ALWAYS)
     know(engine, line("k1", distribution={"negative": 0.4, "positive": 0.6}), line("k2"))
     take_in(engine, requested("r1"), requested("r2"))
@@ -186,7 +186,7 @@ def test_who_looks_a_known_item_up_finds_what_any_other_item_has(engine: Engine)
 
 
 def test_the_accuracy_of_each_reviewer_is_measured(engine: Engine) -> None:
-    # Given ten known items; if Ada is right eight times and Bob always
+    # Given ten gold items; if Ada is right eight times and Bob always
     people = ReviewRoom(engine, ALWAYS)
     know(engine, *(line(f"k{n}", "positive" if n % 2 else "negative") for n in range(10)))
     take_in(engine, *(requested(f"i{n}") for n in range(20)))
@@ -213,7 +213,7 @@ def test_what_a_reviewer_let_go_comes_back_to_them_and_counts_nowhere_as_waiting
     know(engine, line("k1"))
     take_in(engine, requested("real"))
     (known,) = people.claim("ada")
-    # Given a known item that ran out in Ada's hands
+    # Given a gold item that ran out in Ada's hands
     people.clock.turn(LEASE_SECONDS)
     people.review = NEVER
     assert [task.item_id for task in people.claim("bob", 5)] == ["real"]
@@ -246,7 +246,7 @@ def test_a_known_item_and_a_real_one_may_have_the_same_id(engine: Engine) -> Non
 
 
 def test_two_tabs_of_one_reviewer_never_hold_the_same_known_item(engine: Engine) -> None:
-    # Given few known items and many claims of one person at once
+    # Given few gold items and many claims of one person at once
     people = ReviewRoom(engine, ALWAYS)
     know(engine, *(line(f"k{n}") for n in range(5)))
     take_in(engine, *(requested(f"i{n}") for n in range(60)))
@@ -301,9 +301,9 @@ def test_the_command_adds_a_file_once(
     # If it is imported twice
     once, twice = (CliRunner().invoke(app, ["seed", str(file)]) for _ in range(2))
     # I expect three items, and to be told that they are not handed out yet
-    assert "3 known items added" in once.output
+    assert "3 gold items added" in once.output
     assert "seeded_share is 0" in once.output
-    assert "0 known items added; 3 were there already" in twice.output
+    assert "0 gold items added; 3 were there already" in twice.output
     engine = connect(database_url)
     with Session(engine) as session:
         assert session.scalar(select(func.count()).select_from(KnownItem)) == 3

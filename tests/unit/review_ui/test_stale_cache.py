@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.review_ui.reports.stale_cache import FRESH_SECONDS, Kept
+from services.review_ui.reports.stale_cache import FRESH_SECONDS, StaleCache
 
 
 class Ticking:
@@ -20,7 +20,7 @@ class Ticking:
 
 def test_an_answer_serves_for_a_moment_and_each_question_for_itself() -> None:
     clock, counted = Ticking(), []
-    kept = Kept[int](now=clock)
+    cache = StaleCache[int](now=clock)
 
     def count(question: str, cost: float = 0.0) -> int:
         def work() -> int:
@@ -28,7 +28,7 @@ def test_an_answer_serves_for_a_moment_and_each_question_for_itself() -> None:
             clock.now += cost
             return len(counted)
 
-        return kept.get(question, work)
+        return cache.get(question, work)
 
     # Given two questions, asked again at once
     assert [count("a"), count("b"), count("a")] == [1, 2, 1]
@@ -43,21 +43,21 @@ def test_an_answer_serves_for_a_moment_and_each_question_for_itself() -> None:
 
 
 def test_only_so_many_answers_are_kept_and_no_failure() -> None:
-    kept = Kept[int](most=2)
+    cache = StaleCache[int](most=2)
     for number in range(5):
-        kept.get(number, partial(int, number))
+        cache.get(number, partial(int, number))
     # I expect the oldest gone
-    assert kept.get(4, lambda: -1) == 4
-    assert kept.get(0, lambda: -1) == -1
+    assert cache.get(4, lambda: -1) == 4
+    assert cache.get(0, lambda: -1) == -1
     # and what failed asked again
     with pytest.raises(ZeroDivisionError):
-        kept.get("x", lambda: 1 // 0)
-    assert kept.get("x", lambda: 7) == 7
+        cache.get("x", lambda: 1 // 0)
+    assert cache.get("x", lambda: 7) == 7
 
 
 def test_many_at_once_wait_for_one_count_and_none_waits_for_a_second() -> None:
     clock, counted = Ticking(), []
-    kept = Kept[int](now=clock)
+    cache = StaleCache[int](now=clock)
     hold, counting = threading.Event(), threading.Event()
     together = threading.Barrier(8)
 
@@ -69,7 +69,7 @@ def test_many_at_once_wait_for_one_count_and_none_waits_for_a_second() -> None:
 
     def ask() -> int:
         together.wait()
-        return kept.get("q", slowly)
+        return cache.get("q", slowly)
 
     with ThreadPoolExecutor(9) as pool:
         # Given eight who ask at once, I expect one count for all
@@ -81,8 +81,8 @@ def test_many_at_once_wait_for_one_count_and_none_waits_for_a_second() -> None:
         hold.clear()
         counting.clear()
         clock.now += FRESH_SECONDS
-        again = pool.submit(kept.get, "q", slowly)
+        again = pool.submit(cache.get, "q", slowly)
         assert counting.wait(10)
-        assert kept.get("q", slowly) == 1
+        assert cache.get("q", slowly) == 1
         hold.set()
         assert again.result(10) == 2

@@ -6,41 +6,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.feedback.certificate.workload import Load, Valve, operating_threshold
+from services.feedback.certificate.workload import Relief, Workload, operating_threshold
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def load(*minutes: float, pace_a_minute: float = 1.0) -> Load:
+def workload(*minutes: float, pace_a_minute: float = 1.0) -> Workload:
     """Tasks due in so many minutes."""
-    return Load([NOW + MINUTE * due for due in sorted(minutes)], pace_a_minute / 60)
+    return Workload([NOW + MINUTE * due for due in sorted(minutes)], pace_a_minute / 60)
 
 
 def test_tasks_are_late_that_cannot_be_done_in_turn() -> None:
     # Given one task a minute / I expect the third of three that are due in two minutes to be late
-    assert load(2, 2).late(NOW) == 0
-    assert load(2, 2, 2).late(NOW) == 1
-    assert load(2, 2, 2, 9).late(NOW) == 1
+    assert workload(2, 2).late(NOW) == 0
+    assert workload(2, 2, 2).late(NOW) == 1
+    assert workload(2, 2, 2, 9).late(NOW) == 1
     # at half the pace one more, and without anybody all
-    assert load(2, 2, 2).late(NOW, 0.5) == 2
-    assert load(600, 600, pace_a_minute=0).late(NOW) == 2
-    assert load(pace_a_minute=0).late(NOW) == 0
+    assert workload(2, 2, 2).late(NOW, 0.5) == 2
+    assert workload(600, 600, pace_a_minute=0).late(NOW) == 2
+    assert workload(pace_a_minute=0).late(NOW) == 0
 
 
 def test_it_stays_loosened_until_there_is_room_to_spare() -> None:
     # Given tasks that would be late / I expect it loosened
-    valve = Valve(10 * MINUTE)
-    assert not valve.loosened(load(2, 2), NOW)
-    assert valve.loosened(load(2, 2, 2), NOW)
+    relief = Relief(10 * MINUTE)
+    assert not relief.loosened(workload(2, 2), NOW)
+    assert relief.loosened(workload(2, 2, 2), NOW)
     # though they are gone a minute later, and after a while as long as it would be tight again
-    assert valve.loosened(load(), NOW + MINUTE)
+    assert relief.loosened(workload(), NOW + MINUTE)
     later = NOW + 11 * MINUTE
-    tight = Load([later + 2 * MINUTE] * 2, 1 / 60)
+    tight = Workload([later + 2 * MINUTE] * 2, 1 / 60)
     assert tight.late(later) == 0
-    assert valve.loosened(tight, later)
+    assert relief.loosened(tight, later)
     # I expect it tightened when all could be done at 70 % of the pace
-    assert not valve.loosened(Load([later + 3 * MINUTE] * 2, 1 / 60), later)
+    assert not relief.loosened(Workload([later + 3 * MINUTE] * 2, 1 / 60), later)
 
 
 @pytest.mark.parametrize(
