@@ -22,6 +22,7 @@ from tests.support.amqp_client import outsider
 from tests.support.visible_packages import closure, link_distribution
 
 WORKFLOW = ROOT / "deploy" / "workflows" / "sentiment.toml"
+ALL_PACKAGES = sysconfig.get_path("purelib")  # that the tests have
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -86,13 +87,14 @@ class Installed:
         return set(self.packages.rglob("*"))
 
 
-def install(wheel: Path, place: Path) -> Installed:
-    """The wheel, alone in a new environment."""
+def install(what: Path, place: Path, *options: str, beside: str | Path = "") -> Installed:
+    """A wheel, or a checkout to be edited, in a new environment, beside a folder of packages."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place / "venv"], check=True)
     found = Installed(place / "venv", place / "empty")
+    (found.packages / "beside.pth").write_text(f"{beside}\n")
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", found.venv / "bin" / "python", "install",
-         "--quiet", "--no-index", "--no-deps", "--no-compile", wheel],
+         "--quiet", "--no-index", "--no-deps", "--no-compile", *options, what],
         check=True,
     )  # fmt: skip
     found.folder.mkdir()
@@ -108,13 +110,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """With what the extra `cli` brings, and no other package."""
     place = tmp_path_factory.mktemp("installed")
-    found = install(wheel, place)
     packages = place / "packages"
     packages.mkdir()
     for name in closure({"cli"}):
         link_distribution(name, packages)
-    (found.packages / "cli.pth").write_text(f"{packages}\n")
-    return found
+    return install(wheel, place, beside=packages)
 
 
 def test_the_wheel_holds_the_sources_under_one_name_and_nothing_else(wheel: Path) -> None:
@@ -136,6 +136,17 @@ def test_the_source_distribution_builds_the_same_wheel(wheel: Path, tmp_path: Pa
         sdist.extractall(tmp_path / "source", filter="data")
     (source,) = (tmp_path / "source").iterdir()
     assert build("wheel", source, tmp_path / "wheel").read_bytes() == wheel.read_bytes()
+
+
+def test_an_editable_installation_runs_the_checkout(tmp_path: Path) -> None:
+    options = ("--no-build-isolation", "--editable")
+    installed = install(ROOT, tmp_path, *options, beside=ALL_PACKAGES)
+    where = "import hitl, hitl_pipeline; print(hitl.__file__, hitl_pipeline.__file__, sep='\\n')"
+    assert installed.said("python", "-c", where).splitlines() == [
+        str(ROOT / "hitl" / "__init__.py"),
+        str(ROOT / "deploy" / "wheel" / "hitl_pipeline" / "__init__.py"),
+    ]
+    assert installed.said("hitl", "--version") == f"hitl {package_version()}\n"
 
 
 @pytest.mark.parametrize("name", ["hitl", "services", "shared", "deploy", "tests"])
@@ -202,8 +213,7 @@ def test_a_whole_stack_runs_from_the_wheel(
     wheel: Path, tmp_path: Path, amqp_url: str, database_url: str
 ) -> None:
     # Given the wheel beside all packages that the tests have, and servers
-    installed = install(wheel, tmp_path)
-    (installed.packages / "all.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    installed = install(wheel, tmp_path, beside=ALL_PACKAGES)
     ports = {port: "0" for port, _default in SERVICES.values()}
     there = {**ports, "AMQP_URL": amqp_url, "DATABASE_URL": database_url}
     before = installed.written()
