@@ -5,7 +5,8 @@ one row group and, for each one written, a few hundred bytes for the index.
 """
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,22 +16,19 @@ import pyarrow.parquet as pq
 GROUP_ROWS = 20_000
 GROUP_BYTES = 8_000_000  # whichever comes first: texts differ in length by a factor of a thousand
 
-# Columns are known by their names, which mean the same in every export.
-_INTEGERS = frozenset({"number", "revision", "seq", "version"})
-_FLOATS = frozenset(
-    {"confidence", "ai_confidence", "threshold", "panel_u", "panel_rate", "seconds", "idle_seconds"}
-)
-_BOOLEANS = frozenset({"ai_label_shown", "effective", "on_panel"})
+_TYPES = {
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    datetime: pa.timestamp("us", tz="UTC"),
+}
 
 
-def schema(columns: Sequence[str]) -> Any:
-    """The Arrow types of an export's columns; objects are JSON texts, times are UTC."""
-    return pa.schema([(name, _type(name)) for name in columns])
-
-
-def pieces(columns: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]]) -> Generator[bytes]:
-    """The batches as one Parquet file, a row group a piece."""
-    kinds = schema(columns)
+def pieces(
+    columns: Mapping[str, type], batches: Iterable[Sequence[Sequence[Any]]]
+) -> Generator[bytes]:
+    """The batches as one Parquet file, a row group a piece. Objects are JSON texts, times UTC."""
+    kinds = pa.schema([(name, _TYPES.get(kind, pa.string())) for name, kind in columns.items()])
     out = _Pieces()
     held: list[Any] = []
     with pq.ParquetWriter(pa.PythonFile(out, "w"), kinds, compression="zstd") as writer:
@@ -73,16 +71,6 @@ class _Pieces:
     def take(self) -> bytes:
         taken, self._written = b"".join(self._written), []
         return taken
-
-
-def _type(column: str) -> Any:
-    if column.endswith("_at"):
-        return pa.timestamp("us", tz="UTC")
-    if column in _INTEGERS:
-        return pa.int64()
-    if column in _FLOATS:
-        return pa.float64()
-    return pa.bool_() if column in _BOOLEANS else pa.string()
 
 
 def _arrow(batch: Sequence[Sequence[Any]], kinds: Any) -> Any:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 from uuid import UUID
@@ -17,15 +17,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 
 def written(
-    columns: Sequence[str], batches: Iterable[Sequence[Sequence[Any]]], form: Format
+    columns: Mapping[str, type], batches: Iterable[Sequence[Sequence[Any]]], form: Format
 ) -> Generator[bytes]:
-    """The file's bytes: a batch a piece, of Parquet some ten thousand rows."""
+    """The file's bytes: a batch a piece, of Parquet some ten thousand rows. `columns` are the names
+    and the types of their values (shared/storage/column_types.py), which Parquet writes down."""
     match form:
         case "csv":
-            yield csv_lines([columns], lambda cell: str(cell))
+            yield csv_lines([tuple(columns)], str)
             yield from (csv_lines(batch, csv_cell) for batch in batches)
         case "jsonl":
-            yield from (json_lines(columns, batch) for batch in batches)
+            yield from (json_lines(tuple(columns), batch) for batch in batches)
         case "parquet":
             from shared.formats import (
                 parquet as rows_parquet,  # pyarrow: heavy, and only this format needs it

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, text
 
 from shared.formats.rows_out import BATCH_ROWS, Format, written
 from shared.labels import label_key
+from shared.storage.column_types import column_types
 from shared.storage.database import database_errors
 
 What = Literal["corrections", "labels", "events"]
@@ -129,7 +130,7 @@ def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Gene
                 counted.rows += len(batch)
                 yield batch
 
-        yield from written(list(found.keys()), batches(), form)
+        yield from written(column_types(found), batches(), form)
 
 
 def _spelled(connection: Connection, labels: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 from sqlalchemy import Engine, text
 
 from shared.formats.rows_out import BATCH_ROWS, Format, written
+from shared.storage.column_types import column_types
 from shared.storage.database import database_errors
 
 What = Literal["decisions", "corrections", "items"]
@@ -102,4 +103,4 @@ def rows(engine: Engine, wanted: Export, form: Format) -> Generator[bytes]:
             bound,
             execution_options={"stream_results": True, "max_row_buffer": BATCH_ROWS},
         )
-        yield from written(list(found.keys()), found.partitions(BATCH_ROWS), form)
+        yield from written(column_types(found), found.partitions(BATCH_ROWS), form)

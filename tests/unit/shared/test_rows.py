@@ -14,10 +14,12 @@ from shared.formats.rows_out import Format, csv_cell, csv_text, written
 
 WHOLE = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TIMES = [WHOLE, WHOLE + timedelta(microseconds=1), WHOLE + timedelta(milliseconds=120)]
+TIME: dict[str, type] = {"decided_at": datetime}
+LABELLED: dict[str, type] = {"label": str, "confidence": float}
 NAMES = ["NA", "None", "null", "007", "1e5", "true", "nan", " x ", "-1", "'=1", "#N/A", ""]
 
 
-def file_of(columns: list[str], rows: list[tuple[object, ...]], form: Format) -> bytes:
+def file_of(columns: dict[str, type], rows: list[tuple[object, ...]], form: Format) -> bytes:
     return b"".join(written(columns, [rows], form))
 
 
@@ -25,11 +27,9 @@ def test_times_with_and_without_a_fraction_are_one_column_of_times() -> None:
     # Given times of which some are whole seconds
     rows: list[tuple[object, ...]] = [(time,) for time in TIMES]
     # If pandas reads them, I expect times, and the same ones
-    table = pd.read_csv(
-        io.BytesIO(file_of(["decided_at"], rows, "csv")), parse_dates=["decided_at"]
-    )
+    table = pd.read_csv(io.BytesIO(file_of(TIME, rows, "csv")), parse_dates=["decided_at"])
     assert list(table["decided_at"]) == TIMES
-    lines = file_of(["decided_at"], rows, "jsonl").splitlines()
+    lines = file_of(TIME, rows, "jsonl").splitlines()
     found = pd.to_datetime([json.loads(line)["decided_at"] for line in lines])
     assert list(found) == TIMES
     # and text of one length, so that it sorts as the times do
@@ -58,7 +58,7 @@ def test_names_that_look_like_something_else_come_back_as_they_were() -> None:
     rows: list[tuple[object, ...]] = [(name, 0.1 + 0.2) for name in NAMES]
     # If I read them with pandas as documented, I expect the names and the very numbers
     table = pd.read_csv(
-        io.BytesIO(file_of(["label", "confidence"], rows, "csv")),
+        io.BytesIO(file_of(LABELLED, rows, "csv")),
         dtype={"label": str},
         keep_default_na=False,
         na_values={"confidence": [""]},
@@ -67,11 +67,11 @@ def test_names_that_look_like_something_else_come_back_as_they_were() -> None:
     assert [csv_text(cell) for cell in table["label"]] == NAMES
     assert set(table["confidence"]) == {0.1 + 0.2}
     # and by the csv module, from JSON and from Parquet.
-    content = file_of(["label", "confidence"], rows, "csv").decode()
+    content = file_of(LABELLED, rows, "csv").decode()
     assert [csv_text(row["label"]) for row in csv.DictReader(io.StringIO(content))] == NAMES
-    lines = file_of(["label", "confidence"], rows, "jsonl").splitlines()
+    lines = file_of(LABELLED, rows, "jsonl").splitlines()
     assert [json.loads(line) for line in lines] == [
         {"label": name, "confidence": 0.1 + 0.2} for name in NAMES
     ]
-    stored = pq.read_table(io.BytesIO(file_of(["label", "confidence"], rows, "parquet")))
+    stored = pq.read_table(io.BytesIO(file_of(LABELLED, rows, "parquet")))
     assert stored.to_pydict() == {"label": NAMES, "confidence": [0.1 + 0.2] * len(NAMES)}
