@@ -5,13 +5,11 @@ What is promised, what is not and how to anchor: docs/build/ledger.md.
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import text
 
 from hitl.dead_letters.filter import found_queues
@@ -25,6 +23,7 @@ from hitl.servers.home import user_name
 from hitl.support.connection import amqp_url
 from hitl.support.database import engine, problems_named, transaction
 from hitl.support.known_workflows import completed
+from hitl.support.progress import progress_bar
 from hitl.support.terminal import refuse
 from services.logger.ledger import utc_text
 from shared.clock import utc_now
@@ -61,13 +60,13 @@ def verify(
         texts: list[str] = []
         items = 0
         if from_export is not None:
-            with bar("checking", from_export.stat().st_size) as advance:
+            with progress_bar("checking", from_export.stat().st_size, every=1_000) as advance:
                 check(checker, records.from_export(from_export, advance))
         else:
             with engine() as database, records.snapshot(database) as connection:
-                with bar("checking", records.counted(connection)) as advance:
+                with progress_bar("checking", records.counted(connection), every=1_000) as advance:
                     check(checker, records.from_database(connection), advance)
-                with bar("checking texts", None) as advance:
+                with progress_bar("checking texts", None, every=1_000) as advance:
                     for wrong in wrong_texts(connection):
                         items += 1
                         advance(1)
@@ -101,7 +100,7 @@ def export(
     """Write all that `verify --from-export` needs. No person's text is in it."""
     with problems_named(), engine() as database, records.snapshot(database) as connection:
         events = 0
-        with bar("exporting", records.counted(connection)) as advance:
+        with progress_bar("exporting", records.counted(connection), every=1_000) as advance:
             for record in records.export(records.from_database(connection), file):
                 if isinstance(record, Event):
                     events += 1
@@ -226,22 +225,3 @@ def report(findings: list[str]) -> None:
         errors.print(f"  then: {finding}")
     if len(findings) > FINDINGS_SHOWN:
         errors.print(f"  and {len(findings) - FINDINGS_SHOWN} more")
-
-
-@contextmanager
-def bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, moved by a thousand at a time."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        waiting = 0
-
-        def advance(done: int) -> None:
-            nonlocal waiting
-            waiting += done
-            if waiting >= 1_000:
-                progress.advance(task, waiting)
-                waiting = 0
-
-        yield advance

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from hitl.dead_letters.filter import Wanted, age, existing_homes, found_queues
@@ -26,6 +25,7 @@ from hitl.dead_letters.queues import DeadLetter, Pass, Verdict
 from hitl.dead_letters.text import as_object, describe
 from hitl.servers.home import Home
 from hitl.support.connection import amqp_url
+from hitl.support.progress import progress_bar
 from hitl.support.terminal import printable, readable, refuse
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded
@@ -223,18 +223,15 @@ def over_all(
     """Does `act` to every letter that is wanted and fit, with a progress bar; how many left (with
     "stay": would leave), and how many the broker refused."""
     count = refused = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        for name, depth in queues.items():
-            task = bar.add_task(f"{label} {name}", total=depth)
-            chosen = 0
+    for name, depth in queues.items():
+        chosen = 0
+        with progress_bar(f"{label} {name}", depth, counted=True) as advance:
 
             def judge(letter: DeadLetter) -> Verdict:
                 nonlocal chosen
                 if wanted.full:
                     return "enough"
-                bar.advance(task)  # noqa: B023 - of this queue
+                advance(1)
                 if not wanted.chooses(letter):
                     return "stay"
                 if not fit(letter):
@@ -246,8 +243,8 @@ def over_all(
             one = Pass(name, judge, headers=redriven_headers, before_acks=before_acks)
             if depth and not wanted.full:
                 one.run(amqp_url())
-            count += chosen if act == "stay" else one.gone
-            refused += one.refused
+        count += chosen if act == "stay" else one.gone
+        refused += one.refused
     return count, refused
 
 

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -12,11 +12,11 @@ from typing import Annotated, BinaryIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from hitl.support.connection import amqp_url, connected
 from hitl.support.item_files import Format, Line, format_of, read_lines
 from hitl.support.known_workflows import completed, existing_workflows
+from hitl.support.progress import progress_bar
 from hitl.support.tail import Decided, Tail, as_json, as_text
 from hitl.support.terminal import refuse
 from shared.clock import utc_now
@@ -57,10 +57,11 @@ def publish(
     try:
         settings = Settings.from_environment(os.environ)
         workflow_paths(settings.workflows_dir, [workflow])
+        size = Path(file).stat().st_size if Path(file).is_file() else None  # of a pipe
         with (
             opened(file) as source,
             connected(amqp_url(), "publish") as broker,
-            progress_bar(file, errors) as advance,
+            progress_bar("publishing", size) as advance,
         ):
             first = source.readline()
             kind = format or format_of(file, first)
@@ -138,27 +139,7 @@ def opened(file: str) -> Iterator[BinaryIO]:
         yield source
 
 
-class Advance:
-    """Moves the bar by the bytes that were read."""
-
-    def __init__(self, bar: Progress, total: int | None) -> None:
-        self._bar = bar
-        self._task = bar.add_task("publishing", total=total)
-
-    def __call__(self, size: int) -> None:
-        self._bar.advance(self._task, size)
-
-
-@contextmanager
-def progress_bar(file: str, console: Console) -> Iterator[Advance]:
-    """A bar over the file's bytes; for standard input and other pipes one without an end."""
-    total = Path(file).stat().st_size if Path(file).is_file() else None
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        yield Advance(bar, total)
-
-
-def count_bytes(lines: Iterable[bytes], advance: Advance) -> Iterator[bytes]:
+def count_bytes(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
     """The same lines, counted."""
     for line in lines:
         advance(len(line))

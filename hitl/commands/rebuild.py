@@ -4,19 +4,17 @@ The rows of `item` and the tasks from `event`; with --queues, first of all, the 
 what the queues still hold. Safe while everything runs, and to repeat: docs/operate/backups.md.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hitl.recovery.rebuild_items import Rebuilt, events_counted, rebuild_items
 from hitl.recovery.rebuild_queues import copy_queues
 from hitl.recovery.rebuild_tasks import rebuild_tasks
 from hitl.support.connection import amqp_url
 from hitl.support.database import engine, problems_named
+from hitl.support.progress import progress_bar
 
 app = typer.Typer(add_completion=False)
 
@@ -33,12 +31,12 @@ def rebuild(
     """
     with problems_named():
         if queues:
-            for queue, count in copy_queues(amqp_url(), progress):
+            for queue, count in copy_queues(amqp_url(), partial(progress_bar, counted=True)):
                 typer.echo(f"{count} messages of {queue} copied to the log's queue")
             typer.echo("Next: start the services; once hitl.log is empty, `hitl rebuild`.")
             return
         with engine() as database:
-            with progress("events", events_counted(database)) as advance:
+            with progress_bar("events", events_counted(database), counted=True) as advance:
                 items = rebuild_items(database, advance)
             say_items(items)
             tasks = rebuild_tasks(database)
@@ -65,13 +63,3 @@ def say_items(done: Rebuilt) -> None:
             " they were left out",
             err=True,
         )
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.advance(task, done)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
 from hitl.support.known_workflows import completed
@@ -22,6 +21,7 @@ from hitl.support.loaded import (
     replay_set,
     user_at_host,
 )
+from hitl.support.progress import training_bar
 from services.feedback.training.locks import only_one
 from shared.clock import utc_now
 
@@ -121,18 +121,7 @@ def _bar() -> Iterator["OnProgress"]:
     if not console.is_terminal:
         yield plain_lines(console)
         return
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def show(part: float, what: str) -> None:
-            bar.update(task, completed=part, description=what)
-
+    with training_bar(console) as show:
         yield show
 
 

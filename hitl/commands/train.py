@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 
 from hitl.servers.home import Home
 from hitl.support.loaded import errors_as_one_line
+from hitl.support.progress import training_bar
 
 app = typer.Typer(add_completion=False)
 
@@ -29,12 +29,7 @@ def train_embedded(
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
     folder = data or Home.from_environment(os.environ).data
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def show(part: float, what: str) -> None:
-            bar.update(task, completed=part, description=what)
-
+    with training_bar(Console(stderr=True)) as show:
         train(folder, out, seed, show)
     print((out / "README.md").read_text(encoding="utf-8"))
 
@@ -62,12 +57,7 @@ def train_texts(
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
     data = Home.from_environment(os.environ).data
-    with errors_as_one_line(), Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def show(part: float, what: str) -> None:
-            bar.update(task, completed=part, description=what)
-
+    with errors_as_one_line(), training_bar(Console(stderr=True)) as show:
         if file is None:
             examples = tweets.fetch(data, lambda what: show(0.0, what))
             labels: tuple[str, ...] = tweets.LABELS

@@ -1,0 +1,45 @@
+"""Progress on stderr while a command works."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+@contextmanager
+def progress_bar(
+    what: str, total: int | None, *, counted: bool = False, every: int = 1
+) -> Iterator[Callable[[int], None]]:
+    """A bar that is gone in the end; what is passed to the function moves it, `every` so many at a
+    time. `total` None: nobody knows. It shows the share, or where `counted` the numbers."""
+    share = MofNCompleteColumn() if counted else TaskProgressColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        waiting = 0
+
+        def advance(done: int) -> None:
+            nonlocal waiting
+            waiting += done
+            if waiting >= every:
+                bar.advance(task, waiting)
+                waiting = 0
+
+        yield advance
+
+
+@contextmanager
+def training_bar(console: Console) -> Iterator[Callable[[float, str], None]]:
+    """A bar that stays; the function takes the share that is done, and what is being done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda part, what: bar.update(task, completed=part, description=what)
