@@ -3,7 +3,7 @@
 The tokens of all texts stand one after the other, without padding: every linear layer sees them as
 one matrix, and only attention looks at the texts, those of equal length together. After the last
 attention only the first token of each text goes on, because the head reads no other. Weights are
-repacked once for oneDNN. Measured and argued in docs/decisions/0011-packed-inference.md.
+repacked once for oneDNN. Why: docs/decisions/0011-packed-inference.md.
 """
 
 import logging
