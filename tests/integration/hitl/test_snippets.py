@@ -159,6 +159,7 @@ def test_the_reader_of_decisions_prints_and_acks_them(amqp_url: str) -> None:
 def test_every_snippet_is_of_a_kind_that_is_tried() -> None:
     kinds = {"python", "toml", "json", "yaml", "sh", "bash", "console", ""}
     kinds |= {"{toctree}", "{eval-rst}"}  # the site's own, which test_site.py builds
+    kinds |= {"mermaid"}  # a picture, which tests.support.message_walk makes from the code
     assert {each.language for each in snippets()} <= kinds
 
 
