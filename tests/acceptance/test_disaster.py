@@ -45,7 +45,7 @@ from tests.conftest import Postgres, RabbitMQ, started
 from tests.support.amqp_client import Outsider, Received, outsider, until
 from tests.support.filled_database import logger_on
 from tests.support.review_data import ReviewRoom
-from tests.support.service_workers import DRAWN, working
+from tests.support.service_workers import TOPOLOGY, working
 
 ACCEPTED = accepted_queue("sentiment")
 INFERENCE = inference_queue("sentiment")
@@ -186,7 +186,7 @@ def lost(server_home: Path) -> Iterator[PrivatePostgres]:
 
 @contextmanager
 def site_on(amqp_url: str, url: str) -> Iterator[Site]:
-    declare_all(amqp_url, DRAWN)
+    declare_all(amqp_url, TOPOLOGY)
     with outsider(amqp_url) as program:
         yield Site(amqp_url, program, url)
 

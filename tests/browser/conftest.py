@@ -1,4 +1,4 @@
-"""Which browser do the tests drive, and which server does it talk to?"""
+"""The browser that the tests drive, and the review service that it talks to."""
 
 import os
 import shutil

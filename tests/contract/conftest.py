@@ -1,4 +1,4 @@
-"""Which fixtures do the tests of the Helm chart share?"""
+"""The real helm of the chart's tests, and what each values file renders to."""
 
 import pytest
 

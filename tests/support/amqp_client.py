@@ -1,4 +1,4 @@
-"""What does a program see that is not ours? A producer and a consumer on py-amqp, another client.
+"""An AMQP client that is not ours: a producer and a consumer on py-amqp; and `until`, which waits.
 
 Used wherever a test wants to look at the broker from outside, without this project's code.
 """

@@ -1,4 +1,4 @@
-"""What does a test of the API for programs need? A token, and a client that sends it."""
+"""A client of the API for programs: an HTTP client that sends a new token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""How does a test make a stream whose machine is right so often, and people who audit it?
+"""A stream of items whose machine is right so often, and people who audit it.
 
 Routed by the real policy, written by the real logger; only the model and the people are simulated.
 Time is the test's own.
@@ -17,7 +17,6 @@ from services.logger.handler import Logger
 from services.router.policy import Policy
 from services.router.route import Route, route, steer
 from shared.clock import utc_now
-from shared.events.envelope import encode
 from shared.events.live_policy import LiveRoute
 from shared.events.models import (
     Decision,
@@ -29,8 +28,8 @@ from shared.events.models import (
     Prediction,
     Review,
 )
-from shared.messages import Delivery
 from tests.support.expected_route import routed_event, sampling_of
+from tests.support.item_events import delivered
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LABELS = ("negative", "positive")
@@ -42,7 +41,7 @@ CERTIFIED = {
 }
 
 
-class World:
+class AuditedStream:
     """One workflow: items come, are routed by what the certifier said last, and are audited."""
 
     def __init__(
@@ -71,7 +70,7 @@ class World:
     def write(self, events: Sequence[Event]) -> None:
         """Into the log, as the logger does."""
         for start in range(0, len(events), 1_000):
-            batch = [delivery(event) for event in events[start : start + 1_000]]
+            batch = [delivered(event) for event in events[start : start + 1_000]]
             results = self.log.handle(batch)
             assert all(result == () or list(result) == [] for result in results)  # type: ignore[arg-type]
 
@@ -197,18 +196,4 @@ def reviewed(
             seconds=1.0,
             ai_label_shown=not chosen.blind,
         ),
-    )
-
-
-def delivery(event: Event) -> Delivery:
-    """An event as it comes to the logger."""
-    message = encode(event, source="test", traceparent="")
-    return Delivery(
-        queue="hitl.log",
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        body=message.body,
-        headers=message.headers,
-        message_id=message.message_id,
-        tag=1,
     )

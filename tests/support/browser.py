@@ -1,4 +1,4 @@
-"""How does a test see the review page? In a reviewer's browser, logged in, and watched."""
+"""A reviewer's browser on the review page: logged in, and watched for errors."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""One example of every published event, with every field filled in: shared by the tests."""
+"""One example of every published event, with every field filled in."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

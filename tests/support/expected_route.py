@@ -1,4 +1,4 @@
-"""What must the router's event say? The same route, stated by building the event's models."""
+"""What the router's event must say: the same route, stated by building the event's models."""
 
 from datetime import datetime
 

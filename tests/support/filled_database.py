@@ -1,5 +1,5 @@
-"""What does a database look like that was worked with? Rows of every table, made by the product's
-own code: the logger, the intake, people at work, the certifier."""
+"""A database that was worked with: rows of every table, made by the product's own code (the
+logger, the intake, people at work, the certifier)."""
 
 from uuid import uuid4
 

@@ -1,4 +1,4 @@
-"""What does the Helm chart render to? Real helm, taken from a package that carries it."""
+"""The objects that the Helm chart renders to, by a real helm (out of a package that carries it)."""
 
 import shutil
 import subprocess

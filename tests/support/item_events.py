@@ -1,4 +1,4 @@
-"""Which events does an item meet on its way? Complete, valid events for tests that need some."""
+"""The events of an item on its way: complete, valid ones, for tests that need some."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from shared.events.models import (
     Routing,
 )
 from shared.messages import Delivery, Outgoing
+from shared.topology import LOG_QUEUE
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -146,16 +147,17 @@ def delivered(event: Event) -> Delivery:
     return deliver(encode(event, source="test", traceparent=TRACEPARENT))
 
 
-def deliver(message: Outgoing) -> Delivery:
-    """A message as the log's queue brings it."""
+def deliver(message: Outgoing, queue: str = LOG_QUEUE) -> Delivery:
+    """A message as a queue brings it."""
     return Delivery(
-        queue="hitl.log",
+        queue=queue,
         exchange=message.exchange,
         routing_key=message.routing_key,
         body=message.body,
         headers=message.headers,
         tag=1,
         message_id=message.message_id,
+        content_type=message.content_type,
         timestamp=message.timestamp,
     )
 
@@ -166,7 +168,7 @@ def submitted(
     """A producer's message as the log's queue brings it."""
     body = {"text": text, "metadata": {"row": 7}} | ({"id": item_id} if item_id else {})
     return Delivery(
-        queue="hitl.log",
+        queue=LOG_QUEUE,
         exchange="hitl.items",
         routing_key=workflow,
         body=json.dumps(body).encode(),

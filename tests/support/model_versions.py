@@ -1,4 +1,4 @@
-"""How does a test get a version of the embedded model without training one?"""
+"""Versions of the embedded model that needed no training: the shipped one, calibrated otherwise."""
 
 import json
 import shutil

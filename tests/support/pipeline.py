@@ -1,4 +1,4 @@
-"""How does a test run the whole pipeline? Five processes on a vhost and database of its own."""
+"""The whole pipeline: five processes, on a virtual host and a database of the test's own."""
 
 import os
 import signal

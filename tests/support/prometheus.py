@@ -1,5 +1,4 @@
-"""How does a test watch a running pipeline? A real Prometheus and its exporters beside it, and
-some traffic to be seen."""
+"""A real Prometheus with its exporters beside a running pipeline, and some traffic to be seen."""
 
 import json
 import math

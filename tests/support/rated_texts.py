@@ -1,4 +1,4 @@
-"""Where do tests find the human-rated texts? Fetched once, kept between runs."""
+"""The fixture `data_dir`: human-rated texts, fetched once and kept between runs."""
 
 import os
 from pathlib import Path

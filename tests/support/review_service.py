@@ -1,4 +1,4 @@
-"""What does a test of the review service need? Tasks, a clock to turn, the served application."""
+"""The review service: requests for review, a clock to turn, and the application, served."""
 
 import socket
 import threading
@@ -38,7 +38,9 @@ from shared.events.models import (
 )
 from shared.messages import Delivery, Outgoing
 from shared.service.lifecycle import Lifecycle, respond
+from shared.topology import review_queue
 from shared.workflows.files import Workflow
+from tests.support.item_events import deliver
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -112,16 +114,7 @@ def requested(
 def delivered(event: Event) -> Delivery:
     """The event as the review queue brings it."""
     message = encode(event, source="router", traceparent=TRACEPARENT)
-    return Delivery(
-        queue=f"hitl.{event.workflow}.review",
-        exchange=message.exchange,
-        routing_key=message.routing_key,
-        body=message.body,
-        headers=message.headers,
-        tag=1,
-        message_id=message.message_id,
-        content_type=message.content_type,
-    )
+    return deliver(message, review_queue(event.workflow))
 
 
 def take_in(engine: Engine, *events: ItemReviewRequested, clock: TurnedClock | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How does a test run each program as a user of its own, as compose and `bin/up` do?"""
+"""For each program a user of its own, in RabbitMQ and in Postgres, as compose and `bin/up` do."""
 
 from urllib.parse import urlsplit
 

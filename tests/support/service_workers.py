@@ -10,7 +10,7 @@ from shared.service.metrics import MESSAGES_PUBLISHED
 from shared.service.settings import Settings
 from shared.topology import topology
 
-DRAWN = topology(["sentiment"], Settings().retry_delays_seconds)
+TOPOLOGY = topology(["sentiment"], Settings().retry_delays_seconds)
 
 
 def answers(outcome: str) -> float:
@@ -31,7 +31,7 @@ def working(amqp_url: str, handlers: Sequence[tuple[str, Handler]]) -> Iterator[
     for queue, handler in handlers:
         lifecycle = Lifecycle()
         worker = Worker(
-            service="test", settings=settings, topology=DRAWN, lifecycle=lifecycle,
+            service="test", settings=settings, topology=TOPOLOGY, lifecycle=lifecycle,
             queues=[queue], handler=handler, prefetch=100, max_batch=50,
         )  # fmt: skip
         lifecycles.append(lifecycle)

@@ -1,4 +1,4 @@
-"""Who receives webhooks? A real HTTP server that answers what it is told, and a reader of
+"""A receiver of webhooks: a real HTTP server that answers what it is told, and a reader of
 signatures that shares no code with the sender."""
 
 import base64

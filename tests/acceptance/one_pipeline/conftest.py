@@ -23,7 +23,7 @@ from tests.support.amqp_client import outsider, until
 from tests.support.pipeline import SERVICES, Pipeline, running
 from tests.support.service_users import own_addresses
 
-DRAWN = topology(["sentiment"], (5, 30, 300))
+TOPOLOGY = topology(["sentiment"], (5, 30, 300))
 WORK = (inference_queue("sentiment"), ROUTER_QUEUE, review_queue("sentiment"), LOG_QUEUE)
 
 
@@ -37,7 +37,7 @@ def shared_pipeline(
     """All five services, and a reviewer named ada."""
     with fresh_vhost(rabbitmq) as amqp_url, fresh_database(postgres, migrated) as database_url:
         own = own_addresses(rabbitmq, amqp_url, database_url)
-        declare_all(amqp_url, DRAWN)
+        declare_all(amqp_url, TOPOLOGY)
         folder = tmp_path_factory.mktemp("pipeline")
         with running(
             amqp_url, database_url, folder, SERVICES, own, HITL_UNDO_SECONDS="0"
@@ -51,7 +51,7 @@ def pipeline(shared_pipeline: Pipeline) -> Pipeline:
     """The same, at rest: nothing is under way, and what others have set aside is gone."""
     with outsider(shared_pipeline.amqp_url) as program:
         until(lambda: not any(map(program.ready, WORK)), what="empty queues")
-        for queue in DRAWN.queues:
+        for queue in TOPOLOGY.queues:
             if queue.name.endswith((".dlq", ".accepted")) or queue.name == UNROUTABLE:
                 program.drain(queue.name)
     return shared_pipeline

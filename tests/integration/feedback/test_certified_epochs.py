@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
 from services.feedback.certificate import scores
-from tests.support.audited_stream import World
+from tests.support.audited_stream import AuditedStream
 
 BUSY = """
     INSERT INTO event (event_id, type, version, workflow, item_id, occurred_at, source, data)
@@ -19,17 +19,17 @@ BUSY = """
 
 
 @pytest.fixture
-def world(engine: Engine) -> World:
-    return World(engine)
+def world(engine: Engine) -> AuditedStream:
+    return AuditedStream(engine)
 
 
-def rows(world: World, statement: str) -> list[tuple[object, ...]]:
+def rows(world: AuditedStream, statement: str) -> list[tuple[object, ...]]:
     with world.engine.connect() as connection:
         return [tuple(row) for row in connection.execute(text(statement))]
 
 
 def test_a_quiet_workflow_is_found_beside_a_busy_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: AuditedStream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Given a log of which only the newest 400 events are looked through, 250 scores of our
     # workflow, and 1 000 events of another one after each half of them
@@ -49,7 +49,7 @@ def test_a_quiet_workflow_is_found_beside_a_busy_one(
         assert scores.recent(session, "sentiment", 10_000, look_through=400) == []
 
 
-def test_everything_goes_to_people_until_a_threshold_is_certified(world: World) -> None:
+def test_everything_goes_to_people_until_a_threshold_is_certified(world: AuditedStream) -> None:
     # Given a workflow of which nothing is known / I expect everything to go to people, and why
     live = world.look()
     assert (live.state, live.threshold, live.panel_rate) == ("uncertified", None, 1.0)
@@ -91,7 +91,7 @@ def test_everything_goes_to_people_until_a_threshold_is_certified(world: World) 
     assert all(c.reasons[0].code != "not_certified" for c in chosen)
 
 
-def test_a_machine_that_is_wrong_too_often_is_never_certified(world: World) -> None:
+def test_a_machine_that_is_wrong_too_often_is_never_certified(world: AuditedStream) -> None:
     world.stream(250)
     world.look()
     for _ in range(4):
@@ -100,7 +100,7 @@ def test_a_machine_that_is_wrong_too_often_is_never_certified(world: World) -> N
     assert rows(world, "SELECT 1 FROM certificate") == []
 
 
-def test_whoever_looks_next_finds_the_same(world: World) -> None:
+def test_whoever_looks_next_finds_the_same(world: AuditedStream) -> None:
     # Given a certificate / If another process, which knows nothing, looks at the same moment
     live = world.certify()
     other = world.another().look(world.policy, world.now)
@@ -110,7 +110,9 @@ def test_whoever_looks_next_finds_the_same(world: World) -> None:
     assert len(rows(world, "SELECT 1 FROM certification_epoch")) == 1
 
 
-def test_an_alarm_sends_everything_to_people_and_only_fresh_audits_count(world: World) -> None:
+def test_an_alarm_sends_everything_to_people_and_only_fresh_audits_count(
+    world: AuditedStream,
+) -> None:
     # Given a certificate, and a machine that is suddenly wrong in a third of all cases
     before = world.certify()
     for _ in range(20):
@@ -141,7 +143,7 @@ def test_an_alarm_sends_everything_to_people_and_only_fresh_audits_count(world: 
     assert str(frozen) < str(watermark)
 
 
-def test_another_model_needs_a_certificate_of_its_own(world: World) -> None:
+def test_another_model_needs_a_certificate_of_its_own(world: AuditedStream) -> None:
     # Given a certificate of one model / If another one scores
     before = world.certify()
     world.model = "m2"
@@ -166,7 +168,7 @@ def test_another_model_needs_a_certificate_of_its_own(world: World) -> None:
     assert (live.state, live.model_version) == ("certified", "m2")
 
 
-def test_another_policy_needs_a_certificate_of_its_own(world: World) -> None:
+def test_another_policy_needs_a_certificate_of_its_own(world: AuditedStream) -> None:
     before = world.certify()
     # If the file sends one label to people always, another population is accepted
     world.use(always_review=["negative"])
@@ -182,14 +184,14 @@ def test_another_policy_needs_a_certificate_of_its_own(world: World) -> None:
     assert world.look().epoch == live.epoch
 
 
-def test_stricter_terms_are_not_met_by_an_older_certificate(world: World) -> None:
+def test_stricter_terms_are_not_met_by_an_older_certificate(world: AuditedStream) -> None:
     world.certify()
     world.use(certificate={"alpha": 0.01, "delta": 0.1, "sla_hours": 24})
     assert {c.route for c in world.stream(20)} == {"review"}
     assert world.look().state == "uncertified"
 
 
-def test_an_old_certificate_is_withdrawn(world: World) -> None:
+def test_an_old_certificate_is_withdrawn(world: AuditedStream) -> None:
     before = world.certify()
     for _ in range(31):
         world.now += timedelta(days=1)
@@ -200,7 +202,7 @@ def test_an_old_certificate_is_withdrawn(world: World) -> None:
     assert live.epoch != before.epoch
 
 
-def test_alerts_learn_the_times_that_the_policy_gives(world: World) -> None:
+def test_alerts_learn_the_times_that_the_policy_gives(world: AuditedStream) -> None:
     # Given a policy whose certificates last for a week, with audits due within twelve hours
     terms = {"alpha": 0.05, "delta": 0.10, "max_age_days": 7, "sla_hours": 12}
     world.use(certificate=terms)
@@ -219,7 +221,9 @@ def shown(metric: str) -> float | None:
     return REGISTRY.get_sample_value(metric, {"workflow": "sentiment"})
 
 
-def test_audits_that_stop_suspend_the_certificate_until_they_come_again(world: World) -> None:
+def test_audits_that_stop_suspend_the_certificate_until_they_come_again(
+    world: AuditedStream,
+) -> None:
     # Given a certificate / If nothing at all is audited for longer than the SLA
     before = world.certify()
     world.now += timedelta(hours=25)
@@ -233,7 +237,7 @@ def test_audits_that_stop_suspend_the_certificate_until_they_come_again(world: W
     assert (live.state, live.certificate_version) == ("certified", before.certificate_version)
 
 
-def test_audits_that_nobody_does_in_time_count_as_errors(world: World) -> None:
+def test_audits_that_nobody_does_in_time_count_as_errors(world: AuditedStream) -> None:
     # Given a certificate / If people stop answering while items go on
     world.certify()
     world.stream(2_000, answered=False)
@@ -245,7 +249,7 @@ def test_audits_that_nobody_does_in_time_count_as_errors(world: World) -> None:
     assert "the monitor raised the alarm" in live.reason
 
 
-def test_an_audit_that_waits_stops_all_later_ones(world: World) -> None:
+def test_an_audit_that_waits_stops_all_later_ones(world: AuditedStream) -> None:
     # Given one audit that waits, and many right ones routed after it
     world.stream(250)
     world.look()
@@ -261,14 +265,14 @@ def test_an_audit_that_waits_stops_all_later_ones(world: World) -> None:
     assert live.certified_threshold is not None
 
 
-def test_one_score_for_all_items_is_said_to_be_the_problem(world: World) -> None:
+def test_one_score_for_all_items_is_said_to_be_the_problem(world: AuditedStream) -> None:
     world.stream(250, low=0.9, high=0.9)
     world.look()
     world.stream(30, low=0.9, high=0.9)
     assert "the same score" in world.look().reason
 
 
-def test_a_fixed_policy_is_reported_on_and_never_steered(world: World) -> None:
+def test_a_fixed_policy_is_reported_on_and_never_steered(world: AuditedStream) -> None:
     # Given a fixed policy with an audit panel of all
     world.policy = world.policy.from_mapping(
         {"threshold": 0.7, "panel": {"rate": 1.0}, "certificate": {"alpha": 0.05}},
@@ -286,7 +290,7 @@ def test_a_fixed_policy_is_reported_on_and_never_steered(world: World) -> None:
 
 
 def test_a_fixed_threshold_that_is_too_loose_is_said_and_what_was_learnt_is_kept(
-    world: World,
+    world: AuditedStream,
 ) -> None:
     # Given a fixed threshold far below where the machine becomes good
     fixed = {"threshold": 0.5, "panel": {"rate": 1.0}, "certificate": {"alpha": 0.05}}

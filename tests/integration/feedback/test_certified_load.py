@@ -9,15 +9,15 @@ from sqlalchemy.orm import Session
 
 from shared.events.live_policy import LiveRoute
 from shared.storage.tables import ReviewTask
-from tests.support.audited_stream import World
+from tests.support.audited_stream import AuditedStream
 
 
 @pytest.fixture
-def world(engine: Engine) -> World:
-    return World(engine)
+def world(engine: Engine) -> AuditedStream:
+    return AuditedStream(engine)
 
 
-def due_tasks(world: World, count: int) -> None:
+def due_tasks(world: AuditedStream, count: int) -> None:
     """Open tasks that are due in an hour."""
     with Session(world.engine) as session, session.begin():
         for _ in range(count):
@@ -40,12 +40,12 @@ def due_tasks(world: World, count: int) -> None:
             )
 
 
-def done(world: World) -> None:
+def done(world: AuditedStream) -> None:
     with Session(world.engine) as session, session.begin():
         session.execute(delete(ReviewTask))
 
 
-def test_the_threshold_gives_way_to_the_load_as_far_as_is_certified(world: World) -> None:
+def test_the_threshold_gives_way_to_the_load_as_far_as_is_certified(world: AuditedStream) -> None:
     # Given a certificate that reaches further than is wished
     world.certify()
     world.use(threshold=0.8)
@@ -64,14 +64,14 @@ def test_the_threshold_gives_way_to_the_load_as_far_as_is_certified(world: World
     assert world.look().threshold == wished.threshold
 
 
-def test_without_a_certificate_tasks_wait_whatever_the_load(world: World) -> None:
+def test_without_a_certificate_tasks_wait_whatever_the_load(world: AuditedStream) -> None:
     world.stream(250)
     world.look()
     due_tasks(world, 100)
     assert world.look().threshold is None
 
 
-def watched(world: World) -> LiveRoute:
+def watched(world: AuditedStream) -> LiveRoute:
     """A certificate, and the epoch's first scores known."""
     world.certify()
     world.stream(500)
@@ -80,7 +80,9 @@ def watched(world: World) -> LiveRoute:
     return live
 
 
-def test_scores_unlike_the_first_ones_raise_the_panels_rate_for_a_week(world: World) -> None:
+def test_scores_unlike_the_first_ones_raise_the_panels_rate_for_a_week(
+    world: AuditedStream,
+) -> None:
     # Given a certificate / If scores go on as they were / I expect no warning
     watched(world)
     world.stream(600)

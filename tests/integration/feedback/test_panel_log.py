@@ -21,8 +21,9 @@ from shared.clock import utc_now
 from shared.events.models import Event, Item, ItemScored, Prediction
 from shared.storage.database import connect
 from tests.support.amqp_client import until
-from tests.support.audited_stream import delivery, reviewed
+from tests.support.audited_stream import reviewed
 from tests.support.expected_route import routed_event
+from tests.support.item_events import delivered
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SLA = timedelta(hours=72)
@@ -39,7 +40,7 @@ class Stream:
         self.routes: dict[str, tuple[ItemScored, Route]] = {}
 
     def write(self, *events: Event) -> None:
-        results = self.log.handle([delivery(event) for event in events])
+        results = self.log.handle([delivered(event) for event in events])
         assert [list(result) for result in results if isinstance(result, Sequence)] == [[]] * len(
             events
         )

@@ -14,26 +14,26 @@ from services.feedback.reports.replay import Replayed, replay
 from services.feedback.reports.replay_log import history
 from services.router.policy import Policy
 from shared.clock import utc_now
-from tests.support.audited_stream import LABELS, START, World
+from tests.support.audited_stream import LABELS, START, AuditedStream
 
 FIXED = {"threshold": 0.8, "panel": {"rate": 0.2}}
 
 
 @pytest.fixture
-def world(engine: Engine) -> World:
+def world(engine: Engine) -> AuditedStream:
     """600 items between 0.5 and 1, one in ten wrong; what is below 0.8 or on the panel has an
     answer."""
-    world = World(engine, FIXED)
+    world = AuditedStream(engine, FIXED)
     world.stream(600, error=0.1)
     return world
 
 
-def replayed(world: World, **policy: object) -> Replayed:
+def replayed(world: AuditedStream, **policy: object) -> Replayed:
     items = history(world.engine, "sentiment", START, utc_now())
     return replay(items, Policy.from_mapping(policy, LABELS), "sentiment", 1)
 
 
-def test_the_same_policy_gives_what_was(world: World) -> None:
+def test_the_same_policy_gives_what_was(world: AuditedStream) -> None:
     found = replayed(world, **FIXED)
     assert found.items == 600
     accepted = sum(route.route == "accept" for route in world.routes)
@@ -51,7 +51,7 @@ def test_the_same_policy_gives_what_was(world: World) -> None:
 
 
 def test_a_looser_policy_accepts_more_and_knows_the_error_of_what_people_answered(
-    world: World,
+    world: AuditedStream,
 ) -> None:
     found = replayed(world, threshold=0.6)
     assert found.automation == pytest.approx(0.8, abs=0.05)
@@ -62,7 +62,7 @@ def test_a_looser_policy_accepts_more_and_knows_the_error_of_what_people_answere
     assert found.queue.seconds_each == 1.0
 
 
-def test_the_last_answer_counts_and_each_item_once(world: World, engine: Engine) -> None:
+def test_the_last_answer_counts_and_each_item_once(world: AuditedStream, engine: Engine) -> None:
     with engine.connect() as connection:
         before = connection.scalar(
             text("SELECT count(*) FROM event WHERE type = 'item.review_requested'")
@@ -77,7 +77,9 @@ def test_the_last_answer_counts_and_each_item_once(world: World, engine: Engine)
     assert list(history(engine, "sentiment", utc_now(), utc_now())) == []
 
 
-def test_erased_items_are_counted_where_a_rule_reads_texts(world: World, engine: Engine) -> None:
+def test_erased_items_are_counted_where_a_rule_reads_texts(
+    world: AuditedStream, engine: Engine
+) -> None:
     with Session(engine) as session, session.begin():
         erase_text(session, Erasure("sentiment", "i7", "grace", "asked for", utc_now()))
     rule = {"name": "long", "when": {"min_characters": 500}, "then": "review"}
@@ -107,7 +109,7 @@ def draft(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return file
 
 
-def test_the_command_tells_people_and_programs(world: World, draft: Path) -> None:
+def test_the_command_tells_people_and_programs(world: AuditedStream, draft: Path) -> None:
     said = run("--policy", str(draft), "--reviewers", "2")
     assert said.exit_code == 0, said.output
     for part in (

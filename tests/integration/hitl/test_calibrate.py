@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from hitl.__main__ import app
 from services.feedback.reports.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from shared.errors import ConfigurationError
-from tests.support.audited_stream import CERTIFIED, World
+from tests.support.audited_stream import CERTIFIED, AuditedStream
 
 ROOT = Path(__file__).parents[3]
 FIXED = {
@@ -27,18 +27,18 @@ FIXED = {
 
 
 @pytest.fixture
-def world(engine: Engine) -> World:
+def world(engine: Engine) -> AuditedStream:
     """Mode fixed; half of the items are audited."""
-    return World(engine, FIXED)
+    return AuditedStream(engine, FIXED)
 
 
-def report(world: World, wanted: Wanted | None = None) -> Calibration:
+def report(world: AuditedStream, wanted: Wanted | None = None) -> Calibration:
     return calibrate(
         world.engine, "sentiment", world.policy, wanted or Wanted(), world.now + timedelta(hours=1)
     )
 
 
-def audited(world: World, count: int = 900, error: float = 0.0) -> None:
+def audited(world: AuditedStream, count: int = 900, error: float = 0.0) -> None:
     """A frozen grid, and audits after it."""
     world.stream(250)
     world.look()
@@ -47,7 +47,7 @@ def audited(world: World, count: int = 900, error: float = 0.0) -> None:
 
 
 def test_in_fixed_mode_it_says_what_could_be_certified_and_what_it_would_save(
-    world: World,
+    world: AuditedStream,
 ) -> None:
     # Given a machine that is always right, operated at 0.85 although 0.5 would do
     audited(world)
@@ -77,7 +77,7 @@ def test_in_certified_mode_reviews_are_those_of_the_threshold_that_is_operated_a
     engine: Engine,
 ) -> None:
     # Given a machine that is certified for nearly everything, and a file that wishes for 0.7
-    world = World(engine, CERTIFIED | {"threshold": 0.7})
+    world = AuditedStream(engine, CERTIFIED | {"threshold": 0.7})
     live = world.certify()
     assert live.threshold is not None
     assert live.certified_threshold is not None
@@ -89,7 +89,7 @@ def test_in_certified_mode_reviews_are_those_of_the_threshold_that_is_operated_a
     assert reviews.certified < 100
 
 
-def test_copies_of_wrong_texts_are_left_out_of_the_test_and_named(world: World) -> None:
+def test_copies_of_wrong_texts_are_left_out_of_the_test_and_named(world: AuditedStream) -> None:
     # Given a stream of which every tenth item is one and the same text, which the machine gets
     # wrong, as an automatic reply may be; all others are right
     world.stream(250)
@@ -106,7 +106,7 @@ def test_copies_of_wrong_texts_are_left_out_of_the_test_and_named(world: World) 
     assert any(f"{found.wrong_copies} audits are copies" in note for note in found.notes)
 
 
-def test_the_curve_and_the_reliability_count_every_audit(world: World) -> None:
+def test_the_curve_and_the_reliability_count_every_audit(world: AuditedStream) -> None:
     audited(world, error=0.2)
     found = report(world)
     loosest = found.curve[-1]
@@ -131,7 +131,7 @@ def test_the_curve_and_the_reliability_count_every_audit(world: World) -> None:
     assert found.temperature.value is not None
 
 
-def test_no_label_yet_is_said_and_certifies_nothing(world: World) -> None:
+def test_no_label_yet_is_said_and_certifies_nothing(world: AuditedStream) -> None:
     world.stream(250)
     world.look()
     world.stream(50, answered=False)
@@ -144,7 +144,7 @@ def test_no_label_yet_is_said_and_certifies_nothing(world: World) -> None:
     assert found.reliability == []
 
 
-def test_nothing_scored_and_too_little_scored_are_said(world: World) -> None:
+def test_nothing_scored_and_too_little_scored_are_said(world: AuditedStream) -> None:
     with pytest.raises(NothingToJudge, match="no item of 'sentiment' has been scored lately"):
         report(world)
     world.stream(100)
@@ -152,7 +152,7 @@ def test_nothing_scored_and_too_little_scored_are_said(world: World) -> None:
         report(world)
 
 
-def test_without_the_certifier_it_is_a_preview_and_no_certificate(world: World) -> None:
+def test_without_the_certifier_it_is_a_preview_and_no_certificate(world: AuditedStream) -> None:
     # Given a log, and no certifier that ever looked at it
     world.stream(1_500)
     found = report(world)
@@ -163,14 +163,16 @@ def test_without_the_certifier_it_is_a_preview_and_no_certificate(world: World) 
     assert any("no certificate" in note for note in found.notes)
 
 
-def test_other_terms_than_the_certifiers_are_a_what_if(world: World) -> None:
+def test_other_terms_than_the_certifiers_are_a_what_if(world: AuditedStream) -> None:
     audited(world)
     found = report(world, Wanted(alpha=0.2))
     assert (found.basis, found.certificate) == ("what-if", None)
     assert any("promises nothing" in note for note in found.notes)
 
 
-def test_another_period_than_the_epochs_is_a_what_if_and_blames_no_service(world: World) -> None:
+def test_another_period_than_the_epochs_is_a_what_if_and_blames_no_service(
+    world: AuditedStream,
+) -> None:
     # Given a certifier at work, and somebody who asks for the last days
     audited(world)
     found = report(world, Wanted(days=2))
@@ -180,13 +182,15 @@ def test_another_period_than_the_epochs_is_a_what_if_and_blames_no_service(world
     assert not any("running" in note for note in found.notes)
 
 
-def test_an_unknown_model_version_is_refused_with_those_that_are_known(world: World) -> None:
+def test_an_unknown_model_version_is_refused_with_those_that_are_known(
+    world: AuditedStream,
+) -> None:
     audited(world)
     with pytest.raises(ConfigurationError, match=r"scored by 'm9'.*m1 \(\d+\)"):
         report(world, Wanted(model="m9"))
 
 
-def test_two_models_are_never_mixed(world: World) -> None:
+def test_two_models_are_never_mixed(world: AuditedStream) -> None:
     audited(world)
     before = report(world).audits
     world.model = "m2"
@@ -197,7 +201,7 @@ def test_two_models_are_never_mixed(world: World) -> None:
     assert new.errors > 0.3 * new.audits
 
 
-def test_labels_that_are_all_right_fit_no_temperature(world: World) -> None:
+def test_labels_that_are_all_right_fit_no_temperature(world: AuditedStream) -> None:
     # Given a machine that says 0.9 of everything and is always right
     world.stream(250)
     world.look()
@@ -214,7 +218,7 @@ class OneSided(random.Random):
         return seq[0]
 
 
-def test_one_class_only_is_said(world: World) -> None:
+def test_one_class_only_is_said(world: AuditedStream) -> None:
     # Given a machine that gives every item the same label
     world.random = OneSided(7)
     audited(world)
@@ -225,7 +229,7 @@ def test_one_class_only_is_said(world: World) -> None:
 
 
 def test_a_panel_rate_of_zero_is_said(engine: Engine) -> None:
-    world = World(engine, {"threshold": 0.85})
+    world = AuditedStream(engine, {"threshold": 0.85})
     world.stream(600)
     found = report(world)
     assert found.audits == 0
@@ -253,7 +257,7 @@ def run(command: tuple[CliRunner, Path], *options: str) -> Result:
 
 
 def test_the_command_prints_and_draws(
-    world: World, command: tuple[CliRunner, Path], tmp_path: Path
+    world: AuditedStream, command: tuple[CliRunner, Path], tmp_path: Path
 ) -> None:
     audited(world, error=0.01)
     drawn = tmp_path / "drawn.png"
@@ -269,7 +273,7 @@ def test_the_command_prints_and_draws(
 
 
 def test_the_plot_is_drawn_for_whoever_reads_only_the_first_lines(
-    world: World, command: tuple[CliRunner, Path], tmp_path: Path
+    world: AuditedStream, command: tuple[CliRunner, Path], tmp_path: Path
 ) -> None:
     # Given a reader of the text that has gone away, as `head` does
     audited(world, count=300)
@@ -294,7 +298,7 @@ def test_the_command_prints_a_note_with_brackets_as_it_is(
     # Given a file without an audit panel
     file = command[1]
     file.write_text(file.read_text().replace("rate = 0.5", "rate = 0.0"))
-    audited(World(engine, FIXED | {"panel": {"rate": 0.0}}), count=300)
+    audited(AuditedStream(engine, FIXED | {"panel": {"rate": 0.0}}), count=300)
     # I expect that the note names the section of the file that would help
     assert "[policy.panel] rate is 0" in run(command).output
 

@@ -16,7 +16,7 @@ from shared.messaging.retry import attempts
 from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
 from tests.support.amqp_client import outsider, until
-from tests.support.service_workers import DRAWN, working
+from tests.support.service_workers import TOPOLOGY, working
 
 LETTERS = "hitl.router.dlq"
 UNROUTABLE = "hitl.unroutable"
@@ -68,7 +68,7 @@ def put_back() -> None:
 
 
 def test_what_is_set_aside_and_put_back_is_the_producers_message(amqp: str) -> None:
-    declare_all(amqp, DRAWN)
+    declare_all(amqp, TOPOLOGY)
     with outsider(amqp) as program:
         worker = Failing()
         with working(amqp, [(ROUTER_QUEUE, worker)]):
@@ -98,7 +98,7 @@ def test_what_is_set_aside_and_put_back_is_the_producers_message(amqp: str) -> N
 
 def test_what_nobody_took_goes_back_as_it_was_sent(amqp: str) -> None:
     with outsider(amqp) as program:
-        declare_all(amqp, DRAWN)
+        declare_all(amqp, TOPOLOGY)
         # Given an item that came before its workflow was there, from a program that names its user
         program.publish(b"{}", exchange=UNROUTABLE, **PRODUCERS)
         until(lambda: program.ready(UNROUTABLE) == 1)

@@ -10,7 +10,7 @@ from shared.events.models import Item, ItemScored, Prediction
 from shared.messaging.connection import Broker, declare_all
 from shared.topology import ROUTER_QUEUE
 from tests.support.amqp_client import outsider
-from tests.support.service_workers import DRAWN, working
+from tests.support.service_workers import TOPOLOGY, working
 
 POLICY = Policy.from_mapping({"threshold": 0.85}, ("negative", "positive"))
 FILM = "a lovely, quiet film"
@@ -38,7 +38,7 @@ def scored(text: str, label: str, confidence: float) -> ItemScored:
 
 def test_a_threat_does_not_leave_with_the_decision_on_a_film(amqp_url: str) -> None:
     # Given a router, and an item that it accepts
-    declare_all(amqp_url, DRAWN)
+    declare_all(amqp_url, TOPOLOGY)
     sender = Broker(amqp_url, name="test")
     sender.start()
     assert sender.wait_ready(20)

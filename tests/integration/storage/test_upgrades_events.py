@@ -21,7 +21,7 @@ from shared.topology import LOG_QUEUE, ROUTER_QUEUE
 from tests.support.amqp_client import Outsider, outsider, until
 from tests.support.filled_database import logger_on
 from tests.support.item_events import TRACEPARENT, Journey
-from tests.support.service_workers import DRAWN, working
+from tests.support.service_workers import TOPOLOGY, working
 
 
 def services(engine: Engine) -> list[tuple[str, Handler]]:
@@ -78,7 +78,7 @@ def forget() -> Iterator[None]:
 def program(amqp_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Outsider]:
     monkeypatch.setenv("AMQP_URL", amqp_url)
     monkeypatch.setenv("HITL_HOME", str(tmp_path))
-    declare_all(amqp_url, DRAWN)
+    declare_all(amqp_url, TOPOLOGY)
     with outsider(amqp_url) as one:
         yield one
 
