@@ -1,1 +1,1 @@
-"""What does a person type? The command line: start the stack, publish, look, review, check."""
+"""The command line `hitl`: start the stack, publish, look, review, check."""

@@ -1,5 +1,4 @@
-"""Is this the address of a server, written so that every reader takes the same part for the
-password?
+"""Checks the address of a server: every reader must take the same part for the password.
 
 `@`, `/`, `#`, `?` and `%` divide an address. Where one stands in a password as it is, one program
 takes half of the password for the host, looks for that host, and quotes it in its error.

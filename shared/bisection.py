@@ -1,4 +1,4 @@
-"""Of a batch that fails as a whole: which one is at fault?"""
+"""Finds by bisection which message is at fault in a batch that fails as a whole."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar

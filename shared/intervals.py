@@ -1,4 +1,4 @@
-"""How sure is a rate? Pure."""
+"""Confidence intervals of a rate. Pure."""
 
 from math import sqrt
 from statistics import NormalDist

@@ -1,4 +1,4 @@
-"""When are two labels the same? Wherever labels of two origins meet, they are compared here.
+"""Compares labels: wherever labels of two origins meet, they are compared here.
 
 A label is a text. Numbers and truth values of JSON are the texts that spell them there, and null is
 none. Two labels are the same where they differ in case, in blanks around them or in how Unicode

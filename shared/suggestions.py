@@ -1,4 +1,4 @@
-"""Which name was meant by a mistyped one?"""
+"""Suggests the name that was meant by a mistyped one."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

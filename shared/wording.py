@@ -1,4 +1,4 @@
-"""How is a confidence compared with a threshold, and what is promised, in words? The same wherever
+"""Words for a confidence beside a threshold, and for what is promised; the same wherever
 an item comes from."""
 
 

@@ -1,4 +1,4 @@
-"""Who may do what in Postgres? One role a program, each with what its statements need and no more.
+"""Postgres roles: one a program, each with the rights its statements need and no more.
 
 The owner, who runs `hitl prepare` and the command line, owns every table: only it may change the
 schema, make accounts and tokens, or erase a text. What is not named here nobody else may touch, nor

@@ -1,4 +1,4 @@
-"""What do outside programs need to know to talk to us over AMQP? `hitl asyncapi` writes it down.
+"""`hitl asyncapi`: writes what outside programs need to know to talk to us over AMQP.
 
 Generated from the topology and the pydantic models, as AsyncAPI 3.0
 (https://www.asyncapi.com/docs/reference/specification/v3.0.0); a test checks that docs/ is current.

@@ -1,4 +1,4 @@
-"""Is the record what was committed? `hitl audit verify|export|head|erase|quotes`.
+"""`hitl audit verify|export|head|erase|quotes`: checks, exports and redacts the ledger.
 
 What is promised, what is not and how to anchor: docs/build/ledger.md.
 """

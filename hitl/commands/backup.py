@@ -1,4 +1,4 @@
-"""What must survive the loss of a server, and how does it come back? `hitl backup`, `hitl restore`.
+"""`hitl backup`, `hitl restore`: what must survive the loss of a server, out and in again.
 
 pg_dump of the database and the broker's definitions (users, rights, policies, queues), in one new
 folder with checksums. How that is kept which comes after the dump: docs/operate/backups.md.

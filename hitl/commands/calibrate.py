@@ -1,4 +1,4 @@
-"""What is certified, is the machine honest, and what would it cost? `hitl calibrate`."""
+"""`hitl calibrate`: what is certified, how honest the machine is, what thresholds would cost."""
 
 import json
 import os

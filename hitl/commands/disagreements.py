@@ -1,4 +1,4 @@
-"""What do people correct most? `hitl disagreements`: a table, JSON, a picture."""
+"""`hitl disagreements`: what people correct most, as a table, JSON or a picture."""
 
 import json
 import os

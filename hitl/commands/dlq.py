@@ -1,4 +1,4 @@
-"""What was set aside, why, and what now? `hitl dlq list|show|redrive|purge`.
+"""`hitl dlq list|show|redrive|purge`: dead letters, why they failed, and what to do with them.
 
 Looking changes nothing. A redrive puts a letter back into the queue that it failed in, with its id,
 and takes it from here only once the broker has confirmed it there: a crash in between leaves two

@@ -1,4 +1,4 @@
-"""How do the people's decisions leave for a notebook or a training? `hitl export`."""
+"""`hitl export`: people's decisions as a file for a notebook or a training."""
 
 import os
 import sys

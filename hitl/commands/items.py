@@ -1,4 +1,4 @@
-"""How do items get in by hand, and what was decided about them? `hitl publish`, `hitl tail`."""
+"""`hitl publish`, `hitl tail`: sends items by hand and follows what is decided about them."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""At which revision is the database's schema to be? `hitl migrate`: to today's, or back to an older
+"""`hitl migrate`: brings the database's schema to today's revision, or back to an older
 one before an older release starts (docs/operate/upgrades.md)."""
 
 from typing import Annotated

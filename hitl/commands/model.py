@@ -1,4 +1,4 @@
-"""Which versions of a model are there, which one is better, and which one decides? `hitl model`."""
+"""`hitl model`: lists the versions of a model, compares them, and says which one decides."""
 
 import json
 from typing import TYPE_CHECKING, Annotated

@@ -1,4 +1,4 @@
-"""What must be there before the services start? `hitl prepare`: the job that runs before them.
+"""`hitl prepare`: the job that makes what must be there before the services start.
 
 The tables, who may touch them, the exchanges and queues, and somebody who can log in to the review
 page. It runs as the owner of the database and of the broker's virtual host.

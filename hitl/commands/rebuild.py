@@ -1,4 +1,4 @@
-"""Can what was summed up be made again from the record? `hitl rebuild`.
+"""`hitl rebuild`: makes again from the record what was summed up from it.
 
 The rows of `item` and the tasks from `event`; with --queues, first of all, the record itself from
 what the queues still hold. Safe while everything runs, and to repeat: docs/operate/backups.md.

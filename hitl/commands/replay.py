@@ -1,4 +1,4 @@
-"""What would another policy have done with the items of the log? `hitl replay`."""
+"""`hitl replay`: what another policy would have done with the items of the log."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How does a workflow's model learn from what people decided? `hitl retrain`."""
+"""`hitl retrain`: trains a workflow's model on what people decided."""
 
 import time
 from collections.abc import Callable, Iterator

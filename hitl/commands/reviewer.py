@@ -1,4 +1,4 @@
-"""Who may log in to the review page? `hitl reviewer add|list|limit|…`."""
+"""`hitl reviewer add|list|limit|…`: who may log in to the review page."""
 
 import sys
 from enum import StrEnum

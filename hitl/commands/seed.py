@@ -1,4 +1,4 @@
-"""Which items, whose right label is known, measure the reviewers? `hitl seed FILE`."""
+"""`hitl seed FILE`: adds gold items, whose right label is known, to measure the reviewers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which settings are there? `hitl settings` writes docs/operate/configuration.md."""
+"""`hitl settings`: writes docs/operate/configuration.md, the list of all settings."""
 
 import typer
 from pydantic_core import PydanticUndefined

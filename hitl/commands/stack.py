@@ -1,4 +1,4 @@
-"""What do `hitl up`, `down` and `status` do? They start a supervisor, follow it, and stop it."""
+"""`hitl up`, `down` and `status`: start a supervisor, follow it, and stop it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which programs may call the API? `hitl token create|list|revoke`."""
+"""`hitl token create|list|revoke`: which programs may call the API."""
 
 from datetime import timedelta
 from typing import Annotated

@@ -1,5 +1,5 @@
-"""How is a model made on the embedded encoder? `hitl train-embedded` makes the shipped one again,
-`hitl train-texts` one for another workflow."""
+"""`hitl train-embedded` makes the shipped adapter again, `hitl train-texts` a model of another
+workflow; both on the embedded encoder."""
 
 import os
 from pathlib import Path

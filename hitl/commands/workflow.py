@@ -1,4 +1,4 @@
-"""Which workflows are there, are they valid, what do they do? `hitl workflow new|list|check|…`."""
+"""`hitl workflow new|list|check|…`: makes, lists, checks and draws workflows."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Which dead letters is a command about, and where do they lie?"""
+"""The dead letters and queues that a command is about, by its options."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What lies in a dead-letter queue, and how does some of it leave while the rest keeps its place?
+"""One pass over a dead-letter queue: some leave, the rest keep their place.
 
 One pass in order, on a connection of its own, over no more than lay there at the start. Everything
 is taken without an ack, even where a few are wanted, and what stays goes back when the channel

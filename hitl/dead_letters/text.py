@@ -1,4 +1,4 @@
-"""How does a dead letter read, for people and for programs?"""
+"""A dead letter in words, for people, and as JSON, for programs."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Is the ledger whole, and if not, which event or block is the first that is not? Pure.
+"""Checks whether the ledger is whole, and names the first event or block that is not. Pure.
 
 Takes events in the order of `seq` and each block after all events up to its last; keeps only what
 no block has claimed yet, so that memory does not grow with the ledger. A row that had to be changed

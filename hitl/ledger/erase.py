@@ -1,4 +1,4 @@
-"""How does a person's text go, everywhere, while the record of what was decided stays whole?
+"""Erases a person's text everywhere; the record of what was decided stays whole.
 
 The text and the salts go in one transaction; the commitments in the ledger stay and say nothing
 any more. That it was done, by whom and why, is an event of its own, in the ledger like all others.

@@ -1,4 +1,4 @@
-"""Which failures in the log quote a person's text, and how do those words go from a whole ledger?
+"""Finds failures in the log that quote a person's text, and redacts them in a whole ledger.
 
 Releases before this one let an error of Postgres or of a library quote what it was given into the
 `detail` of an `item.failed`, which is in the append-only log, and into a header of the dead letter.

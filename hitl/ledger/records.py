@@ -1,4 +1,4 @@
-"""Where do the ledger's records come from: the database, or an export that needs none?
+"""The ledger's records, from the database or from an export that needs none.
 
 Both give the same stream. An export is JSON Lines: `{"event": TEXT, "seq": n}` for each event,
 after those of a block `{"block": {…}}`, and at the end `{"end": {"blocks": n, "events": n}}`. TEXT

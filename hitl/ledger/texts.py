@@ -1,4 +1,4 @@
-"""Is each item's text the one that its events committed to, or erased with a record of it?"""
+"""Checks that each item's text is the one its events committed to, or erased on record."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Which routing keys does RabbitMQ no longer hold a user to, and how are they given back?
+"""Gives back routing-key restrictions that RabbitMQ has lost.
 
 RabbitMQ 4.3 keeps a user's routing keys with their exchange. A deleted exchange takes them along,
 and the next one of its name has none: whoever may write to it may then send with every key there

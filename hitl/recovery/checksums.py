@@ -1,4 +1,4 @@
-"""Is a backup what it was when it was written? Checksums as `sha256sum -c` reads them."""
+"""Checksums of a backup's files, as `sha256sum -c` reads them."""
 
 import hashlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What does the broker know that no service declares? Users, rights, virtual hosts, policies.
+"""The broker's definitions, out and in: users, rights, virtual hosts, policies.
 
 By the management API (https://www.rabbitmq.com/docs/definitions). Messages are not in it: they are
 in the queues of a quorum, on as many nodes as there are.

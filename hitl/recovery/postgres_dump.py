@@ -1,4 +1,4 @@
-"""How do pg_dump and pg_restore do their work for us, and how is it followed?
+"""Runs pg_dump and pg_restore, and follows what they do.
 
 The password goes by the environment of the child, which only the same user can read; never by its
 command line, which everybody can.

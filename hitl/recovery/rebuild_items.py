@@ -1,4 +1,4 @@
-"""What does `item` say, if it is made of nothing but the events?
+"""Makes the table `item` again from nothing but the events.
 
 Some thousands of items a transaction, in the order of their keys, by the projection that the logger
 uses. Texts and salts are in no event (docs/decisions/0004): a row that is there keeps its own, one

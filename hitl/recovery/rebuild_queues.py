@@ -1,4 +1,4 @@
-"""What do the queues still hold of the record, and how does it get back into the log?
+"""Copies what the queues still hold of the record back into the log.
 
 After the database was lost: a copy of each message that waits for inference, the router, people or
 downstream goes to the log's queue; the message itself goes to the end of its own. Both are

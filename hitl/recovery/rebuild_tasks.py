@@ -1,4 +1,4 @@
-"""Which tasks contradict the record, and how are they put right?
+"""Puts right the review tasks that contradict the record.
 
 After a restore a task may be open though the record says that a person has decided, and an item may
 wait for a person though no task asks one. Both follow from `event` and `item`.

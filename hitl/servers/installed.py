@@ -1,4 +1,4 @@
-"""Which of the installed RabbitMQs and PostgreSQLs do we run?
+"""Finds the installed RabbitMQ and PostgreSQL to run.
 
 What is first on PATH; then what Debian keeps off it. A server's data tie it to one PostgreSQL.
 """

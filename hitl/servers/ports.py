@@ -1,4 +1,4 @@
-"""Which TCP ports on 127.0.0.1 are free, and not about to be somebody else's?
+"""TCP ports on 127.0.0.1 that are free, and not about to be somebody else's.
 
 Between the choice of a port and the server's bind lie seconds, in which another stack could choose
 the same. So who chooses one claims it first: by binding an abstract Unix socket that is named after

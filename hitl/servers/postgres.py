@@ -1,4 +1,4 @@
-"""How does a Postgres cluster of our own run under one folder, also for root?
+"""Runs a private Postgres cluster under one folder, also for root.
 
 Passwords over TCP on 127.0.0.1, a free port, no Unix socket (its path has a limit of 107 bytes).
 Postgres refuses to run as root: then it runs as `postgres`, with data where that user can enter.

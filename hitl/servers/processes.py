@@ -1,4 +1,4 @@
-"""How is a child process started, recognised again after a crash, and stopped for certain?
+"""Starts a child process, recognises it again after a crash, and stops it for certain.
 
 Every child gets its own session, dies with its parent (`setpriv --pdeathsig`, Linux) and leaves a
 record of its pid and start time, so that the next start can tell an orphan of ours from a stranger.

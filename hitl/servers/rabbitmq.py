@@ -1,4 +1,4 @@
-"""How does a RabbitMQ node of our own run under one folder, unseen by and blind to any other?
+"""Runs a private RabbitMQ node under one folder, unseen by and blind to any other.
 
 Own cookie, node name, epmd and ports, all on 127.0.0.1 (RabbitMQ: "Configuration", "Networking",
 "Schema Definition Export and Import").

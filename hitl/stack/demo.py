@@ -1,4 +1,4 @@
-"""What flows through a stack that nobody sends anything to? Real movie reviews, at a gentle pace.
+"""Sample items for a stack that nobody sends anything to: movie reviews, at a gentle pace.
 
 The held-out snippets, each once: another start goes on where this one stopped.
 """

@@ -1,4 +1,4 @@
-"""Which processes make up the pipeline, on which port is each, and what happens when one dies?"""
+"""The pipeline's processes: which there are, on which ports, and what happens when one dies."""
 
 import http.client
 import json

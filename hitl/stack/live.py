@@ -1,4 +1,4 @@
-"""What does somebody see who watches the stack?"""
+"""The terminal view of a running stack."""
 
 import time
 from collections import deque

@@ -1,4 +1,4 @@
-"""Which RabbitMQ and Postgres does this stack use: its own, or the ones the environment names?"""
+"""The RabbitMQ and Postgres of a stack: its own, or those that the environment names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How is the stack doing, in one look: who is ready, what waits where, what became of the items?"""
+"""A stack at one look: who is ready, what waits where, what became of the items."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""In which order does a whole stack start, who watches it, and in which order does it stop?
+"""Starts a whole stack in order, watches it, and stops it in order.
 
 One process, one thread: Linux kills the children when the thread that started them ends.
 """

@@ -1,4 +1,4 @@
-"""Which broker and which database does a command talk to?
+"""The broker and the database that a command talks to.
 
 AMQP_URL and DATABASE_URL where they or their files are named, else those of the stack that runs in
 HITL_HOME.

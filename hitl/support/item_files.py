@@ -1,4 +1,4 @@
-"""Which items are in this file?
+"""Reads items from a file: CSV, JSON Lines or plain text.
 
 Every format ends up as the body that a producer sends, so that a file is held to the same rules:
 what is neither the text nor the id nor `metadata` itself is metadata, in all of them. Of one of our

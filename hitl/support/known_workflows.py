@@ -1,4 +1,4 @@
-"""Which workflows does an option name, are there any such, and which could be named?"""
+"""The workflows that an option names: checked, hinted at, completed by the tab key."""
 
 import os
 from glob import escape

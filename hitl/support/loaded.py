@@ -1,4 +1,4 @@
-"""Which model does a workflow run now, which versions are there, and how is one of them loaded?
+"""A workflow's model for the commands: its versions, the current one, loading one of them.
 
 What `hitl retrain` and `hitl model` share. torch is imported only where a model is needed.
 """

@@ -1,4 +1,4 @@
-"""What does a workflow look like? Its exchanges, queues, services and policy, drawn by Mermaid.
+"""Draws a workflow by Mermaid: its exchanges, queues, services and policy.
 
 Queues and bindings are read from the topology, so that the picture cannot lie about them.
 """

@@ -1,4 +1,4 @@
-"""Which moment does `--since` or `--until` name?"""
+"""Reads the moment that `--since` or `--until` names."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What was decided just now? Seen through a queue of one's own, beside those of the consumers."""
+"""Follows decisions through a queue of one's own, beside those of the consumers."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What does the file of a new workflow say, and may it be made?"""
+"""Writes the file of a new workflow, where one may be made."""
 
 import json
 import re

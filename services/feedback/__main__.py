@@ -1,4 +1,4 @@
-"""The certifier: from which score on may the machine decide alone, and when no longer?"""
+"""The certifier: from which score on the machine may decide alone, and when no longer."""
 
 import os
 from datetime import timedelta

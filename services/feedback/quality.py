@@ -1,4 +1,4 @@
-"""How good are a model's scores, and which temperature makes them honest? Pure numpy."""
+"""Quality of a model's scores, and the temperature that makes them honest. Pure numpy."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""When does the certifier look, and when does it publish? At every change, and every ten seconds.
+"""The certifier's loop: looks at every change and every ten seconds, publishes what changed.
 
 A workflow that could not be looked at keeps its last route, which runs out; all others go on.
 """

@@ -1,4 +1,4 @@
-"""A test of bfloat16: do its answers route texts as float32's do? By an interval, no estimate.
+"""Tests whether bfloat16 answers route texts as float32's do: by an interval, no estimate.
 
 Pure.
 """

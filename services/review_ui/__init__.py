@@ -1,1 +1,1 @@
-"""Where do people decide?"""
+"""The review service: where people decide."""

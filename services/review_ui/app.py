@@ -1,4 +1,4 @@
-"""How is the review service put together: API, screen, operations pages, the guard around it?"""
+"""Composes the review service: API, screen, operations pages, the guard around it."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""How do the web server, the intake and the relay run in one process, and stop together?"""
+"""Runs the web server, the intake and the relay in one process; they stop together."""
 
 import logging
 import socket

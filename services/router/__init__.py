@@ -1,1 +1,1 @@
-"""The router: which items are sure enough to go on, and which go to a person?"""
+"""The router: items that are sure enough go on, the others to a person."""

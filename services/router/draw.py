@@ -1,4 +1,4 @@
-"""The audit panel's draw: which items do people review blind, whatever the model says?"""
+"""The audit panel's draw: the items that people review blind, whatever the model says."""
 
 from typing import NamedTuple
 

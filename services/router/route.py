@@ -1,4 +1,4 @@
-"""Where does a scored item go, and why?
+"""Routes a scored item, and says why it goes there.
 
 Pure: a policy, an item, its prediction and a time in, a `Route` with all its reasons out. The first
 of these wins: a model or a time without a certificate (mode `certified`), the audit panel, a label

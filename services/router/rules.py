@@ -1,4 +1,4 @@
-"""Does a business rule hold for this item, and what does it ask for?
+"""Business rules: whether one holds for an item, and what it asks for.
 
 Pure. Texts are searched with RE2, whose time grows only linearly with the text whatever the pattern
 (Cox 2010, https://swtch.com/~rsc/regexp/regexp3.html): a rule can slow the router, never hang it.

@@ -1,4 +1,4 @@
-"""What is the item, and what its label, in a row of one of our own exports?
+"""Reads the item and its label from a row of one of our own exports.
 
 Every command that reads items or labelled texts takes the files that `hitl export` and the API
 write, so that nobody has to rename columns first.

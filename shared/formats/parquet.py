@@ -1,4 +1,4 @@
-"""How do rows leave as Parquet, which is written in row groups and ends with its own index?
+"""Streams rows as Parquet, which is written in row groups and ends with its own index.
 
 Rows are gathered until a row group is worth writing; its bytes leave at once, so what is held is
 one row group and, for each one written, a few hundred bytes for the index.

@@ -1,4 +1,4 @@
-"""How do rows of labelled texts come in: from CSV, JSON Lines, Parquet or a dataset's folder?
+"""Reads rows of labelled texts: CSV, JSON Lines, Parquet or a dataset's folder.
 
 Rows of our own exports come with the names that all readers know (exported.py), and without those
 of items whose text was erased, which is said.

@@ -1,4 +1,4 @@
-"""How do rows become a file: CSV, JSON Lines or Parquet, written as the rows come?"""
+"""Streams rows as CSV, JSON Lines or Parquet, written as the rows come."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Does a JSON text say the same to every reader?
+"""Parses JSON, and refuses a text that does not say the same to every reader.
 
 Where an object has a name twice, most readers take the last value and some the first (RFC 8259,
 section 4): two programs read two items out of one message, and nobody is told. And a number beyond

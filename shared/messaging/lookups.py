@@ -1,4 +1,4 @@
-"""Questions about queues: how many messages are ready, and is a stream there? Runs on the I/O
+"""Looks up queues: how many messages are ready, and whether a stream is there. Runs on the I/O
 thread of whoever asks.
 """
 

@@ -1,4 +1,4 @@
-"""Probes of our rights on RabbitMQ: are we held to them, and may we take from a queue?
+"""Probes our rights on RabbitMQ: whether we are held to them, and may take from a queue.
 
 RabbitMQ 4.3 forgets the rights to routing keys with a deleted exchange, and then lets everybody
 send everything. Each probe is a request that is refused in any case; what counts is why. Runs on

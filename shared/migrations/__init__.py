@@ -1,4 +1,4 @@
-"""How did the schema come to be?
+"""The steps by which the schema came to be.
 
 One file per step in `versions`; `shared.storage.database.migrate` applies them.
 """

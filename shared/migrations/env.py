@@ -1,4 +1,4 @@
-"""How does Alembic run a step? On the connection that `shared.storage.database.migrate` hands over,
+"""Runs an Alembic step on the connection that `shared.storage.database.migrate` hands over,
 in one transaction: a step that fails leaves nothing behind."""
 
 from alembic import context

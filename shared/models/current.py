@@ -1,4 +1,4 @@
-"""Which version of its model does a workflow run, and where do its files lie?
+"""The version of its model that a workflow runs, and where its files lie.
 
 `<folder>/<workflow>/<version>/` holds a version, `<folder>/<workflow>/current.json` names the one
 in use. `services.feedback.registry.versions` writes both, the inference workers follow.

@@ -1,4 +1,4 @@
-"""What is the embedded classifier made of? The one shape that training and inference agree on.
+"""The embedded classifier's architecture: the one shape that training and inference agree on.
 
 Only those two import it: it needs torch.
 """

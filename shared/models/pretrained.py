@@ -1,4 +1,4 @@
-"""How does transformers load a network without printing while it does?
+"""Loads a transformers network without printing anything.
 
 Apart from shared/models/minilm.py, because importing transformers takes seconds of processor time
 that a worker with the embedded model does not need.

@@ -1,4 +1,4 @@
-"""How long may a checkpoint's rows be, and how may they be put together? Tried out."""
+"""Tries out how long a checkpoint's rows may be, and how they may be put together."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Which rows is a model tried with before it is trusted?
+"""Sample rows that a model is tried with before it is trusted.
 
 Fixed texts, and words of its own vocabulary: it may know no word of English.
 """

@@ -1,4 +1,4 @@
-"""How does a program reach Postgres, and how does the schema get there?"""
+"""Connects to Postgres, and brings the schema up to date."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Which of these ids stand for another text, or came with other metadata, already?
+"""Finds ids that already stand for another text or came with other metadata.
 
 An item is its workflow and its id. The rows of `item` know what it was decided on, as long as it is
 not erased (docs/decisions/0022).

@@ -1,4 +1,4 @@
-"""Which events must leave with the commit?
+"""The outbox: events that must leave with the commit.
 
 `append` writes an event next to the change that made it true; `publish_due` sends what is due and
 marks it only once the broker has confirmed. A process that dies in between sends the event again

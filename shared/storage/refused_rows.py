@@ -1,4 +1,4 @@
-"""Postgres refuses a row: is the row at fault, or is the table not the one of this release?
+"""Tells whether a row that Postgres refuses is at fault, or the table is of another release.
 
 A refused value (a NUL, a date that Postgres has not) is the message's fault, and a dead letter. But
 the same SQLSTATE comes of a column that was given another type, of a constraint that somebody

@@ -1,4 +1,4 @@
-"""Which workflows does this process serve, when files may be added while it runs?
+"""Follows the workflow files of this process, when some are added while it runs.
 
 The folder is looked at twice a second. A new file that has stood still between two looks is handed
 to the service, which begins with it: queues declared, model loaded. What cannot be used, for

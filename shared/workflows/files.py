@@ -1,4 +1,4 @@
-"""Which workflows are there, and what does each file say?
+"""Reads workflow files: which there are, and what each says.
 
 One TOML file per workflow. `[workflow]` and `[review]` are read here; `[policy]` is handed on as it
 stands to the router, whose policy module alone knows what it means.

@@ -1,4 +1,4 @@
-"""What can be promised about one workflow right now? One look at its evidence, one `LiveRoute`.
+"""Certifies one workflow: one look at its evidence, one `LiveRoute`.
 
 Nothing is carried over from look to look but what makes the next one cheaper: the log and the
 frozen grid say everything, so that any process may take the next look.

@@ -1,4 +1,4 @@
-"""From which score on may the machine decide alone, with what certainty? Pure.
+"""The score from which on the machine may decide alone, with a stated certainty. Pure.
 
 Anytime-valid Learn-then-Test (Angelopoulos et al., arXiv 2110.01052): an e-process for each
 threshold, tested in a fixed sequence from three starts. The proof in words:

@@ -1,4 +1,4 @@
-"""Has the machine become worse than was certified, and do the scores look like before? Pure.
+"""Tests whether the machine has become worse than certified, and whether scores shift. Pure.
 
 Shiryaev-Roberts e-detector over audited decisions (Shin, Ramdas & Rinaldo 2022, arXiv 2203.03532),
 and two early warnings that need no label.

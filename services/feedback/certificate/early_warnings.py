@@ -1,4 +1,4 @@
-"""Do today's scores look unlike the epoch's first ones? Then more is audited for a week.
+"""Compares today's scores with the epoch's first; unlike ones mean a week of more audits.
 
 No label is needed for it, and nothing is accepted or withheld because of it.
 """

@@ -1,4 +1,4 @@
-"""For how long may evidence be counted together, and what was fixed before the first label counted?
+"""Epochs: how long evidence counts together, and what was fixed before the first label counted.
 
 An epoch speaks of one model and one population. What is frozen in it (the grid, the first scores)
 lies in the database, so that whoever leads next goes on with the very same test.

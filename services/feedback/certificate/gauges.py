@@ -1,4 +1,4 @@
-"""Which figures of a workflow's certificate does Prometheus see? Only those of whoever leads."""
+"""Prometheus gauges of a workflow's certificate, published by the leader alone."""
 
 from contextlib import suppress
 from datetime import datetime

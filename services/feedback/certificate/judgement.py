@@ -1,4 +1,4 @@
-"""What follows from the evidence: who is watched, who is doubted, how much is audited? Pure."""
+"""What follows from the evidence: what is watched, what is in doubt, how much is audited. Pure."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Which of several certifiers publishes? The one whose session holds a lock in Postgres.
+"""Elects the certifier that publishes: the one whose session holds a lock in Postgres.
 
 The lock ends with its session: when the leader is killed, another has it at the next try. A pooler
 that shares a session between programs would share the lock, too; each leader leaves a mark there.

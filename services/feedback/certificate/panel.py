@@ -1,4 +1,4 @@
-"""Which labels of the audit panel count by now, in which order? Pure.
+"""The labels of the audit panel that count by now, in their order. Pure.
 
 In the order of the routing decisions, up to the first item that still waits for its label: an error
 takes people longer, and labels in the order of their arrival would hide the errors.

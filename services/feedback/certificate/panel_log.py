@@ -1,4 +1,4 @@
-"""What does the event log say about the audit panel? Read once, then only what is new.
+"""Reads the audit panel from the event log: once, then only what is new.
 
 The blocks of the ledger are committed one after another, and each knows between which `seq` its
 events lie: whoever has read the blocks up to a height has missed no event, although two loggers

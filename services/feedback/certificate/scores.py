@@ -1,4 +1,4 @@
-"""Which scores did the models give lately? From the newest events back, never the whole log.
+"""The models' recent scores, read back from the newest events, never the whole log.
 
 A workflow that is lost among busier ones is read by itself, as long as it is small.
 """

@@ -1,4 +1,4 @@
-"""Can people do the open tasks by their due times, and may the threshold be loosened for it?
+"""Workload of the reviewers, and the relief when open tasks cannot be done by their due times.
 
 Pure but for the queries. Tasks are handed out by due time, so that the n-th of them is done when n
 have been: that is compared with what people really did in the last hour.

@@ -1,4 +1,4 @@
-"""How does every version of a model get into MLflow, too?
+"""Copies every version of a model to MLflow.
 
 The folder stays what workers read and what decides; MLflow is brought into line with it, so that
 whatever it missed while it was away is there after the next call.

@@ -1,4 +1,4 @@
-"""What must a person know before trusting the embedded adapter? Its model card, from a report."""
+"""The model card of the embedded adapter, written from an evaluation report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

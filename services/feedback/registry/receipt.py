@@ -1,4 +1,4 @@
-"""Which decisions of which people made these weights, how, and what were they worth then?
+"""A version's receipt: whose decisions made these weights, how, and what they were worth then.
 
 Written once, beside the weights, as `receipt.json`; nothing changes it.
 """

@@ -1,4 +1,4 @@
-"""What must a person know before trusting a retrained version? Its model card, from its receipt."""
+"""The model card of a retrained version, written from its receipt."""
 
 from services.feedback.registry.receipt import Figures, Receipt
 

@@ -1,4 +1,4 @@
-"""Which versions of a workflow's model are there, and who put which one in use, when and why?
+"""The versions of a workflow's model, and who put which one in use, when and why.
 
 A folder a version, `current.json` for the one in use, `history.jsonl` for every change of it. The
 inference workers follow (`shared.models.current`).

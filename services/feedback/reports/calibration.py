@@ -1,4 +1,4 @@
-"""What do the audits say about a workflow's machine: what is certified, and what does it cost?"""
+"""The calibration report of a workflow: what the audits say, what is certified, what it costs."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What would each threshold cost, and does the confidence mean what it says? Pure."""
+"""Risk and coverage at each threshold, and reliability of the confidence. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where do people correct the AI most: which labels, sources, lengths, confidences, words? Pure.
+"""Where people correct the AI most: labels, sources, lengths, confidences, words. Pure.
 
 Groups are ranked by the lower end of the interval of their correction rate, so that three
 corrections of three do not come before ninety of a hundred.

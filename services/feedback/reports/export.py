@@ -1,4 +1,4 @@
-"""What did people decide, beside what the AI had said? The rows that a model can learn from.
+"""Exports what people decided beside what the AI had said: rows that a model can learn from.
 
 Every label is the one that stands: of a decision that was reopened, the last revision. A person's
 text that was erased is empty here, too.

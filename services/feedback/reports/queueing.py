@@ -1,4 +1,4 @@
-"""How long would items wait for so many reviewers? Pure: one queue, first come, first served."""
+"""Waiting times for a number of reviewers. Pure: one queue, first come, first served."""
 
 import heapq
 import random

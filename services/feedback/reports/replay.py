@@ -1,4 +1,4 @@
-"""What would have become of the same items under another policy? Pure.
+"""Routes the same items again under another policy, and compares. Pure.
 
 The error among what the machine would have accepted is known from the audits only: each answer
 stands for the items that had the same chance to be asked (Horvitz & Thompson 1952; the sizes of the

@@ -1,4 +1,4 @@
-"""Which items did the router decide in a time, and what did people say of them? Streamed."""
+"""Streams the items that the router decided in a time, and what people said of them."""
 
 from collections.abc import Iterator
 from datetime import datetime

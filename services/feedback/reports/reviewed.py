@@ -1,4 +1,4 @@
-"""Which items did people decide, and what had the AI said? One row an item, streamed."""
+"""Streams the items that people decided, with what the AI had said: one row an item."""
 
 from collections.abc import Iterator
 from datetime import datetime

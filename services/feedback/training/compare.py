@@ -1,5 +1,5 @@
-"""Which of two versions is better: on what people decided and nothing was trained on, and on live
-traffic that both have answered?"""
+"""Compares two versions: on what people decided and nothing was trained on, and on live
+traffic that both have answered."""
 
 from collections.abc import Collection
 from typing import NamedTuple

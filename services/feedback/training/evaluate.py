@@ -1,4 +1,4 @@
-"""How good is a model on labelled texts, how sure may we be of that, and is another one worse?
+"""Evaluates a model on labelled texts, with intervals, and compares it with another.
 
 Pure. Intervals are 95 %: Wilson's (1927) for shares, percentile bootstrap (Efron 1979) for F1
 and the calibration error, both seeded, so that the same scores give the same report.

@@ -1,5 +1,4 @@
-"""How are a network's trainable weights fitted to what people said, and how does a fit that was
-interrupted go on?
+"""Fits a network's trainable weights to what people said, with checkpoints to go on from.
 
 What both trainings share: the embedded adapter's first one, and every one on reviewed items.
 """

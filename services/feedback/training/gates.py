@@ -1,4 +1,4 @@
-"""May this version take over? Pure: scores in, verdicts in words out.
+"""The gates that a version must pass before promotion. Pure: scores in, verdicts in words out.
 
 No worse than the model in use beyond noise, honest about its confidence, judged by enough people's
 decisions, and not at the price of what was known before.

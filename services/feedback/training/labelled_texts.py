@@ -1,4 +1,4 @@
-"""What have people decided, and which of it may a model learn from?
+"""What people have decided, and which of it a model may learn from.
 
 A fifth of all items is held out for ever, by a hash of the item's id: no version is ever trained on
 it, so that every two versions can be compared on it. Of the rest a part is for calibration only.

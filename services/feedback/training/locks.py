@@ -1,6 +1,5 @@
-"""Is somebody training this workflow's model already? Two at once would waste an hour and race for
-the same version: one lock in the folder, one in the database, for schedulers on different machines.
-"""
+"""Locks out a second training of the same model. Two at once would waste an hour and race for
+the same version. One lock is in the folder, one in the database for other machines."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Where do the human-rated texts come from, and which of them may a model learn from?
+"""Fetches the human-rated texts, reads them and splits them for training and measuring.
 
 Hutto, C.J. & Gilbert, E.E. (2014), "VADER: A Parsimonious Rule-based Model for Sentiment
 Analysis of Social Media Text", ICWSM-14: four domains, each text rated -4..4 by 15 to 99 people.

@@ -1,4 +1,4 @@
-"""What did the model know before, so that it is not forgotten, and how is that checked?
+"""The replay set: texts that the model knew before, so that it does not forget them.
 
 Texts of the replay set: a part is trained on again beside what people decided, another part is only
 measured on.

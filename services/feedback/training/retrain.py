@@ -1,4 +1,4 @@
-"""How does what people decided become a better version of a model?
+"""Retrains a model on what people decided, and registers the new version.
 
 Fine-tuned from the version in use on reviewed items and replayed earlier data, calibrated on
 decisions that it was not trained on, measured on others that nothing ever is, and registered with a

@@ -1,4 +1,4 @@
-"""How is the embedded adapter made, and what is it worth on texts that it has never seen?
+"""Trains the embedded adapter, and measures it on texts that it has never seen.
 
 LoRA (Hu et al. 2021) on a frozen MiniLM, taught by the share of raters on each side, then one
 temperature. From a shell: `hitl train-embedded`.

@@ -1,4 +1,4 @@
-"""How does a new workflow get a model of its own? The embedded encoder, taught by labelled texts.
+"""Trains a new workflow's model: the embedded encoder, taught by labelled texts.
 
 LoRA and a fresh head as for the shipped adapter, then one temperature; from a shell:
 `hitl train-texts`.

@@ -1,4 +1,4 @@
-"""How does a model in a folder become one that can be trained on, and a folder again?
+"""Opens a model's folder for training, and saves it as a folder again.
 
 An adapter for the embedded base is trained on as it is. Any other transformers classifier gets LoRA
 (Hu et al. 2021) on every linear layer, which is merged into its weights before they are saved.

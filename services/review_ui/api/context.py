@@ -1,4 +1,4 @@
-"""What do all requests of the review service share?"""
+"""The request context: what all requests of the review service share."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

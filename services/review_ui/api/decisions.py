@@ -1,4 +1,4 @@
-"""What has been decided, and how is a decision taken back?"""
+"""REST routes of decisions: list them, undo one, count."""
 
 from typing import Annotated, Literal
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""How does the API say no? With a status, a code for programs and a text for people."""
+"""The API's errors: a status, a code for programs and a text for people."""
 
 from collections.abc import Mapping
 

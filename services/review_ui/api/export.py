@@ -1,4 +1,4 @@
-"""How does everything leave, as one file?"""
+"""REST route that streams a whole table as one file."""
 
 import threading
 from collections.abc import AsyncIterator, Generator

@@ -1,4 +1,4 @@
-"""How does a card get highlights that were not there yet when its task was handed out?"""
+"""REST route of highlights that were not there yet when their task was handed out."""
 
 from uuid import UUID
 

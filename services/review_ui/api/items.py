@@ -1,4 +1,4 @@
-"""Which items are there, and what is known about one?"""
+"""REST routes of items: submit them, list them, look one up."""
 
 import logging
 from collections.abc import Sequence

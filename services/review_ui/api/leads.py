@@ -1,4 +1,4 @@
-"""What can leads do beyond reviewing? Take up what was decided, see how good the work is."""
+"""REST routes for leads: take up what was decided, see how good the work is."""
 
 from datetime import timedelta
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""How do the review screen and other programs talk to the review service? REST under `/api/v1`."""
+"""All REST routes under `/api/v1`, for the review screen and other programs."""
 
 from typing import Any
 

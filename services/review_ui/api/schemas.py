@@ -1,4 +1,4 @@
-"""What do the requests and answers of `/api/v1` look like?"""
+"""The requests and answers of `/api/v1`."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How does a person log in and out, and who is calling?"""
+"""REST routes to log in and out, and to see who is calling."""
 
 from fastapi import APIRouter, Request, Response
 

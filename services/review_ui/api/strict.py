@@ -1,4 +1,4 @@
-"""Does a request say something that would be passed over in silence?
+"""Refuses a request that says something which would be passed over in silence.
 
 An answer to another question than was asked looks like a right one: a misspelt `reviewer=` would
 export everybody's decisions. What FastAPI leaves alone is refused here.

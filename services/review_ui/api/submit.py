@@ -1,4 +1,4 @@
-"""How do items come in over HTTP? Published as any producer's, under the same rules."""
+"""Publishes items that come in over HTTP as any producer's, under the same rules."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How does a reviewer get tasks and decide them?"""
+"""REST routes of tasks: claim, heartbeat, release, list, look up, decide."""
 
 from typing import Annotated
 from uuid import UUID

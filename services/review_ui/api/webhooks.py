@@ -1,4 +1,4 @@
-"""How are webhooks managed, and seen to work? Made, tested, switched, tried again, removed."""
+"""REST routes of webhooks: make, test, switch, try again, remove."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

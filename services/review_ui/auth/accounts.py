@@ -1,4 +1,4 @@
-"""Who may review, and is it really them?
+"""Reviewers' accounts and their passwords.
 
 Passwords as argon2id hashes (RFC 9106). An unknown name takes as long as a wrong password.
 """

@@ -1,4 +1,4 @@
-"""Which requests get through, and with which headers does an answer leave?
+"""ASGI guard: which requests get through, and the security headers of the answers.
 
 One ASGI layer around everything, Gradio included: an allow-list of paths, no writes from other
 sites, a size limit, login before any page, and a Content-Security-Policy with a fresh nonce.

@@ -1,4 +1,4 @@
-"""Whose request is this, and how often may somebody try to log in?
+"""Signed session cookies, and a throttle on failed logins.
 
 A session is a signed cookie: name, epoch, end. It is worth nothing once the account's epoch has
 grown (logout, new password, disabled), so no table of sessions is needed.

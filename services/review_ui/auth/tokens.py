@@ -1,4 +1,4 @@
-"""Which programs may call the API, and for what?
+"""API tokens: which programs may call the API, and for what.
 
 A bearer token is 256 random bits; only their SHA-256 is stored (nothing to guess, so no slow hash
 is needed) and the first characters, so that people can tell tokens apart.

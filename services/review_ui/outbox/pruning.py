@@ -1,4 +1,4 @@
-"""What was sent long ago: when does it leave the tables?
+"""Deletes from the tables what was sent long ago.
 
 Published events and arrived deliveries are kept for a while, to look at, then deleted: every hour,
 in small parts, so that nothing waits for it. The history of decisions is elsewhere, and stays.

@@ -1,4 +1,4 @@
-"""How do decided events reach the broker, through every outage, and how long have they waited?"""
+"""Relays decided events from the outbox to the broker, through every outage."""
 
 import logging
 import threading

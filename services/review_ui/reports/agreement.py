@@ -1,4 +1,4 @@
-"""How well do people agree, beyond chance, and how sure is that? Pure."""
+"""How well people agree beyond chance, with intervals. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""Which numbers stand behind the dashboard?
+"""The numbers behind the dashboard.
 
 Everything is counted from the decisions of a period, found by an index, and from what waits. What
 was decided blind never counts towards the agreement with the AI: it would tell what the AI said.

@@ -1,4 +1,4 @@
-"""How do whole tables leave, a million rows in flat memory?
+"""Streams whole tables, a million rows in flat memory.
 
 Rows come through a server-side cursor and leave as they come, as CSV, JSON Lines or Parquet. What a
 lead may not know yet is left out: the AI's side of a blind item that waits.

@@ -1,4 +1,4 @@
-"""Which decisions were made, and by whom? The search of the history page.
+"""The search of the history page: which decisions were made, and by whom.
 
 Reviewers find their own, leads and admins everybody's. For what was decided blind the action says
 no more than "label": accept or correct would tell what the AI had said.

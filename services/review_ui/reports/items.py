@@ -1,4 +1,4 @@
-"""What is known about one item, and may this reader know it yet?"""
+"""What is known about one item, as far as this reader may know it yet."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Which items, tasks and decisions are there, a page at a time?
+"""Items, tasks and decisions, a page at a time.
 
 A cursor names the last row that was read, not a number of rows: what is added meanwhile neither
 repeats a row nor hides one. Filters look at what the reader may see, so that a blind item cannot be

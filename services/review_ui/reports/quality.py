@@ -1,4 +1,4 @@
-"""How good is the work of people: do they agree with each other, with the AI, with the truth?
+"""Quality of people's work: agreement with each other, with the AI, with the truth.
 
 Every count is of answers that stand: they came in time and were not taken back. Known items count
 only in the accuracy; elsewhere they would not be the pipeline's own.

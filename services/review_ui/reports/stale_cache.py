@@ -1,4 +1,4 @@
-"""Must it be counted again? What was counted a moment ago serves everybody who asks the same."""
+"""A cache that serves a slightly stale answer to everybody who asks the same while one recounts."""
 
 import threading
 import time

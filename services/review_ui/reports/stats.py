@@ -1,4 +1,4 @@
-"""How much waits, and how is this reviewer doing?"""
+"""The backlog of each queue, and a reviewer's own day."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""What does a reviewer look at? Gradio pages: the card, and the native pages around it.
+"""The Gradio pages: the card, and the native pages around it.
 
 The card (assets/card) buffers tasks in the browser and talks to the REST API, so
 that the next item is there at once. History and dashboard are made of Gradio's own components.

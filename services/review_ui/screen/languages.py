@@ -1,4 +1,4 @@
-"""Which words do the pages use? One file per language, shared with the card."""
+"""The words of the pages: one file per language, shared with the card."""
 
 import json
 from collections.abc import Mapping

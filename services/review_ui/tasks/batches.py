@@ -1,4 +1,4 @@
-"""How are many tasks accepted at once, and taken back at once?
+"""Batches: many tasks accepted at once, and undone at once.
 
 Only what the reviewer was shown in a preview: its ids travel with the request. What is blind,
 known, on the audit panel, checked a second time or in somebody else's hands is never among them,

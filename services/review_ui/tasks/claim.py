@@ -1,4 +1,4 @@
-"""Who works on which task, and for how long?
+"""Claims: who works on which task, and for how long.
 
 A claim is a lease in Postgres: a row, a token that only grows, an end. Rows that somebody else is
 claiming are stepped over (`FOR UPDATE SKIP LOCKED`), so that no two reviewers get the same task.

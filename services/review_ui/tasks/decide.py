@@ -1,4 +1,4 @@
-"""What did the reviewer decide, and does it still count?
+"""Decisions: what the reviewer decided, and whether it still counts.
 
 The decision and its event commit together; the event only once no further round is to come. The
 same idempotency key again answers the same and does nothing. A decision that comes too late (stale

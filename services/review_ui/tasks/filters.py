@@ -1,4 +1,4 @@
-"""Which of the waiting tasks does a reviewer want to see?
+"""Filters over the waiting tasks, as SQL.
 
 A filter that looks at the item or at what the AI thinks of it leaves blind tasks out altogether:
 what does not match would tell as much as what does. They are in the unfiltered work.

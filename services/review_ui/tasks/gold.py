@@ -1,4 +1,4 @@
-"""How good is each reviewer where the right label is known?
+"""Gold items: how good each reviewer is where the right label is known.
 
 A gold item takes the place of one of the tasks just handed out, with that task's queue and
 urgency, so that nothing on the card tells it from its neighbours. (Its task's id does, to who

@@ -1,4 +1,4 @@
-"""What does a reviewer find who looks up a gold item? What they would find of any other.
+"""What a reviewer finds who looks up a gold item: what they would find of any other.
 
 Nothing is recorded about a gold item, and an answer that there is no such item would tell it. So
 its task tells the story that an item in review has.

@@ -1,4 +1,4 @@
-"""Which words of a task's text speak for the AI's label, and which against?
+"""The words of a task's text that speak for the AI's label, and those against it.
 
 `item.explained` brings them (services/inference weighs them); `highlight` keeps them. Places are
 counted in code points there, and a browser counts otherwise: so from here on the text travels in

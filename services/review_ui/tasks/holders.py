@@ -1,4 +1,4 @@
-"""Who has how many tasks in hand, and how does a lead give them back to everybody?"""
+"""Who has how many tasks in hand, and how a lead gives them back to everybody."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""How does a request for review become a task?
+"""Intake: a request for review becomes a task.
 
 One statement per batch, then the deliveries are done: no message ever waits for a person. Beside
 the requests come the words that speak for and against the AI's labels, before or after their task.

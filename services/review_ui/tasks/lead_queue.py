@@ -1,4 +1,4 @@
-"""Which tasks wait for a lead, and why? Flagged ones, disputed ones, and those taken up again."""
+"""The tasks that wait for a lead: flagged ones, disputed ones, and those taken up again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How does a lead take up what was decided, flagged or disputed, or waits for a second person?"""
+"""Reopens for a lead what was decided, flagged or disputed, or waits for a second person."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

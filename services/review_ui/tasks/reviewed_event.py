@@ -1,4 +1,4 @@
-"""Which event tells everybody what a person decided?"""
+"""The event that tells everybody what a person decided."""
 
 from services.review_ui.tasks.rounds import round_of
 from shared.events.models import Decision, Item, ItemReviewed, Prediction, Review, Routing

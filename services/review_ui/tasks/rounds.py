@@ -1,4 +1,4 @@
-"""Which round of review comes next, and when is the outcome final? Pure.
+"""Rounds of review: which comes next, and when the outcome is final. Pure.
 
 first ──agreed, or not to be checked──► final
   └──drawn, or a blind answer unlike the AI's──► second ──same label──► final

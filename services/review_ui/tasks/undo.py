@@ -1,4 +1,4 @@
-"""Can a decision be taken back, and who has heard of it?
+"""Undoes a decision, before or after others have heard of it.
 
 Before its event may leave, the event is withdrawn as if nothing had been; after that the task is
 reopened and its next decision is a new revision.

@@ -1,4 +1,4 @@
-"""What may a reviewer see of a task?
+"""What a reviewer may see of a task.
 
 The one place where a blind item loses everything that the AI thinks of it: its label, the
 distribution, the reasons, the queue and urgency that a rule may have set because of the label, and

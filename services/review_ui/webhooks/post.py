@@ -1,4 +1,4 @@
-"""Where may a webhook go, and what came of sending it there?
+"""Posts a webhook, only to where it may go, and says what came of it.
 
 A webhook's address is somebody's input, so it must not reach what only this host can (SSRF): the
 address that the name stands for is checked at each attempt, and that very address is connected to.

@@ -1,4 +1,4 @@
-"""How do deliveries reach their webhooks, through every outage, none of them held up by another?
+"""Sends deliveries to their webhooks through every outage, none of them held up by another.
 
 One thread for each webhook with something due, one delivery after the other. To take a delivery is
 to put its next attempt off for `_LEASE`, in a commit of its own: whoever dies while sending leaves

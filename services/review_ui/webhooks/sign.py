@@ -1,4 +1,4 @@
-"""How does a receiver know that a webhook is ours? By a signature over id, time and body.
+"""Signs webhooks over id, time and body, so that a receiver knows they are ours.
 
 Standard Webhooks 1.0.0: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec
 """

@@ -1,4 +1,4 @@
-"""Which programs want to hear of decisions by HTTP, and what is on its way to them?
+"""Webhooks and their deliveries: who wants to hear of decisions, and what is on its way.
 
 A delivery is written in the transaction of the decision, one for each webhook that wants the event;
 its id is the event's own, over all attempts. `webhooks_sender` sends what is due.

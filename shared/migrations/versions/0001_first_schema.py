@@ -1,4 +1,4 @@
-"""Which tables does the pipeline start with? Every table of `shared.storage.tables`, the triggers
+"""The tables that the pipeline starts with: every table of `shared.storage.tables`, the triggers
 that make `event` append-only, and the view `workflow_log`."""
 
 import sqlalchemy as sa

@@ -1,5 +1,4 @@
-"""What do programs need that talk to the API? Tokens, and indexes for the orders in which
-lists are read."""
+"""For programs that talk to the API: tokens, and indexes for the orders in which lists are read."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""What do second reviews and known items need? The round of a task and of a decision, the answers
-so far, whose known item it is; and an index by which each pool of tasks is read from its head."""
+"""For second reviews and gold items: the round of a task and of a decision, the answers so far,
+whose gold item it is; and an index by which each pool of tasks is read from its head."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What do webhooks need? Where to send which events, and what became of each."""
+"""For webhooks: where to send which events, and what became of each."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""What is kept of the words that speak for or against the model's label? Their places and weights:
-the words themselves stay with the item's text."""
+"""The places and weights of the words that speak for or against the model's label; the words
+themselves stay with the item's text."""
 
 import sqlalchemy as sa
 from alembic import op

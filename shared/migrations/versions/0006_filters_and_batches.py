@@ -1,4 +1,4 @@
-"""What do filters and batches need? An index by the AI's label, which decision belongs to which
+"""For filters and batches: an index by the AI's label, which decision belongs to which
 batch, and an order of blind tasks that says nothing about the AI's confidence."""
 
 import sqlalchemy as sa

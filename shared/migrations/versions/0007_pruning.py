@@ -1,4 +1,4 @@
-"""What was sent long ago is deleted: how is it found without reading whole tables?"""
+"""Indexes that find what was sent long ago, and is deleted, without reading whole tables."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What does the ledger need? Salted commitments to the texts, the leaves of each block, a first
+"""For the ledger: salted commitments to the texts, the leaves of each block, a first
 block, and triggers that keep the blocks as they are."""
 
 import json

@@ -1,4 +1,4 @@
-"""What does the certifier need? The epochs of each workflow: one open at a time, grid frozen."""
+"""For the certifier: the epochs of each workflow: one open at a time, grid frozen."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What does the certifier need to read the audit panel out of a large log? An index of its events,
+"""For the certifier, which reads the audit panel out of a large log: an index of its events,
 which are few: what the machine alone decided is not among them."""
 
 import sqlalchemy as sa

@@ -1,4 +1,4 @@
-"""What may those see who run the pipeline and need no text? Views in a schema of their own, which
+"""For those who run the pipeline and need no text: views in a schema of their own, which
 are all that Grafana's role may read (hitl/access/database_roles.py)."""
 
 from alembic import op

@@ -1,4 +1,4 @@
-"""Whose business is a workflow? A reviewer may be limited to some of them; null: all are theirs."""
+"""Limits of reviewers: one may be limited to some of them; null: all are theirs."""
 
 import sqlalchemy as sa
 from alembic import op

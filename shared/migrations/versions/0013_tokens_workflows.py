@@ -1,4 +1,4 @@
-"""Whose items may a program see? A token may be limited to some workflows; null: all."""
+"""Limits of tokens: one may be limited to some workflows; null: all."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,5 +1,5 @@
-"""How long did a reviewer work on an item, and how long did it wait before them? Null: unknown, as
-in every older row."""
+"""How long a reviewer worked on an item, and how long it waited before them. Null: unknown, as in
+every older row."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,1 +1,1 @@
-"""Which steps lead to the schema of today? In order of their numbers."""
+"""The steps that lead to the schema of today, in order of their numbers."""

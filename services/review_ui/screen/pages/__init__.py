@@ -1,1 +1,1 @@
-"""Which pages stand beside the card? Gradio's own components; every function asks who calls."""
+"""The pages beside the card, in Gradio's own components; every function asks who calls."""

@@ -1,4 +1,4 @@
-"""How is the work going? The dashboard: charts, tables over figures.py; measures.py and hooks.py.
+"""The dashboard: charts and tables over reports/dashboard.py; measures.py and hooks.py.
 
 Reviewers see their own work, leads and admins everybody's; what waits is the same for all.
 """

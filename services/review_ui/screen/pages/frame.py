@@ -1,4 +1,4 @@
-"""What do all pages around the card share? The head, the words, and asking who is there."""
+"""What all pages around the card share: the head, the words, and who is there."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

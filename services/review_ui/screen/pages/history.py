@@ -1,4 +1,4 @@
-"""What has been decided, and can I take it back? What waits for a lead? The history page.
+"""The history page: what was decided, to be undone or taken up, and what waits for a lead.
 
 Reopening goes through the API's undo, from the browser: one way for every undo. Leads take up what
 others answered on the card, by a link.

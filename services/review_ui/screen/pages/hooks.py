@@ -1,4 +1,4 @@
-"""Do decisions reach the programs that want to hear of them? Admins' table of the dashboard.
+"""The dashboard's table of webhooks, for admins.
 
 Shown where there is a webhook, and without secrets: what is to be done about one goes by the API.
 """

@@ -1,5 +1,4 @@
-"""How good is the work of people? The tables of the dashboard over
-services/review_ui/reports/quality.py.
+"""The dashboard's tables of people's quality, over services/review_ui/reports/quality.py.
 
 Leads see everybody's figures, reviewers only their own accuracy, put so that it never tells which
 items were gold ones.
