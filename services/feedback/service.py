@@ -87,9 +87,12 @@ class Feedback:
                 try:
                     self.turn()
                 except Overloaded as error:
-                    logger.warning("no look for now", extra={"problem": str(error)})
+                    logger.warning(
+                        "certifier look postponed: a server is unavailable",
+                        extra={"problem": str(error)},
+                    )
                 except Exception:
-                    logger.exception("a look failed")
+                    logger.exception("certifier look failed")
                 stopping.wait(LOOK_SECONDS)
         self._follow()
 
@@ -167,7 +170,7 @@ class Feedback:
     def _follow(self) -> None:
         CERTIFIER_LEADS.set(0)
         if self._certifiers:
-            logger.info("this certifier leads no more")
+            logger.info("this certifier no longer leads")
             for certifier in self._certifiers.values():
                 certifier.forget()
         self._certifiers, self._routes = {}, {}

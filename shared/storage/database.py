@@ -33,7 +33,7 @@ _AWAY_STATES = frozenset(
         "25006",  # a standby that is not promoted yet
         "25P03",  # idle in a transaction for too long
         "3D000",  # no such database, yet
-        "55P03",  # a lock was not to be had in time
+        "55P03",  # lock timeout
     }
 )
 _LIMITS = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'"

@@ -42,7 +42,7 @@ def routes(context: RequestContext) -> APIRouter:
     @api.post("/tasks/claim", name="claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
     def claim_tasks(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No gold items are
-        among filtered ones: they would stand out. Who has hung up by then is leased nothing. Who
+        among filtered ones: they would stand out. A disconnected client gets no lease. Who
         holds as many as one may gets 409 `holds_enough`."""
         now = context.clock()
         lead = account.role != "reviewer"

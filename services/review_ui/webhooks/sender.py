@@ -145,7 +145,9 @@ class Sender:
         except Overloaded:
             return  # the loop finds the same and says so
         except Exception:
-            logger.exception("a delivery broke", extra={"webhook_id": str(webhook_id)})
+            logger.exception(
+                "webhook delivery failed unexpectedly", extra={"webhook_id": str(webhook_id)}
+            )
 
     def send_one(self, webhook_id: UUID) -> bool:
         """Sends the webhook's most urgent delivery; whether it took it, so that more may follow."""
@@ -271,7 +273,9 @@ class Sender:
             if problem is None:
                 logger.info("sending to webhooks again")
             else:
-                logger.warning("webhooks wait", extra={"problem": problem})
+                logger.warning(
+                    "webhooks cannot be sent; deliveries wait", extra={"problem": problem}
+                )
         self._problem = problem
 
 
