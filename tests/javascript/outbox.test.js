@@ -159,3 +159,17 @@ test("a key is a random UUID of version 4", () => {
   for (const key of keys) assert.match(key, /^[\da-f]{8}-[\da-f]{4}-4[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/);
   assert.equal(new Set(keys).size, keys.length);
 });
+
+test("what was tried in vain may have arrived: it is undone through the server, not taken back here", async () => {
+  serve(() => Promise.reject(new TypeError("no network")));
+  const sent = outbox();
+  const untried = entry("untried", 1);
+  const tried = entry("tried", 0);
+  sent.add(tried);
+  sent.add(untried);
+  await settle();
+  assert.equal(sent.sending, null);
+  assert.equal(sent.remove(tried.key), false);
+  assert.equal(sent.remove(untried.key), true);
+  assert.deepEqual(sent.entries.map(({ taskId }) => taskId), ["tried"]);
+});
