@@ -9,7 +9,7 @@ uncertainty."""
 URGENCY = ", ".join(f"{name} DESC" if down else name for name, down in DESCENDING.items())
 """`ORDER BY`: in which order tasks are handed out, within a workflow."""
 
-# Known items, which only measure a reviewer, are never among them.
+# Gold items, which only measure a reviewer, are never among them.
 OPEN_TO_ALL = "status = 'open' AND round <> 'adjudication' AND seeded_for IS NULL"
 FOR_LEADS = "status <> 'decided' AND round = 'adjudication' AND seeded_for IS NULL"
 """People disagree about them, or flagged them."""

@@ -1,4 +1,4 @@
-"""Is there a Docker engine to be had here? A private one, which touches nothing else here.
+"""A private Docker engine for these tests, where one can run; it touches nothing else here.
 
 Its socket and its images lie in folders of the test's; it changes no packet filter, so its
 containers reach each other, and 127.0.0.1 reaches their published ports, but they reach nobody.

@@ -55,7 +55,7 @@ def risk_coverage(
     scores: Floats, errors: Bools, grid: Grid, delta: float, shown: float | None = None
 ) -> list[RiskPoint]:
     """The error rate of audited items [n] at thresholds of the grid, strict to loose; about
-    MOST_POINTS of them, the threshold `shown` among them."""
+    MAX_POINTS of them, the threshold `shown` among them."""
     chosen = set(np.linspace(0, len(grid.thresholds) - 1, MAX_POINTS).round().astype(int).tolist())
     if shown in grid.thresholds:
         chosen.add(grid.thresholds.index(shown))

@@ -67,7 +67,7 @@ _CONFIDENCE = text(
     GROUP BY 1 ORDER BY 1
     """
 )
-# What arrived is what still waits or has left since: both are found by an index. Known items only
+# What arrived is what still waits or has left since: both are found by an index. Gold items only
 # measure: to count them would tell when one is handed out.
 _FLOW = text(
     """

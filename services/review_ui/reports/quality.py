@@ -1,6 +1,6 @@
 """Quality of people's work: agreement with each other, with the AI, with the truth.
 
-Every count is of answers that stand: they came in time and were not taken back. Known items count
+Every count is of answers that stand: they came in time and were not taken back. Gold items count
 only in the accuracy; elsewhere they would not be the pipeline's own.
 """
 

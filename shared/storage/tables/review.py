@@ -28,7 +28,7 @@ class ReviewTask(Base):
     __table_args__ = (
         one_of("status", TASK_STATUSES),
         one_of("round", ROUNDS),
-        # One task an item; a known item has one for each reviewer.
+        # One task an item; a gold item has one for each reviewer.
         Index(
             "review_task_item",
             "workflow",

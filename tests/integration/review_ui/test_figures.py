@@ -203,7 +203,7 @@ def test_what_waits_for_a_lead_says_why(engine: Engine) -> None:
 
 
 def known_answers(session: Session, first: int, count: int, minutes_ago: float) -> None:
-    """Known items that ada answered, every fourth wrongly, one a minute."""
+    """Gold items that ada answered, every fourth wrongly, one a minute."""
     for number in range(first, first + count):
         task = session.get_one(ReviewTask, task_id(f"k{number}"))
         decided(
