@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from hitl.servers.processes import unencodable_escaped
+from hitl.servers.processes import escape_unencodable_output
 from shared.release import package_version
 
 # Command → the module of `hitl.commands` whose `app` has it.
@@ -106,7 +106,7 @@ def main(
 
 def start() -> None:
     """What was typed, to its end."""
-    unencodable_escaped()
+    escape_unencodable_output()
     try:
         app(prog_name="hitl")
     except OSError as error:  # of a file or folder that was named: its text says which, and why

@@ -20,7 +20,7 @@ POLL_SECONDS = 0.05
 RESEND_SECONDS = 2.0
 
 
-def unencodable_escaped() -> None:
+def escape_unencodable_output() -> None:
     """Whatever the locale: what it cannot write comes out as \\u2026, as on stderr, and ends
     nothing."""
     if isinstance(sys.stdout, TextIOWrapper):

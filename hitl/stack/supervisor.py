@@ -16,7 +16,7 @@ from types import FrameType
 from hitl.access.database_roles import set_rights
 from hitl.recovery.broker_rights import give_back
 from hitl.servers.home import Home, StackState
-from hitl.servers.processes import Child, Record, unencodable_escaped
+from hitl.servers.processes import Child, Record, escape_unencodable_output
 from hitl.servers.rabbitmq import ServerError
 from hitl.stack.fleet import SERVICES, STOP_SECONDS, Fleet, python_child
 from hitl.stack.servers import Servers
@@ -283,5 +283,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    unencodable_escaped()
+    escape_unencodable_output()
     sys.exit(main())

@@ -79,7 +79,7 @@ class Classifier:
         self._room = model.max_tokens - len(self._template.framed([]))
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
-        """Score `texts`; the answers are in their order and do not depend on the company.
+        """Score `texts`; the answers are in their order and do not depend on the other texts.
 
         A text that is longer than the window is scored by up to `MAX_WINDOWS` overlapping windows;
         its logits are their mean, weighted by their tokens, so that a short rest counts little.

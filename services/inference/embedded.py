@@ -23,7 +23,7 @@ from services.inference.model import (
 from services.inference.packed import Packed, bf16_is_fast, pack
 from shared.errors import ConfigurationError
 from shared.labels import distinct
-from shared.models.company import bears_company, sound
+from shared.models.batch_invariance import batching_problem, sound
 from shared.models.minilm import BASE, base_config, base_folder, base_tokenizer, base_weights
 from shared.models.template import Assembly, template_of
 from shared.models.trial import own_words, rows_of
@@ -104,7 +104,7 @@ def _try_out(network: Network, tokenizer: Tokenizer, window: int) -> None:
     template = template_of(tokenizer)
     words = own_words(tokenizer, template.framed([]))
     rows = rows_of(tokenizer, template, words, window)
-    problem = bears_company(network, rows, sound(network, rows), alike=False)
+    problem = batching_problem(network, rows, sound(network, rows), alike=False)
     if problem:
         raise ConfigurationError(f"its answers depend on what is scored with a text: {problem}")
 

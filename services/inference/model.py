@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from shared.errors import ConfigurationError
-from shared.models.company import answering
+from shared.models.batch_invariance import answering
 from shared.models.template import Assembly
 
 _CHUNK_BYTES = 1 << 20

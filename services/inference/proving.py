@@ -54,7 +54,9 @@ def in_bf16_if_proven(model: Model, proof: Proof, scores: Scores, *, insist: boo
         return other
     if insist:
         raise ConfigurationError(f"{model.version} is not to be used in bfloat16: {problem}")
-    logger.warning("float32 it stays", extra={"model": model.version, "problem": problem})
+    logger.warning(
+        "bfloat16 not proven; keeping float32", extra={"model": model.version, "problem": problem}
+    )
     return model
 
 
@@ -85,7 +87,7 @@ def _prove(model: Model, proof: Proof, scores: Scores) -> tuple[str, Model | Non
         return str(error), None
     if not found.sufficient:
         return str(found), None
-    logger.info("bfloat16 it is", extra={"model": other.version, "evidence": str(found)})
+    logger.info("bfloat16 enabled", extra={"model": other.version, "evidence": str(found)})
     return "", other
 
 

@@ -284,7 +284,7 @@ class Worker:
                 self._overloaded = str(error)
                 pause = _overload_pause(attempt)
                 logger.warning(
-                    "held up; trying the same batch again",
+                    "dependency unavailable; retrying the batch",
                     extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},
                 )
             else:

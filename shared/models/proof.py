@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from shared.errors import ConfigurationError
-from shared.models import company
-from shared.models.company import Score
+from shared.models import batch_invariance
+from shared.models.batch_invariance import Score
 from shared.models.reading import Checkpoint
 from shared.models.template import Assembly
 from shared.models.trial import own_words, row_of, rows_of
@@ -29,21 +29,23 @@ def prove(checkpoint: Checkpoint, device: torch.device) -> None:
     def score(assembly: Assembly) -> Score:
         # Alone it is asked as it is; a batch needs a padding that its config knows of.
         checkpoint.pads_with(-1 if assembly.alike else assembly.pad_id)
-        return company.answering(network, assembly, device)
+        return batch_invariance.answering(network, assembly, device)
 
-    as_it_is = company.answering(network, plain, device)
+    as_it_is = batch_invariance.answering(network, plain, device)
     size = getattr(network.config.get_text_config(), "vocab_size", None)
     special = {*checkpoint.own_tokenizer.all_special_ids, *checkpoint.template.framed([])}
     words = own_words(checkpoint.tokenizer, special, size if isinstance(size, int) else None)
-    checkpoint.window = company.window(
+    checkpoint.window = batch_invariance.window(
         as_it_is, lambda length: row_of(checkpoint.template, words, length), _promised(checkpoint)
     )
     rows = rows_of(checkpoint.tokenizer, checkpoint.template, words, checkpoint.window)
-    alone = company.sound(as_it_is, rows)
+    alone = batch_invariance.sound(as_it_is, rows)
     checkpoint.rows, checkpoint.alone = rows, alone
     padded = [replace(plain, side="right"), replace(plain, side="left")]
     padded = padded if checkpoint.paddable else []
-    checkpoint.assembly = company.chosen(score, rows, alone, padded, replace(plain, alike=True))
+    checkpoint.assembly = batch_invariance.chosen(
+        score, rows, alone, padded, replace(plain, alike=True)
+    )
     score(checkpoint.assembly)  # leaves the config as the chosen one needs it
 
 
@@ -51,7 +53,7 @@ def differs(checkpoint: Checkpoint, score: Score) -> str:
     """Why another way to compute a proven checkpoint is not as good; empty where it is."""
     if checkpoint.rows is None:
         raise ValueError("nothing is proven of it yet")
-    return company.bears_company(score, checkpoint.rows, checkpoint.alone, alike=False)
+    return batch_invariance.batching_problem(score, checkpoint.rows, checkpoint.alone, alike=False)
 
 
 def _promised(checkpoint: Checkpoint) -> int:
@@ -72,7 +74,7 @@ def _promised(checkpoint: Checkpoint) -> int:
     promised = checkpoint.own_tokenizer.model_max_length  # 10^30 where it knows no limit, or 0
     if isinstance(promised, int | float) and 0 < promised < MAX_WINDOW_TOKENS:
         limits.append(int(promised))
-    least = max(len(checkpoint.template.framed([])) + 1, company.SHORTEST_WINDOW)
+    least = max(len(checkpoint.template.framed([])) + 1, batch_invariance.SHORTEST_WINDOW)
     if min(limits) < least:
         raise ConfigurationError(f"a window of {min(limits)} tokens is too short for a text")
     return min(limits)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hitl.__main__ import COMMANDS
 from services.router.policy import Policy
 from shared.workflows.files import WorkflowFile
 
@@ -41,7 +42,7 @@ def test_every_key_of_the_review_page_is_explained() -> None:
 
 def test_every_test_that_a_failure_mode_names_exists() -> None:
     named = re.findall(
-        r"`(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/operate/failure-modes.md").read_text()
+        r"`[\w/]*?(test_\w+\.py)(?:::(\w+))?`", (ROOT / "docs/operate/failure-modes.md").read_text()
     )
     assert len(named) >= 15
     for file, function in named:
@@ -69,3 +70,11 @@ def test_the_workflow_of_the_pages_is_valid() -> None:
 def test_the_producer_is_ten_lines() -> None:
     lines = [line for line in blocks("produce/send.md", "python")[0].splitlines() if line.strip()]
     assert len(lines) <= 10
+
+
+def test_every_command_is_named_for_who_operates() -> None:
+    told = (ROOT / "docs/operate/command-line.md").read_text(encoding="utf-8")
+    row = re.compile(r"^\| (`.*?`) \|", flags=re.MULTILINE)
+    first_cells = " ".join(row.findall(told))
+    named = set(re.findall(r"[\w-]+", first_cells))
+    assert COMMANDS.keys() - named == set()

@@ -75,7 +75,7 @@ class Relief:
         self._since: datetime | None = None
 
     def loosened(self, workload: Workload, now: datetime) -> bool:
-        """What holds from now on."""
+        """Whether the threshold is relaxed from now on, because people would not keep up."""
         if self._since is None:
             if workload.late(now):
                 self._since = now

@@ -86,7 +86,7 @@ def worse_by_chance(before: Bools, after: Bools) -> float:
     return float(bdtrc(lost - 1, trials, 0.5))
 
 
-def ece_of_the_honest(
+def ece_if_calibrated(
     confidence: Floats, weights: Floats | None = None, level: float = 0.95
 ) -> float:
     """The calibration error that scores of these confidences stay under with probability `level`

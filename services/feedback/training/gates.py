@@ -11,7 +11,7 @@ import numpy as np
 
 from services.feedback.quality import Floats, Ints, calibration_error
 from services.feedback.registry.receipt import Receipt
-from services.feedback.training.evaluate import ece_of_the_honest, worse_by_chance
+from services.feedback.training.evaluate import ece_if_calibrated, worse_by_chance
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05
@@ -93,7 +93,7 @@ def _calibrated(held_out: Scored) -> Gate:
     confidence = held_out.candidate.max(axis=1)
     right = held_out.candidate.argmax(axis=1) == held_out.truth
     found = calibration_error(confidence, right, held_out.weights)
-    most = max(MAX_ECE, ece_of_the_honest(confidence, held_out.weights))
+    most = max(MAX_ECE, ece_if_calibrated(confidence, held_out.weights))
     words = f"calibration error {found:.3f}; up to {most:.3f} may be noise of {len(confidence)}"
     return Gate("calibrated", found <= most, words)
 

@@ -52,7 +52,7 @@ class Guard:
         headers = Headers(scope=scope)
         nonce = secrets.token_urlsafe(16)
         is_page = _PAGES.fullmatch(scope["path"]) is not None
-        dressed = _Dressed(
+        secured = _SecurityHeaders(
             send, scope["path"], nonce, secure=scope["scheme"] == "https", page=is_page
         )
         try:
@@ -60,7 +60,7 @@ class Guard:
         except Overloaded:
             refusal = problem(503, "database_away", "The database is away; try again shortly.")
         if refusal is not None:
-            await refusal(scope, receive, dressed.send)
+            await refusal(scope, receive, secured.send)
             return
         receive = _limited(receive)
         if _CALLS.fullmatch(scope["path"]):
@@ -69,9 +69,9 @@ class Guard:
             except HTTPException as error:
                 code = "invalid_request" if error.status_code == 422 else "http_413"
                 answer = problem(error.status_code, code, error.detail)
-                await answer(scope, receive, dressed.send)
+                await answer(scope, receive, secured.send)
                 return
-        await self._app(scope, receive, dressed.send)
+        await self._app(scope, receive, secured.send)
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path, method = scope["path"], scope["method"]
@@ -142,7 +142,7 @@ def content_security_policy(nonce: str) -> str:
     )
 
 
-class _Dressed:
+class _SecurityHeaders:
     """Sends an answer with the security headers; puts the nonce on a page's scripts."""
 
     def __init__(self, send: Send, path: str, nonce: str, *, secure: bool, page: bool) -> None:

@@ -41,7 +41,7 @@ _MATCHING = """
     SELECT id FROM review_task WHERE workflow = ANY(:workflows) AND {may} AND {matches}
     ORDER BY {urgency} LIMIT :count
     """
-_MAY = f"""{OPEN_TO_ALL} AND NOT blind AND round = 'first'
+_ELIGIBLE = f"""{OPEN_TO_ALL} AND NOT blind AND round = 'first'
       AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
       AND (leased_by IS NULL OR leased_by = :me OR lease_expires_at <= :now)
       AND NOT skipped_by @> jsonb_build_array(CAST(:me AS text))"""
@@ -64,7 +64,7 @@ def preview(
     if not wanted.narrows:
         raise Refused("filter_required", "Choose a label, a confidence or a text first.")
     matches, given = wanted.where()
-    statement = text(_MATCHING.format(may=_MAY, matches=matches, urgency=URGENCY))
+    statement = text(_MATCHING.format(may=_ELIGIBLE, matches=matches, urgency=URGENCY))
     asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
     with time_limit(session, SEARCH_SECONDS):
         found = session.scalars(statement, {**asked, "count": MAX_BATCH + 1}).all()
@@ -98,7 +98,7 @@ def accept(
         raise Refused("batch_full", f"A batch has at most {MAX_BATCH} items.")
     free = (
         select(ReviewTask)
-        .where(ReviewTask.id.in_(set(chosen) - done), text(_MAY))
+        .where(ReviewTask.id.in_(set(chosen) - done), text(_ELIGIBLE))
         .order_by(ReviewTask.id)
         .with_for_update(skip_locked=True)
     )

@@ -2,7 +2,7 @@
 
 The decision and its event commit together; the event only once no further round is to come. The
 same idempotency key again answers the same and does nothing. A decision that comes too late (stale
-lease) is recorded and changes nothing. How it is taken back: taken_back.py.
+lease) is recorded and changes nothing. How it is taken back: undo.py.
 """
 
 from collections.abc import Sequence

@@ -88,7 +88,7 @@ def test_what_is_proven_answers_under_a_version_of_its_own(
     # I expect bfloat16, by a version that no certificate for float32 fits, and one log line
     exact = load(model)
     assert proven.model_version == exact.model_version + "+bf16"
-    assert [line.getMessage() for line in caplog.records] == ["bfloat16 it is"]
+    assert [line.getMessage() for line in caplog.records] == ["bfloat16 enabled"]
     # and other scores than float32's, or this would show nothing
     some = texts.read_text().splitlines()[:50]
     assert proven.classify(some) != exact.classify(some)
@@ -110,7 +110,7 @@ def test_wrong_weights_are_refused(
     some = texts.read_text().splitlines()[:50]
     assert found.model_version == exact.model_version
     assert found.classify(some) == exact.classify(some)
-    assert "float32 it stays" in caplog.text
+    assert "bfloat16 not proven; keeping float32" in caplog.text
     # and no start at all, if nothing but bfloat16 will do
     with pytest.raises(ConfigurationError, match="not to be used in bfloat16"):
         load(model, precision="bf16", proof=Proof(texts))
@@ -187,7 +187,9 @@ def test_a_processor_that_gains_nothing_stays_with_float32(
     monkeypatch.setattr(pretrained, "bf16_is_fast", lambda: False)
     found = load(model, precision="auto", proof=Proof(texts))
     assert not found.model_version.endswith("+bf16")
-    assert [line.getMessage() for line in caplog.records] == ["float32 it stays"]
+    assert [line.getMessage() for line in caplog.records] == [
+        "bfloat16 not proven; keeping float32"
+    ]
 
 
 def test_a_padded_network_in_bfloat16_is_near_and_no_further_than_that() -> None:

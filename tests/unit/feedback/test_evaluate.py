@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from services.feedback.quality import Floats, calibration_error, fit_temperature
-from services.feedback.training.evaluate import ece_of_the_honest, evaluate, share, worse_by_chance
+from services.feedback.training.evaluate import ece_if_calibrated, evaluate, share, worse_by_chance
 from services.feedback.training.gates import MIN_HELD_OUT, Scored, gates, refusal
 from services.feedback.training.labelled_texts import weight
 
@@ -60,8 +60,8 @@ def test_an_evaluation_of_nothing_claims_nothing() -> None:
 def test_few_texts_show_a_calibration_error_where_there_is_none() -> None:
     # Given scores that mean what they say, I expect up to a tenth on 60 texts, hardly any on many
     confidence = CHANCE.uniform(0.5, 1.0, 60)
-    assert 0.06 < ece_of_the_honest(confidence) < 0.25
-    assert ece_of_the_honest(CHANCE.uniform(0.5, 1.0, 20_000)) < 0.02
+    assert 0.06 < ece_if_calibrated(confidence) < 0.25
+    assert ece_if_calibrated(CHANCE.uniform(0.5, 1.0, 20_000)) < 0.02
 
 
 def held_out(before: np.ndarray, after: np.ndarray, confidence: float = 0.9) -> Scored:

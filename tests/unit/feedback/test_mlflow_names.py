@@ -20,7 +20,7 @@ def test_no_two_labels_have_one_name_and_mlflow_takes_each(one: str, other: str)
     assert (metric_end(one) == metric_end(other)) == (one == other)
     for label in (one, other):
         name = f"held_out.candidate.f1.{metric_end(label)}"
-        # As MLflow checks them; it is asked itself in integration/test_mlflow.py.
+        # As MLflow checks them; it is asked itself in integration/feedback/test_mlflow.py.
         assert re.fullmatch(r"[/\w.\- ]{1,250}", name)
         assert posixpath.normpath(name) == name
 

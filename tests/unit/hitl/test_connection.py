@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hitl.servers.home import Home, user_name
-from hitl.servers.processes import unencodable_escaped
+from hitl.servers.processes import escape_unencodable_output
 from hitl.stack.servers import Servers
 from hitl.support.connection import amqp_url, api_url, database_url
 from shared.errors import ConfigurationError
@@ -76,7 +76,7 @@ def test_what_the_locale_cannot_write_ends_nothing(monkeypatch: pytest.MonkeyPat
     # expect its number instead.
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
-    unencodable_escaped()
+    escape_unencodable_output()
     print("Grüße \u2026", flush=True)
     assert written.getvalue() == b"Gr\xfc\xdfe \\u2026\n"
 

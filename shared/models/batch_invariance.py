@@ -57,7 +57,7 @@ def sound(score: Score, rows: Rows) -> list[Tensor]:
     return first
 
 
-def bears_company(score: Score, rows: Rows, alone: Sequence[Tensor], *, alike: bool) -> str:
+def batching_problem(score: Score, rows: Rows, alone: Sequence[Tensor], *, alike: bool) -> str:
     """Why the answers of a batch are not those of its rows alone; empty where they are. `alike`
     tries only batches of equally long rows."""
     answer = {tuple(row): logits for row, logits in zip(rows.all, alone, strict=True)}
@@ -117,10 +117,10 @@ def chosen(
     """
     why = ""
     for assembly in padded:
-        if not (problem := bears_company(score(assembly), rows, alone, alike=False)):
+        if not (problem := batching_problem(score(assembly), rows, alone, alike=False)):
             return assembly
         why = why or problem
-    if problem := bears_company(score(alike), rows, alone, alike=True):
+    if problem := batching_problem(score(alike), rows, alone, alike=True):
         raise ConfigurationError(f"its answers depend on what is scored with a text: {problem}")
     logger.warning(
         "padding changes this model's answers: it is scored in rows of equal length, slower",
