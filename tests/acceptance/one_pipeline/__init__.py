@@ -1,0 +1,1 @@
+"""Tests that share one running pipeline: it ends with the last of them."""
