@@ -1,4 +1,4 @@
-"""Do the words that an earlier release quoted go from the log and the letters, and nothing else?"""
+"""Words that an earlier release quoted go from the log and the dead letters, and nothing else."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ def test_quoted_words_are_found_and_go_and_the_ledger_stays_whole(
     found = audit(engine, amqp_url, "quotes")
     assert found.exit_code == 1, found.output
     assert "2 failures in the log found" in found.stdout
-    assert f"1 letters of {quoted} found" in found.stdout
+    assert f"1 dead letters of {quoted} found" in found.stdout
     assert "Harbour" not in found.output
     before = everything_in(engine)
     assert "Harbour Street" in before
