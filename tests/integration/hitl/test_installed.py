@@ -129,8 +129,7 @@ def test_two_real_postgres_each_run_the_data_they_made(
     folders = [postgres_programs(version) for version in versions]
     path = os.environ["PATH"]
     servers = [
-        PrivatePostgres(home / f"of {version}", home / f"{version}.log", fast=True)
-        for version in versions
+        PrivatePostgres(home / f"of {version}", home / f"{version}.log") for version in versions
     ]
     for server, folder in zip(servers, folders, strict=True):
         # Given data of each, made while it was the first
