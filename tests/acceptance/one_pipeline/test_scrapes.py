@@ -76,10 +76,14 @@ def test_a_scrape_is_cheap_and_no_label_grows_with_the_traffic(pipeline: Pipelin
         wait_for(pipeline, DONE, done)
         wait_for(pipeline, FAILED, failed)
         shown.append(label_values(pipeline))
-    # I expect far fewer new values of labels than there were new texts (a rare outcome may come
-    # late, the five figures of a first audited decision say), and nothing of what was sent
+    # I expect next to no new value of a label (a rare outcome may come late; a metric that shows
+    # the one workflow for the first time is none), and nothing of what was sent among them
     for service in SERVICES:
-        assert len(shown[1][service] - shown[0][service]) < NEW / 2, service
+        new_values = {
+            each for each in shown[1][service] - shown[0][service]
+            if each[1:] != ("workflow", "sentiment")
+        }  # fmt: skip
+        assert len(new_values) < NEW / 4, service
         everything = " ".join(value for _, _, value in shown[1][service])
         assert not any(mark in everything for mark in marks), service
     # and that each page comes within 50 ms
