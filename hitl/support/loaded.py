@@ -83,11 +83,9 @@ def served_by(workflow: Workflow, environment: Mapping[str, str] = os.environ) -
 
     settings = Settings.from_environment(environment)
     home = Home.from_environment(environment)
-    feed = ModelFeed(
-        settings.models_dir or home.path / "models",
-        {workflow.name: workflow},
-        partial(load_as_worker, settings),
-    )
+    models = settings.models_dir or home.path / "models"
+    feed = ModelFeed(models, partial(load_as_worker, settings))
+    feed.add(workflow)
     model = feed.model(workflow.name)
     if problems := feed.refused():
         raise ConfigurationError(

@@ -26,7 +26,7 @@ def main() -> None:
     """Serves every configured workflow; workflows with the same model and labels share it."""
     settings = Settings.from_environment(os.environ).require("amqp_url")
     with service("inference", port=settings.inference_port, settings=settings) as lifecycle:
-        models = ModelFeed(settings.models, {}, partial(load_as_worker, settings))
+        models = ModelFeed(settings.models, partial(load_as_worker, settings))
         served: dict[str, Served] = {}  # by queue; the handler sees what is added
 
         def load_model(content: WorkflowFile) -> None:

@@ -84,9 +84,10 @@ class Classifier:
         A text that is longer than the window is scored by up to `MAX_WINDOWS` overlapping windows;
         its logits are their mean, weighted by their tokens, so that a short rest counts little.
 
-        Raises `NotFinite` for the first text whose scores are not finite, and `NoTokens` for one of
-        which nothing is left to score: score its neighbours in another call; `MemoryError` where
-        there is not enough. Anything else that the model itself raises passes through.
+        Raises:
+            NotFinite, NoTokens: the scores of a text are not finite, or nothing of it is left to
+                score; score its neighbours in another call.
+            MemoryError: there is not enough. What else the model raises passes through.
         """
         encoded = [self._encode(text) for text in texts]
         pieces = [
@@ -154,7 +155,8 @@ def load(
     the same (see `proving`), and "bf16" is an error where it does not. The first proof for a model
     takes as long as scoring its texts twice.
 
-    Raises `ConfigurationError`, which says what to do, if the model cannot be had or does not fit.
+    Raises:
+        ConfigurationError: the model cannot be loaded or does not fit; the text says what to do.
     """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -177,10 +179,7 @@ def load(
 
 
 def load_as_worker(settings: Settings, model: str, labels: Sequence[str] | None) -> Classifier:
-    """`load` as the settings have it, which is what the inference worker does.
-
-    Raises `ConfigurationError` as `load`.
-    """
+    """`load` as the inference worker does it, by its settings; raises the same."""
     return load(
         model,
         labels=labels,

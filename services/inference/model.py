@@ -17,8 +17,6 @@ from shared.errors import ConfigurationError
 from shared.models.batch_invariance import answering
 from shared.models.template import Assembly
 
-_CHUNK_BYTES = 1 << 20
-
 # the token ids of some texts, one row each -> logits, float [texts, labels]
 Network = Callable[[Sequence[Sequence[int]]], Tensor]
 # How texts go through a network together: one after the other without padding; padded to the
@@ -49,21 +47,15 @@ class Model:
 
 
 def padded(
-    network: nn.Module,
-    device: torch.device,
-    assembly: Assembly | int,
-    *,
-    in_bf16: bool = False,
+    network: nn.Module, device: torch.device, assembly: Assembly, *, in_bf16: bool = False
 ) -> Network:
-    """A transformers classifier on `device`, ready to score and never again to train; `assembly`
-    makes a batch of rows, and an id alone is that of padding on the right.
+    """A transformers classifier on `device`, ready to score and never again to train.
 
     `in_bf16` is for matrix products; torch keeps norms and softmax in float32, and so the weights.
     """
     network.to(device).eval().requires_grad_(False)
     precision = partial(torch.autocast, device.type, torch.bfloat16) if in_bf16 else nullcontext
-    made = Assembly(assembly) if isinstance(assembly, int) else assembly
-    answers = answering(network, made, device)
+    answers = answering(network, assembly, device)
 
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
         with precision():
@@ -73,7 +65,7 @@ def padded(
 
 
 def padded_in_bf16(
-    network: nn.Module, device: torch.device, assembly: Assembly | int
+    network: nn.Module, device: torch.device, assembly: Assembly
 ) -> Callable[[], Network] | None:
     """How `padded` is made in bfloat16; None where that gains nothing."""
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
@@ -81,13 +73,8 @@ def padded_in_bf16(
     return partial(padded, network, device, assembly, in_bf16=True)
 
 
-def version_of(model_id: str, files: Sequence[Path]) -> str:
-    """`<model id>@<12 hex>` of `digest_of`: a folder has no revision, so its content is it."""
-    return named(model_id, digest_of(files))
-
-
 def named(model_id: str, digest: str) -> str:
-    """The version of a model by the digest of its files."""
+    """The version of a model by the digest of its files: a folder has no revision."""
     return f"{model_id}@{digest[:12]}"
 
 
@@ -95,16 +82,18 @@ def digest_of(files: Sequence[Path]) -> str:
     """SHA-256 over the names and bytes of `files`, in hex (91 MB take 0.1 to 0.3 s)."""
     whole = hashlib.sha256()
     for path in sorted(files, key=lambda path: path.name):
-        part = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                part.update(chunk)
+            part = hashlib.file_digest(file, "sha256")
         whole.update(f"{path.name}\0{part.hexdigest()}\n".encode())
     return whole.hexdigest()
 
 
 def temperature_of(folder: Path) -> float:
-    """The temperature in the folder's calibration.json; 1 (scores as they are) without the file."""
+    """The temperature in the folder's calibration.json; 1 (scores as they are) without the file.
+
+    Raises:
+        ConfigurationError: the file names none, or one outside 0.01 to 100.
+    """
     path = folder / "calibration.json"
     if not path.is_file():
         return 1.0

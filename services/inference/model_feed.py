@@ -8,7 +8,7 @@ with the model that it began with. What cannot be used changes nothing: the last
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from services.inference.handler import Candidate, Scorer, Served
 from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError, reason_of
-from shared.models.current import BASE_VERSION, CURRENT, Current, folder_of, read_current
+from shared.models.current import BASE_VERSION, CURRENT, Current, Shadow, folder_of, read_current
 from shared.service.metrics import (
     CONFIDENCE,
     MODEL_FILES_INFO,
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0  # for a version that was refused: its files may still be on their way
 _PROBE = "A first text, to see whether it can be scored at all."
+_Version = tuple[str | None, str | None]
+"""Folder and model version, as `current.json` has them."""
+_OWN: _Version = (None, None)
 
 
 class Loaded(Scorer, Protocol):
@@ -53,50 +56,39 @@ class _State:
     served: Served
     model: Loaded  # that of `served`
     seen: bytes | None
-    live: tuple[str | None, str | None]  # folder and model version in use, as current.json has it
-    shadow: tuple[str, str] | None = None
+    live: _Version
+    shadow: _Version | None = None
     retry_at: float | None = None
     problems: dict[str, str] = field(default_factory=dict)  # by role: live, shadow
 
 
 class ModelFeed:
-    """The models of each workflow; `served` is for the worker, which only reads it."""
+    """The models of each workflow."""
 
     def __init__(
-        self,
-        models_dir: Path,
-        workflows: Mapping[str, Workflow],
-        load: Load,
-        now: Callable[[], float] = time.monotonic,
+        self, models_dir: Path, load: Load, now: Callable[[], float] = time.monotonic
     ) -> None:
-        """Loads every model. Where the current version cannot be used, the one before it is, else
-        the workflow's own: a start must not fail for a version that was promoted meanwhile.
-
-        Raises:
-            ConfigurationError: a workflow's own model is needed and cannot be had.
-        """
         self._models_dir = models_dir
         self._load = load
         self._now = now
-        self._turn = threading.Lock()  # one change after the other
+        self._changing = threading.Lock()
         self._own: dict[tuple[str, tuple[str, ...]], Loaded] = {}
-        self._states = {name: self._start(workflow) for name, workflow in workflows.items()}
-        self.served = {name: state.served for name, state in self._states.items()}
-        for state in self._states.values():
-            self._follow_shadow(state, state.seen)
+        self._states: dict[str, _State] = {}
 
     def add(self, workflow: Workflow) -> Served:
         """One more workflow, its model loaded; the others are scored meanwhile. Safe to repeat.
 
+        Where the current version cannot be used, the one before it is, else the workflow's own: a
+        start must not fail for a version that was promoted meanwhile.
+
         Raises:
-            ConfigurationError: its model cannot be had.
+            ConfigurationError: the workflow's own model is needed and cannot be loaded.
         """
-        with self._turn:
+        with self._changing:
             state = self._states.get(workflow.name)
             if state is None or state.workflow != workflow:  # its file was mended meanwhile
                 state = self._start(workflow)
             self._states[workflow.name] = state
-            self.served[workflow.name] = state.served
             self._follow_shadow(state, state.seen)
         return state.served
 
@@ -122,7 +114,7 @@ class ModelFeed:
     def _watch(self, stopping: threading.Event) -> None:
         while not stopping.wait(POLL_SECONDS):
             try:
-                with self._turn:
+                with self._changing:
                     self.look()
             except BaseException:
                 # Whatever it was, the scoring goes on, and so must the watch.
@@ -140,10 +132,13 @@ class ModelFeed:
                 current = read_current(content)
                 wanted = (current.folder, current.model_version)
                 if wanted != state.live:
-                    self._take_over(state, self._version(state, current))
+                    # The labels that the workflow has been scored by: another order or another
+                    # name of one would turn what the policy says of them into nonsense.
+                    labels = state.served.classifier.labels
+                    self._take_over(state, self._loaded(state.workflow, current, labels))
                     state.live = wanted
             except BaseException as error:  # a panic of a library in Rust is no Exception
-                self._refuse(state, "live", error)
+                self._refuse(state, "live", reason_of(error))
             else:
                 state.problems.pop("live", None)
                 MODEL_REFUSED.labels(name, "live").set(0)
@@ -151,76 +146,60 @@ class ModelFeed:
 
     def _start(self, workflow: Workflow) -> _State:
         name = workflow.name
-        MODEL_REFUSED.labels(name, "live").set(0)
-        MODEL_REFUSED.labels(name, "shadow").set(0)
-        content = self._content(name)
-        if content is None:
-            return self._begin(workflow, content, self._own_model(workflow), (None, None))
-        problem: Exception | None = None
+        for role in ("live", "shadow"):
+            MODEL_REFUSED.labels(name, role).set(0)
+        content, problem = self._content(name), None
+        versions: tuple[Current, ...] = ()
         try:
-            current = read_current(content)
-            for version in (current, _before(current)):
-                try:
-                    scorer = self._loaded(workflow, version, workflow.labels or None)
-                except Exception as error:
-                    problem = problem or error
-                    continue
+            if content is not None:
+                current = read_current(content)
+                versions = (current, _before(current))
+        except ConfigurationError as error:
+            problem = reason_of(error)
+        model, in_use = None, _OWN
+        for version in versions:
+            try:
+                model = self._loaded(workflow, version, workflow.labels or None)
+            except Exception as error:
+                problem = problem or reason_of(error)
+            else:
                 in_use = (version.folder, version.model_version)
-                return self._begin(workflow, content, scorer, in_use, problem)
-        except Exception as error:
-            problem = problem or error
-        own = self._own_model(workflow)
-        return self._begin(workflow, content, own, (None, None), problem)
-
-    def _begin(
-        self,
-        workflow: Workflow,
-        content: bytes | None,
-        scorer: Loaded,
-        live: tuple[str | None, str | None],
-        problem: Exception | None = None,
-    ) -> _State:
-        _count(workflow.name, scorer)
-        state = _State(workflow, Served(workflow.name, scorer), scorer, content, live)
+                break
+        if model is None:
+            model = self._own_model(workflow)
+        _count(name, model)
+        state = _State(workflow, Served(name, model), model, content, in_use)
         if problem is not None:
             self._refuse(state, "live", problem)
         return state
 
-    def _version(self, state: _State, current: Current) -> Loaded:
-        # The labels that the workflow has been scored by: another order or another name of one
-        # would turn what the policy says of them into nonsense.
-        return self._loaded(state.workflow, current, state.served.classifier.labels)
-
-    def _loaded(self, workflow: Workflow, current: Current, labels: Sequence[str] | None) -> Loaded:
-        if current.folder is None:
-            return self._own_model(workflow)
-        return self._folder(workflow.name, current.folder, current.model_version, labels)
-
-    def _folder(
-        self, workflow: str, folder: str, model_version: str | None, labels: Sequence[str] | None
+    def _loaded(
+        self, workflow: Workflow, version: Current | Shadow, labels: Sequence[str] | None
     ) -> Loaded:
-        """A version from its folder, tried on one text.
+        """The model of a version, tried on one text.
 
         Raises:
             ConfigurationError: it cannot be used, and why.
         """
-        path = folder_of(self._models_dir, workflow, folder)
+        if version.folder is None:
+            return self._own_model(workflow)
+        path = folder_of(self._models_dir, workflow.name, version.folder)
         if not path.is_dir():
             raise ConfigurationError(f"{path}: no such folder")
         try:
-            scorer = self._load(str(path), labels)
-            scorer.classify([_PROBE])
+            model = self._load(str(path), labels)
+            model.classify([_PROBE])
         except ConfigurationError:
             raise
         except Exception as error:
-            raise ConfigurationError(f"{path}: {type(error).__name__}: {error}") from error
-        of_files = scorer.model_version.removesuffix(SUFFIX)  # in whatever precision it answers
-        if model_version not in (None, of_files):
+            raise ConfigurationError(f"{path}: {reason_of(error)}") from error
+        of_files = model.model_version.removesuffix(SUFFIX)  # in whatever precision it answers
+        if version.model_version not in (None, of_files):
             raise ConfigurationError(
-                f"{path} holds {scorer.model_version}, not {model_version}: its files have changed "
-                f"since it was registered"
+                f"{path} holds {model.model_version}, not {version.model_version}: its files have "
+                "changed since it was registered"
             )
-        return scorer
+        return model
 
     def _own_model(self, workflow: Workflow) -> Loaded:
         """Workflows with the same model and labels share it."""
@@ -229,21 +208,21 @@ class ModelFeed:
             self._own[key] = self._load(workflow.model, workflow.labels or None)
         return self._own[key]
 
-    def _take_over(self, state: _State, scorer: Loaded) -> None:
+    def _take_over(self, state: _State, model: Loaded) -> None:
         before = state.model
-        state.model = state.served.classifier = scorer
+        state.model = state.served.classifier = model
         in_use = [each.served.classifier for each in self._states.values()]
         self._own = {key: own for key, own in self._own.items() if own in in_use}
         name = state.workflow.name
-        if before.model_version != scorer.model_version:
-            _count(name, scorer)
+        if before.model_version != model.model_version:
+            _count(name, model)
             MODEL_INFO.remove(name, before.model_version, "live")
             MODEL_FILES_INFO.remove(name, *_files(before))
         logger.info(
             "model in use",
             extra={
                 "workflow": name,
-                "model_version": scorer.model_version,
+                "model_version": model.model_version,
                 "before": before.model_version,
             },
         )
@@ -251,7 +230,7 @@ class ModelFeed:
     def _follow_shadow(self, state: _State, content: bytes | None) -> None:
         try:
             wanted = None if content is None else read_current(content).shadow
-        except Exception:
+        except ConfigurationError:
             return  # said already, of the live model
         name = state.workflow.name
         held = state.served.candidate
@@ -263,11 +242,10 @@ class ModelFeed:
                 candidate = Candidate(held.classifier, wanted.share)
             else:
                 labels = state.served.classifier.labels
-                scorer = self._folder(name, wanted.folder, wanted.model_version, labels)
-                candidate = Candidate(scorer, wanted.share)
+                candidate = Candidate(self._loaded(state.workflow, wanted, labels), wanted.share)
         except BaseException as error:
             key = candidate = None
-            self._refuse(state, "shadow", error)
+            self._refuse(state, "shadow", reason_of(error))
         else:
             state.problems.pop("shadow", None)
             MODEL_REFUSED.labels(name, "shadow").set(0)
@@ -277,17 +255,17 @@ class ModelFeed:
         if candidate is not None:
             MODEL_INFO.labels(name, candidate.classifier.model_version, "shadow").set(1)
 
-    def _refuse(self, state: _State, role: str, error: BaseException) -> None:
+    def _refuse(self, state: _State, role: str, problem: str) -> None:
         name = state.workflow.name
         state.retry_at = self._now() + RETRY_SECONDS
-        state.problems[role] = reason_of(error)
+        state.problems[role] = problem
         MODEL_REFUSED.labels(name, role).set(1)
         logger.error(
             "model refused; the last good one stays",
             extra={
                 "workflow": name,
                 "role": role,
-                "problem": state.problems[role],
+                "problem": problem,
                 "model_version": state.served.classifier.model_version,
             },
         )
@@ -299,22 +277,20 @@ class ModelFeed:
             return None
 
 
-def _count(workflow: str, scorer: Loaded) -> None:
+def _count(workflow: str, model: Loaded) -> None:
     """Says which model is live and shows its answers from 0 on."""
-    MODEL_INFO.labels(workflow, scorer.model_version, "live").set(1)
-    MODEL_FILES_INFO.labels(workflow, *_files(scorer)).set(1)
+    MODEL_INFO.labels(workflow, model.model_version, "live").set(1)
+    MODEL_FILES_INFO.labels(workflow, *_files(model)).set(1)
     CONFIDENCE.labels(workflow)
-    for label in scorer.labels:
-        PREDICTIONS.labels(workflow, label, scorer.model_version)
+    for label in model.labels:
+        PREDICTIONS.labels(workflow, label, model.model_version)
 
 
-def _files(scorer: Loaded) -> tuple[str, str, str]:
-    return scorer.model_version, scorer.sha256, scorer.batches
+def _files(model: Loaded) -> tuple[str, str, str]:
+    return model.model_version, model.sha256, model.batches
 
 
 def _before(current: Current) -> Current:
     """The version before it, as far as the file names it."""
-    base = current.previous in (None, BASE_VERSION)
-    folder = None if base else current.previous
-    changed = {"version": current.previous, "folder": folder, "model_version": None}
-    return current.model_copy(update=changed)
+    folder = None if current.previous == BASE_VERSION else current.previous
+    return current.model_copy(update={"folder": folder, "model_version": None})

@@ -93,14 +93,13 @@ class Layer:
 
     def in_bf16(self) -> "Layer":
         """The same with its matrix products in bfloat16."""
-        return Layer(
+        return replace(
+            self,
             queries=self.queries.in_bf16(),
             keys_values=self.keys_values.in_bf16(),
             output=self.output.in_bf16(),
-            attention_norm=self.attention_norm,
             up=self.up.in_bf16(),
             down=self.down.in_bf16(),
-            output_norm=self.output_norm,
         )
 
 
@@ -126,10 +125,9 @@ class Packed:
         places = [place for length in lengths for place in range(length)]
         x = self.norm(self.words[_filled(ids)] + self.positions[_filled(places)])
         for layer in self.layers[:-1]:
-            x = self._block(layer, x, self._attend(layer, x, groups))
-        firsts = _filled([0, *accumulate(lengths[:-1])])
-        last = self.layers[-1]
-        x = self._block(last, x[firsts], self._attend_first(last, x, firsts, groups))
+            x = self._block(layer, x, x, groups)
+        firsts = x[_filled([0, *accumulate(lengths[:-1])])]
+        x = self._block(self.layers[-1], x, firsts, groups, first_only=True)
         logits = self.head(self.pooler_activation(self.pooler(x))).float()[: len(rows)]
         answer = torch.empty_like(logits)
         answer[torch.tensor(order)] = logits
@@ -165,47 +163,40 @@ class Packed:
             problem = f"a logit differs by {error:.1e} of the largest"
         except (RuntimeError, AttributeError) as refused:
             problem = str(refused).partition("\n")[0]
-        logger.warning("oneDNN's repacked weights are not used", extra={"problem": problem})
+        logger.warning("not using oneDNN's repacked weights", extra={"problem": problem})
         for linear in self.linears():
             linear.plain()
         return self
 
-    def _block(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
-        x = layer.attention_norm(layer.output(attended) + x)
-        return layer.output_norm(layer.down(layer.up(x)) + x)
-
-    def _attend(self, layer: Layer, x: Tensor, groups: list[tuple[int, int]]) -> Tensor:
-        queries, (keys, values) = layer.queries(x), layer.keys_values(x).chunk(2, dim=1)
-        answer = torch.zeros_like(queries, dtype=torch.float32)
-        start = 0
-        for length, count in groups:
-            rows = slice(start, start + length * count)
-            attended = functional.scaled_dot_product_attention(
-                self._by_head(queries[rows], count),
-                self._by_head(keys[rows], count),
-                self._by_head(values[rows], count),
-            )
-            answer[rows] = attended.transpose(1, 2).reshape(length * count, -1)
-            start = rows.stop
-        return answer
-
-    def _attend_first(
-        self, layer: Layer, x: Tensor, firsts: Tensor, groups: list[tuple[int, int]]
+    def _block(
+        self,
+        layer: Layer,
+        x: Tensor,
+        asking: Tensor,
+        groups: list[tuple[int, int]],
+        *,
+        first_only: bool = False,
     ) -> Tensor:
-        """As `_attend`, only for the first token of each text."""
-        queries, (keys, values) = layer.queries(x[firsts]), layer.keys_values(x).chunk(2, dim=1)
-        answer = torch.zeros_like(queries, dtype=torch.float32)
-        start = text = 0
+        """What a layer makes of the rows `asking`, which look at all of `x`: every token of it, or
+        only the first of each text. `groups`: length and number of the texts, in order."""
+        queries, (keys, values) = layer.queries(asking), layer.keys_values(x).chunk(2, dim=1)
+        attended = torch.zeros_like(queries, dtype=torch.float32)
+        start = first = 0
         for length, count in groups:
             rows = slice(start, start + length * count)
-            attended = functional.scaled_dot_product_attention(
-                self._by_head(queries[text : text + count], count),
-                self._by_head(keys[rows], count),
-                self._by_head(values[rows], count),
+            ours = slice(first, first + (count if first_only else length * count))
+            attended[ours] = (
+                functional.scaled_dot_product_attention(
+                    self._by_head(queries[ours], count),
+                    self._by_head(keys[rows], count),
+                    self._by_head(values[rows], count),
+                )
+                .transpose(1, 2)
+                .reshape(ours.stop - first, -1)
             )
-            answer[text : text + count] = attended.transpose(1, 2).reshape(count, -1)
-            start, text = rows.stop, text + count
-        return answer
+            start, first = rows.stop, ours.stop
+        y = layer.attention_norm(layer.output(attended) + asking)
+        return layer.output_norm(layer.down(layer.up(y)) + y)
 
     def _by_head(self, x: Tensor, texts: int) -> Tensor:
         """[texts * length, hidden] -> float32 [texts, heads, length, hidden / heads]."""
@@ -228,10 +219,9 @@ def pack(config: Mapping[str, object], state: Mapping[str, Tensor]) -> Packed | 
 
     None for an architecture other than BERT's and DistilBERT's, or an unusual variant of them.
     """
-    recipe = _RECIPES.get(str(config.get("model_type")))
-    if recipe is None or not recipe.usual(config):
+    names = _RECIPES.get(str(config.get("model_type")))
+    if names is None or not names.usual(config):
         return None
-    names = recipe
 
     def linear(name: str, *, gelu: bool = False) -> Linear:
         return Linear(state[f"{name}.weight"], state[f"{name}.bias"], gelu=gelu)

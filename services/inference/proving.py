@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from services.inference.model import Model, version_of
+from services.inference.model import Model, digest_of, named
 from services.inference.precision import MIN_TEXTS, Evidence, compare
 from shared import models
 from shared.errors import ConfigurationError, Permanent
@@ -49,46 +49,50 @@ def in_bf16_if_proven(model: Model, proof: Proof, scores: Scores, *, insist: boo
     Raises `ConfigurationError`: the texts cannot be read; or it would not be bfloat16 and you
     `insist`.
     """
-    problem, other = _prove(model, proof, scores)
-    if other is not None:
-        return other
-    if insist:
-        raise ConfigurationError(f"{model.version} is not to be used in bfloat16: {problem}")
-    logger.warning(
-        "bfloat16 not proven; keeping float32", extra={"model": model.version, "problem": problem}
-    )
-    return model
+    try:
+        return _proven(model, proof, scores)
+    except (_NotProven, Permanent) as problem:  # Permanent: it cannot score one of the texts
+        if insist:
+            raise ConfigurationError(
+                f"{model.version} cannot be used in bfloat16: {problem}"
+            ) from None
+        logger.warning(
+            "bfloat16 not proven; keeping float32",
+            extra={"model": model.version, "problem": str(problem)},
+        )
+        return model
 
 
-def _prove(model: Model, proof: Proof, scores: Scores) -> tuple[str, Model | None]:
+class _NotProven(Exception):
+    """The text says why."""
+
+
+def _proven(model: Model, proof: Proof, scores: Scores) -> Model:
     if model.in_bf16 is None:
-        return "neither this processor nor this architecture gains by it", None
+        raise _NotProven("neither this processor nor this architecture gains by it")
     if proof.texts is None:
-        return "HITL_PRECISION_TEXTS names no texts to show that it is good enough", None
+        raise _NotProven("HITL_PRECISION_TEXTS names no texts to prove it with")
     texts = _read(proof.texts)
     if len(texts) < MIN_TEXTS:
-        return f"{proof.texts} has {len(texts)} texts, and {MIN_TEXTS} is the least", None
+        raise _NotProven(f"{proof.texts} has {len(texts)} texts; at least {MIN_TEXTS} are needed")
     other = replace(model, network=model.in_bf16(), in_bf16=None, version=model.version + SUFFIX)
 
     def evidence(some: Sequence[str]) -> Evidence:
         return compare(scores(model, some), scores(other, some))
 
     kept = proof.kept / f"{_circumstances(model, proof.texts)}.json" if proof.kept else None
-    try:
-        found = _recall(kept)
-        if found is not None:
-            again = evidence(texts[:_AGAIN]).largest_difference
-            if again > 2 * found.largest_difference:
-                return f"a probability is off by {again:.2f}, which {kept} does not know", None
-        else:
-            found = evidence(texts)
-            _keep(kept, found)
-    except Permanent as error:
-        return str(error), None
+    found = _recall(kept)
+    if found is not None:
+        again = evidence(texts[:_AGAIN]).largest_difference
+        if again > 2 * found.largest_difference:
+            raise _NotProven(f"a probability is off by {again:.2f}, more than twice that of {kept}")
+    else:
+        found = evidence(texts)
+        _keep(kept, found)
     if not found.sufficient:
-        return str(found), None
+        raise _NotProven(str(found))
     logger.info("bfloat16 enabled", extra={"model": other.version, "evidence": str(found)})
-    return "", other
+    return other
 
 
 def _read(path: Path) -> list[str]:
@@ -113,7 +117,7 @@ def _circumstances(model: Model, texts: Path) -> str:
         if torch.cuda.is_available()
         else json.dumps(dict(torch.cpu.get_capabilities()), sort_keys=True)
     )
-    what = f"{version_of(model.version, files)}\n{torch.__version__}\n{processor}"
+    what = f"{named(model.version, digest_of(files))}\n{torch.__version__}\n{processor}"
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -133,4 +137,4 @@ def _keep(path: Path | None, found: Evidence) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(found._asdict()))
     except OSError as error:
-        logger.warning("the evidence is not kept: %s", error)
+        logger.warning("could not save the bfloat16 evidence: %s", error)

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,8 +33,16 @@ class Turned:
         return self.now
 
 
+def following(
+    folder: Path, workflow: Workflow = SENTIMENT, now: Callable[[], float] = time.monotonic
+) -> ModelFeed:
+    feed = ModelFeed(folder, read, now)
+    feed.add(workflow)
+    return feed
+
+
 def live(feed: ModelFeed) -> str:
-    return feed.served["sentiment"].classifier.model_version
+    return feed.model("sentiment").model_version
 
 
 def refused(role: str = "live") -> float:
@@ -47,7 +56,7 @@ def shown(version: str, role: str = "live") -> float | None:
 
 
 def test_a_promotion_and_a_rollback_are_followed(tmp_path: Path) -> None:
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    feed = following(tmp_path)
     base = live(feed)
     assert base.startswith("embedded@")
     assert shown(base) == 1
@@ -68,7 +77,7 @@ def test_a_promotion_and_a_rollback_are_followed(tmp_path: Path) -> None:
 
 def test_a_worker_shows_the_hash_of_its_files(tmp_path: Path) -> None:
     # Given a worker, and a version that is promoted
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    feed = following(tmp_path)
     base = feed.model("sentiment")
     add_version(tmp_path, 2.0)
     Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
@@ -89,7 +98,7 @@ def test_a_worker_shows_the_hash_of_its_files(tmp_path: Path) -> None:
 def test_a_worker_starts_with_the_version_in_use(tmp_path: Path) -> None:
     version = add_version(tmp_path, 2.0)
     Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
-    assert live(ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)) == version.model_version
+    assert live(following(tmp_path)) == version.model_version
 
 
 def without_weights(folder: Path) -> None:
@@ -122,7 +131,7 @@ def test_a_broken_version_is_refused_and_the_last_good_one_stays(
     registry = Registry(tmp_path, "sentiment")
     registry.promote("v1", by="a test", at=NOW)
     clock = Turned()
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read, clock)
+    feed = following(tmp_path, now=clock)
     second = add_version(tmp_path, 3.0)
     registry.promote("v2", by="a test", at=NOW)
     kept = tmp_path / "kept"
@@ -135,7 +144,7 @@ def test_a_broken_version_is_refused_and_the_last_good_one_stays(
     assert refused() == 1
     assert "the last good one stays" in caplog.text
     # and a worker that starts now to run the version before.
-    assert live(ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)) == first.model_version
+    assert live(following(tmp_path)) == first.model_version
     # If it is repaired, I expect it to be taken over after a while, without anybody's help
     shutil.rmtree(registry.folder / "v2", ignore_errors=True)
     shutil.copytree(kept, registry.folder / "v2")
@@ -153,7 +162,7 @@ def test_a_version_with_other_labels_is_refused_whether_or_not_the_workflow_name
     for labels in (("negative", "positive"), ()):
         folder = tmp_path / str(len(labels))
         workflow = Workflow(name="sentiment", labels=labels)
-        feed = ModelFeed(folder, {"sentiment": workflow}, read)
+        feed = following(folder, workflow)
         base = live(feed)
         add_version(folder, 2.0, labels=("ham", "spam"))
         Registry(folder, "sentiment").promote("v1", by="a test", at=NOW)
@@ -165,7 +174,7 @@ def test_a_version_with_other_labels_is_refused_whether_or_not_the_workflow_name
 def test_a_file_that_cannot_be_understood_or_has_gone_changes_nothing(tmp_path: Path) -> None:
     version = add_version(tmp_path, 2.0)
     Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    feed = following(tmp_path)
     current = tmp_path / "sentiment" / "current.json"
     good = current.read_text()
     for content in ("{", '{"version": "v1"}', good.replace('"v1"', '"../../../etc"')):
@@ -182,17 +191,17 @@ def test_a_start_without_any_good_version_runs_the_workflows_own_model(tmp_path:
     add_version(tmp_path, 2.0)
     Registry(tmp_path, "sentiment").promote("v1", by="a test", at=NOW)
     gone(tmp_path / "sentiment" / "v1")
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    feed = following(tmp_path)
     assert live(feed).startswith("embedded@")
     assert refused() == 1
 
 
 def test_a_candidate_comes_and_goes_and_never_decides(tmp_path: Path) -> None:
-    feed = ModelFeed(tmp_path, {"sentiment": SENTIMENT}, read)
+    feed = following(tmp_path)
     base = live(feed)
     version = add_version(tmp_path, 2.0)
     registry = Registry(tmp_path, "sentiment")
-    served = feed.served["sentiment"]
+    served = feed.add(SENTIMENT)
     registry.shadow("v1", 0.25, by="a test", at=NOW)
     feed.look()
     assert live(feed) == base

@@ -21,6 +21,7 @@ from services.inference.packed import Linear, Packed
 from services.inference.precision import Evidence, compare
 from services.inference.proving import Proof
 from shared.errors import ConfigurationError
+from shared.models.template import Assembly
 from tests.integration.inference.test_classifier import LABELS, SIZE, WORDS, write
 
 TEXTS = 700
@@ -112,7 +113,7 @@ def test_wrong_weights_are_refused(
     assert found.classify(some) == exact.classify(some)
     assert "bfloat16 not proven; keeping float32" in caplog.text
     # and no start at all, if nothing but bfloat16 will do
-    with pytest.raises(ConfigurationError, match="not to be used in bfloat16"):
+    with pytest.raises(ConfigurationError, match="cannot be used in bfloat16"):
         load(model, precision="bf16", proof=Proof(texts))
 
 
@@ -123,7 +124,7 @@ def test_nothing_is_proven_without_enough_different_texts(model: str, texts: Pat
     # I expect to be told so
     with pytest.raises(ConfigurationError, match="names no texts"):
         load(model, precision="bf16")
-    with pytest.raises(ConfigurationError, match="has 1 texts, and 598 is the least"):
+    with pytest.raises(ConfigurationError, match="has 1 texts; at least 598 are needed"):
         load(model, precision="bf16", proof=Proof(again))
 
 
@@ -161,7 +162,7 @@ def test_evidence_is_kept_and_still_not_trusted_blindly(
     # If the weights are wrong this time, I expect the evidence not to help
     with monkeypatch.context() as patch:
         patch.setattr(Packed, "in_bf16", flipped)
-        with pytest.raises(ConfigurationError, match=r"which .* does not know"):
+        with pytest.raises(ConfigurationError, match="more than twice that of"):
             load(model, precision="bf16", proof=proof)
     # If the file is torn, or the texts are others, I expect all of them to be scored
     kept.write_text("{")
@@ -197,8 +198,8 @@ def test_a_padded_network_in_bfloat16_is_near_and_no_further_than_that() -> None
     torch.manual_seed(3)
     network = BertForSequenceClassification(BertConfig(**SIZE, **LABELS))
     rows = [[2, 5, 6, 3], [2, 7, 3], [2, 8, 9, 10, 11, 3]]
-    exact = padded(network, torch.device("cpu"), 0)(rows)
-    other = padded(network, torch.device("cpu"), 0, in_bf16=True)(rows)
+    exact = padded(network, torch.device("cpu"), Assembly(pad_id=0))(rows)
+    other = padded(network, torch.device("cpu"), Assembly(pad_id=0), in_bf16=True)(rows)
     # I expect nearly the same scores, and the weights as they were
     assert 0 < float((exact - other).abs().max()) < 0.02
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
