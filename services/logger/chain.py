@@ -5,7 +5,7 @@ commit: whoever has it waits for nobody, and the head that it reads is the head 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -46,7 +46,8 @@ _HEAD = f"""
 _APPEND = """
     INSERT INTO ledger_block (height, count, first_seq, last_seq, merkle_root, previous_hash,
                               block_hash, created_at, leaves)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+    VALUES (%(height)s, %(count)s, %(first_seq)s, %(last_seq)s, %(merkle_root)s, %(previous_hash)s,
+            %(block_hash)s, %(created_at)s, %(leaves)s)
 """
 
 
@@ -109,18 +110,5 @@ def append_block(cursor: DBAPICursor, added: Inserted) -> int:
         created_at=now,
         leaves=added.leaves,
     )
-    cursor.execute(
-        _APPEND,
-        (
-            block.height,
-            block.count,
-            block.first_seq,
-            block.last_seq,
-            block.merkle_root,
-            block.previous_hash,
-            block.hash,
-            block.created_at,
-            block.leaves,
-        ),
-    )
+    cursor.execute(_APPEND, {**asdict(block), "block_hash": block.hash})
     return block.height

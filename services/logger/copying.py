@@ -38,18 +38,18 @@ def _bytes(value: bytes) -> str:
 
 
 _time = datetime.isoformat
-# By column; `str` where no value can hold what needs an escape.
-_EVENT: dict[str, Callable[[Any], str]] = {
-    "event_id": str,
-    "type": str,
-    "version": str,
-    "workflow": str,
-    "item_id": _text,
-    "occurred_at": _time,
-    "source": _text,
-    "trace_id": str,
-    "data": _json_text,
-    "text_commitment": _bytes,
+# By column; `str` where no value can hold what needs an escape. Of events, where the value is, too.
+_EVENT: dict[str, tuple[Callable[[Any], str], str]] = {
+    "event_id": (str, "event_id"),
+    "type": (str, "event.type"),
+    "version": (str, "event.version"),
+    "workflow": (str, "event.workflow"),
+    "item_id": (_text, "event.item_id"),
+    "occurred_at": (_time, "event.occurred_at"),
+    "source": (_text, "source"),
+    "trace_id": (str, "trace_id"),
+    "data": (_json_text, "data"),
+    "text_commitment": (_bytes, "commitment"),
 }
 _ITEM: dict[str, Callable[[Any], str]] = {
     "workflow": str,
@@ -85,19 +85,21 @@ ITEM_COLUMNS = (
     *KNOWN_COLUMNS,
 )
 STAGED_ITEM_COLUMNS = (*ITEM_COLUMNS, "text_salts")
-_EVENT_FORMATS = tuple(_EVENT.values())
+_EVENT_FORMATS, _EVENT_VALUES = zip(*_EVENT.values(), strict=True)
+_event_columns: Callable[[EventRow], tuple[object, ...]] = attrgetter(*_EVENT_VALUES)
 _item_columns: Callable[[ItemFacts], tuple[object, ...]] = attrgetter(*ITEM_COLUMNS)
 _ITEM_FORMATS = (*(_ITEM[column] for column in ITEM_COLUMNS), _bytes)
 
 
 def event_lines(rows: Iterable[EventRow]) -> bytes:
     """The events, in `EVENT_COLUMNS`."""
-    return _lines(_EVENT_FORMATS, map(_event_values, rows))
+    return _lines(_EVENT_FORMATS, map(_event_columns, rows))
 
 
 def item_lines(items: Iterable[ItemFacts], salts: Mapping[ItemKey, bytes]) -> bytes:
     """The items, in `STAGED_ITEM_COLUMNS`."""
-    return _lines(_ITEM_FORMATS, (_item_values(item, salts) for item in items))
+    rows = ((*_item_columns(item), salts.get((item.workflow, item.id))) for item in items)
+    return _lines(_ITEM_FORMATS, rows)
 
 
 def _lines(formats: tuple[Callable[[Any], str], ...], rows: Iterable[tuple[object, ...]]) -> bytes:
@@ -111,23 +113,3 @@ def _lines(formats: tuple[Callable[[Any], str], ...], rows: Iterable[tuple[objec
         for row in rows
     ]
     return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _event_values(row: EventRow) -> tuple[object, ...]:
-    event = row.event
-    return (
-        row.event_id,
-        event.type,
-        event.version,
-        event.workflow,
-        event.item_id,
-        event.occurred_at,
-        row.source,
-        row.trace_id,
-        row.data,
-        row.commitment,
-    )
-
-
-def _item_values(item: ItemFacts, salts: Mapping[ItemKey, bytes]) -> tuple[object, ...]:
-    return (*_item_columns(item), salts.get((item.workflow, item.id)))

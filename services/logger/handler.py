@@ -38,6 +38,15 @@ PORTION_ROWS = 2_000
 PORTION_BYTES = 16 * 1_024 * 1_024
 
 
+class _Prepared(NamedTuple):
+    """What a transaction is made of: a result for each delivery, as far as there is one already;
+    rows, each with its delivery's place; and the same rows, ready to be written."""
+
+    results: list[Result]
+    rows: Sequence[tuple[int, EventRow]]
+    batch: Batch
+
+
 class Logger:
     """Writes every event once and keeps each item's row up to date. Any number may run."""
 
@@ -69,8 +78,8 @@ class Logger:
         """Returns after the commit.
 
         Raises:
-            Overloaded: Postgres is away, or its tables are not those of this release; of the batch,
-                all, some or nothing was written.
+            Overloaded: Postgres is unreachable, or its tables are not those of this release; of
+                the batch, all, some or nothing was written.
         """
         results: list[Result] = []
         reading = map(self._prepare, portions(batch, self._portion_rows, self._portion_bytes))
@@ -83,7 +92,7 @@ class Logger:
                 results += written.result()  # whatever happens, no write is left alone
         return results
 
-    def _prepare(self, portion: Sequence[Delivery]) -> "_Portion":
+    def _prepare(self, portion: Sequence[Delivery]) -> _Prepared:
         results: list[Result] = [()] * len(portion)
         rows: list[tuple[int, EventRow]] = []
         for position, delivery in enumerate(portion):
@@ -96,15 +105,15 @@ class Logger:
                 results[position] = (row,)
             elif row is not None:
                 rows.append((position, row))
-        return _Portion(results, rows, prepare(row for _, row in rows))
+        return _Prepared(results, rows, prepare(row for _, row in rows))
 
-    def _write(self, portion: "_Portion") -> list[Result]:
+    def _write(self, prepared: _Prepared) -> list[Result]:
         """One transaction, as long as Postgres refuses nothing."""
-        results = portion.results
-        if portion.rows:
+        results, rows, batch = prepared
+        if rows:
             with database_errors():
-                told = self._write_or_blame([row for _, row in portion.rows], portion.batch)
-            for (position, _), result in zip(portion.rows, told, strict=True):
+                written = self._write_or_bisect([row for _, row in rows], batch)
+            for (position, _), result in zip(rows, written, strict=True):
                 results[position] = result
         return results
 
@@ -135,9 +144,8 @@ class Logger:
         )
         return encode(failed, source="logger", traceparent=traceparent_of(delivery))
 
-    def _write_or_blame(self, rows: Sequence[EventRow], batch: Batch) -> list[Result]:
-        """What there is to say of each row: nothing, that it is an edit, or why Postgres refuses it
-        (bisected, until each of those stands alone and all others are in)."""
+    def _write_or_bisect(self, rows: Sequence[EventRow], batch: Batch) -> list[Result]:
+        """The result of each row: nothing, that it is an edit, or why Postgres refuses it."""
 
         def attempt(part: Sequence[EventRow]) -> Sequence[Result] | None:
             try:
@@ -180,19 +188,9 @@ class Logger:
             event = row.event
             if isinstance(event, ItemAccepted | ItemReviewed):
                 age = (now - as_utc(event.item.received_at)).total_seconds()
-                stage = (
-                    self._accepted_age if isinstance(event, ItemAccepted) else self._reviewed_age
-                )
+                accepted = isinstance(event, ItemAccepted)
+                stage = self._accepted_age if accepted else self._reviewed_age
                 stage.observe(max(age, 0.0))
-
-
-class _Portion(NamedTuple):
-    """What a transaction is made of. `results` has a place for each delivery, `rows` say whose
-    they are."""
-
-    results: list[Result]
-    rows: Sequence[tuple[int, EventRow]]
-    batch: Batch
 
 
 def portions(

@@ -97,11 +97,10 @@ def fold(events: Iterable[tuple[Event, str | None]]) -> list[ItemFacts]:
     """One row per item from events with their trace ids."""
     rows: dict[tuple[str, str], ItemFacts] = {}
     for event, trace_id in events:
-        told = facts(event, trace_id)
-        if told is not None:
-            key = (told.workflow, told.id)
-            known = rows.get(key)
-            rows[key] = told if known is None else merge(known, told)
+        new = facts(event, trace_id)
+        if new is not None:
+            known = rows.get(key := (new.workflow, new.id))
+            rows[key] = new if known is None else merge(known, new)
     return list(rows.values())
 
 
@@ -154,35 +153,16 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
 
 
 def merge(one: ItemFacts, other: ItemFacts) -> ItemFacts:
-    """What two rows about the same item say together; `services.logger.store` says it in SQL."""
+    """What two rows about the same item say together: that of the higher rank, completed in place.
+    `services.logger.store` says it in SQL."""
     high, low = (other, one) if other.rank > one.rank else (one, other)
     if high.metadata is None and (low.metadata is not None or high.text is None):
-        text, metadata = low.text, low.metadata
-    else:
-        text, metadata = high.text, high.metadata
-    return ItemFacts(
-        high.workflow,
-        high.id,
-        high.status,
-        high.progress,
-        high.status_at,
-        high.final_label,
-        high.reviewer,
-        high.failure,
-        high.reviewed_at,
-        text,
-        metadata,
-        high.ai_label if high.ai_label is not None else low.ai_label,
-        high.confidence if high.confidence is not None else low.confidence,
-        high.distribution if high.distribution is not None else low.distribution,
-        high.model_version if high.model_version is not None else low.model_version,
-        high.policy_version if high.policy_version is not None else low.policy_version,
-        high.reasons if high.reasons is not None else low.reasons,
-        high.trace_id if high.trace_id is not None else low.trace_id,
-        _earlier(high.received_at, low.received_at),
-        high.scored_at if high.scored_at is not None else low.scored_at,
-        high.routed_at if high.routed_at is not None else low.routed_at,
-    )
+        high.text, high.metadata = low.text, low.metadata
+    for column in KNOWN_COLUMNS:
+        if getattr(high, column) is None:
+            setattr(high, column, getattr(low, column))
+    high.received_at = _earlier(high.received_at, low.received_at)
+    return high
 
 
 def _item_facts(

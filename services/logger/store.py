@@ -60,8 +60,7 @@ _MERGED = (
 )
 
 
-def _columns(names: Iterable[str]) -> str:
-    return ", ".join(names)
+_columns = ", ".join
 
 
 def _stage(table: str, columns: Sequence[str]) -> str:
