@@ -71,6 +71,7 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
     # pika is slow to import, and needed only where there is no management API.
     from shared.messaging.lookups import count_ready
     from shared.messaging.session import Session
+    from shared.messaging.steps import carry_out
 
     depths: Depths = {}
 
@@ -78,7 +79,9 @@ def declared_depths(amqp_url: str, queues: Sequence[str]) -> Depths:
         depths.update({name: Depth(ready=count, unacked=None) for name, count in ready.items()})
         session.end()
 
-    session = Session("status", lambda channel: count_ready(channel.connection, queues, told))
+    session = Session(
+        "status", lambda on: carry_out(on.connection, count_ready(queues), told, session.fail)
+    )
     with suppress(Overloaded):
         session.run(amqp_url)
     return depths

@@ -24,6 +24,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.declared import Declared, Refuse
 from shared.messaging.io_thread import IoThread
 from shared.messaging.rights import Rights
+from shared.messaging.steps import carry_out
 from shared.topology import Topology
 
 # How long a program that sends little may not notice that somebody made an exchange anew, without
@@ -166,12 +167,15 @@ class Broker:
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
         self._takes_counted = _release(connection) >= (4, 3)
-        self._declared.begin(
+        carry_out(
             connection,
-            then=partial(self._channels.open, connection, self._io.generation),
-            fail=self._io.give_up,
-            leave_out=self._leave_out,
+            self._declared.begin(self._leave_out),
+            lambda _: self._channels.open(connection, self._io.generation),
+            self._give_up,
         )
+
+    def _give_up(self, error: HitlError) -> None:
+        self._io.give_up(str(error))
 
     def _leave_out(self, queues: Container[str]) -> None:
         if self._consumer is not None:
@@ -200,18 +204,19 @@ class Broker:
 
     def _check_rights(self) -> None:
         if self._io.connection is not None:
-            self._declared.check_rights(
-                self._io.connection, self._check_rights_later, self._io.give_up
+            carry_out(
+                self._io.connection,
+                self._declared.check_rights(),
+                lambda _: self._check_rights_later(),
+                self._give_up,
             )
 
     def _add(
-        self,
-        topology: Topology,
-        queues: Sequence[str],
-        tell: Callable[[HitlError | None], None],
+        self, topology: Topology, queues: Sequence[str], tell: Callable[[HitlError | None], None]
     ) -> None:
         if self._io.connection is not None:
-            self._declared.add(self._io.connection, topology, queues, take=self._take, tell=tell)
+            adding = self._declared.add(topology, queues, self._take)
+            carry_out(self._io.connection, adding, tell, tell)
 
     def _take(self, queues: Sequence[str]) -> bool:
         return self._consumer is None or self._consumer.add(queues)

@@ -8,11 +8,10 @@ everything. Runs on the broker's I/O thread.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 
-import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
@@ -21,10 +20,11 @@ from shared.messaging.rights import Rights
 from shared.messaging.rights_probe import check_keys
 from shared.messaging.steps import (
     REFUSED,
+    Procedure,
     Step,
+    Steps,
     declare_queue,
     exchange_look,
-    in_turn,
     look_for,
     one_look,
     queue_look,
@@ -35,7 +35,10 @@ logger = logging.getLogger(__name__)
 
 Refused = Mapping[str, HitlError]
 """Workflow → why the broker does not give it its queues."""
-Then = Callable[[Refused], None]
+
+
+class _MayNotDeclare(Exception):
+    """The broker refuses what all workflows share."""
 
 
 class Declarations:
@@ -54,127 +57,81 @@ class Declarations:
         other._may_declare = self._may_declare
         return other
 
-    def begin(
-        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
-    ) -> None:
-        """Then `then`, with the workflows whose queues the broker refuses or lacks: each is tried
-        on a channel of its own, and harms no other. Or `fail`, with the reason, where that is so of
-        what all of them share."""
+    def begin(self) -> Procedure[Refused]:
+        """Declares all of it, or looks for it. The workflows whose queues the broker refuses or
+        lacks: each is tried on a channel of its own, and harms no other.
+
+        Raises:
+            Overloaded: that is so of what all of them share.
+        """
         if self._may_declare:
-            self._declare(connection, then, fail)
-        else:
-            self._look(connection, then, fail)
+            try:
+                return (yield from self._declare())
+            except _MayNotDeclare:
+                self._may_declare = False
+        return (yield from self._look())
 
-    def _declare(
-        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
-    ) -> None:
-        topology = self.topology
+    def _declare(self) -> Procedure[Refused]:
+        to_bind = self.topology
         refused: dict[str, HitlError] = {}
-        to_bind = topology
-        waiting = iter(topology.workflows)
-
-        def next_workflow() -> None:
-            name = next(waiting, None)
-            if name is None:
-                in_turn(connection, partial(_bind, to_bind.without(refused)), bound)
-            else:
-                steps = partial(_declare_queues, topology.queues_of(name))
-                in_turn(connection, steps, partial(declared, name))
-
-        def declared(name: str, refusal: ChannelClosedByBroker | None) -> None:
-            nonlocal to_bind
+        yield from _allowed(partial(_declare_queues, self.topology.queues_of(None)))
+        for name in self.topology.workflows:
+            refusal = yield partial(_declare_queues, self.topology.queues_of(name))
             if refusal is not None and refusal.reply_code == REFUSED:  # it may be there already
                 to_bind = to_bind.without([name])
-                self._look_for(connection, name, refused, next_workflow)
-                return
-            if refusal is not None:
+                yield from self._look_for(name, refused)
+            elif refusal is not None:
                 refused[name] = _wrongly_declared(refusal)
-            next_workflow()
+        yield from _allowed(partial(_bind, to_bind.without(refused)))
+        yield from self._streams()
+        return refused
 
-        def shared(refusal: ChannelClosedByBroker | None) -> None:
-            if well(refusal):
-                next_workflow()
-
-        def bound(refusal: ChannelClosedByBroker | None) -> None:
-            if well(refusal):
-                self._streams(connection, partial(then, refused))
-
-        def well(refusal: ChannelClosedByBroker | None) -> bool:
-            if refusal is None:
-                return True
-            if refusal.reply_code == REFUSED:
-                self._may_declare = False
-                self.begin(connection, then, fail)
-            else:
-                fail(f"channel closed by the broker: {refusal}")
-            return False
-
-        in_turn(connection, partial(_declare_queues, topology.queues_of(None)), shared)
-
-    def _look(
-        self, connection: pika.SelectConnection, then: Then, fail: Callable[[str], None]
-    ) -> None:
+    def _look(self) -> Procedure[Refused]:
         own = self._own
         refused: dict[str, HitlError] = {}
-        waiting = iter(own.workflows)
+        yield from look_for(
+            chain(map(queue_look, own.queues_of(None)), map(exchange_look, own.exchanges))
+        )
+        for name in own.workflows:
+            yield from self._look_for(name, refused)
+        yield from self._streams()
+        yield from self.check_rights()
+        return refused
 
-        def next_workflow() -> None:
-            name = next(waiting, None)
-            if name is None:
-                self._streams(connection, looked_for)
-            else:
-                self._look_for(connection, name, refused, next_workflow)
+    def _look_for(self, workflow: str, refused: dict[str, HitlError]) -> Procedure[None]:
+        """Whether one workflow's queues are there: else it is `refused`."""
+        try:
+            yield from look_for(map(queue_look, self._own.queues_of(workflow)))
+        except Overloaded as missing:
+            refused[workflow] = missing
 
-        def looked_for() -> None:
-            self.check_rights(connection, partial(then, refused), fail)
+    def check_rights(self) -> Procedure[None]:
+        """Whether RabbitMQ holds this user to its routing keys. It is tried with a message that is
+        refused in any case, and reaches no queue. A user that may declare is the owner, or one for
+        all: it may send everything.
 
-        looks = chain(map(queue_look, own.queues_of(None)), map(exchange_look, own.exchanges))
-        look_for(connection, looks, next_workflow, fail)
-
-    def _look_for(
-        self,
-        connection: pika.SelectConnection,
-        workflow: str,
-        refused: dict[str, HitlError],
-        then: Callable[[], None],
-    ) -> None:
-        """Whether one workflow's queues are there: else it is `refused`; `then` in any case."""
-
-        def missing(why: str) -> None:
-            refused[workflow] = Overloaded(why)
-            then()
-
-        look_for(connection, map(queue_look, self._own.queues_of(workflow)), then, missing)
-
-    def check_rights(
-        self,
-        connection: pika.SelectConnection,
-        then: Callable[[], None],
-        fail: Callable[[str], None],
-    ) -> None:
-        """Then `then`; or `fail`, where RabbitMQ does not hold this user to its routing keys.
-
-        It is tried with a message that is refused in any case, and reaches no queue. A user that
-        may declare is the owner, or one for all: it may send everything."""
+        Raises:
+            Overloaded: it does not.
+        """
         own = () if self._may_declare or self._rights is None else sorted(self._rights.keys)
-        check_keys(connection, own, then, fail)
+        return check_keys(own)
 
-    def _streams(self, connection: pika.SelectConnection, then: Callable[[], None]) -> None:
+    def _streams(self) -> Procedure[None]:
         """Each on a channel of its own, which a stream that does not recover may end."""
-        streams = iter((self.topology if self._may_declare else self._own).streams)
-
-        def next_stream(refusal: ChannelClosedByBroker | None = None) -> None:
+        steps = declare_stream if self._may_declare else one_look
+        for stream in (self.topology if self._may_declare else self._own).streams:
+            refusal = yield partial(steps, stream)
             if refusal is not None:
                 logger.warning("a stream is not available", extra={"problem": str(refusal)})
-            stream = next(streams, None)
-            if stream is None:
-                then()
-            elif self._may_declare:
-                in_turn(connection, partial(declare_stream, stream), next_stream)
-            else:
-                in_turn(connection, partial(one_look, queue_look(stream)), next_stream)
 
-        next_stream()
+
+def _allowed(steps: Steps) -> Procedure[None]:
+    """These steps, none of which may be refused."""
+    refusal = yield steps
+    if refusal is not None:
+        if refusal.reply_code == REFUSED:
+            raise _MayNotDeclare
+        raise Overloaded(f"channel closed by the broker: {refusal}")
 
 
 def _declare_queues(queues: Iterable[Queue], channel: Channel) -> Iterator[Step]:
@@ -204,7 +161,7 @@ def _bind(topology: Topology, channel: Channel) -> Iterator[Step]:
 
 
 def declare_stream(stream: Queue, channel: Channel) -> Iterator[Step]:
-    """A stream queue and its binding, for `in_turn`."""
+    """The steps for a stream queue and its binding."""
     yield declare_queue(channel, stream)
     yield partial(channel.queue_bind, stream.name, QUEUES, routing_key=stream.name)
 

@@ -6,14 +6,15 @@ the I/O thread.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
-from shared.messaging.steps import PRECONDITION_FAILED, REFUSED, Step, in_turn, needs_prepare
+from shared.errors import Overloaded
+from shared.messaging.steps import PRECONDITION_FAILED, REFUSED, Procedure, Step, needs_prepare
 from shared.service.metrics import RIGHTS_LOST
 
 # Nobody may send with this routing key (shared/messaging/rights.py), and nobody in this name:
@@ -24,53 +25,33 @@ _NOBODY = "nobody"
 _QUEUE_IN_TEXT = re.compile(r"queue '([^']+)'")
 
 
-def check_keys(
-    connection: pika.SelectConnection,
-    names: Sequence[str],
-    then: Callable[[], None],
-    fail: Callable[[str], None],
-) -> None:
-    """Then `then`; or `fail`, where RabbitMQ does not hold this user to its routing keys on one of
-    the exchanges of these names. The message that it is tried with reaches no queue."""
-    exchanges = iter(names)
+def check_keys(exchanges: Sequence[str]) -> Procedure[None]:
+    """Whether RabbitMQ holds this user to its routing keys on each of these exchanges. The message
+    that it is tried with reaches no queue.
 
-    def next_exchange() -> None:
-        exchange = next(exchanges, None)
-        if exchange is None:
-            then()
-        else:
-            tried = partial(answered, exchange)
-            in_turn(connection, partial(_send_forbidden, exchange), tried)
-
-    def answered(exchange: str, refusal: ChannelClosedByBroker | None) -> None:
-        if refusal is not None and refusal.reply_code not in (REFUSED, PRECONDITION_FAILED):
-            fail(needs_prepare(refusal))
-            return
-        held = refusal is not None and refusal.reply_code == REFUSED
-        RIGHTS_LOST.labels(exchange).set(not held)
-        if held:
-            next_exchange()
-        else:
-            fail(
+    Raises:
+        Overloaded: it does not, or the exchange is missing.
+    """
+    for exchange in exchanges:
+        refusal = yield partial(_send_forbidden, exchange)
+        code = None if refusal is None else refusal.reply_code
+        if refusal is not None and code not in (REFUSED, PRECONDITION_FAILED):
+            raise Overloaded(needs_prepare(refusal))
+        RIGHTS_LOST.labels(exchange).set(code != REFUSED)
+        if code != REFUSED:
+            raise Overloaded(
                 f"RabbitMQ lets this user send anything to {exchange}: the rights to its"
                 " routing keys are gone (was it deleted?); run `hitl prepare`"
             )
 
-    next_exchange()
 
-
-def try_taking(
-    connection: pika.SelectConnection, queue: str, then: Callable[[str | None], None]
-) -> None:
-    """Then `then`, with why this user may not take from the queue; nothing is taken in any case.
+def try_taking(queue: str) -> Procedure[str | None]:
+    """Why this user may not take from the queue; nothing is taken in any case.
 
     RabbitMQ looks at the right first, and only then at an argument that it can only refuse."""
-
-    def tried(refusal: ChannelClosedByBroker | None) -> None:
-        forbidden = refusal is not None and refusal.reply_code == REFUSED
-        then(refusal.reply_text if refusal is not None and forbidden else None)
-
-    in_turn(connection, partial(_take_wrongly, queue), tried)
+    refusal = yield partial(_take_wrongly, queue)
+    forbidden = refusal is not None and refusal.reply_code == REFUSED
+    return str(refusal.reply_text) if refusal is not None and forbidden else None
 
 
 def forbidden_queue(reason: BaseException) -> str | None:

@@ -6,7 +6,6 @@ for those who follow a stream; workers have `shared.messaging.connection`.
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pika
@@ -17,6 +16,7 @@ from shared.errors import Overloaded
 from shared.messaging.address import cause_of, connection_parameters
 from shared.messaging.amqp.fast_connection import connection_class
 from shared.messaging.lookups import find_stream
+from shared.messaging.steps import carry_out
 from shared.topology import Queue
 
 GOODBYE_SECONDS = 2.0
@@ -134,7 +134,7 @@ def follow_stream(stream: Queue, on_message: Callable[[bytes], None], name: str)
         channel.basic_ack(method.delivery_tag)  # for more credit; nothing leaves a stream
 
     def find(channel: Channel) -> None:
-        find_stream(channel.connection, stream, partial(consume, channel))
+        carry_out(channel.connection, find_stream(stream), lambda _: consume(channel), session.fail)
 
     session = Session(name, find)
     return session

@@ -1,17 +1,19 @@
 """Requests to RabbitMQ, one after the other on a channel of their own, and what it refuses.
 
-A refusal closes a channel; on its own it harms nothing else. Where the connection ends, nothing is
-called: it says so itself. Runs on the I/O thread.
+A refusal closes a channel; on its own it harms nothing else. Where the connection ends, nothing
+goes on: it says so itself. Runs on the I/O thread.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from typing import TypeVar
 
 import pika
 from pika.channel import Channel
 from pika.exceptions import ChannelClosedByBroker
 
+from shared.errors import HitlError, Overloaded
 from shared.topology import Exchange, Queue
 
 logger = logging.getLogger(__name__)
@@ -19,21 +21,40 @@ logger = logging.getLogger(__name__)
 REFUSED = 403  # ACCESS_REFUSED
 PRECONDITION_FAILED = 406
 
+T = TypeVar("T")
 Step = Callable[..., object]
 """One request on a channel; takes `callback=`."""
-
+Steps = Callable[[Channel], Iterator[Step]]
 Look = Callable[[Channel], Step]
 """A passive declaration; a binding cannot be asked for."""
+Refusal = ChannelClosedByBroker | None
+Procedure = Generator[Steps, Refusal, T]
+"""Yields the steps for one channel, and is sent what the broker refused of them, None for nothing;
+then for the next one. Returns its outcome, or raises a `HitlError`."""
 
 
-def in_turn(
+def carry_out(
     connection: pika.SelectConnection,
-    steps_on: Callable[[Channel], Iterator[Step]],
-    ended: Callable[[ChannelClosedByBroker | None], None],
+    procedure: Procedure[T],
+    then: Callable[[T], None],
+    fail: Callable[[HitlError], None],
 ) -> None:
-    """One step after the other on a channel of their own; `ended` with what the broker refused."""
+    """Runs a procedure on channels of this connection; then `then`, or `fail` with its error."""
 
-    def opened(channel: Channel) -> None:
+    def proceed(refusal: Refusal) -> None:
+        try:
+            steps = procedure.send(refusal)
+        except StopIteration as end:
+            outcome: T = end.value
+        except HitlError as error:
+            fail(error)
+            return
+        else:
+            connection.channel(on_open_callback=partial(opened, steps))
+            return
+        then(outcome)
+
+    def opened(steps_on: Steps, channel: Channel) -> None:
         channel.add_on_close_callback(closed)
         steps = steps_on(channel)
 
@@ -48,9 +69,9 @@ def in_turn(
 
     def closed(channel: Channel, reason: BaseException) -> None:
         if channel.connection.is_open:
-            ended(reason if isinstance(reason, ChannelClosedByBroker) else None)
+            proceed(reason if isinstance(reason, ChannelClosedByBroker) else None)
 
-    connection.channel(on_open_callback=opened)
+    proceed(None)
 
 
 def declare_queue(channel: Channel, queue: Queue) -> Step:
@@ -68,30 +89,22 @@ def exchange_look(exchange: Exchange) -> Look:
     return lambda channel: partial(channel.exchange_declare, exchange.name, passive=True)
 
 
-def one_look(look: Look, channel: Channel) -> Iterator[Step]:
-    """This look and no other, for `in_turn`."""
-    yield look(channel)
+def one_look(queue: Queue, channel: Channel) -> Iterator[Step]:
+    """The steps that look for this queue and nothing else."""
+    yield queue_look(queue)(channel)
 
 
-def look_for(
-    connection: pika.SelectConnection,
-    looks: Iterator[Look],
-    then: Callable[[], None],
-    fail: Callable[[str], None],
-) -> None:
+def look_for(looks: Iterator[Look]) -> Procedure[None]:
     """Whether all of it is there. Where this user may not know, which 4.3 answers to somebody who
-    has no right at all on it, it is taken to be; only older rights than this release's say so."""
+    has no right at all on it, it is taken to be; only older rights than this release's say so.
 
-    def ended(refusal: ChannelClosedByBroker | None) -> None:
-        if refusal is None:
-            then()
-        elif refusal.reply_code == REFUSED:
-            logger.info("cannot be looked for", extra={"problem": refusal.reply_text})
-            look_for(connection, looks, then, fail)
-        else:
-            fail(needs_prepare(refusal))
-
-    in_turn(connection, lambda channel: (look(channel) for look in looks), ended)
+    Raises:
+        Overloaded: something is missing.
+    """
+    while refusal := (yield lambda channel: (look(channel) for look in looks)):
+        if refusal.reply_code != REFUSED:
+            raise Overloaded(needs_prepare(refusal))
+        logger.info("cannot be looked for", extra={"problem": refusal.reply_text})
 
 
 def needs_prepare(refusal: ChannelClosedByBroker) -> str:
