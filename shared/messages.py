@@ -1,13 +1,15 @@
-"""A message before and after the broker: plain data, no client library.
+"""A message before and after the broker, and what handles it: plain data, no client library.
 
 Not frozen, though nobody changes them: that would cost two microseconds for each message.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from shared.errors import Permanent, Retryable
 
 Headers = Mapping[str, object]
 # How CloudEvents attributes are named in headers: both ways of the AMQP binding, then those of the
@@ -92,6 +94,24 @@ class Delivery:
         """A header that counts; 0 where it is absent or not a number."""
         value = plain(self.headers.get(name))
         return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+Result = Sequence[Outgoing] | Permanent | Retryable
+"""What became of one delivery: what to publish (possibly nothing), or how it failed."""
+
+
+class Handler(Protocol):
+    """The work of one service."""
+
+    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
+        """One result per delivery, in order.
+
+        Raises:
+            Overloaded: nothing can be done now; the same batch comes again after a pause.
+            Exception: the batch is bisected until the culprit stands alone, which is then retried
+                and at last dead-lettered.
+        """
+        ...
 
 
 def short_text(value: str | bytes) -> str:

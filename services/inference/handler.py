@@ -12,8 +12,7 @@ from shared.events.envelope import encode
 from shared.events.models import ItemScored, ItemSubmitted, Prediction
 from shared.events.submissions import receive_item
 from shared.events.traceparent import traceparent_of, valid_or_new
-from shared.messages import Delivery
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Result
 from shared.service.metrics import CONFIDENCE, INFERENCE_BATCH_SIZE, ITEM_AGE, PREDICTIONS
 
 logger = logging.getLogger(__name__)

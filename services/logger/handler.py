@@ -18,8 +18,7 @@ from shared.events.envelope import encode
 from shared.events.models import Event, ItemAccepted, ItemFailed, ItemReviewed
 from shared.events.submissions import excerpt, guess_id
 from shared.events.traceparent import traceparent_of
-from shared.messages import Delivery, Outgoing
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Outgoing, Result
 from shared.service.metrics import ITEM_AGE, ITEMS_EDITED, LOGGER_ROWS
 from shared.storage.database import database_errors, is_bad_data
 from shared.storage.refused_rows import blame_the_schema_first, refused_row

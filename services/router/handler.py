@@ -18,8 +18,7 @@ from shared.events.live_policy import LiveRoute
 from shared.events.models import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
 from shared.events.traceparent import traceparent_of
 from shared.hashing import salt_version
-from shared.messages import Delivery
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Result
 from shared.service.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe_all
 
 logger = logging.getLogger(__name__)

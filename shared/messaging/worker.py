@@ -15,15 +15,14 @@ from functools import partial
 from math import inf
 from queue import Empty, Queue
 from threading import Lock
-from typing import Protocol
 
 from prometheus_client import Counter as Metric
 
 from shared.backoff import pause_after
 from shared.bisection import bisected
-from shared.clock import Clock, utc_now
+from shared.clock import utc_now
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Handler, Outgoing, Result
 from shared.messaging.breaker import Breaker
 from shared.messaging.connection import Broker
 from shared.messaging.consumer import HOLD_SECONDS, Consumer
@@ -44,26 +43,9 @@ from shared.topology import Topology
 
 logger = logging.getLogger(__name__)
 
-Result = Sequence[Outgoing] | Permanent | Retryable
-"""What became of one delivery: what to publish (possibly nothing), or how it failed."""
-
 _FAILURES = (Permanent, Retryable)
 _POLL_SECONDS = 0.1
 _STORE_SECONDS = 0.5
-
-
-class Handler(Protocol):
-    """The work of one service."""
-
-    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]:
-        """One result per delivery, in order.
-
-        Raises:
-            Overloaded: nothing can be done now; the same batch comes again after a pause.
-            Exception: the batch is bisected until the culprit stands alone, which is then retried
-                and at last dead-lettered.
-        """
-        ...
 
 
 class Worker:
@@ -87,7 +69,6 @@ class Worker:
         refuse: Refuse | None = None,
         hold_seconds: float = HOLD_SECONDS,
         store: Callable[[], str | None] | None = None,
-        clock: Clock = utc_now,
     ) -> None:
         """`max_batch` None is for a handler that waits for nothing, is done within milliseconds and
         never raises `Overloaded`: it gets what was just read, on the connection's thread.
@@ -97,7 +78,7 @@ class Worker:
         while it is there: nothing is taken before, because a message that is held by a process that
         is killed has one delivery less, and none may lose its place for an outage of ours."""
         self._service = service
-        self._lifecycle = lifecycle
+        self._stopping = lifecycle.stopping
         self._queues = tuple(queues)
         self._handler = handler if lifecycle.spans is None else lifecycle.spans.around(handler)
         self._max_batch = max_batch or 0
@@ -107,7 +88,7 @@ class Worker:
         self._retries = RetryPolicy(settings.retry_delays_seconds, settings.delivery_limit)
         self._breaker_lock = Lock()  # `run` and the connection's thread both ask the breaker
         self._breaker = Breaker(settings.breaker_failures, settings.breaker_pause_seconds)
-        self._failures = Failures(service, self._retries, self._breaker, clock)
+        self._failures = Failures(service, self._retries, self._breaker, utc_now)
         # No SimpleQueue: interrupted as its time is up, its `get` never returns (CPython 3.11).
         self._inbox: Queue[list[Delivery]] = Queue()
         self._waiting: deque[Delivery] = deque()
@@ -150,7 +131,7 @@ class Worker:
         gc.set_threshold(100_000, 50, 50)
         self._broker.start()
         try:
-            while not self._lifecycle.stopping.is_set():
+            while not self._stopping.is_set():
                 if not self._awaits_store():
                     self._work_once()
                     self._obey_breaker()
@@ -195,8 +176,7 @@ class Worker:
             # Quiet is asked first: from then on the count of what we hold only goes down.
             if self._consumer.quiet and self._consumer.unfinished() <= self._given_up:
                 break
-        held = self._consumer.unfinished()
-        logger.info("drained", extra={"given_back": held})
+        logger.info("drained", extra={"given_back": self._consumer.unfinished()})
 
     def _overdue(self) -> str | None:
         if self._consumer.held_back and self._overloaded is None:
@@ -209,7 +189,7 @@ class Worker:
             return False
         self._overloaded = self._store()
         if self._overloaded is not None:
-            self._lifecycle.stopping.wait(_STORE_SECONDS)
+            self._stopping.wait(_STORE_SECONDS)
             return True
         self._store_awaited = False
         self._broker.resume()
@@ -229,7 +209,7 @@ class Worker:
     def _work_at_once(self, batch: list[Delivery]) -> None:
         """On the connection's thread."""
         self._work(batch)
-        if not self._stopping():  # else it could resume what the drain has paused
+        if not self._stopping.is_set():  # else it could resume what the drain has paused
             self._obey_breaker()
 
     def _work(self, batch: list[Delivery]) -> None:
@@ -261,14 +241,11 @@ class Worker:
         while len(self._waiting) < self._max_batch:
             patience = deadline - time.monotonic()
             # While probing one message comes at a time, and after the stop none: do not wait.
-            patient = patience > 0 and not self._consumer.probing and not self._stopping()
+            patient = patience > 0 and not self._consumer.probing and not self._stopping.is_set()
             try:
                 self._waiting.extend(self._inbox.get(block=patient, timeout=max(patience, 0)))
             except Empty:
                 return
-
-    def _stopping(self) -> bool:
-        return self._lifecycle.stopping.is_set()
 
     # -- handling ----------------------------------------------------------------------------
 
@@ -280,19 +257,19 @@ class Worker:
             try:
                 results = self._checked(batch)
             except Overloaded as error:
-                attempt += 1
                 self._overloaded = str(error)
-                pause = _overload_pause(attempt)
+                pause = pause_after(attempt, 0.2, 10.0) * random.uniform(0.7, 1.0)  # noqa: S311
                 logger.warning(
                     "dependency unavailable; retrying the batch",
                     extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},
                 )
+                attempt += 1
             else:
                 self._overloaded = None
                 taken = time.perf_counter() - started
                 MESSAGE_PROCESS_DURATION.labels(batch[0].queue).observe(taken)
                 return results
-            if self._lifecycle.stopping.wait(pause):
+            if self._stopping.wait(pause):
                 self._given_up += len(batch)
                 return None
             if batch[0].generation != self._broker.generation:
@@ -369,8 +346,3 @@ class Worker:
             self._broker.pause()
         else:
             self._broker.resume()
-
-
-def _overload_pause(attempt: int) -> float:
-    """Seconds: 0.2 doubling to 10, with jitter, so that workers do not come back in step."""
-    return pause_after(attempt - 1, 0.2, 10.0) * random.uniform(0.7, 1.0)  # noqa: S311

@@ -10,7 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -21,21 +20,14 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode,
 
 from shared.errors import Overloaded, Permanent, Retryable
 from shared.events.traceparent import trace_id, traceparent_of
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Handler, Outgoing, Result
 
 CLOSE_SECONDS = 3.0  # a collector that is away must not hold up the end of a process
 _SCOPE = InstrumentationScope("hitl")
 
-Result = Sequence[Outgoing] | Permanent | Retryable
 Attributes = dict[str, str | int]
 Times = tuple[int, int]
 """Start and end, in nanoseconds since the epoch."""
-
-
-class Handler(Protocol):
-    """What a worker calls, see shared/messaging/worker.py."""
-
-    def handle(self, batch: Sequence[Delivery]) -> Sequence[Result]: ...
 
 
 class Spans:

@@ -28,8 +28,8 @@ from services.router.handler import Router
 from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.events.models import ItemReviewed, derive_id
+from shared.messages import Handler
 from shared.messaging.connection import Broker, declare_all
-from shared.messaging.worker import Handler
 from shared.storage.database import connect, migrate
 from shared.storage.outbox import publish_due
 from shared.topology import (

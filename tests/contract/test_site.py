@@ -33,7 +33,7 @@ def test_every_page_is_reached_from_the_first(site: Path) -> None:
 
 def test_the_reference_is_made_from_the_docstrings(site: Path) -> None:
     reference = (site / "build" / "reference.html").read_text()
-    for name in ("shared.messaging.worker.Handler.handle", "shared.events.models.Item"):
+    for name in ("shared.messages.Handler.handle", "shared.events.models.Item"):
         assert f'id="{name}"' in reference
 
 

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.messaging.worker import Handler, Worker
+from shared.messages import Handler
+from shared.messaging.worker import Worker
 from shared.service.lifecycle import Lifecycle
 from shared.service.metrics import MESSAGES_PUBLISHED
 from shared.service.settings import Settings

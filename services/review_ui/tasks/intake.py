@@ -18,8 +18,7 @@ from shared.events.envelope import decode
 from shared.events.models import Event, ItemExplained, ItemReviewRequested, derive_id
 from shared.events.traceparent import trace_id, traceparent_of, valid_or_new
 from shared.hashing import hash01
-from shared.messages import Delivery
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Result
 from shared.service.metrics import ITEM_AGE
 from shared.storage.database import database_errors, is_bad_data
 from shared.storage.refused_rows import blame_the_schema_first, refused_row

@@ -23,9 +23,9 @@ from services.router.policy import Policy
 from shared.clock import utc_now
 from shared.errors import Permanent
 from shared.events.envelope import encode
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Handler, Outgoing
 from shared.messaging.connection import declare_all
-from shared.messaging.worker import Handler, Worker
+from shared.messaging.worker import Worker
 from shared.service.lifecycle import Lifecycle
 from shared.service.settings import Settings
 from shared.topology import LOG_QUEUE, ROUTER_QUEUE, Topology, topology

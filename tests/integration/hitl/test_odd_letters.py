@@ -6,8 +6,7 @@ from struct import pack
 from pika import frame, spec
 
 from shared.errors import Permanent
-from shared.messages import Delivery
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Result
 from shared.topology import ROUTER_QUEUE
 from tests.support.amqp_client import Outsider, outsider, until
 from tests.support.service_workers import working

@@ -11,10 +11,9 @@ from typer.testing import CliRunner
 
 from hitl.__main__ import app
 from shared.errors import Permanent, Retryable
-from shared.messages import Delivery, Headers, plain
+from shared.messages import Delivery, Headers, Result, plain
 from shared.messaging.amqp.headers import write_table
 from shared.messaging.retry import attempts
-from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
 from tests.integration.hitl.test_odd_letters import HEADERS, field, publish, table, text
 from tests.support.amqp_client import outsider, until

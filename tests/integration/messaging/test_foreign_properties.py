@@ -10,10 +10,9 @@ from typer.testing import CliRunner
 
 from hitl.__main__ import app
 from shared.errors import Permanent, Retryable
-from shared.messages import Delivery
+from shared.messages import Delivery, Result
 from shared.messaging.connection import declare_all
 from shared.messaging.retry import attempts
-from shared.messaging.worker import Result
 from shared.topology import ROUTER_QUEUE
 from tests.support.amqp_client import outsider, until
 from tests.support.service_workers import TOPOLOGY, working

@@ -13,9 +13,9 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 
 from shared.errors import Overloaded, Permanent, Retryable
-from shared.messages import Delivery, Outgoing
+from shared.messages import Delivery, Outgoing, Result
 from shared.messaging.consumer import HOLD_SECONDS
-from shared.messaging.worker import Result, Worker
+from shared.messaging.worker import Worker
 from shared.service.lifecycle import Lifecycle
 from shared.service.settings import Settings
 from shared.topology import ROUTER_QUEUE, topology

@@ -15,8 +15,8 @@ from shared.clock import utc_now
 from shared.events import envelope
 from shared.events.envelope import encode
 from shared.events.models import REGISTRY, Event, ItemScored
+from shared.messages import Handler
 from shared.messaging.connection import declare_all
-from shared.messaging.worker import Handler
 from shared.topology import LOG_QUEUE, ROUTER_QUEUE
 from tests.support.amqp_client import Outsider, outsider, until
 from tests.support.filled_database import logger_on

@@ -19,8 +19,7 @@ from shared.events.models import (
     Prediction,
 )
 from shared.events.traceparent import trace_id
-from shared.messages import Delivery, Outgoing
-from shared.messaging.worker import Result
+from shared.messages import Delivery, Outgoing, Result
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
