@@ -13,15 +13,17 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(right: int, count: int, confidence: float = 0.95) -> Interval | None:
-    """The rate `right / count` with its score interval; None of nothing.
+_Z = NormalDist().inv_cdf(0.975)  # 95 %, two-sided
+
+
+def wilson(right: int, count: int) -> Interval | None:
+    """The rate `right / count` with its 95 % score interval; None of nothing.
 
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     """
     if count == 0:
         return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = right / count
+    z, rate = _Z, right / count
     spread = z * sqrt(rate * (1 - rate) / count + z * z / (4 * count * count))
     middle, scale = rate + z * z / (2 * count), 1 + z * z / count
     # Rounding must not push an end past the rate that it encloses.

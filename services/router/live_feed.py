@@ -48,25 +48,23 @@ class LiveFeed:
         set back since, to before it was said."""
         return None if self._is_ahead(self._issued_at) else self._routes.get(workflow)
 
-    def wait_heard(self, timeout_seconds: float) -> bool:
-        """Whether a live policy has come, in time."""
-        return self._heard.wait(timeout_seconds)
-
     @contextmanager
     def listening(self, wait_seconds: float) -> Iterator[None]:
         """Listens on a thread of its own for the length of the block, which begins when something
         was heard, after `wait_seconds` at the latest."""
-        thread = threading.Thread(target=self.watch, name="live-policy", daemon=True)
+        thread = threading.Thread(target=self._watch, name="live-policy", daemon=True)
         thread.start()
         try:
-            self.wait_heard(wait_seconds)
+            self._heard.wait(wait_seconds)
             yield
         finally:
-            self.stop()
+            self._stopping.set()
+            with self._lock:
+                if self._session is not None:
+                    self._session.stop()
             thread.join(STOP_SECONDS)
 
-    def watch(self) -> None:
-        """Listens until `stop`."""
+    def _watch(self) -> None:
         while not self._stopping.is_set():
             with self._lock:
                 self._session = follow_stream(policy_stream(), self.take, "live-policy")
@@ -82,13 +80,6 @@ class LiveFeed:
                 # Whatever it was, the routing goes on, and so must the watch.
                 logger.exception("following the live policy failed")
             self._stopping.wait(RETRY_SECONDS)
-
-    def stop(self) -> None:
-        """`watch` returns soon."""
-        self._stopping.set()
-        with self._lock:
-            if self._session is not None:
-                self._session.stop()
 
     def take(self, body: bytes) -> None:
         """One message of the stream."""

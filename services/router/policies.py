@@ -29,26 +29,16 @@ class Policies:
         name = content.workflow.name
         path = self._directory / f"{name}.toml"
         policy = Policy.of_file(content, path)
-        if policy.panel.rate > 0 and not self._salted:
+        if not self._salted and (policy.panel.rate > 0 or policy.mode == "certified"):
+            key = "panel.rate" if policy.panel.rate > 0 else "mode"
             raise ConfigurationError(
-                f"{path}: panel.rate: an audit panel needs a secret salt; set HITL_PANEL_SALT"
-            )
-        if policy.mode == "certified" and not self._salted:
-            raise ConfigurationError(
-                f"{path}: mode: a certificate needs an audit panel, drawn with a secret salt; "
-                "set HITL_PANEL_SALT"
+                f"{path}: {key}: an audit panel is drawn with a secret salt; set HITL_PANEL_SALT"
             )
         before = self._of.get(name)
         self._of[name] = policy
         if before is not None:
-            logger.info(
-                "policy in use",
-                extra={
-                    "workflow": name,
-                    "policy_version": policy.version,
-                    "before": before.version,
-                },
-            )
+            versions = {"policy_version": policy.version, "before": before.version}
+            logger.info("policy in use", extra={"workflow": name, **versions})
 
     def policy(self, workflow: str) -> Policy | None:
         """The policy to route by now; None for a workflow that is not served here."""

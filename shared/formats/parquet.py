@@ -4,6 +4,7 @@ Rows are gathered until a row group is worth writing; its bytes leave at once, s
 one row group and, for each one written, a few hundred bytes for the index.
 """
 
+import io
 import json
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -44,10 +45,8 @@ def pieces(
     yield out.take()
 
 
-class _Pieces:
+class _Pieces(io.RawIOBase):
     """What a writer takes for a file: keeps what is written until it is taken."""
-
-    closed = False
 
     def __init__(self) -> None:
         self._written: list[bytes] = []
@@ -61,12 +60,6 @@ class _Pieces:
 
     def tell(self) -> int:
         return self._place
-
-    def flush(self) -> None:
-        """Nothing is kept from the reader."""
-
-    def close(self) -> None:
-        self.closed = True
 
     def take(self) -> bytes:
         taken, self._written = b"".join(self._written), []

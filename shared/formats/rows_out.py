@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, assert_never
 from uuid import UUID
@@ -23,24 +23,22 @@ def written(
     and the types of their values (shared/storage/column_types.py), which Parquet writes down."""
     match form:
         case "csv":
-            yield csv_lines([tuple(columns)], str)
-            yield from (csv_lines(batch, csv_cell) for batch in batches)
+            yield csv_lines([tuple(columns)])
+            yield from map(csv_lines, batches)
         case "jsonl":
             yield from (json_lines(tuple(columns), batch) for batch in batches)
         case "parquet":
-            from shared.formats import (
-                parquet as rows_parquet,  # pyarrow: heavy, and only this format needs it
-            )
+            from shared.formats.parquet import pieces  # pyarrow: heavy, and only this needs it
 
-            yield from rows_parquet.pieces(columns, batches)
+            yield from pieces(columns, batches)
         case unreachable:
             assert_never(unreachable)
 
 
-def csv_lines(batch: Sequence[Sequence[Any]], cell: Callable[[Any], str]) -> bytes:
+def csv_lines(batch: Sequence[Sequence[Any]]) -> bytes:
     """The rows as CSV (RFC 4180)."""
     out = io.StringIO()
-    csv.writer(out).writerows([cell(value) for value in row] for row in batch)
+    csv.writer(out).writerows(map(csv_cell, row) for row in batch)
     return out.getvalue().encode()
 
 

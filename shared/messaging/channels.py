@@ -70,17 +70,17 @@ class Channels:
         channel.confirm_delivery(self.publisher.on_confirm, callback=confirming)
 
     def _open_taking(self, publishing: Channel) -> None:
-        if self._consumer is None:
+        if (consumer := self._consumer) is None:
             self._ready()
-        else:
-            opened = partial(self._take, self._consumer)
-            publishing.connection.channel(on_open_callback=opened)
+            return
 
-    def _take(self, consumer: Consumer, channel: Channel) -> None:
-        channel.add_on_close_callback(self._on_closed)
-        channel.add_on_cancel_callback(self._on_cancelled)
-        consumer.opened(channel, self._generation)
-        self._ready()
+        def opened(channel: Channel) -> None:
+            channel.add_on_close_callback(self._on_closed)
+            channel.add_on_cancel_callback(self._on_cancelled)
+            consumer.opened(channel, self._generation)
+            self._ready()
+
+        publishing.connection.channel(on_open_callback=opened)
 
     def _replace_publishing(self, channel: Channel) -> None:
         """Another channel for publishing; that of the deliveries stays as it is."""

@@ -201,17 +201,17 @@ class Consumer:
         self._channel.connection.ioloop.call_later(_LOOK_SECONDS, again)
 
     def _cancel_all(self) -> None:
+        def on_quiet(_frame: object) -> None:
+            self._quiet = self._paused
+
         for subscription in self._subscriptions.values():
             self._cancel(subscription)
         self._subscriptions = {}
         if self._channel is not None and self._channel.is_open:
             # pika sends this when the last cancel is answered, and the broker answers it after
             # everything that it had sent us before.
-            self._channel.basic_qos(prefetch_count=1, callback=self._on_quiet)
+            self._channel.basic_qos(prefetch_count=1, callback=on_quiet)
             self._schedule_turn()
-
-    def _on_quiet(self, _frame: object) -> None:
-        self._quiet = self._paused
 
     def _fit(self, channel: Channel, max_bytes: int) -> None:
         """Asks for half or fewer of the messages, or for twice as many or more, where those that
@@ -279,15 +279,14 @@ class Consumer:
         counts a delivery against each of these messages and sends them round again."""
         channel, tag = self._channel, subscription.tag
         if channel is not None and channel.is_open and tag is not None:
-            forget = partial(self._forget, channel, tag)
+
+            def forget(_frame: object) -> None:  # nothing more comes by this tag
+                channel._cleanup_consumer_ref(tag)
+                self._queues_by_tag.pop(tag.encode(), None)
+
             cancelled = (spec.Basic.CancelOk, {"consumer_tag": tag})
             channel._rpc(spec.Basic.Cancel(tag), forget, [cancelled])
             subscription.tag = None
-
-    def _forget(self, channel: Channel, tag: str, _frame: object) -> None:
-        """The broker has cancelled it: nothing more comes by this tag."""
-        channel._cleanup_consumer_ref(tag)
-        self._queues_by_tag.pop(tag.encode(), None)
 
     def _arrive(self, deliveries: Sequence[Delivery]) -> None:
         self._heard += len(deliveries)

@@ -182,19 +182,15 @@ class IoThread:
             with self._lock:
                 self._ioloop = None
                 self._connection = None
-            self._forget_connection()
+            self._ready.clear()
+            self._blocked = None
+            self._problem, self._cause = self._cause or "connection lost", None
+            CONNECTION_UP.labels(self._name).set(0)
+            self._lost()
             close_socket(connection)
             connection.ioloop.close()
         if not of_use and not self._closing.is_set():
             raise _EndedAtOnce(self._problem)
-
-    def _forget_connection(self) -> None:
-        self._ready.clear()
-        self._blocked = None
-        CONNECTION_UP.labels(self._name).set(0)
-        self._problem = self._cause or "connection lost"
-        self._cause = None
-        self._lost()
 
     def _on_open(self, connection: pika.SelectConnection) -> None:
         if self._closing.is_set():

@@ -9,7 +9,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -68,9 +68,7 @@ class Publisher:
         unconfirmed = self._confirms.abandon()
         _count(unconfirmed, "lost")
         left = [*unconfirmed, *self._refused, *self._backlog]
-        self._backlog = deque(
-            publication for publication in left if publication.group.delivery is None
-        )
+        self._backlog = deque(one for one in left if one.group.delivery is None)
         self._refused = []
 
     def _start_afresh(self, channel: Channel) -> None:
@@ -186,13 +184,10 @@ def _count(publications: Sequence[Publication], outcome: str) -> None:
         MESSAGES_PUBLISHED.labels(destination, outcome).inc(count)
 
 
-def _others(message: Outgoing) -> Mapping[str, str]:
-    others = message.others or {}
-    delay = message.expiration_ms
-    return others if delay is None else {**others, "expiration": str(delay)}
-
-
 def _publish(channel: Channel, message: Outgoing) -> None:
+    others = dict(message.others or {})
+    if message.expiration_ms is not None:
+        others["expiration"] = str(message.expiration_ms)
     channel.basic_publish(
         message.exchange,
         message.routing_key,
@@ -206,7 +201,7 @@ def _publish(channel: Channel, message: Outgoing) -> None:
             message_id=message.message_id or None,
             type=message.type,
             timestamp=message.timestamp,
-            **_others(message),
+            **others,
         ),
         mandatory=True,
     )

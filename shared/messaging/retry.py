@@ -126,8 +126,8 @@ def origin(headers: Mapping[str, object], routing_key: str) -> tuple[str, str] |
     if ORIGINAL_EXCHANGE not in headers:
         return None
     noted = (headers[ORIGINAL_EXCHANGE], headers.get(ORIGINAL_ROUTING_KEY, routing_key))
-    exchange, key = (_text(plain(value)) for value in noted)
-    return exchange, key
+    exchange, key = map(plain, noted)
+    return _text(exchange), _text(key)
 
 
 def restore_origins(deliveries: Sequence[Delivery]) -> None:

@@ -156,10 +156,6 @@ def spans_of(name: str, environment: Mapping[str, str]) -> "Spans | None":
     return Spans(name)
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-
 def _serve(lifecycle: Lifecycle, host: str, port: int) -> ThreadingHTTPServer:
     class Pages(BaseHTTPRequestHandler):
         disable_nagle_algorithm = True  # headers and body are two writes
@@ -174,10 +170,10 @@ def _serve(lifecycle: Lifecycle, host: str, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: Any) -> None:
-            """Scrapes are not news."""
+            """Scrapes are not logged."""
 
     try:
-        server = _Server((host, port), Pages)
+        server = ThreadingHTTPServer((host, port), Pages)
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {host}:{port} ({error.strerror}); set another HITL_*_PORT"

@@ -28,19 +28,16 @@ _AWAY_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
 # No value can be the reason: a table, a column, a type or a right is not what this release expects,
 # or a column that it does not know must not be empty. Not migrated yet, or changed by somebody.
 _OTHER_SCHEMA = ("42", "23502", "0A000")
-_AWAY_STATES = frozenset(
-    {
-        "25006",  # a standby that is not promoted yet
-        "25P03",  # idle in a transaction for too long
-        "3D000",  # no such database, yet
-        "55P03",  # lock timeout
-    }
+_AWAY_STATES = (
+    "25006",  # a standby that is not promoted yet
+    "25P03",  # idle in a transaction for too long
+    "3D000",  # no such database, yet
+    "55P03",  # lock timeout
 )
 _LIMITS = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'"
 _BAD_DATA_CLASSES = ("22", "23", "54")  # data exception, constraint, program limit
-_QUOTES = re.compile(
-    "[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]"
-)  # whatever the server's language
+_QUOTES = re.compile("[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]")  # in any language
+_KEEP_SECONDS = 3.0  # an answer of a readiness check
 
 
 def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl") -> Engine:
@@ -111,7 +108,7 @@ def is_away(error: DatabaseError) -> bool:
     """Whether the same statement may succeed later, unchanged."""
     state = sqlstate(error)
     if state is not None:
-        return state.startswith((*_AWAY_CLASSES, *_OTHER_SCHEMA)) or state in _AWAY_STATES
+        return state.startswith((*_AWAY_CLASSES, *_AWAY_STATES, *_OTHER_SCHEMA))
     # A broken connection has no SQLSTATE; nor has a mistake that the driver itself finds.
     return not isinstance(_driver_error(error), psycopg2.ProgrammingError | psycopg2.DataError)
 
@@ -175,26 +172,26 @@ class _DiscreetCursor(psycopg2.extensions.cursor):
             super().copy_expert(sql, file, size)
 
 
-def readiness(engine: Engine, keep_seconds: float = 3.0) -> Callable[[], str | None]:
+def readiness(engine: Engine) -> Callable[[], str | None]:
     """A check for `Lifecycle.add_check`: None while Postgres answers."""
 
     def answers(connection: Connection) -> None:
         connection.execute(text("SELECT 1"))
 
-    return asked_seldom(engine, answers, keep_seconds)
+    return asked_seldom(engine, answers)
 
 
 def asked_seldom(
-    engine: Engine, ask: Callable[[Connection], str | None], keep_seconds: float
+    engine: Engine, ask: Callable[[Connection], str | None]
 ) -> Callable[[], str | None]:
     """The problem that `ask` finds, or why there is no connection to ask by; None: none. Asked at
-    most every `keep_seconds`."""
+    most every `_KEEP_SECONDS`."""
     answer: str | None = None
     asked = -inf
 
     def probe() -> str | None:
         nonlocal answer, asked
-        if monotonic() - asked >= keep_seconds:
+        if monotonic() - asked >= _KEEP_SECONDS:
             try:
                 with database_errors(), engine.connect() as connection:
                     answer = ask(connection)

@@ -68,7 +68,7 @@ def blame_the_schema_first(engine: Engine, error: DatabaseError) -> None:
         ) from error
 
 
-def writable(engine: Engine, *tables: str, keep_seconds: float = 3.0) -> Callable[[], str | None]:
+def writable(engine: Engine, *tables: str) -> Callable[[], str | None]:
     """A check for a worker: None while Postgres answers and these tables are as this release writes
     them."""
 
@@ -76,7 +76,7 @@ def writable(engine: Engine, *tables: str, keep_seconds: float = 3.0) -> Callabl
         found = differences(connection, tables)
         return f"Postgres: {'; '.join(found[:3])}: run `hitl prepare`" if found else None
 
-    return asked_seldom(engine, differ, keep_seconds)
+    return asked_seldom(engine, differ)
 
 
 def differences(connection: Connection, tables: Collection[str] = ()) -> list[str]:
