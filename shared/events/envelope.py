@@ -122,10 +122,7 @@ def parse(model: type[M], body: bytes, encoding: str | None = None) -> M:
         Permanent: `not_utf8`, `not_json` or `schema`.
     """
     if encoding and encoding.lower() not in ("utf-8", "utf8", "identity"):
-        raise Permanent(
-            "not_utf8",
-            f"content_encoding {encoding[:40]!r}: send plain UTF-8 JSON",
-        )
+        raise Permanent("not_utf8", f"content_encoding {encoding[:40]!r}: send plain UTF-8 JSON")
     try:
         # What `model_validate_json` calls after looking at arguments that are not given here.
         validated: M = model.__pydantic_validator__.validate_json(body)

@@ -96,25 +96,15 @@ USERS: Mapping[str, Rights] = {
     ),
     "router": Rights(
         takes=(_ROUTER, _POLICY),
-        keys={
-            EVENTS: _events("accepted", "review_requested", "failed"),
-            QUEUES: _aside(_ROUTER),
-        },
+        keys={EVENTS: _events("accepted", "review_requested", "failed"), QUEUES: _aside(_ROUTER)},
         reaches=(_ACCEPTED, _REVIEW, _HIGHLIGHTS, _LOG),
     ),
     "review_ui": Rights(
         takes=(_REVIEW,),
-        keys={
-            ITEMS: rf"^{_FLOW}$",
-            EVENTS: _events("reviewed", "failed"),
-            QUEUES: _aside(_REVIEW),
-        },
+        keys={ITEMS: rf"^{_FLOW}$", EVENTS: _events("reviewed", "failed"), QUEUES: _aside(_REVIEW)},
         reaches=(_INFERENCE, _ACCEPTED, _LOG),
     ),
-    "logger": Rights(
-        takes=(_LOG,),
-        keys={EVENTS: _events("failed"), QUEUES: _aside(_LOG)},
-    ),
+    "logger": Rights(takes=(_LOG,), keys={EVENTS: _events("failed"), QUEUES: _aside(_LOG)}),
     "feedback": Rights(keys={QUEUES: f"^{_POLICY}$"}),
     "producer": Rights(keys={ITEMS: f"^{_FLOW}$"}),
     "downstream": Rights(takes=(_ACCEPTED,)),

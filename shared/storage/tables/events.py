@@ -14,14 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.storage.tables.base import Base, Json, one_of
 
-STATUSES = (
-    "SCORED",
-    "AI_ACCEPTED",
-    "HUMAN_REVIEW",
-    "HUMAN_ACCEPTED",
-    "HUMAN_CORRECTED",
-    "FAILED",
-)
+STATUSES = ("SCORED", "AI_ACCEPTED", "HUMAN_REVIEW", "HUMAN_ACCEPTED", "HUMAN_CORRECTED", "FAILED")
 
 
 class EventRow(Base):
@@ -137,9 +130,7 @@ class Outbox(Base):
     __table_args__ = (
         Index("outbox_pending", "not_before", postgresql_where=text("published_at IS NULL")),
         Index(
-            "outbox_published",
-            "published_at",
-            postgresql_where=text("published_at IS NOT NULL"),
+            "outbox_published", "published_at", postgresql_where=text("published_at IS NOT NULL")
         ),
     )
 
