@@ -43,22 +43,6 @@ class Prediction(NamedTuple):
     tokens: int
 
 
-class NotFinite(Permanent):
-    """The model answered NaN or infinity for the text at `index` of the call."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__("not_finite", f"the model's scores of text {index} are not finite")
-        self.index = index
-
-
-class NoTokens(Permanent):
-    """The text at `index` of the call has not one token for this model, nor has its template."""
-
-    def __init__(self, index: int) -> None:
-        super().__init__("unscorable", f"text {index} has no token that the model knows")
-        self.index = index
-
-
 class Classifier:
     """A model, the order of its labels and the size of its batches.
 
@@ -85,8 +69,8 @@ class Classifier:
         its logits are their mean, weighted by their tokens, so that a short rest counts little.
 
         Raises:
-            NotFinite, NoTokens: the scores of a text are not finite, or nothing of it is left to
-                score; score its neighbours in another call.
+            Permanent: the scores of a text are not finite (`not_finite`), or nothing of it is left
+                to score (`unscorable`); score its neighbours in another call.
             MemoryError: there is not enough. What else the model raises passes through.
         """
         encoded = [self._encode(text) for text in texts]
@@ -97,7 +81,7 @@ class Classifier:
         ]
         for index, ids, _ in pieces:
             if not ids:
-                raise NoTokens(index)
+                raise Permanent("unscorable", f"text {index} has no token that the model knows")
         sums = np.zeros((len(texts), len(self._model.labels)))
         weights = np.zeros((len(texts), 1))
         lengths = [len(ids) for _, ids, _ in pieces]
@@ -110,7 +94,7 @@ class Classifier:
                 weights[index] += weight
         bad = np.flatnonzero(~np.isfinite(sums).all(axis=1))
         if bad.size:
-            raise NotFinite(int(bad[0]))
+            raise Permanent("not_finite", f"the model's scores of text {bad[0]} are not finite")
         distributions = _softmax(sums / weights / self.temperature)[:, self._order]
         return [
             Prediction(tuple(row.tolist()), parts.truncated, len(parts.spans), len(tokens))

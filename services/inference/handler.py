@@ -48,8 +48,8 @@ class Served:
     candidate: Candidate | None = None
 
 
-# Hears of an answer that a candidate may give, too; must return at once.
 Offer = Callable[[Candidate, ItemScored, str], None]
+"""Takes what a candidate may answer, too; must return at once."""
 
 
 class InferenceHandler:
@@ -63,7 +63,7 @@ class InferenceHandler:
         clock: Clock,
         offer: Offer | None = None,
     ) -> None:
-        """`served` is by queue; `offer` hears of each answer that a candidate may give, too."""
+        """`served` is by queue."""
         self._served = served
         self._offer = offer
         self._max_body_bytes = max_body_bytes
@@ -79,7 +79,12 @@ class InferenceHandler:
         readable: dict[str, list[tuple[int, ItemSubmitted]]] = {}
         for index, delivery in enumerate(batch):
             try:
-                submitted = self._read(delivery)
+                submitted = receive_item(
+                    delivery,
+                    workflow=self._served[delivery.queue].workflow,
+                    max_body_bytes=self._max_body_bytes,
+                    clock=self._clock,
+                )
             except Permanent as error:
                 results[index] = error
             else:
@@ -95,14 +100,6 @@ class InferenceHandler:
                 if candidate is not None and self._offer is not None:
                     self._offer(candidate, event, traceparent)
         return results
-
-    def _read(self, delivery: Delivery) -> ItemSubmitted:
-        return receive_item(
-            delivery,
-            workflow=self._served[delivery.queue].workflow,
-            max_body_bytes=self._max_body_bytes,
-            clock=self._clock,
-        )
 
     def _score(self, classifier: Scorer, texts: list[str]) -> list[Scores]:
         INFERENCE_BATCH_SIZE.observe(len(texts))

@@ -35,8 +35,6 @@ COMMON_ROUTES = (
     ("review", "always_review"),
     ("review", "rule"),
 )
-
-
 _EDITED = (
     "this id was routed with another text, and that decision stands: send a new version under a "
     "new id"
@@ -61,14 +59,14 @@ class Served(NamedTuple):
     head: bytes
 
 
-class Turn:
-    """One batch: its time, the routes taken, and what was found out once for all of it."""
+class BatchContext:
+    """What holds for one batch: its time, its workflows' policies, and the routes taken so far."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.json = to_json(now)
         self.stamp = Stamp.of(now)
-        self.taken: list[tuple[str, str, str]] = []
+        self.routes: list[tuple[str, str, str]] = []
         self.ages: list[float] = []
         self.served: dict[str, Served] = {}
 
@@ -100,7 +98,7 @@ class Router:
         self._clock = clock
         self._memory = Memory(remembered_items)
         self._routed_age = ITEM_AGE.labels("routed")
-        self._said: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     def count(self, workflow: str) -> None:
         """Shows its routes from 0 on."""
@@ -108,14 +106,14 @@ class Router:
             ROUTES.labels(workflow, chosen, reason)
 
     def handle(self, batch: Sequence[Delivery]) -> list[Result]:
-        turn = Turn(self._clock())
-        results = [self._handle(delivery, turn) for delivery in batch]
-        for labels, count in Counter(turn.taken).items():
+        context = BatchContext(self._clock())
+        results = [self._handle(delivery, context) for delivery in batch]
+        for labels, count in Counter(context.routes).items():
             ROUTES.labels(*labels).inc(count)
-        observe_all(self._routed_age, turn.ages)
+        observe_all(self._routed_age, context.ages)
         return results
 
-    def _handle(self, delivery: Delivery, turn: Turn) -> Result:
+    def _handle(self, delivery: Delivery, context: BatchContext) -> Result:
         try:
             scored = decode(delivery, ItemScored)
         except Permanent as error:
@@ -124,10 +122,10 @@ class Router:
         key, content = (workflow, item.id), item.content
         kept = self._memory.recall(key)
         if kept is None:
-            served = turn.served.get(workflow) or self._served(workflow, turn)
+            served = context.served.get(workflow) or self._served(workflow, context)
             if served is None:
                 return self._without_policy(workflow)
-            kept = self._decide(scored, content, served, turn)
+            kept = self._decide(scored, content, served, context)
             self._memory.keep(key, kept)
         first, kind, stamp, head, tail = kept
         if content.text != first.text:  # what was decided goes out with its decision, or not at all
@@ -147,17 +145,19 @@ class Router:
             ),
         )
 
-    def _served(self, workflow: str, turn: Turn) -> Served | None:
+    def _served(self, workflow: str, context: BatchContext) -> Served | None:
         policy = self._policy_of(workflow)
         if policy is None:
             return None
-        steering = steer(policy, self._live_of(workflow), turn.now)
-        served = Served(policy, steering, event_head(workflow, turn.now))
-        turn.served[workflow] = served
+        steering = steer(policy, self._live_of(workflow), context.now)
+        served = Served(policy, steering, event_head(workflow, context.now))
+        context.served[workflow] = served
         return served
 
-    def _decide(self, scored: ItemScored, content: Content, served: Served, turn: Turn) -> Decided:
-        now, prediction = turn.now, scored.prediction
+    def _decide(
+        self, scored: ItemScored, content: Content, served: Served, context: BatchContext
+    ) -> Decided:
+        now, prediction = context.now, scored.prediction
         chosen = route(
             served.policy,
             scored.workflow,
@@ -169,18 +169,18 @@ class Router:
             served.steering,
         )
         for rule in served.policy.incomparable(scored.item):
-            self._say_incomparable(scored.workflow, rule.name)
-        turn.taken.append((scored.workflow, chosen.route, chosen.reasons[0].code))
-        turn.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
+            self._count_incomparable(scored.workflow, rule.name)
+        context.routes.append((scored.workflow, chosen.route, chosen.reasons[0].code))
+        context.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
         kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
-        written = event_tail(prediction, chosen, now, turn.json)
-        return Decided(content, kind, turn.stamp, served.head, written)
+        written = event_tail(prediction, chosen, now, context.json)
+        return Decided(content, kind, context.stamp, served.head, written)
 
-    def _say_incomparable(self, workflow: str, rule: str) -> None:
+    def _count_incomparable(self, workflow: str, rule: str) -> None:
         """Counted each time, logged once: it is the rule or the producer that is to be changed."""
         RULES_INCOMPARABLE.labels(workflow, rule).inc()
-        if (workflow, rule) not in self._said:
-            self._said.add((workflow, rule))
+        if (workflow, rule) not in self._warned:
+            self._warned.add((workflow, rule))
             logger.warning(
                 "a rule compares a metadata value with another kind of value, and does not hold",
                 extra={"workflow": workflow, "rule": rule},

@@ -102,8 +102,5 @@ class Declared:
     def _tried_in_vain(self, topology: Topology) -> dict[str, HitlError]:
         """The workflows of which we know that we may not take from one of their queues."""
         owners = {queue.name: queue.workflow for queue in topology.queues}
-        refused: dict[str, HitlError] = {}
-        for queue, why in self._forbidden.items():
-            if (owner := owners.get(queue)) is not None:
-                refused = {owner: why, **refused}
-        return refused
+        known = ((owners.get(queue), why) for queue, why in self._forbidden.items())
+        return {owner: why for owner, why in known if owner is not None}

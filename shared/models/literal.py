@@ -8,10 +8,9 @@ import json
 import secrets
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from shared.errors import ConfigurationError
-from shared.models.encoding import encoded
 
 # What no text can hold: a renamed piece of the vocabulary ends in this and in random digits.
 _NO_CHARACTER = "\U0010ffff"
@@ -91,3 +90,19 @@ def _renamed(tokenizer: Tokenizer, names: set[str]) -> Tokenizer:
         if token["content"] not in inside
     ]
     return Tokenizer.from_str(json.dumps(told))
+
+
+def encoding(tokenizer: Tokenizer, text: str, *, framed: bool = True) -> Encoding | None:
+    """A text's tokens, with the template around them or without; None where a part of it has none:
+    without an entry for the unknown, `tokenizers` raises its one kind of error, a bare Exception.
+    """
+    try:
+        return tokenizer.encode(text, add_special_tokens=framed)
+    except Exception:
+        return None
+
+
+def encoded(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The text's own tokens; none where a part of it has no token."""
+    row = encoding(tokenizer, text, framed=False)
+    return [] if row is None else row.ids

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from shared.errors import ConfigurationError
-from shared.models.encoding import encoding
+from shared.models.literal import encoding
 
 _ANY = ("a", "1", "the", "。", "я", "\u0645", "!")  # one of them has a token in every tokenizer
 

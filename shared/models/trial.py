@@ -10,7 +10,7 @@ from itertools import islice
 from tokenizers import Tokenizer
 
 from shared.errors import ConfigurationError
-from shared.models.encoding import encoded
+from shared.models.literal import encoded
 from shared.models.template import Template
 
 _WORDS = 64

@@ -31,11 +31,9 @@ Port = Annotated[int, Field(ge=0, le=65535, description="0 picks a free one")]
 
 
 def _comma_separated(value: object) -> object:
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
+    if not isinstance(value, str):
+        return value
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 import pytest
 from pydantic import SecretStr
 
-from services.inference.classifier import NotFinite, Prediction
+from services.inference.classifier import Prediction
 from services.inference.handler import InferenceHandler, Served
 from shared.clock import utc_now
+from shared.errors import Permanent
 from shared.messaging.worker import Worker
 from shared.service.lifecycle import Lifecycle
 from shared.service.settings import Settings
@@ -40,7 +41,7 @@ class Model:
             if "bomb" in text:
                 raise IndexError("index out of range in self")
             if "nan" in text:
-                raise NotFinite(index)
+                raise Permanent("not_finite", f"the scores of text {index}")
         return [Prediction((0.2, 0.8), False, 1, len(text)) for text in texts]
 
 
