@@ -69,7 +69,7 @@ def distinct(labels: Sequence[str]) -> tuple[str, ...]:
         if other is not None:
             both = repr(label) if other == label else f"{other!r} and {label!r}"
             raise ConfigurationError(
-                f"named more than once: {both} (case, and blanks around it, make no other label)"
+                f"named more than once: {both} (case and surrounding spaces are ignored)"
             )
         found[label_key(label)] = label
     return tuple(label.strip() for label in labels)

@@ -59,7 +59,8 @@ def given_api_url(environment: Mapping[str, str]) -> str | None:
     found = environment.get("HITL_RABBITMQ_API_URL", "").strip()
     if found and not (is_address(found, ("http", "https")) and urlsplit(found).hostname):
         raise ConfigurationError(
-            f"HITL_RABBITMQ_API_URL: no address like http://USER:PASSWORD@HOST:15672/api; {ESCAPES}"
+            "HITL_RABBITMQ_API_URL: not an address like http://USER:PASSWORD@HOST:15672/api; "
+            f"{ESCAPES}"
         )
     return found or None
 

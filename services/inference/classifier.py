@@ -201,7 +201,7 @@ def _order(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
     if sorted(columns) != sorted(wanted):
         raise ConfigurationError(
             f"the model has the labels {', '.join(have)}, the workflow {', '.join(want)}: "
-            f"name the model's in the workflow"
+            "use the model's labels in the workflow"
         )
     return [columns[label] for label in wanted]
 

@@ -107,7 +107,7 @@ class Highlighter:
         except _Stopped:
             raise
         except Exception:
-            logger.exception("the words of an item could not be weighed")
+            logger.exception("could not compute highlights for an item")
             outcome, explained = "failed", None
         HIGHLIGHTS.labels(workflow, outcome).inc()
         if explained is None:

@@ -118,7 +118,7 @@ class ModelFeed:
                     self.look()
             except BaseException:
                 # Whatever it was, the scoring goes on, and so must the watch.
-                logger.exception("looking at the models failed")
+                logger.exception("checking current.json failed")
 
     def look(self) -> None:
         """One look at every `current.json`. A file that has gone changes nothing."""
@@ -261,7 +261,7 @@ class ModelFeed:
         state.problems[role] = problem
         MODEL_REFUSED.labels(name, role).set(1)
         logger.error(
-            "model refused; the last good one stays",
+            "model rejected; keeping the last good one",
             extra={
                 "workflow": name,
                 "role": role,

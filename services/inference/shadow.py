@@ -101,7 +101,7 @@ class ShadowScorer:
             logger.warning("shadow scores were not published", extra={"problem": str(error)})
         except Exception:
             outcome = "failed"
-            logger.exception("a candidate failed", extra={"workflow": workflow})
+            logger.exception("a shadow model failed", extra={"workflow": workflow})
         SHADOW_SCORES.labels(workflow, outcome).inc(len(portion))
 
     def _answers(self, portion: list[Offered]) -> list[Outgoing]:

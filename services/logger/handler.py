@@ -155,7 +155,9 @@ class Logger:
                 if not is_bad_data(error):
                     raise
                 blame_the_schema_first(self._engine, error)
-                logger.warning("Postgres refuses a row; bisecting", extra={"rows": len(part)})
+                logger.warning(
+                    "Postgres rejected a row; bisecting the batch", extra={"rows": len(part)}
+                )
                 return None
             self._count(written)
             edits = set(map(id, written.edits))

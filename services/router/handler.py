@@ -182,7 +182,7 @@ class Router:
         if (workflow, rule) not in self._warned:
             self._warned.add((workflow, rule))
             logger.warning(
-                "a rule compares a metadata value with another kind of value, and does not hold",
+                "a rule does not match: it compares a metadata value with one of another type",
                 extra={"workflow": workflow, "rule": rule},
             )
 

@@ -90,7 +90,7 @@ class LiveFeed:
             self._refuse(problems_of(error, "body"))
             return
         if self._is_ahead(policy.issued_at):
-            self._refuse(f"issued at {policy.issued_at:%c}, which is not yet: do the clocks agree?")
+            self._refuse(f"issued at {policy.issued_at:%c}, in the future: are the clocks in sync?")
             return
         if policy.version < self._version and not self._is_ahead(self._issued_at):
             return  # of a leader that did not know yet that another leads
@@ -118,7 +118,7 @@ class LiveFeed:
     def _refuse(self, problem: str) -> None:
         LIVE_POLICY_REFUSED.set(1)
         logger.error(
-            "live policy refused; the last good one stays", extra={"problem": problem[:500]}
+            "live policy rejected; keeping the last good one", extra={"problem": problem[:500]}
         )
 
 

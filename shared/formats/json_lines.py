@@ -50,7 +50,7 @@ def whole_lines(lines: Iterable[bytes], name: str) -> Iterator[Line]:
     are what they should be, the caller finds out."""
     for found in numbered(lines):
         if is_torn(found.content):
-            logger.warning("%s, line %d: half-written, and left out", name, found.number)
+            logger.warning("%s, line %d: skipped, because it is half-written", name, found.number)
         else:
             yield found
 
@@ -80,7 +80,7 @@ def appending(path: Path, *, mode: int = 0o644) -> Iterator[TextIO]:
     with os.fdopen(descriptor, "a", encoding="utf-8", newline="\n") as file:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):  # nobody could read it again
-            raise OSError(errno.EINVAL, "no plain file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         if about.st_size and os.pread(descriptor, 1, about.st_size - 1) != b"\n":
             file.write("\n")
         yield file

@@ -40,7 +40,7 @@ def read_rows(path: Path) -> list[Row]:
     except (OSError, ValueError, NotATable) as error:
         raise ConfigurationError(f"{path}: {error}") from None
     if erased:
-        logger.warning("%s: %d items are left out, whose texts were erased", path, erased)
+        logger.warning("%s: skipping %d items whose text was erased", path, erased)
     return found
 
 

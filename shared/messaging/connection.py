@@ -155,7 +155,7 @@ class Broker:
             problem = outcome.get(timeout=timeout_seconds)
         except Empty:
             self._io.withdraw(call)
-            problem = Overloaded(f"RabbitMQ: {self.problem() or 'not taken up in time'}")
+            problem = Overloaded(f"RabbitMQ: {self.problem() or 'no answer in time'}")
         if problem is not None:
             raise problem
 
@@ -192,7 +192,7 @@ class Broker:
 
     def _on_cancelled(self) -> None:
         self._io.give_up(
-            "consumer cancelled by the broker: a message was held for too long,"
+            "consumer cancelled by the broker: a message stayed unacknowledged for too long,"
             " or the queue was deleted"
         )
 

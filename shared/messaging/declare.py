@@ -168,6 +168,6 @@ def declare_stream(stream: Queue, channel: Channel) -> Iterator[Step]:
 
 def _wrongly_declared(refusal: ChannelClosedByBroker) -> ConfigurationError:
     return ConfigurationError(
-        f"{refusal.reply_text}; RabbitMQ has it otherwise than this release declares it: move what"
-        " lies in it, and delete it"
+        f"{refusal.reply_text}; the queue exists with other properties than this release declares:"
+        " move its messages elsewhere, then delete it"
     )

@@ -148,7 +148,7 @@ class IoThread:
     def _log_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         logger.warning(
-            "no connection to RabbitMQ; trying again",
+            "no connection to RabbitMQ; reconnecting",
             extra={
                 "connection": self._name,
                 "attempt": state.attempt_number,
@@ -215,9 +215,8 @@ class IoThread:
             connection.ioloop.stop()
 
     def _on_blocked(self, _connection: object, frame: Any) -> None:
-        self._blocked = (
-            f"RabbitMQ takes no messages ({frame.method.reason}): free memory or disk there"
-        )
+        why = frame.method.reason
+        self._blocked = f"RabbitMQ is blocking publishers ({why}): free memory or disk space there"
         self._on_block()
         CONNECTION_UP.labels(self._name).set(0)
         logger.warning(self._blocked)

@@ -76,7 +76,7 @@ class Publisher:
         next channel."""
         self._channel = None
         self._backlog = deque([*self._confirms.abandon(), *self._backlog])
-        logger.warning("refused for too long: trying another channel")
+        logger.warning("publishes refused for too long: opening another channel")
         self._replace(channel)
 
     def hold(self) -> None:
@@ -150,7 +150,7 @@ class Publisher:
         pause *= random.uniform(0.5, 1.0)  # noqa: S311
         if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
             logger.warning(
-                "message not taken by the broker; publishing it again",
+                "publish not accepted by the broker; retrying",
                 extra={
                     "why": why,
                     "destination": _destination(publication),

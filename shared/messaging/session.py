@@ -30,7 +30,7 @@ class Session:
         self._name = name
         self._on_channel = on_channel
         self._channel: Channel | None = None
-        self._problem: str | None = "the connection ended"
+        self._problem: str | None = "connection closed"
         self._raised: BaseException | None = None
         self._lock = threading.Lock()
         self._ioloop: IOLoop | None = None

@@ -104,7 +104,7 @@ def look_for(looks: Iterator[Look]) -> Procedure[None]:
     while refusal := (yield lambda channel: (look(channel) for look in looks)):
         if refusal.reply_code != REFUSED:
             raise Overloaded(needs_prepare(refusal))
-        logger.info("cannot be looked for", extra={"problem": refusal.reply_text})
+        logger.info("no right to check whether it exists", extra={"problem": refusal.reply_text})
 
 
 def needs_prepare(refusal: ChannelClosedByBroker) -> str:

@@ -180,7 +180,9 @@ class Worker:
 
     def _overdue(self) -> str | None:
         if self._consumer.held_back and self._overloaded is None:
-            return "still at work on what RabbitMQ has taken back; nothing else is taken until then"
+            return (
+                "still processing messages that RabbitMQ has requeued; consuming resumes after them"
+            )
         return None
 
     def _awaits_store(self) -> bool:

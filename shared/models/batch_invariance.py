@@ -99,7 +99,10 @@ def window(score: Score, row: Callable[[int], list[int]], most: int) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if problem(middle) else (middle, high)
-    logger.warning("the window is shorter than promised", extra={"window": low, "promised": most})
+    logger.warning(
+        "the model's window is shorter than its config says",
+        extra={"window": low, "promised": most},
+    )
     return low
 
 

@@ -122,7 +122,7 @@ class Settings(BaseModel):
         """Asked here: who reads it later would quote a part of it, maybe of the password."""
         given = url.get_secret_value()
         if given and not is_address(given, ("amqp", "amqps")):
-            raise ValueError(f"no address like amqp://USER:PASSWORD@HOST:PORT/VHOST; {ESCAPES}")
+            raise ValueError(f"not an address like amqp://USER:PASSWORD@HOST:PORT/VHOST; {ESCAPES}")
         if "/" in urlsplit(given).path[1:]:
             # Every client takes the part before it for the vhost, and says nothing.
             raise ValueError("its vhost has a / in it: write %2F for each / of the vhost's name")
@@ -145,7 +145,7 @@ class Settings(BaseModel):
     def _is_a_database(cls, url: SecretStr) -> SecretStr:
         given = url.get_secret_value()
         if given and not is_database(given):
-            raise ValueError(f"no address like {DATABASE}; {ESCAPES}")
+            raise ValueError(f"not an address like {DATABASE}; {ESCAPES}")
         return url
 
     @classmethod

@@ -37,6 +37,7 @@ _AWAY_STATES = (
 _LIMITS = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'"
 _BAD_DATA_CLASSES = ("22", "23", "54")  # data exception, constraint, program limit
 _QUOTES = re.compile("[\"'`\u00ab\u00bb\u2018-\u201f\u300c-\u300f]")  # in any language
+OTHER_SCHEMA_HINT = "is this the right database, and has `hitl prepare` been run?"
 _KEEP_SECONDS = 3.0  # an answer of a readiness check
 
 
@@ -53,7 +54,7 @@ def connect(database_url: str, *, pool_size: int = 5, application: str = "hitl")
     except (ArgumentError, ValueError):  # which would quote a part of it, maybe of the password
         url = None
     if url is None:
-        raise ConfigurationError(f"DATABASE_URL: no address like {DATABASE}; {ESCAPES}")
+        raise ConfigurationError(f"DATABASE_URL: not an address like {DATABASE}; {ESCAPES}")
     if url.drivername in ("postgres", "postgresql"):
         url = url.set(drivername="postgresql+psycopg2")
     engine = create_engine(
@@ -89,14 +90,12 @@ DatabaseError = DBAPIError | psycopg2.Error
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turns "the database is away or not ready" into `Overloaded`; all else passes through."""
+    """Turns "Postgres is unreachable or not ready" into `Overloaded`; all else passes through."""
     try:
         yield
     except (DBAPIError, psycopg2.Error) as error:
         if is_other_schema(error):
-            raise Overloaded(
-                f"Postgres: {refusal(error)}: is this the database, and was `hitl prepare` run?"
-            ) from error
+            raise Overloaded(f"Postgres: {refusal(error)}: {OTHER_SCHEMA_HINT}") from error
         if is_away(error):
             raise Overloaded(f"Postgres: {refusal(error)}") from error
         raise
@@ -251,7 +250,7 @@ def undone_by(connection: Connection, revision: str) -> list[Script]:
             f" {here}: {error}"
         ) from None
     if wanted is None:
-        raise ConfigurationError(f"{revision} is no revision: this would take the tables away")
+        raise ConfigurationError(f"{revision} is not a revision: this would drop the tables")
     names = [step.revision for step in above]
     return above[: names.index(wanted.revision)] if wanted.revision in names else []
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.errors import Overloaded, Permanent
 from shared.storage.database import (
+    OTHER_SCHEMA_HINT,
     DatabaseError,
     asked_seldom,
     database_errors,
@@ -60,11 +61,10 @@ def blame_the_schema_first(engine: Engine, error: DatabaseError) -> None:
     state = sqlstate(error) or ""
     if not found and state.startswith("23") and state != _TRIGGERS_OF_OURS:
         # What we write keeps every constraint of ours.
-        found = ["a constraint is not of this release, or refuses what it may write"]
+        found = ["a constraint is not part of this release's schema, or rejects what it writes"]
     if found:
         raise Overloaded(
-            f"Postgres: {refusal(error)}: {'; '.join(found[:3])}: is this the database, and was"
-            " `hitl prepare` run?"
+            f"Postgres: {refusal(error)}: {'; '.join(found[:3])}: {OTHER_SCHEMA_HINT}"
         ) from error
 
 
@@ -103,7 +103,7 @@ def differences(connection: Connection, tables: Collection[str] = ()) -> list[st
                 what = "missing" if kind is None else f"{kind}, not {wanted}"
                 found.append(f"{name}.{column.name} is {what}")
         found += [
-            f"{name}.{column} must not be empty, and this release does not know it"
+            f"{name}.{column} is NOT NULL and unknown to this release"
             for column, (_, demanded) in there.items()
             if demanded
         ]

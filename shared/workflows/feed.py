@@ -122,7 +122,7 @@ class WorkflowFeed:
                 self.look()
             except Exception:
                 # Whatever it was, the service goes on, and so must the watch.
-                logger.exception("looking for new workflows failed")
+                logger.exception("checking the workflow files failed")
 
     def look(self) -> None:
         """One look at the folder. Where the settings name the workflows, none can come."""
@@ -192,18 +192,17 @@ class WorkflowFeed:
         except Exception as error:
             self._say_refused(served.name, reason_of(error))
             logger.error(
-                "the file of a workflow cannot be used; what it said before counts",
+                "workflow file rejected; the previous version stays in effect",
                 extra={**about, "problem": reason_of(error)},
             )
             return
         self._accepted(served.name)
         if now != served:
             self.workflows.add(now)
-            logger.info("guideline and [review] are followed as they are now", extra=about)
+            logger.info("workflow file reloaded: guideline and [review] updated", extra=about)
         if now != written.workflow:
             logger.warning(
-                "the labels or the model of a workflow were changed; they count from the next start"
-                " of all services",
+                "labels or model changed in a workflow file: restart all services to apply them",
                 extra={**about, **{f"{key}_until_then": kept[key] for key in kept}},
             )
 
@@ -218,16 +217,20 @@ class WorkflowFeed:
         if self._say_refused(name, problem):
             said = {"workflow": name, "problem": problem}
             if soon:
-                logger.warning("workflow not taken up yet; trying again", extra=said)
+                logger.warning("workflow not ready yet; retrying", extra=said)
             else:
                 # Of an error that nobody has foreseen, where it came from is worth a look.
                 unforeseen = None if isinstance(error, HitlError) else error
-                logger.error("workflow refused; the others go on", extra=said, exc_info=unforeseen)
+                logger.error(
+                    "workflow rejected; the others are still served",
+                    extra=said,
+                    exc_info=unforeseen,
+                )
 
     def _gone(self, name: str) -> None:
         self._retry_at.pop(name, None)
         if name in self.workflows:
-            gone = "the file of a workflow is gone; it is served until the next start"
+            gone = "workflow file deleted; the workflow is served until the next restart"
             self._say_refused(name, gone)
             logger.warning(gone, extra={"workflow": name})
         elif name in self._refused:

@@ -187,7 +187,7 @@ def _properties(data: bytes, offset: int) -> Properties:
     try:
         return Properties().decode(data, offset)
     except Exception as error:
-        logger.warning("the properties of a message cannot be read: %s", error)
+        logger.warning("cannot decode the properties of a message: %s", error)
         return Properties()
 
 
@@ -207,7 +207,7 @@ def connection_class() -> type[pika.SelectConnection]:
         return BatchingConnection
     stock: type[pika.SelectConnection] = pika.SelectConnection
     logger.warning(
-        "pika %s is not the one that the fast connection was tested with (%sx): using pika's own",
+        "the fast connection is not tested with pika %s (only with %sx): using pika's own",
         pika.__version__,
         TESTED,
     )

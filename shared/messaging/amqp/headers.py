@@ -138,7 +138,7 @@ def read_table(table: bytes) -> dict[str, object]:
     excess = sum(sizes.values()) - MAX_BYTES
     for name in sorted(sizes, key=sizes.__getitem__, reverse=True) if excess > 0 else ():
         if excess > 0:
-            logger.warning("the headers are too large; %r is left out", name[:60])
+            logger.warning("message headers are too large; dropping %r", name[:60])
             excess -= sizes[name]
             del kept[name]
     return kept

@@ -190,7 +190,7 @@ def test_a_service_without_the_right_to_declare_finds_what_the_owner_declared(
         # I expect it to be ready, and to have seen all that it looked for, the stream as well
         assert broker.wait_ready(20), broker.problem()
     said = {record.message for record in caplog.records}
-    assert not said & {"cannot be looked for", "a stream is not available"}
+    assert not said & {"no right to check whether it exists", "a stream is not available"}
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_broken_version_is_refused_and_the_last_good_one_stays(
         feed.look()
     assert live(feed) == first.model_version
     assert refused() == 1
-    assert "the last good one stays" in caplog.text
+    assert "keeping the last good one" in caplog.text
     # and a worker that starts now to run the version before.
     assert live(following(tmp_path)) == first.model_version
     # If it is repaired, I expect it to be taken over after a while, without anybody's help

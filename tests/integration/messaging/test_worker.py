@@ -445,7 +445,7 @@ def test_a_message_whose_handler_hangs_goes_to_another_worker(
         assert program.ready("hitl.router.dlq") == 0
     assert not [record for record in caplog.records if record.exc_info]
     # It takes the consumer away; where that has just gone (slow start), it closes the channel.
-    assert "held for too long" in caplog.text or "acknowledgement" in caplog.text
+    assert "unacknowledged for too long" in caplog.text or "acknowledgement" in caplog.text
 
 
 def test_what_was_held_for_too_long_is_not_taken_for_what_ends_its_consumer(

@@ -83,7 +83,7 @@ def router(amqp_url: str, folder: Path) -> Iterator[Path]:
 
 def refusals(log: Path) -> int:
     """How many words of a certifier a router has refused."""
-    return log.read_text().count("live policy refused; the last good one stays")
+    return log.read_text().count("live policy rejected; keeping the last good one")
 
 
 class Certifier:

@@ -33,7 +33,7 @@ from tests.support.amqp_client import outsider, until
 ROOT = Path(__file__).parents[3]
 HEAD = '[workflow]\nname = "sentiment"\nlabels = ["negative", "positive"]\n[policy]\n'
 HOT_RELOAD_SECONDS = 2.0
-REFUSED = "the file of a workflow cannot be used; what it said before counts"
+REFUSED = "workflow file rejected; the previous version stays in effect"
 
 
 def write(folder: Path, policy: str) -> None:

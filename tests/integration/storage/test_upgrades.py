@@ -241,7 +241,7 @@ def test_a_revision_that_nobody_knows_is_refused_in_words(
     engine: Engine, database_url: str
 ) -> None:
     # Given a database of today / If I ask for what is not there, or for no tables at all
-    for revision, words in (("0999", "0999"), ("base", "take the tables away")):
+    for revision, words in (("0999", "0999"), ("base", "drop the tables")):
         with pytest.raises(ConfigurationError, match=words):
             migrate(database_url, revision)
     # or a newer release has been at it / I expect it to be said, and nothing done.

@@ -47,13 +47,13 @@ def test_without_an_address_or_a_stack_it_says_what_to_do(tmp_path: Path) -> Non
 def test_a_management_api_that_is_no_address_is_named(address: str, tmp_path: Path) -> None:
     environment = {"HITL_HOME": str(tmp_path), "HITL_RABBITMQ_API_URL": address}
     for asked in (api_url, lambda of: Servers.from_environment(Home(tmp_path), of)):
-        with pytest.raises(ConfigurationError, match="HITL_RABBITMQ_API_URL: no address like"):
+        with pytest.raises(ConfigurationError, match="HITL_RABBITMQ_API_URL: not an address like"):
             asked(environment)
 
 
 @pytest.mark.parametrize("address", ["secret", "postgresql:secret", "postgresql://u@h:secret/db"])
 def test_a_database_that_is_no_address_is_named_and_not_quoted(address: str) -> None:
-    with pytest.raises(ConfigurationError, match="DATABASE_URL: no address like") as refused:
+    with pytest.raises(ConfigurationError, match="DATABASE_URL: not an address like") as refused:
         connect(address)
     assert "secret" not in str(refused.value)
 

@@ -1,4 +1,4 @@
-"""Does a command leave alone what is no plain file, and a file whole where it could not finish?"""
+"""Does a command leave alone what is no regular file, and a file whole that it could not finish?"""
 
 import os
 import socket
@@ -86,5 +86,5 @@ def test_records_are_only_added_to_what_can_be_read_again(tmp_path: Path) -> Non
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     for path in (pipe, Path("/dev/null")):
-        with pytest.raises(OSError, match="no plain file"):
+        with pytest.raises(OSError, match="not a regular file"):
             append(path, {})

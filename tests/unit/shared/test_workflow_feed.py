@@ -105,7 +105,9 @@ def test_a_broken_file_is_said_once_and_begun_with_when_it_is_mended(
     for _ in range(5):
         service.now += RETRY_SECONDS
         feed.look()
-    [said] = [r for r in caplog.records if r.message == "workflow refused; the others go on"]
+    [said] = [
+        r for r in caplog.records if r.message == "workflow rejected; the others are still served"
+    ]
     assert "bad.toml" in str(vars(said)["problem"])
     assert refused("bad") == 1
     # it is one line; and once mended, it is served.
@@ -206,7 +208,9 @@ def test_whatever_one_workflow_fails_of_all_others_are_served_and_it_is_tried_ag
     assert set(why) == {"b-broken", "e-broken"}
     assert "\n" not in why["b-broken"]
     assert type(problem).__name__ in why["b-broken"] or why["b-broken"] == "no model"
-    said = [r for r in caplog.records if r.message == "workflow refused; the others go on"]
+    said = [
+        r for r in caplog.records if r.message == "workflow rejected; the others are still served"
+    ]
     assert [vars(record)["workflow"] for record in said] == ["b-broken", "e-broken"]
     # Each is tried again, less and less often,
     service.broken = {"b-broken"}
