@@ -6,7 +6,6 @@ mandatory, confirmed), inputs are acked only after every one of their outputs is
 Everything is declared again on each new connection (declared.py).
 """
 
-import random
 import re
 import threading
 import time
@@ -16,6 +15,7 @@ from queue import Empty, Queue
 
 import pika
 
+from shared.backoff import jittered
 from shared.errors import HitlError, Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.messaging.channels import Channels
@@ -198,8 +198,7 @@ class Broker:
 
     def _check_rights_later(self) -> None:
         if self._io.connection is not None:
-            # Not all at once, after the broker was away.
-            pause = RIGHTS_SECONDS * random.uniform(0.5, 1.0)  # noqa: S311
+            pause = jittered(RIGHTS_SECONDS)
             self._io.connection.ioloop.call_later(pause, self._check_rights)
 
     def _check_rights(self) -> None:

@@ -34,7 +34,8 @@ class Failures:
     def outputs(self, delivery: Delivery, error: Permanent | Retryable) -> Sequence[Outgoing]:
         """The delayed copy; where there is none left to try, the dead letter and its event."""
         if isinstance(error, Retryable):
-            delayed = self._retries.after(delivery, error, jitter=random.random())  # noqa: S311
+            jitter = random.random()  # noqa: S311 - no secret
+            delayed = self._retries.after(delivery, error, jitter=jitter)
             if isinstance(delayed, Outgoing):
                 RETRIES.labels(delivery.queue).inc()
                 MESSAGES_CONSUMED.labels(delivery.queue, "retried").inc()

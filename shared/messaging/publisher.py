@@ -6,7 +6,6 @@ again under the same id.
 """
 
 import logging
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import pika
 from pika.channel import Channel
 
+from shared.backoff import jittered, pause_after
 from shared.messages import Delivery, Outgoing
 from shared.messaging.amqp.fast_connection import BatchingConnection
 from shared.messaging.amqp.headers import Properties
@@ -26,7 +26,7 @@ from shared.topology import QUEUES
 logger = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 5.0
+_MAX_PAUSE_SECONDS = 5.0
 # RabbitMQ (3.10 at least) can go on refusing whatever a channel sends: to a queue whose limit was
 # lifted after it had been full, and in a cluster after the queue's leader was killed. Only a new
 # channel is heard.
@@ -145,9 +145,7 @@ class Publisher:
 
     def _later(self, publication: Publication, why: str) -> None:
         """The same message again, after a pause that doubles, with jitter."""
-        pause = min(_FIRST_PAUSE_SECONDS * 2**publication.attempts, _LONGEST_PAUSE_SECONDS)
-        # Spread out: all at once, a queue with little room would refuse most of them each time.
-        pause *= random.uniform(0.5, 1.0)  # noqa: S311
+        pause = pause_after(publication.attempts, _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
             logger.warning(
                 "publish not accepted by the broker; retrying",
@@ -161,7 +159,9 @@ class Publisher:
         self._refused.append(publication)
         channel = self._channel
         if channel is not None:
-            channel.connection.ioloop.call_later(pause, partial(self._again, publication))
+            # Spread out: all at once, a queue with little room would refuse most of them each time.
+            again = partial(self._again, publication)
+            channel.connection.ioloop.call_later(jittered(pause), again)
 
     def _again(self, publication: Publication) -> None:
         self._refused.remove(publication)

@@ -7,7 +7,6 @@ A delivery is acked only after its outputs are confirmed.
 
 import gc
 import logging
-import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from threading import Lock
 
 from prometheus_client import Counter as Metric
 
-from shared.backoff import pause_after
+from shared.backoff import jittered, pause_after
 from shared.bisection import bisected
 from shared.clock import utc_now
 from shared.errors import Overloaded, Permanent, Retryable, unforeseen
@@ -260,7 +259,7 @@ class Worker:
                 results = self._checked(batch)
             except Overloaded as error:
                 self._overloaded = str(error)
-                pause = pause_after(attempt, 0.2, 10.0) * random.uniform(0.7, 1.0)  # noqa: S311
+                pause = jittered(pause_after(attempt, 0.2, 10.0), least=0.7)
                 logger.warning(
                     "dependency unavailable; retrying the batch",
                     extra={"problem": str(error), "messages": len(batch), "pause_seconds": pause},

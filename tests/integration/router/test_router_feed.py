@@ -209,10 +209,21 @@ def router(amqp_url: str, folder: Path, port: int = 0) -> Iterator["subprocess.P
         process.communicate(timeout=30)
 
 
-def wait_for_line(process: "subprocess.Popen[bytes]", words: bytes) -> None:
-    """Reads what a router says until it says this."""
+def wait_for_line(process: "subprocess.Popen[bytes]", words: bytes, seconds: float = 30) -> None:
+    """Reads what a router says until it says this; the router is killed when the time is up, which
+    ends what it says."""
     assert process.stderr is not None
-    assert any(words in line for line in process.stderr), f"it ended without a word of {words!r}"
+    said: list[bytes] = []
+    killer = threading.Timer(seconds, process.kill)
+    killer.start()
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if words in line:
+                return
+    finally:
+        killer.cancel()
+    pytest.fail(f"not a word of {words!r} within {seconds} s; the last lines: {said[-5:]}")
 
 
 def readiness(port: int) -> dict[str, str]:
