@@ -14,14 +14,9 @@ from io import BytesIO
 from sqlalchemy import Engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from services.logger import copying
 from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserted
-from services.logger.copying import (
-    EVENT_COLUMNS,
-    STAGED_ITEM_COLUMNS,
-    ItemKey,
-    event_lines,
-    item_lines,
-)
+from services.logger.copying import EVENT_COLUMNS, STAGED_ITEM_COLUMNS, ItemKey
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
 from services.logger.rows import EventRow
@@ -86,21 +81,13 @@ _UPSERT_ITEMS = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Items:
-    """Rows of `item` as COPY takes them."""
-
-    count: int
-    lines: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """A transaction to be, made while Postgres is at work on the one before: each event once, and
     what they say of their items if all of them are new."""
 
     rows: Sequence[EventRow]
     lines: bytes
-    items: Items
+    items: tuple[int, bytes]  # how many rows of `item`, and their lines
     again: Sequence[EventRow]  # further ones with the id of one of the rows
 
 
@@ -121,7 +108,7 @@ def prepare(rows: Iterable[EventRow]) -> Batch:
     by_id: dict[str, EventRow] = {}
     again = [row for row in rows if by_id.setdefault(row.event_id, row) is not row]
     once = list(by_id.values())
-    return Batch(once, event_lines(once), _items(once), again)
+    return Batch(once, copying.event_lines(once), _items(once), again)
 
 
 def write(engine: Engine, batch: Batch) -> Written:
@@ -130,7 +117,8 @@ def write(engine: Engine, batch: Batch) -> Written:
     Raises:
         psycopg2.Error, sqlalchemy.exc.DBAPIError: nothing was written.
     """
-    new, items, again, height = batch.rows, batch.items, list(batch.again), None
+    new, again, height = batch.rows, list(batch.again), None
+    items, item_lines = batch.items
     connection = engine.raw_connection()
     try:
         with closing(connection.cursor()) as cursor:
@@ -142,9 +130,9 @@ def write(engine: Engine, batch: Batch) -> Written:
                 ids = {leaf.event_id for leaf in unpack(added.leaves)}
                 again += [row for row in new if _bytes(row.event_id) not in ids]
                 new = [row for row in new if _bytes(row.event_id) in ids]
-                items = _items(new)
-            if items.count:
-                _copy(cursor, "staged_item", STAGED_ITEM_COLUMNS, items.lines)
+                items, item_lines = _items(new)
+            if items:
+                _copy(cursor, "staged_item", STAGED_ITEM_COLUMNS, item_lines)
                 cursor.execute(_UPSERT_ITEMS)
             if new:
                 height = append_block(cursor, added)
@@ -154,7 +142,7 @@ def write(engine: Engine, batch: Batch) -> Written:
             LEDGER_HEIGHT.set(height)
     finally:
         connection.close()  # back to the pool, which rolls back what was not committed
-    return Written(new, items.count, edits, other_metadata)
+    return Written(new, items, edits, other_metadata)
 
 
 def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> tuple[list[EventRow], int]:
@@ -170,9 +158,9 @@ def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> tuple[list[EventRo
     return edits, len(found) - len(edits)
 
 
-def _items(rows: Sequence[EventRow]) -> Items:
+def _items(rows: Sequence[EventRow]) -> tuple[int, bytes]:
     items = fold((row.event, row.trace_id) for row in rows)
-    return Items(len(items), item_lines(items, _salts(rows)))
+    return len(items), copying.item_lines(items, _salts(rows))
 
 
 def _salts(rows: Iterable[EventRow]) -> dict[ItemKey, bytes]:

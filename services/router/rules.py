@@ -201,17 +201,11 @@ class When(Section):
     def _can_hold(self) -> Self:
         if not self.model_dump(exclude_defaults=True):
             raise ValueError("names no condition: such a rule would match every item")
-        if (
-            self.confidence_below is not None
-            and self.confidence_above is not None
-            and self.confidence_above >= self.confidence_below
-        ):
+        above, below = self.confidence_above, self.confidence_below
+        if above is not None and below is not None and above >= below:
             raise ValueError("no confidence is above confidence_above and below confidence_below")
-        if (
-            self.min_characters is not None
-            and self.max_characters is not None
-            and self.min_characters > self.max_characters
-        ):
+        shortest, longest = self.min_characters, self.max_characters
+        if shortest is not None and longest is not None and shortest > longest:
             raise ValueError("min_characters is more than max_characters")
         return self
 

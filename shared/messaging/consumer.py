@@ -121,7 +121,7 @@ class Consumer:
         self._queues_by_tag = {}
         if isinstance(channel.connection, BatchingConnection):
             reader = Reader(channel.channel_number, self._queues_by_tag, generation)
-            channel.connection.take_deliveries(DeliverySink(reader, self._arrive))
+            channel.connection.sink = DeliverySink(reader, self._arrive)
         self._held_back = self._busy()
         if not (self._paused or self._held_back):
             self._subscribe_all()

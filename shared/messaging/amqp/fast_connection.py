@@ -41,7 +41,8 @@ _DELIVER = _METHOD.pack(spec.Basic.Deliver.INDEX)
 
 
 class DeliverySink(NamedTuple):
-    """Who takes what is delivered on a channel, as it is read and without pika's objects."""
+    """Who takes what is delivered on a channel, as it is read and without pika's objects. What is
+    unusual still goes to the callback of `basic_consume`."""
 
     reader: Reader
     take: Callable[[Sequence[Delivery]], None]
@@ -54,23 +55,19 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
     _outgoing: list[bytes]
     _outgoing_bytes: int
     _flush_scheduled: bool
-    _sink: DeliverySink
+    sink: DeliverySink
 
     def _init_connection_state(self) -> None:
         super()._init_connection_state()
         self._outgoing = []
         self._outgoing_bytes = 0
         self._flush_scheduled = False
-        self._sink = DeliverySink(Reader(0, {}, 0), lambda _deliveries: None)
+        self.sink = DeliverySink(Reader(0, {}, 0), lambda _deliveries: None)
 
     def _proto_connection_made(self, transport: Any) -> None:
         transport._MAX_RECV_BYTES = _READ_BYTES
         transport._MAX_CONSUME_BYTES = 4 * _READ_BYTES  # then others have their turn
         super()._proto_connection_made(transport)
-
-    def take_deliveries(self, sink: DeliverySink) -> None:
-        """From now on; what is unusual still goes to the callback of `basic_consume`."""
-        self._sink = sink
 
     def publish(
         self, channel: Channel, messages: Iterable[Outgoing], by_pika: Callable[[Outgoing], None]
@@ -120,7 +117,7 @@ class BatchingConnection(pika.SelectConnection):  # type: ignore[misc]  # pika s
             super()._on_data_available(data_in)
             return
         arrived: list[Delivery] = []
-        reader, take = self._sink
+        reader, take = self.sink
         position, available = 0, len(data)
         try:
             while True:
