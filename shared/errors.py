@@ -79,12 +79,10 @@ def unforeseen(error: BaseException) -> str:
     it came from. Its own words may quote a person's text; they are in the log, which is not for
     ever."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = (
-        f" at {'/'.join(Path(frames[-1].filename).parts[-3:])}:{frames[-1].lineno}"
-        if frames
-        else ""
-    )
-    return f"{type(error).__name__}{place}"
+    if not frames:
+        return type(error).__name__
+    file = "/".join(Path(frames[-1].filename).parts[-3:])
+    return f"{type(error).__name__} at {file}:{frames[-1].lineno}"
 
 
 def reason_of(error: BaseException) -> str:

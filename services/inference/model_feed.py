@@ -218,14 +218,8 @@ class ModelFeed:
             _count(name, model)
             MODEL_INFO.remove(name, before.model_version, "live")
             MODEL_FILES_INFO.remove(name, *_files(before))
-        logger.info(
-            "model in use",
-            extra={
-                "workflow": name,
-                "model_version": model.model_version,
-                "before": before.model_version,
-            },
-        )
+        versions = {"model_version": model.model_version, "before": before.model_version}
+        logger.info("model in use", extra={"workflow": name, **versions})
 
     def _follow_shadow(self, state: _State, content: bytes | None) -> None:
         try:

@@ -74,12 +74,12 @@ class ShadowScorer:
                 if not connected:  # most workers never have a candidate
                     self._broker.start()
                     connected = True
-                self._score(self._portion())
+                self._score(self._next_portion())
         finally:
             if connected:
                 self._broker.close()
 
-    def _portion(self) -> list[Offered]:
+    def _next_portion(self) -> list[Offered]:
         """The oldest offers, as far as they are for the same candidate."""
         portion = [self._offered.popleft()]
         while (

@@ -102,15 +102,8 @@ class LiveFeed:
         self._heard.set()
         for name, live in policy.workflows.items():
             if _gist(before.get(name)) != _gist(live):
-                logger.info(
-                    "live policy in use",
-                    extra={
-                        "workflow": name,
-                        "state": live.state,
-                        "threshold": live.threshold,
-                        "certificate_version": live.certificate_version,
-                    },
-                )
+                said = live.model_dump(include={"state", "threshold", "certificate_version"})
+                logger.info("live policy in use", extra={"workflow": name, **said})
 
     def _is_ahead(self, issued_at: datetime | None) -> bool:
         return issued_at is not None and issued_at > self._clock() + MAX_AHEAD

@@ -84,7 +84,7 @@ class Consumer:
         self._turn_scheduled = False
         self._paused = paused
         self._quiet = False
-        self._heard = 0  # deliveries so far
+        self._delivered = 0  # deliveries so far
 
     @property
     def quiet(self) -> bool:
@@ -154,7 +154,7 @@ class Consumer:
         self._paused = True
         for subscription in self._subscriptions.values():
             subscription.proof = None
-        self._cancel_in_silence(self._generation, looks=0, silent=0, heard=self._heard)
+        self._cancel_in_silence(self._generation, looks=0, silent=0, heard=self._delivered)
 
     def resume(self) -> None:
         """Subscribes again, one message at a time first."""
@@ -190,13 +190,17 @@ class Consumer:
         broker, with a delivery counted against it. We no longer ack, so soon none is."""
         if generation != self._generation or not self._paused or self._channel is None:
             return
-        silent = silent + 1 if heard == self._heard else 0
-        full = self._window.unacked >= self._room()
+        silent = silent + 1 if heard == self._delivered else 0
+        full = self._window.unacked >= self._max_held()
         if looks >= _MAX_LOOKS or silent >= _SILENT_LOOKS or full:
             self._cancel_all()
             return
         again = partial(
-            self._cancel_in_silence, generation, looks=looks + 1, silent=silent, heard=self._heard
+            self._cancel_in_silence,
+            generation,
+            looks=looks + 1,
+            silent=silent,
+            heard=self._delivered,
         )
         self._channel.connection.ioloop.call_later(_LOOK_SECONDS, again)
 
@@ -213,7 +217,7 @@ class Consumer:
             self._channel.basic_qos(prefetch_count=1, callback=on_quiet)
             self._schedule_turn()
 
-    def _fit(self, channel: Channel, max_bytes: int) -> None:
+    def _adjust_prefetch(self, channel: Channel, max_bytes: int) -> None:
         """Asks for half or fewer of the messages, or for twice as many or more, where those that
         are here say so. What is on its way when we ask for fewer comes again, counted once."""
         size = max(self._size, self._bytes / len(self._window), 1.0)
@@ -231,7 +235,7 @@ class Consumer:
             for subscription in fast:
                 self._subscribe(channel, subscription)
 
-    def _room(self) -> int:
+    def _max_held(self) -> int:
         """How many the broker may let us hold."""
         return sum(1 if one.probing else self._prefetch for one in self._subscriptions.values())
 
@@ -289,7 +293,7 @@ class Consumer:
             subscription.tag = None
 
     def _arrive(self, deliveries: Sequence[Delivery]) -> None:
-        self._heard += len(deliveries)
+        self._delivered += len(deliveries)
         self._window.delivered([delivery.tag for delivery in deliveries])
         self._in_progress.update(delivery.queue for delivery in deliveries)
         if self.probing:
@@ -299,9 +303,9 @@ class Consumer:
         self._arrived += deliveries
         self._schedule_turn()
         if self._max_bytes is not None:
-            self._weigh(self._max_bytes, deliveries)
+            self._count_bytes(self._max_bytes, deliveries)
 
-    def _weigh(self, max_bytes: int, deliveries: Sequence[Delivery]) -> None:
+    def _count_bytes(self, max_bytes: int, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._bytes += len(delivery.body)
             self._size += (len(delivery.body) - self._size) / 16
@@ -314,11 +318,11 @@ class Consumer:
             and fast
             and (
                 self._bytes > max_bytes
-                or self._window.unacked >= self._room()
+                or self._window.unacked >= self._max_held()
                 or max(map(self._in_progress.__getitem__, fast)) >= self._prefetch
             )
         ):
-            self._fit(self._channel, max_bytes)
+            self._adjust_prefetch(self._channel, max_bytes)
 
     def _probe(self, delivery: Delivery) -> None:
         """Cancelled while this one message is unacked, the broker can send no second one."""

@@ -13,7 +13,6 @@ from functools import partial
 from itertools import chain
 
 from pika.channel import Channel
-from pika.exceptions import ChannelClosedByBroker
 
 from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.messaging.rights import Rights
@@ -81,7 +80,10 @@ class Declarations:
                 to_bind = to_bind.without([name])
                 yield from self._look_for(name, refused)
             elif refusal is not None:
-                refused[name] = _wrongly_declared(refusal)
+                refused[name] = ConfigurationError(
+                    f"{refusal.reply_text}; the queue exists with other properties than this"
+                    " release declares: move its messages elsewhere, then delete it"
+                )
         yield from _allowed(partial(_bind, to_bind.without(refused)))
         yield from self._streams()
         return refused
@@ -106,13 +108,8 @@ class Declarations:
             refused[workflow] = missing
 
     def check_rights(self) -> Procedure[None]:
-        """Whether RabbitMQ holds this user to its routing keys. It is tried with a message that is
-        refused in any case, and reaches no queue. A user that may declare is the owner, or one for
-        all: it may send everything.
-
-        Raises:
-            Overloaded: it does not.
-        """
+        """As `check_keys`, where there is anything to hold this user to: one that may declare is
+        the owner, or one for all, and may send everything."""
         own = () if self._may_declare or self._rights is None else sorted(self._rights.keys)
         return check_keys(own)
 
@@ -164,10 +161,3 @@ def declare_stream(stream: Queue, channel: Channel) -> Iterator[Step]:
     """The steps for a stream queue and its binding."""
     yield declare_queue(channel, stream)
     yield partial(channel.queue_bind, stream.name, QUEUES, routing_key=stream.name)
-
-
-def _wrongly_declared(refusal: ChannelClosedByBroker) -> ConfigurationError:
-    return ConfigurationError(
-        f"{refusal.reply_text}; the queue exists with other properties than this release declares:"
-        " move its messages elsewhere, then delete it"
-    )

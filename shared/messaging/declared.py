@@ -91,11 +91,7 @@ class Declared:
             self._forbidden[queue] = ConfigurationError(str(reason))
 
     def check_rights(self) -> Procedure[None]:
-        """Whether RabbitMQ still holds us to our rights.
-
-        Raises:
-            Overloaded: it does not.
-        """
+        """As `Declarations.check_rights`."""
         if self._declarations is not None:
             yield from self._declarations.check_rights()
 

@@ -71,7 +71,7 @@ class Publisher:
         self._backlog = deque(one for one in left if one.group.delivery is None)
         self._refused = []
 
-    def _start_afresh(self, channel: Channel) -> None:
+    def _replace_channel(self, channel: Channel) -> None:
         """The connection lives, so that no input comes again: everything unanswered goes out on the
         next channel."""
         self._channel = None
@@ -124,7 +124,7 @@ class Publisher:
             outcome = "returned" if acked else "nacked"
             _count(refused, outcome)
             for publication in refused:
-                self._later(publication, outcome)
+                self._retry_later(publication, outcome)
             answered = [one for one in answered if not one.returned] if acked else []
         self._confirmed(answered)
 
@@ -143,7 +143,7 @@ class Publisher:
             method.exchange, method.routing_key, properties.message_id or "", body
         )
 
-    def _later(self, publication: Publication, why: str) -> None:
+    def _retry_later(self, publication: Publication, why: str) -> None:
         """The same message again, after a pause that doubles, with jitter."""
         pause = pause_after(publication.attempts, _FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS)
         if publication.attempts in (1, 10) or publication.attempts % 100 == 0:
@@ -160,16 +160,16 @@ class Publisher:
         channel = self._channel
         if channel is not None:
             # Spread out: all at once, a queue with little room would refuse most of them each time.
-            again = partial(self._again, publication)
+            again = partial(self._retry, publication)
             channel.connection.ioloop.call_later(jittered(pause), again)
 
-    def _again(self, publication: Publication) -> None:
+    def _retry(self, publication: Publication) -> None:
         self._refused.remove(publication)
         channel = self._channel
         aged = time.monotonic() - self._opened_at >= STUCK_SECONDS
         # Returned is not refused: where no queue is, another channel would not find one either.
         if channel is not None and aged and publication.attempts > 1 and not publication.returned:
-            self._start_afresh(channel)
+            self._replace_channel(channel)
         self.send([publication])
 
 

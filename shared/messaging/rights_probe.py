@@ -1,8 +1,6 @@
 """Probes our rights on RabbitMQ: whether we are held to them, and may take from a queue.
 
-RabbitMQ 4.3 forgets the rights to routing keys with a deleted exchange, and then lets everybody
-send everything. Each probe is a request that is refused in any case; what counts is why. Runs on
-the I/O thread.
+Each probe is a request that is refused in any case; what counts is why.
 """
 
 import re

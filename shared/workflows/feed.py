@@ -94,9 +94,9 @@ class WorkflowFeed:
         self._refused: dict[str, str] = {}
         self._retry_at: dict[str, float] = {}
         self._failures: Counter[str] = Counter()  # in a row, of the file as it is
-        self._told: dict[str, HitlError] = {}  # by other threads, until the next look
+        self._reported: dict[str, HitlError] = {}  # by other threads, until the next look
         for name in self._paths:
-            self._try(name)
+            self._begin_with(name)
 
     def problem(self) -> str | None:
         """Why there is nothing to do; None while any workflow is served."""
@@ -107,7 +107,7 @@ class WorkflowFeed:
     def refuse(self, name: str, why: HitlError) -> None:
         """From any thread: it is served no longer, and begun with again after a while."""
         self.workflows.discard(name)
-        self._told[name] = why
+        self._reported[name] = why
 
     def follow(self, begin: Begin, stopping: threading.Event) -> None:
         """From now on, on a thread of its own, until `stopping`: `begin` with each new workflow."""
@@ -126,27 +126,27 @@ class WorkflowFeed:
 
     def look(self) -> None:
         """One look at the folder. Where the settings name the workflows, none can come."""
-        self._hear()
+        self._take_refusals()
         for path in () if self._only else sorted(self._directory.glob("*.toml")):
             if path.stem not in self._paths:
                 self._paths[path.stem] = path
                 self._files.add(path.stem, path, new=True)
         changed = self._files.changed()
         late = [name for name, at in self._retry_at.items() if self._now() >= at]
-        due = [name for name in late if self._files.still(name)]  # else it is being written
+        due = [name for name in late if self._files.is_settled(name)]  # else it is being written
         for name in changed:
             self._failures.pop(name, None)
         for name in dict.fromkeys((*changed, *due)):
             if not self._paths[name].exists():
-                self._gone(name)
+                self._file_deleted(name)
             elif name in self.workflows:
                 self._follow_file(self.workflows[name])
             else:
-                self._try(name)
+                self._begin_with(name)
 
     def refused(self) -> dict[str, str]:
         """The workflows that are not served as their files say, and why; from any thread."""
-        told = {name: reason_of(why) for name, why in tuple(self._told.items())}
+        told = {name: reason_of(why) for name, why in tuple(self._reported.items())}
         return {**self._refused, **told}
 
     def __contains__(self, name: object) -> bool:
@@ -158,14 +158,14 @@ class WorkflowFeed:
         possible = name in self._only if self._only else is_workflow_name(name)
         return possible and (self._directory / f"{name}.toml").is_file()
 
-    def _hear(self) -> None:
+    def _take_refusals(self) -> None:
         """Of what was served, and is no longer."""
-        for name, why in tuple(self._told.items()):
+        for name, why in tuple(self._reported.items()):
             self.workflows.discard(name)  # it may have been begun with meanwhile
             self._refuse(name, why)
-            self._told.pop(name)
+            self._reported.pop(name)
 
-    def _try(self, name: str) -> None:
+    def _begin_with(self, name: str) -> None:
         try:
             written = read_workflow_file(self._paths[name])
             self._begin(written)
@@ -190,7 +190,7 @@ class WorkflowFeed:
             if self._change is not None:
                 self._change(written.model_copy(update={"workflow": now}))
         except Exception as error:
-            self._say_refused(served.name, reason_of(error))
+            self._show_refused(served.name, reason_of(error))
             logger.error(
                 "workflow file rejected; the previous version stays in effect",
                 extra={**about, "problem": reason_of(error)},
@@ -214,7 +214,7 @@ class WorkflowFeed:
         self._retry_at[name] = self._now() + pause_after(self._failures[name], first, most)
         self._failures[name] += 1
         problem = reason_of(error)
-        if self._say_refused(name, problem):
+        if self._show_refused(name, problem):
             said = {"workflow": name, "problem": problem}
             if soon:
                 logger.warning("workflow not ready yet; retrying", extra=said)
@@ -227,11 +227,11 @@ class WorkflowFeed:
                     exc_info=unforeseen,
                 )
 
-    def _gone(self, name: str) -> None:
+    def _file_deleted(self, name: str) -> None:
         self._retry_at.pop(name, None)
         if name in self.workflows:
             gone = "workflow file deleted; the workflow is served until the next restart"
-            self._say_refused(name, gone)
+            self._show_refused(name, gone)
             logger.warning(gone, extra={"workflow": name})
         elif name in self._refused:
             self._accepted(name)
@@ -240,8 +240,8 @@ class WorkflowFeed:
         self._refused.pop(name, None)
         POLICY_REFUSED.labels(name).set(0)
 
-    def _say_refused(self, name: str, problem: str) -> bool:
-        """Whether that is news."""
+    def _show_refused(self, name: str, problem: str) -> bool:
+        """Whether that differs from what was shown before."""
         POLICY_REFUSED.labels(name).set(1)
         before, self._refused[name] = self._refused.get(name), problem
         return before != problem

@@ -151,7 +151,7 @@ class SettledFiles:
         self._in_use[name] = None if new else self._seen[name]
         self._paths[name] = path
 
-    def still(self, name: str) -> bool:
+    def is_settled(self, name: str) -> bool:
         """Whether it is, as far as is known, what was read last."""
         return self._seen[name] == self._in_use[name]
 

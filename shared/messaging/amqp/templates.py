@@ -71,8 +71,7 @@ class Template(NamedTuple):
 
 
 class Reader:
-    """Reads what is delivered on one channel. What looks like one of the last deliveries, but for
-    the values in it, is read in one step; all of its other bytes are compared."""
+    """Reads what is delivered on one channel."""
 
     def __init__(
         self,

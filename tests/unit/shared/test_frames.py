@@ -297,7 +297,7 @@ class Taker(BatchingConnection):
         self.frames_received = self.bytes_received = 0
         self.taken: list[object] = []
         reader = Reader(7, QUEUES, 3, learn_one_of=learn_one_of)
-        self._sink = DeliverySink(reader, self.taken.extend)
+        self.sink = DeliverySink(reader, self.taken.extend)
 
     def _deliver_frame_to_channel(self, content: frame.Frame) -> None:
         # What was read of odd properties cannot always be written.
