@@ -37,7 +37,7 @@ class Queue:
     name: str
     arguments: Mapping[str, object]
     workflow: str | None = None
-    """Whose it is; None: it is everybody's."""
+    """Whose it is; None: all workflows share it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Topology:
         return tuple(queue for queue in self.queues if queue.workflow == workflow)
 
     def without(self, workflows: Collection[str]) -> "Topology":
-        """All that is nobody's or another's."""
+        """All that is shared, or another workflow's."""
         return replace(
             self,
             queues=tuple(one for one in self.queues if one.workflow not in workflows),

@@ -148,15 +148,17 @@ class ModelFeed:
         name = workflow.name
         for role in ("live", "shadow"):
             MODEL_REFUSED.labels(name, role).set(0)
-        content, problem = self._content(name), None
+        content = self._content(name)
         versions: tuple[Current, ...] = ()
+        problem: str | None = None
         try:
             if content is not None:
                 current = read_current(content)
                 versions = (current, _before(current))
         except ConfigurationError as error:
             problem = reason_of(error)
-        model, in_use = None, _OWN
+        model: Loaded | None = None
+        in_use = _OWN
         for version in versions:
             try:
                 model = self._loaded(workflow, version, workflow.labels or None)

@@ -185,15 +185,12 @@ class Packed:
         for length, count in groups:
             rows = slice(start, start + length * count)
             ours = slice(first, first + (count if first_only else length * count))
-            attended[ours] = (
-                functional.scaled_dot_product_attention(
-                    self._by_head(queries[ours], count),
-                    self._by_head(keys[rows], count),
-                    self._by_head(values[rows], count),
-                )
-                .transpose(1, 2)
-                .reshape(ours.stop - first, -1)
+            found = functional.scaled_dot_product_attention(
+                self._by_head(queries[ours], count),
+                self._by_head(keys[rows], count),
+                self._by_head(values[rows], count),
             )
+            attended[ours] = found.transpose(1, 2).reshape(ours.stop - first, -1)
             start, first = rows.stop, ours.stop
         y = layer.attention_norm(layer.output(attended) + asking)
         return layer.output_norm(layer.down(layer.up(y)) + y)
@@ -204,7 +201,7 @@ class Packed:
 
 
 def _filled(indices: list[int]) -> Tensor:
-    """With zeros at the end, up to a multiple of `_STEP`; what they lead to is nobody's."""
+    """With zeros at the end, up to a multiple of `_STEP`; what they lead to is not used."""
     return torch.tensor(indices + [0] * (-len(indices) % _STEP))
 
 

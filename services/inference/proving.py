@@ -85,7 +85,9 @@ def _proven(model: Model, proof: Proof, scores: Scores) -> Model:
     if found is not None:
         again = evidence(texts[:_AGAIN]).largest_difference
         if again > 2 * found.largest_difference:
-            raise _NotProven(f"a probability is off by {again:.2f}, more than twice that of {kept}")
+            raise _NotProven(
+                f"a probability is off by {again:.2f}, more than twice what {kept} says"
+            )
     else:
         found = evidence(texts)
         _keep(kept, found)

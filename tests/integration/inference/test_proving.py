@@ -162,7 +162,7 @@ def test_evidence_is_kept_and_still_not_trusted_blindly(
     # If the weights are wrong this time, I expect the evidence not to help
     with monkeypatch.context() as patch:
         patch.setattr(Packed, "in_bf16", flipped)
-        with pytest.raises(ConfigurationError, match="more than twice that of"):
+        with pytest.raises(ConfigurationError, match="more than twice what"):
             load(model, precision="bf16", proof=proof)
     # If the file is torn, or the texts are others, I expect all of them to be scored
     kept.write_text("{")
