@@ -50,7 +50,7 @@ class Permanent(HitlError):
 
 
 class Overloaded(HitlError):
-    """Something that every message needs is away or full: hold the batch, wait, try it again."""
+    """What every message needs is unreachable or full: hold the batch, wait, try it again."""
 
 
 class ConfigurationError(HitlError):

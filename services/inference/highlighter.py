@@ -75,7 +75,7 @@ class Highlighter:
         """Takes from one more queue.
 
         Raises:
-            Overloaded: RabbitMQ is away; to be called again.
+            Overloaded: RabbitMQ is unreachable; to be called again.
         """
         self._served[queue] = served
         self._broker.add(topology, [queue])

@@ -21,7 +21,9 @@ from shared.topology import policy_stream
 
 logger = logging.getLogger(__name__)
 STOP_SECONDS = 5.0
-RETRY_SECONDS = 0.5  # a router must follow within two seconds, also after the broker was away
+RETRY_SECONDS = (
+    0.5  # a router must follow within two seconds, also after the broker was unreachable
+)
 # Two clocks may differ by so much. What was said by a clock that had jumped ahead further would
 # stand above all that is said once it is right, an alarm as well, and its lease would last as long.
 MAX_AHEAD = timedelta(minutes=1)

@@ -16,8 +16,8 @@ ERROR = "x-hitl-error"
 FAILED_AT = "x-hitl-failed-at"
 REDRIVES = "x-hitl-redrives"  # how often a person has put it back
 # Properties of a message that its copy must not have are noted in its headers. The broker takes a
-# user's id from that user alone; an expiration would end the wait for another try, or the letter;
-# and by a priority what waits there would be handed out in another order.
+# user's id from that user alone; an expiration would end the wait for another try, or the dead
+# letter; and by a priority what waits there would be handed out in another order.
 PRIORITY = "x-hitl-priority"
 _NOTED = {"user_id": "x-hitl-user-id", "expiration": "x-hitl-expiration"}
 # What the broker puts a queue's name for; from a channel without one it is an error.

@@ -73,9 +73,10 @@ class Worker:
         never raises `Overloaded`: it gets what was just read, on the connection's thread.
         `linger_seconds` waits for a fuller batch; 0 takes what there is and never waits. Where
         `prefetch` messages would have more than `max_bytes`, it holds fewer, and a batch ends
-        with the message that reaches them. `store` says why what every message needs is away, None
-        while it is there: nothing is taken before, because a message that is held by a process that
-        is killed has one delivery less, and none may lose its place for an outage of ours."""
+        with the message that reaches them. `store` says why what every message needs is
+        unavailable, None while it is not: nothing is taken before, because a message that is held
+        by a process that is killed has one delivery less, and none may lose its place for an
+        outage of ours."""
         self._service = service
         self._stopping = lifecycle.stopping
         self._queues = tuple(queues)
@@ -142,8 +143,8 @@ class Worker:
         """Declares `topology` and takes from these queues as well; the handler must know them.
 
         Raises:
-            Overloaded: RabbitMQ is away, or a queue that may yet come; to be called again.
-            ConfigurationError: a queue is there, and is another.
+            Overloaded: RabbitMQ is unreachable, or a queue that may yet come; to be called again.
+            ConfigurationError: a queue exists with other properties.
         """
         self._count([queue for queue in queues if queue not in self._queues])
         self._queues = tuple(dict.fromkeys((*self._queues, *queues)))

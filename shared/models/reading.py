@@ -189,7 +189,7 @@ def _check_tokenizer_files(folder: Path, own: PreTrainedTokenizerBase) -> None:
     others = any(path.suffix in (".model", ".tiktoken") for path in folder.iterdir())
     if needed and lacking and not (others and len(needed) == len(lacking)):
         raise ConfigurationError(
-            f"it has no tokenizer: neither tokenizer.json nor {' and '.join(lacking)} is there"
+            f"it has no tokenizer: neither tokenizer.json nor {' and '.join(lacking)} was found"
         )
 
 

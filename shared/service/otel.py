@@ -22,7 +22,7 @@ from shared.errors import Overloaded, Permanent, Retryable
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Handler, Outgoing, Result
 
-CLOSE_SECONDS = 3.0  # a collector that is away must not hold up the end of a process
+CLOSE_SECONDS = 3.0  # a unreachable collector must not hold up the end of a process
 _SCOPE = InstrumentationScope("hitl")
 
 Attributes = dict[str, str | int]

@@ -24,11 +24,11 @@ from shared.errors import ConfigurationError, Overloaded
 
 MIGRATION_LOCK = 0x68_69_74_6C  # "hitl": one migration at a time, whoever starts first
 # Connection, authorisation, rollback to try again, resources, shutdown, system, internal.
-_AWAY_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
+_UNAVAILABLE_CLASSES = ("08", "28", "40", "53", "57", "58", "XX")
 # No value can be the reason: a table, a column, a type or a right is not what this release expects,
 # or a column that it does not know must not be empty. Not migrated yet, or changed by somebody.
 _OTHER_SCHEMA = ("42", "23502", "0A000")
-_AWAY_STATES = (
+_UNAVAILABLE_STATES = (
     "25006",  # a standby that is not promoted yet
     "25P03",  # idle in a transaction for too long
     "3D000",  # no such database, yet
@@ -96,18 +96,18 @@ def database_errors() -> Iterator[None]:
     except (DBAPIError, psycopg2.Error) as error:
         if is_other_schema(error):
             raise Overloaded(f"Postgres: {refusal(error)}: {OTHER_SCHEMA_HINT}") from error
-        if is_away(error):
+        if is_unavailable(error):
             raise Overloaded(f"Postgres: {refusal(error)}") from error
         raise
     except PoolTimeout as error:
         raise Overloaded(f"every connection to Postgres is in use: {error}") from error
 
 
-def is_away(error: DatabaseError) -> bool:
+def is_unavailable(error: DatabaseError) -> bool:
     """Whether the same statement may succeed later, unchanged."""
     state = sqlstate(error)
     if state is not None:
-        return state.startswith((*_AWAY_CLASSES, *_AWAY_STATES, *_OTHER_SCHEMA))
+        return state.startswith((*_UNAVAILABLE_CLASSES, *_UNAVAILABLE_STATES, *_OTHER_SCHEMA))
     # A broken connection has no SQLSTATE; nor has a mistake that the driver itself finds.
     return not isinstance(_driver_error(error), psycopg2.ProgrammingError | psycopg2.DataError)
 

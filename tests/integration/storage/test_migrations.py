@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.storage.database import is_away, is_bad_data, migrate, migration_config, sqlstate
+from shared.storage.database import is_bad_data, is_unavailable, migrate, migration_config, sqlstate
 from shared.storage.tables import Base
 
 ROOT = Path(__file__).parents[3]
@@ -137,7 +137,7 @@ def test_what_is_in_the_event_log_stays(engine: Engine, statement: str) -> None:
         c.execute(text(statement))
     # I expect a refusal that says so, that no program takes for a pause of the database,
     assert is_bad_data(refused.value)
-    assert not is_away(refused.value)
+    assert not is_unavailable(refused.value)
     # and the event as it was.
     with engine.connect() as connection:
         assert connection.execute(text("SELECT item_id FROM event")).scalars().all() == ["a"]
@@ -149,5 +149,5 @@ def test_a_table_that_is_not_there_yet_is_a_reason_to_wait(engine: Engine) -> No
         connection.execute(text("SELECT * FROM not_there_yet"))
     # I expect it to wait, and to blame no row.
     assert sqlstate(refused.value) == "42P01"
-    assert is_away(refused.value)
+    assert is_unavailable(refused.value)
     assert not is_bad_data(refused.value)
