@@ -278,7 +278,7 @@ def test_a_running_router_routes_by_the_file_as_it_is_now(
         write(tmp_path, "threshold = 0.9")
         wait_for_line(process, b'"policy in use"')
         write(tmp_path, "threshold = 99")
-        wait_for_line(process, b"the file of a workflow cannot be used")
+        wait_for_line(process, b"workflow file rejected")
         # I expect a new item to go to a person, and the one from before to be what it was
         broker.publish([scored("after"), scored("before")])
         (asked,) = client.take("hitl.sentiment.review", 1)

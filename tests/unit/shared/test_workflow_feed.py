@@ -279,7 +279,7 @@ def test_a_file_that_goes_changes_nothing_until_the_next_start(
     feed.look()
     # I expect the one to be served on, which is said, and the other to be forgotten.
     assert list(feed.workflows) == ["first"]
-    assert "the file of a workflow is gone" in caplog.text
+    assert "workflow file deleted" in caplog.text
     assert "is gone" in feed.refused()["first"]
     assert (refused("first"), refused("bad")) == (1, 0)
     # If the first comes back, I expect it not to be begun with again.
