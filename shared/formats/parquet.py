@@ -52,6 +52,9 @@ class _Pieces(io.RawIOBase):
         self._written: list[bytes] = []
         self._place = 0
 
+    def writable(self) -> bool:
+        return True
+
     def write(self, data: Any) -> int:
         piece = bytes(data)
         self._written.append(piece)

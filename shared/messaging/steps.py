@@ -7,7 +7,7 @@ goes on: it says so itself. Runs on the I/O thread.
 import logging
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import pika
 from pika.channel import Channel
@@ -27,7 +27,7 @@ Step = Callable[..., object]
 Steps = Callable[[Channel], Iterator[Step]]
 Look = Callable[[Channel], Step]
 """A passive declaration; a binding cannot be asked for."""
-Refusal = ChannelClosedByBroker | None
+Refusal: TypeAlias = ChannelClosedByBroker | None
 Procedure = Generator[Steps, Refusal, T]
 """Yields the steps for one channel, and is sent what the broker refused of them, None for nothing;
 then for the next one. Returns its outcome, or raises a `HitlError`."""
