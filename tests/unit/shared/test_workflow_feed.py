@@ -280,7 +280,7 @@ def test_a_file_that_goes_changes_nothing_until_the_next_start(
     # I expect the one to be served on, which is said, and the other to be forgotten.
     assert list(feed.workflows) == ["first"]
     assert "workflow file deleted" in caplog.text
-    assert "is gone" in feed.refused()["first"]
+    assert "file deleted" in feed.refused()["first"]
     assert (refused("first"), refused("bad")) == (1, 0)
     # If the first comes back, I expect it not to be begun with again.
     write(tmp_path, "first")
@@ -311,7 +311,7 @@ def test_what_people_are_told_follows_the_file_and_labels_wait_for_the_next_star
     flow = feed.workflows["first"]
     assert (flow.guideline, flow.review.second_review_share) == ("Be kind.", 0.5)
     assert flow.labels == ("bad", "good")
-    [said] = [one for one in caplog.records if "count from the next start" in one.message]
+    [said] = [one for one in caplog.records if "restart all services" in one.message]
     assert vars(said)["workflow"] == "first"
     assert service.begun == ["first"]
     # The service gets the whole file, once, with the labels of the start.
