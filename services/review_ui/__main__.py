@@ -1,13 +1,15 @@
 """The review UI: requests for review become tasks, people decide, their decisions are published."""
 
 import os
+from datetime import timedelta
 
 from services.review_ui.app import count, make_app, make_context
-from services.review_ui.outbox.pruning import make_pruning
+from services.review_ui.outbox.pruning import Pruning
 from services.review_ui.outbox.relay import Relay
-from services.review_ui.server import Parts, listen, run_until_stopped
+from services.review_ui.server import listen, run_until_stopped
 from services.review_ui.tasks.intake import Intake
-from services.review_ui.webhooks.sender import make_sender
+from services.review_ui.webhooks.post import http_post
+from services.review_ui.webhooks.sender import Sender
 from shared.clock import utc_now
 from shared.messaging.connection import Broker
 from shared.messaging.rights import USERS
@@ -52,13 +54,17 @@ def main() -> bool:
             count(content.workflow.name)
 
         follow(files, begin, settings, lifecycle)
-        relay = Relay(engine, broker, utc_now, make_pruning(settings, engine, utc_now).step,
-                      *([] if lifecycle.spans is None else [lifecycle.spans.sent]))  # fmt: skip
+        pruning = Pruning(engine, utc_now, timedelta(days=settings.keep_sent_days))
+        sent = None if lifecycle.spans is None else lifecycle.spans.sent
+        relay = Relay(engine, broker, utc_now, pruning.step, sent)
         lifecycle.add_check("relay", relay.problem)
-        webhooks = make_sender(settings, engine, utc_now)
+        post = http_post(private=settings.webhook_private,
+                         timeout_seconds=settings.webhook_timeout_seconds)  # fmt: skip
+        webhooks = Sender(engine, post, utc_now, settings.webhook_retry_seconds)
         lifecycle.add_check("webhooks", webhooks.problem)
-        parts = Parts(make_app(context), bound, worker.run, relay.run, webhooks.run)
-        return run_until_stopped(parts, lifecycle, broker, settings.shutdown_seconds)
+        return run_until_stopped(make_app(context), bound, intake=worker.run, relay=relay.run,
+                                 webhooks=webhooks.run, lifecycle=lifecycle, broker=broker,
+                                 seconds=settings.shutdown_seconds)  # fmt: skip
 
 
 if __name__ == "__main__":

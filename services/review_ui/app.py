@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,13 @@ from services.review_ui.api.errors import ApiError
 from services.review_ui.api.routes import routes
 from services.review_ui.api.submit import Publish
 from services.review_ui.auth.accounts import Accounts
-from services.review_ui.auth.guard import Guard, problem
+from services.review_ui.auth.guard import Guard, database_unreachable, problem
 from services.review_ui.auth.sessions import LoginThrottle, Sessions
 from services.review_ui.reports.lists import BadCursor
 from services.review_ui.reports.stats import Backlog
 from services.review_ui.screen import gradio_app
 from services.review_ui.tasks.decide import Refused
+from services.review_ui.webhooks.store import NoWebhook
 from shared.clock import Clock
 from shared.errors import Overloaded, problems_of
 from shared.release import package_version
@@ -48,6 +50,7 @@ _CONFLICTS = (
     "decided_since",
     "did_not_count",
     "undo_over",
+    "holds_enough",
     "in_hand",
     "still_open",
 )
@@ -135,7 +138,7 @@ def _own_pages(app: FastAPI, context: RequestContext) -> None:
 
 
 def _no_such_call(app: FastAPI) -> None:
-    """What no route of the API takes is answered as the API answers, not as the screen would."""
+    """Requests that no route of the API takes get an error of the API, not one of the screen."""
     before = [*app.routes]
 
     @app.api_route("/api/v1/{_path:path}", methods=[*_METHODS], include_in_schema=False)
@@ -150,12 +153,18 @@ def _no_such_call(app: FastAPI) -> None:
         ]
         if not others:
             return problem(404, "no_such_path", "There is no such path: see /api/v1/docs.")
-        answer = problem(405, "no_such_method", f"This path takes {', '.join(others)}.")
-        answer.headers["Allow"] = ", ".join(others)
-        return answer
+        allowed = ", ".join(others)
+        return problem(405, "no_such_method", f"This path takes {allowed}.", {"Allow": allowed})
+
+
+def _answer(status: int, code: str, _request: Request, error: Exception) -> Response:
+    return problem(status, code, str(error))
 
 
 def _error_answers(app: FastAPI) -> None:
+    app.add_exception_handler(BadCursor, partial(_answer, 422, "bad_cursor"))
+    app.add_exception_handler(NoWebhook, partial(_answer, 404, "no_such_webhook"))
+
     @app.exception_handler(ApiError)
     def api_error(_request: Request, error: ApiError) -> Response:
         return error.response()
@@ -164,7 +173,7 @@ def _error_answers(app: FastAPI) -> None:
     def plain(_request: Request, error: HTTPException) -> Response:
         said = str(error.detail)
         if error.status_code == 400 and error.__cause__ is not None:  # while the body was read
-            said = "The body is no JSON that can be read: send UTF-8, and not nested too deep."
+            said = "The body is not valid JSON: send UTF-8, not nested too deeply."
         return problem(error.status_code, f"http_{error.status_code}", said)
 
     @app.exception_handler(Refused)
@@ -172,15 +181,10 @@ def _error_answers(app: FastAPI) -> None:
         status = 404 if error.code in _MISSING else 409 if error.code in _CONFLICTS else 422
         return problem(status, error.code, str(error))
 
-    @app.exception_handler(BadCursor)
-    def lost(_request: Request, error: BadCursor) -> Response:
-        return problem(422, "bad_cursor", str(error))
-
     @app.exception_handler(TooLong)
-    def too_long(_request: Request, error: TooLong) -> Response:
-        return problem(
-            422, "too_much_to_search", "This took too long; narrow the search or its period."
-        )
+    def too_long(_request: Request, _error: TooLong) -> Response:
+        text = "The search took too long; narrow it or its period."
+        return problem(422, "too_much_to_search", text)
 
     @app.exception_handler(RequestValidationError)
     def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -191,8 +195,6 @@ def _error_answers(app: FastAPI) -> None:
         return problem(422, "invalid_request", listed[:1_000])
 
     @app.exception_handler(Overloaded)
-    def away(_request: Request, error: Overloaded) -> Response:
-        logger.warning("the database is away", extra={"problem": str(error)})
-        answer = problem(503, "database_away", "The database is away; try again shortly.")
-        answer.headers["Retry-After"] = "1"
-        return answer
+    def unreachable(_request: Request, error: Overloaded) -> Response:
+        logger.warning("database unreachable", extra={"problem": str(error)})
+        return database_unreachable()

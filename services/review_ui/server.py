@@ -4,7 +4,6 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,7 +21,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A bound socket.
 
     Raises:
-        ConfigurationError: the address is taken or not ours.
+        ConfigurationError: the address is in use, or not one of this host.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol's number, not 0: asyncio sends at once (TCP_NODELAY) only where it sees TCP.
@@ -38,24 +37,23 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What runs side by side. `intake` and `webhooks` end with the lifecycle, `relay` with the
-    event given."""
-
-    app: ASGIApp
-    bound: socket.socket
-    intake: Callable[[], None]
-    relay: Callable[[threading.Event], None]
-    webhooks: Callable[[threading.Event], None]
-
-
-def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, seconds: float) -> bool:
+def run_until_stopped(
+    app: ASGIApp,
+    bound: socket.socket,
+    *,
+    intake: Callable[[], None],
+    relay: Callable[[threading.Event], None],
+    webhooks: Callable[[threading.Event], None],
+    lifecycle: Lifecycle,
+    broker: Broker,
+    seconds: float,
+) -> bool:
     """Serves until `lifecycle.stopping`; then the web server ends first, and the relay last, so
-    that it still publishes what is due. `broker` is the relay's. False: a part ended by itself."""
+    that it still publishes what is due. `broker` is the relay's; a stop takes up to `seconds`.
+    False: a part ended by itself."""
     web = uvicorn.Server(
         uvicorn.Config(
-            parts.app,
+            app,
             log_config=None,
             access_log=False,
             ws="none",
@@ -65,14 +63,13 @@ def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, second
     )
     relay_stopping = threading.Event()
     threads = {
-        "web": threading.Thread(target=web.run, args=([parts.bound],), name="web", daemon=True),
-        "intake": threading.Thread(target=parts.intake, name="intake", daemon=True),
-        "webhooks": threading.Thread(
-            target=parts.webhooks, args=(lifecycle.stopping,), name="webhooks", daemon=True
-        ),
-        "relay": threading.Thread(
-            target=parts.relay, args=(relay_stopping,), name="relay", daemon=True
-        ),
+        name: threading.Thread(target=run, name=name, daemon=True)
+        for name, run in {
+            "web": lambda: web.run([bound]),
+            "intake": intake,
+            "webhooks": lambda: webhooks(lifecycle.stopping),
+            "relay": lambda: relay(relay_stopping),
+        }.items()
     }
     lifecycle.add_check("web", lambda: None if web.started else "starting")
     broker.start()
@@ -82,7 +79,7 @@ def run_until_stopped(parts: Parts, lifecycle: Lifecycle, broker: Broker, second
     while not lifecycle.stopping.wait(_WATCH_SECONDS):
         died = [name for name, thread in threads.items() if not thread.is_alive()]
         if died:
-            logger.error("a part ended by itself; stopping", extra={"parts": died})
+            logger.error("a thread ended by itself; stopping the service", extra={"parts": died})
             lifecycle.stopping.set()
     web.should_exit = True
     threads["web"].join(REQUEST_SECONDS + 2)

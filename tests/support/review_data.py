@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import claim, decide, gold, undo
 from services.review_ui.tasks.claim import Lease
-from services.review_ui.tasks.decide import Action, Decided, StaleLease, Verdict
+from services.review_ui.tasks.decide import Action, Decided, DecisionRequest, StaleLease
 from services.review_ui.tasks.filters import EVERYTHING, TaskFilter
 from services.review_ui.tasks.reopen import reopen
 from services.review_ui.tasks.undo import Undone
@@ -96,7 +96,7 @@ class ReviewRoom:
         note: str | None = None,
         reason: str | None = "odd",
     ) -> Decided | StaleLease:
-        verdict = Verdict(
+        request = DecisionRequest(
             key=key or uuid4(),
             task_id=task.id,
             lease_token=task.lease_token,
@@ -109,7 +109,7 @@ class ReviewRoom:
             return decide.decide(
                 session,
                 reviewer,
-                verdict,
+                request,
                 labels=LABELS,
                 review=self.review,
                 now=self.clock(),

@@ -98,14 +98,10 @@ Here = Annotated[Account, Depends(_caller)]
 def _by_cookie(context: RequestContext, request: Request, need: Need) -> Account:
     account = context.account(request.cookies.get(COOKIE))
     if account is None:
-        raise ApiError(
-            401,
-            "login_required",
-            "Log in: POST /api/v1/login, or open /login. Programs send a bearer token.",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
+        text = "Log in: POST /api/v1/login, or open /login. Programs send a bearer token."
+        raise ApiError(401, "login_required", text, {"WWW-Authenticate": "Bearer"})
     if unquote(request.headers.get(SPEAKS_FOR, account.name)) != account.name:
-        raise ApiError(401, "another_login", "Somebody else has logged in in this browser since.")
+        raise ApiError(401, "another_login", "Another account has logged in in this browser since.")
     if _RANK[account.role] < _RANK[need.role]:
         raise ApiError(403, "role_required", f"This takes the role {need.role} or a higher one.")
     return account
@@ -115,21 +111,13 @@ def _by_token(context: RequestContext, given: str, need: Need) -> Account:
     kind, _, secret = given.partition(" ")
     found = context.token(secret.strip()) if kind.casefold() == "bearer" else None
     if found is None:
-        raise ApiError(
-            401,
-            "invalid_token",
-            "This bearer token is unknown, revoked or expired; see `hitl token list`.",
-            headers={"WWW-Authenticate": 'Bearer error="invalid_token"'},
-        )
+        text = "This bearer token is unknown, revoked or expired; see `hitl token list`."
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        raise ApiError(401, "invalid_token", text, challenge)
     if need.scope is None:
-        raise ApiError(403, "session_only", "This is about a session; a token has none.")
+        raise ApiError(403, "session_only", "This call needs a login session; a token has none.")
     if need.scope not in found.scopes:
-        raise ApiError(
-            403,
-            "scope_required",
-            f"This takes a token with the scope {need.scope}.",
-            headers={
-                "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{need.scope}"'
-            },
-        )
+        text = f"This takes a token with the scope {need.scope}."
+        challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{need.scope}"'}
+        raise ApiError(403, "scope_required", text, challenge)
     return found.account()

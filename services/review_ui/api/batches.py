@@ -3,7 +3,6 @@
 For leads, by session only: accepting unread is quick and hurts the data, so it is kept apart.
 """
 
-from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
@@ -11,17 +10,13 @@ from pydantic import BaseModel, Field
 
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
-from services.review_ui.api.schemas import Asked, ErrorAnswer, Wanted
+from services.review_ui.api.schemas import Asked, Wanted, errors
 from services.review_ui.tasks import batches
 from services.review_ui.tasks.batches import CHUNK, MAX_BATCH
 from shared.service.metrics import REVIEWS
 from shared.workflows.files import ReviewRules
 
 SAMPLE = 20
-_CONFLICTS: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorAnswer},
-    409: {"model": ErrorAnswer},
-}
 
 
 class Sample(BaseModel):
@@ -63,7 +58,7 @@ def routes(context: RequestContext) -> APIRouter:
     """Preview, accept, take back."""
     api = APIRouter()
 
-    @api.post("/tasks/accept-batch/preview", tags=["batches"], responses={404: _CONFLICTS[404]})
+    @api.post("/tasks/accept-batch/preview", tags=["batches"], responses=errors(404))
     def preview(given: Wanted, account: Here) -> Preview:
         """What a batch with this filter would accept. It takes a label, a confidence or a text."""
         with context.transaction() as session:
@@ -88,7 +83,7 @@ def routes(context: RequestContext) -> APIRouter:
                 ],
             )
 
-    @api.post("/tasks/accept-batch", tags=["batches"], responses=_CONFLICTS)
+    @api.post("/tasks/accept-batch", tags=["batches"], responses=errors(404, 409))
     def accept(given: Batch, account: Here) -> BatchResult:
         """Accepts the AI's label of each task, as a decision of yours that carries the batch."""
 
@@ -97,7 +92,7 @@ def routes(context: RequestContext) -> APIRouter:
             return flow.review if flow else ReviewRules()
 
         with context.transaction() as session:
-            taken, fresh = batches.accept(
+            missed, fresh = batches.accept(
                 session,
                 account.name,
                 given.batch,
@@ -109,20 +104,20 @@ def routes(context: RequestContext) -> APIRouter:
         for each in fresh:
             REVIEWS.labels(each.task.workflow, each.row.action).inc()
             context.trace(each.task, each.row)
-        return BatchResult(accepted=len(taken.done), missed=taken.missed)
+        return BatchResult(accepted=len(given.tasks) - len(missed), missed=missed)
 
-    @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=_CONFLICTS)
+    @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=errors(404, 409))
     def undo(batch: UUID, account: Here) -> BatchUndone:
         """Takes your batch back, some at a time; the items wait again. Until `undo_seconds` have
         passed nobody hears of it, later each goes out as a correction once it is decided again."""
         with context.transaction() as session:
-            taken, more = batches.undo_batch(
+            undone, missed, more = batches.undo_batch(
                 session,
                 account.name,
                 batch,
                 now=context.clock(),
                 lease_seconds=context.lease_seconds,
             )
-        return BatchUndone(undone=len(taken.done), missed=len(taken.missed), more=more)
+        return BatchUndone(undone=undone, missed=missed, more=more)
 
     return api

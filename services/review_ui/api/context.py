@@ -16,7 +16,7 @@ from services.review_ui.auth.accounts import Account, Accounts
 from services.review_ui.auth.sessions import LoginThrottle, Sessions
 from services.review_ui.auth.tokens import Token
 from services.review_ui.reports.stats import Backlog
-from services.review_ui.tasks import claim, highlights
+from services.review_ui.tasks import highlights
 from services.review_ui.tasks.views import TaskView, view
 from shared.clock import Clock
 from shared.storage.database import database_errors
@@ -69,7 +69,11 @@ class RequestContext:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session that commits at the end of the block; `Overloaded`: no database."""
+        """A session that commits at the end of the block.
+
+        Raises:
+            Overloaded: the database is unreachable.
+        """
         with (
             database_errors(),
             Session(self.engine, expire_on_commit=False) as session,
@@ -78,7 +82,7 @@ class RequestContext:
             yield session
 
     def account(self, cookie: str | None) -> Account | None:
-        """Who the cookie stands for; None once it has ended in whatever way."""
+        """Whose session the cookie is; None where it has ended."""
         ticket = self.sessions.read(cookie)
         if ticket is None:
             return None
@@ -94,7 +98,7 @@ class RequestContext:
             return tokens.find(session, secret, self.clock())
 
     def seen_by(self, account: Account) -> list[str]:
-        """The workflows that are this account's business."""
+        """The workflows that this account may see."""
         return [name for name in self.workflows if account.sees(name)]
 
     def known_workflow(self, name: str, account: Account) -> str:
@@ -118,7 +122,7 @@ class RequestContext:
         Raises:
             ApiError: 404, there is no such task for this account.
         """
-        found = claim.get(session, task_id)
+        found = session.get(ReviewTask, task_id)
         if found is None or not account.sees(found.workflow):
             raise ApiError(404, "no_such_task", "There is no such task.")
         return found

@@ -11,12 +11,12 @@ from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import (
     Cursor,
     DecisionList,
-    ErrorAnswer,
     Limit,
     RecentDecision,
     ShortText,
     Undone,
     When,
+    errors,
     shown_action,
 )
 from services.review_ui.reports import lists, stats
@@ -24,14 +24,13 @@ from services.review_ui.reports.lists import Page, Period
 from services.review_ui.reports.stats import Stats
 from services.review_ui.tasks import undo
 from services.review_ui.tasks.decide import Action
-from shared.storage.tables import ReviewDecision, ReviewTask
 
 
 def routes(context: RequestContext) -> APIRouter:
     """List, undo, count."""
     api = APIRouter()
 
-    @api.get("/decisions", tags=["decisions"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/decisions", tags=["decisions"], responses=errors(404))
     def listed(
         account: Here,
         of: Annotated[Literal["me", "everybody"], Query(description="everybody: for leads")] = "me",
@@ -58,15 +57,25 @@ def routes(context: RequestContext) -> APIRouter:
                 page=Page(limit, cursor),
             )
         return DecisionList(
-            decisions=[_recent(row, task) for row, task in rows], next_cursor=following
+            decisions=[
+                RecentDecision(
+                    key=row.idempotency_key,
+                    reviewer=row.reviewer,
+                    task_id=row.task_id,
+                    workflow=task.workflow,
+                    item_id=task.item_id,
+                    action=shown_action(row),
+                    label=row.label,
+                    effective=row.effective,
+                    undone=row.undone_at is not None,
+                    decided_at=row.decided_at,
+                )
+                for row, task in rows
+            ],
+            next_cursor=following,
         )
 
-    @api.post(
-        "/decisions/{key}/undo",
-        name="undo",
-        tags=["decisions"],
-        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
-    )
+    @api.post("/decisions/{key}/undo", name="undo", tags=["decisions"], responses=errors(404, 409))
     def undo_decision(key: UUID, account: Here) -> Undone:
         """Takes your own decision back and leases its task to you again."""
         with context.transaction() as session:
@@ -88,25 +97,10 @@ def routes(context: RequestContext) -> APIRouter:
         now = context.clock()
         with context.transaction() as session:
             my = stats.mine(session, account.name, now)
-        queues = [each for each in context.backlog.read(now) if account.sees(each.workflow)]
-        my.for_others = context.backlog.for_others(
+        counts = context.backlog.read(now)
+        my.for_others = counts.for_others(
             account.name, context.seen_by(account), blind_too=account.role != "reviewer"
         )
-        return Stats(queues=queues, me=my)
+        return Stats(queues=[q for q in counts.queues if account.sees(q.workflow)], me=my)
 
     return api
-
-
-def _recent(row: ReviewDecision, task: ReviewTask) -> RecentDecision:
-    return RecentDecision(
-        key=row.idempotency_key,
-        reviewer=row.reviewer,
-        task_id=row.task_id,
-        workflow=task.workflow,
-        item_id=task.item_id,
-        action=shown_action(row),
-        label=row.label,
-        effective=row.effective,
-        undone=row.undone_at is not None,
-        decided_at=row.decided_at,
-    )

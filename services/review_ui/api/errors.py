@@ -8,25 +8,15 @@ from services.review_ui.auth.guard import problem
 
 
 class ApiError(Exception):
-    """An error answer: see `security.problem`; `extra` goes into its body, `headers` beside it."""
+    """An error answer: see `guard.problem`."""
 
     def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, object] | None = None,
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
-        self.headers = dict(headers or {})
-        self.extra = dict(extra or {})
+        self.headers = headers
 
     def response(self) -> JSONResponse:
-        answer = problem(self.status, self.code, self.message, **self.extra)
-        answer.headers.update(self.headers)
-        return answer
+        return problem(self.status, self.code, str(self), self.headers)

@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
-from services.review_ui.api.schemas import ErrorAnswer, ShortText, When
+from services.review_ui.api.schemas import ShortText, When, errors
 from services.review_ui.reports import export
 from services.review_ui.reports.export import MEDIA_TYPES, Export, What
 from shared.formats.rows_out import Format
@@ -30,7 +30,7 @@ def routes(context: RequestContext) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             200: {"content": {kind.partition(";")[0]: {} for kind in MEDIA_TYPES.values()}},
-            404: {"model": ErrorAnswer},
+            **errors(404),
         },
     )
     def whole(
@@ -47,12 +47,8 @@ def routes(context: RequestContext) -> APIRouter:
         reviewers did, answers that were overruled or taken back too."""
         wanted = Export(what, context.chosen(workflow, account), since, until)
         if not places.acquire(blocking=False):
-            raise ApiError(
-                503,
-                "exports_busy",
-                f"{AT_ONCE} exports run already; try again shortly.",
-                headers={"Retry-After": "10"},
-            )
+            text = f"{AT_ONCE} exports are running already; try again shortly."
+            raise ApiError(503, "exports_busy", text, {"Retry-After": "10"})
         body = _chunks(export.rows(context.engine, wanted, format), places)
         return StreamingResponse(
             body,

@@ -1,4 +1,4 @@
-"""REST route of highlights that were not there yet when their task was handed out."""
+"""REST route of the highlights that arrive after their task was handed out."""
 
 from uuid import UUID
 
@@ -8,10 +8,11 @@ from pydantic import BaseModel, Field
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
-from services.review_ui.api.schemas import ErrorAnswer
-from services.review_ui.tasks import claim, highlights
+from services.review_ui.api.schemas import errors
+from services.review_ui.tasks import highlights
 from services.review_ui.tasks.highlights import Piece
 from services.review_ui.tasks.views import highlighted
+from shared.storage.tables import ReviewTask
 
 
 class Highlighted(BaseModel):
@@ -25,13 +26,13 @@ def routes(context: RequestContext) -> APIRouter:
     """The highlights of one task."""
     api = APIRouter()
 
-    @api.get("/tasks/{task_id}/highlights", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/tasks/{task_id}/highlights", tags=["tasks"], responses=errors(404))
     def of_task(task_id: UUID, account: Here) -> Highlighted:
         """Which words speak for the AI's label, and which against, of a task that you hold. One
         answer, 404, for all that there is not: not weighed yet, a long text, a blind task, a task
         of somebody else."""
         with context.transaction() as session:
-            task = claim.get(session, task_id)
+            task = session.get(ReviewTask, task_id)
             held = task is not None and task.leased_by == account.name
             if task is not None and held and account.sees(task.workflow):
                 weighed = highlights.find(session, [task]).get((task.workflow, task.item_id))

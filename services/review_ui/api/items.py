@@ -11,12 +11,12 @@ from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import (
     Cursor,
-    ErrorAnswer,
     ItemList,
     Limit,
     NewItems,
     ShortText,
     When,
+    errors,
 )
 from services.review_ui.api.submit import Submitted, edits, submit
 from services.review_ui.reports import lists
@@ -34,7 +34,7 @@ def routes(context: RequestContext) -> APIRouter:
     """Submit, list, look up."""
     api = APIRouter()
 
-    @api.get("/items", tags=["items"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/items", tags=["items"], responses=errors(404))
     def listed(
         account: Here,
         workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
@@ -79,7 +79,7 @@ def routes(context: RequestContext) -> APIRouter:
             raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
         return found
 
-    @api.post("/items", status_code=202, tags=["items"], responses={404: {"model": ErrorAnswer}})
+    @api.post("/items", status_code=202, tags=["items"], responses=errors(404))
     def send(
         given: NewItems,
         account: Here,
@@ -110,13 +110,11 @@ def routes(context: RequestContext) -> APIRouter:
         try:
             context.publish(messages, seconds)
         except Overloaded as error:
-            logger.warning("items could not be published", extra={"problem": str(error)})
-            raise ApiError(
-                503,
-                "broker_away",
-                "The broker did not confirm; some may have arrived. Send all again, with ids"
-                " or the same key.",
-                headers={"Retry-After": "5"},
-            ) from None
+            logger.warning("items not confirmed by the broker", extra={"problem": str(error)})
+            text = (
+                "The broker did not confirm; some items may have arrived. Send all again, with ids"
+                " or the same key."
+            )
+            raise ApiError(503, "broker_away", text, {"Retry-After": "5"}) from None
 
     return api

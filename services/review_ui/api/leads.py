@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
-from services.review_ui.api.schemas import Asked, ErrorAnswer, Limit, Released, ShortText
+from services.review_ui.api.schemas import Asked, Limit, Released, ShortText, errors
 from services.review_ui.reports import quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.tasks import claim, holders
@@ -59,11 +59,7 @@ def routes(context: RequestContext) -> APIRouter:
     """Reopen, take back, measure."""
     api = APIRouter()
 
-    @api.post(
-        "/tasks/{task_id}/reopen",
-        tags=["tasks"],
-        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
-    )
+    @api.post("/tasks/{task_id}/reopen", tags=["tasks"], responses=errors(404, 409))
     def take_up(task_id: UUID, account: Here) -> TaskView:
         """Leases a task that is decided, flagged, disputed or waits for a second person to you:
         your answer settles it."""
@@ -92,7 +88,7 @@ def routes(context: RequestContext) -> APIRouter:
             found = holders.take_back(session, given.reviewer, context.chosen(None, account))
         return Released(released=found)
 
-    @api.get("/disputes", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/disputes", tags=["tasks"], responses=errors(404))
     def disputes(
         account: Here,
         workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
@@ -114,7 +110,7 @@ def routes(context: RequestContext) -> APIRouter:
                 flags=[_flag(task) for task in flagged],
             )
 
-    @api.get("/quality", tags=["statistics"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/quality", tags=["statistics"], responses=errors(404))
     def measured(
         account: Here,
         workflow: Annotated[ShortText, Query()],

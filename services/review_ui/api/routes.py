@@ -1,7 +1,5 @@
 """All REST routes under `/api/v1`, for the review screen and other programs."""
 
-from typing import Any
-
 from fastapi import APIRouter, Depends, Security
 from fastapi.security import APIKeyCookie, HTTPBearer
 
@@ -18,23 +16,19 @@ from services.review_ui.api import (
 )
 from services.review_ui.api.access import authorize
 from services.review_ui.api.context import RequestContext
-from services.review_ui.api.schemas import ErrorAnswer
+from services.review_ui.api.schemas import errors
 from services.review_ui.api.strict import nothing_unread
 from services.review_ui.auth.sessions import COOKIE
 
 _TOKEN = HTTPBearer(auto_error=False, description="from `hitl token create`")
 _SESSION = APIKeyCookie(name=COOKIE, auto_error=False, description="from POST /api/v1/login")
 
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer} for status in (400, 401, 403, 422, 503)
-}
-
 
 def routes(context: RequestContext) -> APIRouter:
     """All of `/api/v1`, bound to `context`; who may call what is in `access.ACCESS`."""
     api = APIRouter(
         prefix="/api/v1",
-        responses=_ERRORS,
+        responses=errors(400, 401, 403, 422, 503),
         # The first two only tell the OpenAPI document what `authorize` looks at.
         dependencies=[
             Security(_TOKEN),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from fastapi import Query
@@ -103,15 +103,12 @@ class Held(Asked):
     task_id: UUID
     lease_token: int = Field(ge=0, le=2**63 - 1)
 
-    def lease(self) -> Lease:
-        return Lease(self.task_id, self.lease_token)
-
 
 class Leases(Asked):
     leases: list[Held] = Field(max_length=200)
 
     def all(self) -> list[Lease]:
-        return [held.lease() for held in self.leases]
+        return [Lease(each.task_id, each.lease_token) for each in self.leases]
 
 
 class Extended(BaseModel):
@@ -219,3 +216,8 @@ class ErrorAnswer(BaseModel):
     """Every error: a code for programs, and for people what to do."""
 
     error: Problem
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's `responses`: the statuses that it answers errors with."""
+    return {status: {"model": ErrorAnswer} for status in statuses}

@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request, Response
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
-from services.review_ui.api.schemas import ErrorAnswer, Login, Me, WorkflowInfo
+from services.review_ui.api.schemas import Login, Me, WorkflowInfo, errors
 from services.review_ui.auth import accounts
 from services.review_ui.auth.accounts import Account
 from services.review_ui.auth.sessions import COOKIE
@@ -28,23 +28,19 @@ def routes(context: RequestContext) -> APIRouter:
             undo_seconds=context.undo_seconds,
         )
 
-    @api.post("/login", tags=["session"], responses={429: {"model": ErrorAnswer}})
+    @api.post("/login", tags=["session"], responses=errors(429))
     def login(given: Login, request: Request, response: Response) -> Me:
         """Starts a session: sets the cookie that every other call needs."""
         address = request.client.host if request.client else "unknown"
         wait = context.throttle.begin(given.name, address)
         if wait is not None:
-            raise ApiError(
-                429,
-                "too_many_logins",
-                f"Too many failed logins; wait {wait} seconds.",
-                headers={"Retry-After": str(wait)},
-            )
+            text = f"Too many failed logins; wait {wait} seconds."
+            raise ApiError(429, "too_many_logins", text, {"Retry-After": str(wait)})
         with context.transaction() as session:
             account = context.accounts.verify(session, given.name, given.password)
         if account is None:
             raise ApiError(
-                401, "wrong_login", "Name or password is wrong, or the account is closed."
+                401, "wrong_login", "Name or password is wrong, or the account is disabled."
             )
         context.throttle.succeeded(given.name, address)
         response.set_cookie(

@@ -14,7 +14,6 @@ from services.review_ui.api.schemas import (
     Claimed,
     Cursor,
     Decide,
-    ErrorAnswer,
     Extended,
     Leases,
     Limit,
@@ -23,13 +22,13 @@ from services.review_ui.api.schemas import (
     ShortText,
     TaskList,
     Upcoming,
+    errors,
     shown_action,
 )
 from services.review_ui.reports import lists
 from services.review_ui.reports.lists import Page, TaskState
 from services.review_ui.tasks import claim, decide, gold, holders
-from services.review_ui.tasks.decide import Decided, StaleLease, Verdict
-from services.review_ui.tasks.holders import HoldsEnough
+from services.review_ui.tasks.decide import DecisionRequest, StaleLease
 from services.review_ui.tasks.views import TaskView
 from shared.service.metrics import REVIEW_DURATION, REVIEWS
 from shared.workflows.files import ReviewRules
@@ -39,7 +38,7 @@ def routes(context: RequestContext) -> APIRouter:
     """Claim, heartbeat, release, list, look up, decide."""
     api = APIRouter()
 
-    @api.post("/tasks/claim", name="claim", tags=["tasks"], responses={409: {"model": ErrorAnswer}})
+    @api.post("/tasks/claim", name="claim", tags=["tasks"], responses=errors(409))
     def claim_tasks(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No gold items are
         among filtered ones: they would stand out. A disconnected client gets no lease. Who
@@ -50,12 +49,9 @@ def routes(context: RequestContext) -> APIRouter:
             raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
         wanted = given.filter(context.known_labels(given.workflow), given.only)
         with context.transaction() as session:
-            try:
-                count = holders.may_claim(
-                    session, account.name, given.count, context.max_held_tasks, now
-                )
-            except HoldsEnough as error:
-                raise ApiError(409, "holds_enough", str(error)) from None
+            count = holders.may_claim(
+                session, account.name, given.count, context.max_held_tasks, now
+            )
             claimed = claim.claim(
                 session,
                 account.name,
@@ -66,10 +62,8 @@ def routes(context: RequestContext) -> APIRouter:
                 lease_seconds=context.lease_seconds,
                 lead=lead,
             )
-            given_out = (
-                claimed
-                if wanted.narrows
-                else gold.mix_in(
+            if not wanted.narrows:
+                claimed = gold.mix_in(
                     session,
                     account.name,
                     claimed,
@@ -77,8 +71,7 @@ def routes(context: RequestContext) -> APIRouter:
                     now=now,
                     lease_seconds=context.lease_seconds,
                 )
-            )
-            answer = Claimed(tasks=context.views(session, given_out, account.name))
+            answer = Claimed(tasks=context.views(session, claimed, account.name))
             # A page that was closed meanwhile would hold them, unseen, until its lease ends.
             if from_thread.run(request.is_disconnected):
                 session.rollback()
@@ -103,7 +96,7 @@ def routes(context: RequestContext) -> APIRouter:
         with context.transaction() as session:
             return Released(released=claim.release(session, account.name, given.all()))
 
-    @api.get("/tasks", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/tasks", tags=["tasks"], responses=errors(404))
     def listed(
         account: Here,
         workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
@@ -153,7 +146,7 @@ def routes(context: RequestContext) -> APIRouter:
             )
             return Upcoming(tasks=context.views(session, found, account.name))
 
-    @api.get("/tasks/{task_id}", tags=["tasks"], responses={404: {"model": ErrorAnswer}})
+    @api.get("/tasks/{task_id}", tags=["tasks"], responses=errors(404))
     def task(task_id: UUID, account: Here) -> TaskView:
         """One task, whoever holds it."""
         with context.transaction() as session:
@@ -161,21 +154,18 @@ def routes(context: RequestContext) -> APIRouter:
             return context.views(session, [found], account.name)[0]
 
     @api.post(
-        "/tasks/{task_id}/decision",
-        name="decide",
-        tags=["tasks"],
-        responses={404: {"model": ErrorAnswer}, 409: {"model": ErrorAnswer}},
+        "/tasks/{task_id}/decision", name="decide", tags=["tasks"], responses=errors(404, 409)
     )
     def decide_task(task_id: UUID, given: Decide, account: Here) -> Outcome:
         """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
         has gone to somebody else is recorded and answered with 409 `stale_lease`."""
-        verdict = Verdict(task_id=task_id, **given.model_dump())
+        request = DecisionRequest(task_id=task_id, **given.model_dump())
         with context.transaction() as session:
             flow = context.workflows.get(context.task(session, task_id, account).workflow)
             outcome = decide.decide(
                 session,
                 account.name,
-                verdict,
+                request,
                 labels=flow.labels if flow else (),
                 review=flow.review if flow else ReviewRules(),
                 now=context.clock(),
@@ -183,27 +173,22 @@ def routes(context: RequestContext) -> APIRouter:
             )
         if isinstance(outcome, StaleLease):
             raise ApiError(409, "stale_lease", outcome.text)
-        _measure(outcome)
+        row, task = outcome.row, outcome.task
+        # The metric is public too: of a blind item it must not tell what the answer amounts to.
+        action = shown_action(row)
         if not outcome.replayed:
-            context.trace(outcome.task, outcome.row)
+            REVIEWS.labels(task.workflow, action).inc()
+            if row.seconds is not None:
+                REVIEW_DURATION.observe(row.seconds)
+            context.trace(task, row)
         return Outcome(
             key=given.key,
             task_id=task_id,
-            action=shown_action(outcome.row),
-            label=outcome.row.label,
+            action=action,
+            label=row.label,
             effective=True,
-            decided_at=outcome.row.decided_at,
+            decided_at=row.decided_at,
             undo_until=outcome.undo_until,
         )
 
     return api
-
-
-def _measure(outcome: Decided) -> None:
-    row, task = outcome.row, outcome.task
-    if outcome.replayed:
-        return
-    # Anybody may read it: of a blind item it must not tell what the answer amounts to.
-    REVIEWS.labels(task.workflow, shown_action(row)).inc()
-    if row.seconds is not None:
-        REVIEW_DURATION.observe(row.seconds)

@@ -1,28 +1,23 @@
-"""REST routes of webhooks: make, test, switch, try again, remove."""
+"""REST routes of webhooks: create, test, switch on and off, retry, remove."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy.orm import Session
 
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
-from services.review_ui.api.schemas import Asked, Cursor, ErrorAnswer, Limit, Listed, ShortText
+from services.review_ui.api.schemas import Asked, Cursor, Limit, Listed, ShortText, errors
 from services.review_ui.reports.lists import BadCursor
 from services.review_ui.webhooks import store as webhook_store
 from services.review_ui.webhooks.post import MAX_URL_CHARACTERS, BadAddress, checked_url
-from services.review_ui.webhooks.store import OVERLAP, TYPES, EventType, Known, NoWebhook, State
+from services.review_ui.webhooks.store import OVERLAP, TYPES, EventType, NoWebhook, State
 from shared.storage.tables import Webhook, WebhookDelivery
 
-_MAX_ID = 2**63 - 1
-DeliveryId = Annotated[int, Field(ge=0, le=_MAX_ID)]
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": ErrorAnswer}}
+DeliveryId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class NewWebhook(Asked):
@@ -93,23 +88,24 @@ def routes(context: RequestContext) -> APIRouter:
     """Webhooks and their deliveries, for admins."""
     api = APIRouter(tags=["webhooks"])
 
-    @contextmanager
-    def transaction() -> Iterator[Session]:
-        try:
-            with context.transaction() as session:
-                yield session
-        except NoWebhook as error:
-            raise ApiError(404, "no_such_webhook", str(error)) from None
-
     @api.get("/webhooks")
     def everything(account: Here) -> WebhookList:
         """All webhooks, and how their deliveries stand."""
-        with transaction() as session:
+        with context.transaction() as session:
             return WebhookList(
-                webhooks=[_standing(known) for known in webhook_store.everything(session)]
+                webhooks=[
+                    WebhookStanding(
+                        **_view(each.webhook).model_dump(),
+                        waiting=each.waiting,
+                        failed=each.failed,
+                        last_error=each.last_error,
+                        last_error_at=each.last_error_at,
+                    )
+                    for each in webhook_store.everything(session)
+                ]
             )
 
-    @api.post("/webhooks", status_code=201, responses=_MISSING)
+    @api.post("/webhooks", status_code=201, responses=errors(404))
     def create(new: NewWebhook, account: Here) -> WebhookSecret:
         """Sends decisions there from now on, signed with the secret in this answer."""
         try:
@@ -117,14 +113,14 @@ def routes(context: RequestContext) -> APIRouter:
         except BadAddress as error:
             raise ApiError(422, "bad_address", f"{error}.") from None
         workflow = None if new.workflow is None else context.known_workflow(new.workflow, account)
-        with transaction() as session:
+        with context.transaction() as session:
             row = webhook_store.create(session, new.url, workflow, new.types, context.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
-    @api.patch("/webhooks/{webhook_id}", responses=_MISSING)
+    @api.patch("/webhooks/{webhook_id}", responses=errors(404))
     def switch(webhook_id: UUID, wanted: Switch, account: Here) -> WebhookView:
         """Off: nothing is sent, what waits keeps waiting, new events are left out."""
-        with transaction() as session:
+        with context.transaction() as session:
             why = f"switched off by {account.name}"
             return _view(
                 webhook_store.switch(
@@ -132,16 +128,16 @@ def routes(context: RequestContext) -> APIRouter:
                 )
             )
 
-    @api.delete("/webhooks/{webhook_id}", status_code=204, responses=_MISSING)
+    @api.delete("/webhooks/{webhook_id}", status_code=204, responses=errors(404))
     def remove(webhook_id: UUID, account: Here) -> Response:
         """The webhook is gone, with all that waited for it."""
-        with transaction() as session:
+        with context.transaction() as session:
             webhook_store.remove(session, webhook_id)
         return Response(status_code=204)
 
-    @api.post("/webhooks/{webhook_id}/rotate", responses=_MISSING)
+    @api.post("/webhooks/{webhook_id}/rotate", responses=errors(404))
     def rotate(webhook_id: UUID, account: Here) -> WebhookSecret:
-        with transaction() as session:
+        with context.transaction() as session:
             row = webhook_store.rotate(session, webhook_id, context.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
 
@@ -149,17 +145,17 @@ def routes(context: RequestContext) -> APIRouter:
         f"A new secret. For {OVERLAP.total_seconds() / 3600:.0f} h the one before signs too."
     )
 
-    @api.post("/webhooks/{webhook_id}/test", status_code=202, responses=_MISSING)
+    @api.post("/webhooks/{webhook_id}/test", status_code=202, responses=errors(404))
     def test(webhook_id: UUID, account: Here) -> DeliveryView:
         """Sends an event of type `webhook.test`; look among the deliveries what became of it."""
-        with transaction() as session:
+        with context.transaction() as session:
             row = webhook_store.add_test(session, webhook_id, context.clock())
             return DeliveryView.model_validate(row)
 
-    @api.post("/webhooks/{webhook_id}/retry", responses=_MISSING)
+    @api.post("/webhooks/{webhook_id}/retry", responses=errors(404))
     def retry_all(webhook_id: UUID, account: Here) -> Retried:
         """Everything that has failed there is due again, with all its attempts."""
-        with transaction() as session:
+        with context.transaction() as session:
             webhook_store.locked(session, webhook_id)
             which = WebhookDelivery.webhook_id == webhook_id
             return Retried(retried=webhook_store.retry(session, which, context.clock()))
@@ -173,7 +169,7 @@ def routes(context: RequestContext) -> APIRouter:
         limit: Limit = 50,
     ) -> DeliveryList:
         """What is on its way, was delivered, or has failed."""
-        with transaction() as session:
+        with context.transaction() as session:
             rows = webhook_store.deliveries(
                 session, webhook_id=webhook_id, state=state, before=_place(cursor), limit=limit
             )
@@ -182,10 +178,10 @@ def routes(context: RequestContext) -> APIRouter:
             next_cursor=str(rows[-1].id) if len(rows) == limit else None,
         )
 
-    @api.post("/webhooks/deliveries/{delivery_id}/retry", responses=_MISSING)
+    @api.post("/webhooks/deliveries/{delivery_id}/retry", responses=errors(404))
     def retry_one(delivery_id: DeliveryId, account: Here) -> Retried:
         """This delivery, which has failed, is due again."""
-        with transaction() as session:
+        with context.transaction() as session:
             retried = webhook_store.retry(
                 session, WebhookDelivery.id == delivery_id, context.clock()
             )
@@ -214,14 +210,4 @@ def _view(row: Webhook) -> WebhookView:
         disabled_at=row.disabled_at,
         disabled_reason=row.disabled_reason,
         created_at=row.created_at,
-    )
-
-
-def _standing(known: Known) -> WebhookStanding:
-    return WebhookStanding(
-        **_view(known.webhook).model_dump(),
-        waiting=known.waiting,
-        failed=known.failed,
-        last_error=known.last_error,
-        last_error_at=known.last_error_at,
     )

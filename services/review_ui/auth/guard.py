@@ -58,7 +58,7 @@ class Guard:
         try:
             refusal = await self._refusal(scope, headers)
         except Overloaded:
-            refusal = problem(503, "database_away", "The database is away; try again shortly.")
+            refusal = database_unreachable()
         if refusal is not None:
             await refusal(scope, receive, secured.send)
             return
@@ -80,10 +80,10 @@ class Guard:
         by_token = path.startswith("/api/v1/") and "authorization" in headers
         if method not in _SAFE_METHODS and not by_token and not same_origin(headers):
             return problem(
-                403, "cross_origin", "Requests that change something must come from this site."
+                403, "cross_origin", "Requests that change data must come from this site."
             )
         if _length(headers) > MAX_BODY_BYTES:
-            return problem(413, "http_413", f"At most {MAX_BODY_BYTES} bytes are read.")
+            return problem(413, "http_413", f"A body has at most {MAX_BODY_BYTES} bytes.")
         if _OPEN.fullmatch(path):
             return None  # the API asks for itself
         cookie = cookie_of(headers)
@@ -127,9 +127,17 @@ def cookie_of(headers: Mapping[str, str]) -> str | None:
     return morsel.value if morsel else None
 
 
-def problem(status: int, code: str, message: str, **extra: object) -> JSONResponse:
+def problem(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """The shape of every error: a code for programs, a text that says what to do."""
-    return JSONResponse({"error": {"code": code, "message": message, **extra}}, status)
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
+
+
+def database_unreachable() -> JSONResponse:
+    """The answer to whatever needs the database during an outage."""
+    text = "The database is unreachable; try again shortly."
+    return problem(503, "database_away", text, {"Retry-After": "1"})
 
 
 def content_security_policy(nonce: str) -> str:
@@ -203,7 +211,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         total += len(message.get("body", b""))
         if total > MAX_BODY_BYTES:
-            raise HTTPException(413, f"At most {MAX_BODY_BYTES} bytes are read.")
+            raise HTTPException(413, f"A body has at most {MAX_BODY_BYTES} bytes.")
         return message
 
     return counted

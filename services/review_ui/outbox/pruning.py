@@ -1,7 +1,7 @@
-"""Deletes from the tables what was sent long ago.
+"""Prunes what was sent: published events and delivered webhooks, after a time to look at them.
 
-Published events and arrived deliveries are kept for a while, to look at, then deleted: every hour,
-in small parts, so that nothing waits for it. The history of decisions is elsewhere, and stays.
+Every hour, in small parts, so that nothing waits for it. The history of decisions is elsewhere, and
+stays.
 """
 
 import logging
@@ -13,7 +13,6 @@ from sqlalchemy.exc import DBAPIError
 from services.review_ui.webhooks import store as webhook_store
 from shared.clock import Clock
 from shared.errors import Overloaded
-from shared.service.settings import Settings
 from shared.storage import outbox
 from shared.storage.database import database_errors
 
@@ -33,7 +32,7 @@ class Pruning:
         self._next: datetime | None = None
 
     def step(self) -> int:
-        """One part, where it is time; the rows deleted. Trouble is logged, and tried in an hour."""
+        """One part, when it is due; the rows deleted. A failure is logged and retried in an hour."""
         now = self._clock()
         if self._next is not None and now < self._next:
             return 0
@@ -46,12 +45,7 @@ class Pruning:
                     webhook_store.prune(self._engine, before, PART_ROWS),
                 )
         except (Overloaded, DBAPIError):
-            logger.warning("what was sent long ago could not be deleted", exc_info=True)
+            logger.warning("pruning of sent events and webhook deliveries failed", exc_info=True)
         if max(parts) < PART_ROWS:
             self._next = now + EVERY
         return sum(parts)
-
-
-def make_pruning(settings: Settings, engine: Engine, clock: Clock) -> Pruning:
-    """As the settings want it."""
-    return Pruning(engine, clock, timedelta(days=settings.keep_sent_days))

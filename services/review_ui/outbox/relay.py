@@ -27,17 +27,17 @@ COUNT_EVERY_SECONDS = 15.0
 
 class Relay:
     """The loop that empties the outbox; also keeps the gauges of what waits. `at_idle` is called,
-    and soon again, while there is nothing to publish; it raises nothing."""
+    and soon again, while there is nothing to publish; it raises nothing. `sent` is given what was
+    published."""
 
     def __init__(
         self,
         engine: Engine,
         broker: Broker,
         clock: Clock,
-        at_idle: Callable[[], object] | None = None,
-        sent: Callable[[Sequence[Outgoing]], object] = lambda _messages: None,
+        at_idle: Callable[[], object] = lambda: None,
+        sent: Callable[[Sequence[Outgoing]], object] | None = None,
     ) -> None:
-        """`sent` hears of what was published."""
         self._sent = sent
         self._engine = engine
         self._broker = broker
@@ -56,14 +56,14 @@ class Relay:
         while not stopping.is_set():
             published = self._attempt()
             failures = failures + 1 if published is None else 0
-            if published == 0 and self._at_idle is not None:
+            if published == 0:
                 self._at_idle()
             if published != BATCH_ROWS:
                 stopping.wait(pause_after(failures, POLL_SECONDS, MAX_PAUSE_SECONDS))
         self._attempt()
 
     def _attempt(self) -> int | None:
-        """The number of events published, or None when the broker or the database is away."""
+        """The number of events published; None while the broker or the database is unreachable."""
         try:
             with database_errors():
                 published = self.publish_once()
@@ -72,8 +72,8 @@ class Relay:
             self._report(str(error))
             return None
         except DBAPIError:
-            logger.exception("the outbox could not be read")
-            self._report("the outbox could not be read; see the log")
+            logger.exception("reading the outbox failed")
+            self._report("reading the outbox failed; see the log")
             return None
         self._report(None)
         return published
@@ -82,7 +82,7 @@ class Relay:
         """Publishes one batch of what is due; how many.
 
         Raises:
-            Overloaded: the broker is away; everything stays due.
+            Overloaded: the broker is unreachable; everything stays due.
         """
         now = self._clock()
         OUTBOX_OLDEST_UNPUBLISHED.set(oldest_due_seconds(self._engine, now))
@@ -92,7 +92,8 @@ class Relay:
 
         def publish(messages: Sequence[Outgoing]) -> None:
             self._broker.publish(messages, PUBLISH_SECONDS)
-            self._sent(messages)
+            if self._sent is not None:
+                self._sent(messages)
 
         published = publish_due(self._engine, publish, now, self._broker.lacking)
         if published:
@@ -102,9 +103,12 @@ class Relay:
     def _report(self, problem: str | None) -> None:
         if problem != self._problem:
             if problem is None:
-                logger.info("publishing decisions again")
+                logger.info("publishing of decisions resumed")
             else:
-                logger.warning("decisions wait in the outbox", extra={"problem": problem})
+                logger.warning(
+                    "decisions wait in the outbox",
+                    extra={"problem": problem},
+                )
         self._problem = problem
 
     def _count_tasks(self) -> None:

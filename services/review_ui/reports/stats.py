@@ -1,15 +1,14 @@
 """The backlog of each queue, and a reviewer's own day."""
 
-import threading
-import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, Field
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 from sqlalchemy.orm import Session
 
-FRESH_SECONDS = 2.0
+from services.review_ui.reports.stale_cache import StaleCache
 
 
 class QueueStats(BaseModel):
@@ -75,46 +74,42 @@ _MINE = text(
 )
 
 
-class Backlog:
-    """Counts of what waits, counted at most every few seconds however many screens ask.
+class Counts(NamedTuple):
+    """What waits: by queue, and for a second person by who has answered (rows of `_SECOND`)."""
 
-    Counting a million rows takes a while, so the pause grows with what counting costs.
-    """
+    queues: list[QueueStats]
+    second: Sequence[Row[Any]]
+
+    def for_others(self, reviewer: str, workflows: Collection[str], *, blind_too: bool) -> int:
+        """What this reviewer has answered and a second person has not. That a blind item waits
+        tells its first reviewer that the AI said something else."""
+        return sum(
+            row.tasks if blind_too else row.seen
+            for row in self.second
+            if row.reviewer == reviewer and row.workflow in workflows
+        )
+
+
+class Backlog:
+    """Counts of what waits, the same for however many screens ask."""
 
     def __init__(self, engine: Engine, workflows: Collection[str]) -> None:
         """`workflows` may grow."""
         self._engine = engine
         self._workflows = workflows
-        self._lock = threading.Lock()
-        self._counted: list[QueueStats] = []
-        self._second: list[tuple[str, str, int, int]] = []
-        self._fresh_until = float("-inf")
+        self._cache = StaleCache[Counts]()
 
-    def read(self, now: datetime) -> list[QueueStats]:
-        """The counts, some seconds old at most; who comes while another counts gets the last."""
-        if time.monotonic() >= self._fresh_until and self._lock.acquire(blocking=False):
-            try:
-                started = time.monotonic()
-                with self._engine.connect() as connection:
-                    asked = {"now": now, "workflows": list(self._workflows)}
-                    rows = connection.execute(_BACKLOG, asked)
-                    self._counted = [QueueStats(**row._mapping) for row in rows]
-                    second = connection.execute(_SECOND, asked)
-                    self._second = [(row[0], row[1], row[2], row[3]) for row in second]
-                took = time.monotonic() - started
-                self._fresh_until = time.monotonic() + max(FRESH_SECONDS, 20 * took)
-            finally:
-                self._lock.release()
-        return self._counted
+    def read(self, now: datetime) -> Counts:
+        """The counts, some seconds old at most; more where counting takes long."""
 
-    def for_others(self, reviewer: str, workflows: Collection[str], *, blind_too: bool) -> int:
-        """What this reviewer has answered and a second person has not, as of the last reading. That
-        a blind item waits tells its first reviewer that the AI said something else."""
-        return sum(
-            tasks if blind_too else seen
-            for workflow, name, tasks, seen in self._second
-            if name == reviewer and workflow in workflows
-        )
+        def count() -> Counts:
+            asked = {"now": now, "workflows": list(self._workflows)}
+            with self._engine.connect() as connection:
+                queues = connection.execute(_BACKLOG, asked).mappings()
+                second = connection.execute(_SECOND, asked)
+                return Counts([QueueStats(**row) for row in queues], second.all())
+
+        return self._cache.get("all", count)
 
 
 def mine(session: Session, reviewer: str, now: datetime) -> MyStats:

@@ -1,12 +1,11 @@
 """Batches: many tasks accepted at once, and undone at once.
 
-Only what the reviewer was shown in a preview: its ids travel with the request. What is blind,
-known, on the audit panel, checked a second time or in somebody else's hands is never among them,
-and each decision carries its batch, so that measures of people and training can leave it out.
+Only what the reviewer was shown in a preview: its ids travel with the request. Blind items, gold
+items, those of the audit panel, second reviews and what somebody else holds are never among them.
+Each decision carries its batch, so that measures of people and training can leave it out.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import claim, decide
 from services.review_ui.tasks.claim import Lease
-from services.review_ui.tasks.decide import Decided, Refused, Verdict
+from services.review_ui.tasks.decide import Decided, DecisionRequest, Refused
 from services.review_ui.tasks.filters import TaskFilter
 from services.review_ui.tasks.undo import undo
 from shared.storage.tables import ReviewDecision, ReviewTask
@@ -26,15 +25,6 @@ from shared.workflows.files import ReviewRules
 MAX_BATCH = 500
 CHUNK = 50
 """Tasks in one request: each is one transaction, so that no lock is held for long."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """`done`: tasks that are decided, or open again after an undo; `missed`: those that had gone on
-    meanwhile."""
-
-    done: list[UUID]
-    missed: list[UUID]
 
 
 _MATCHING = """
@@ -82,9 +72,9 @@ def accept(
     rules: Callable[[str], ReviewRules],
     now: datetime,
     undo_seconds: float,
-) -> tuple[Taken, list[Decided]]:
-    """Accepts the AI's label of the chosen tasks; also, what is newly decided. The same request
-    again does nothing more.
+) -> tuple[list[UUID], list[Decided]]:
+    """Accepts the AI's label of the chosen tasks: those that are no longer eligible, and what is
+    newly decided. The same request again does nothing more.
 
     Raises:
         Refused: `batch_full`, or `key_reused` where the batch is somebody else's.
@@ -92,7 +82,7 @@ def accept(
     _alone(session, batch)
     earlier = session.scalars(select(ReviewDecision).where(ReviewDecision.batch == batch)).all()
     if any(row.reviewer != reviewer for row in earlier):
-        raise Refused("key_reused", "This batch is somebody else's.")
+        raise Refused("key_reused", "This batch id was used by another account.")
     done = {row.task_id for row in earlier}
     if len(done | set(chosen)) > MAX_BATCH:
         raise Refused("batch_full", f"A batch has at most {MAX_BATCH} items.")
@@ -104,13 +94,11 @@ def accept(
     )
     fresh: list[Decided] = []
     for task in session.scalars(free, {"me": reviewer, "now": now}).all():
-        task.lease_token += 1
-        task.leased_by = reviewer
-        task.leased_at = task.lease_expires_at = now
+        claim.lease(task, reviewer, now, 0.0)
         outcome = decide.decide(
             session,
             reviewer,
-            Verdict(
+            DecisionRequest(
                 key=uuid5(batch, str(task.id)),
                 task_id=task.id,
                 lease_token=task.lease_token,
@@ -126,13 +114,14 @@ def accept(
         if isinstance(outcome, Decided):
             done.add(task.id)
             fresh.append(outcome)
-    return _taken(chosen, done), fresh
+    return [each for each in chosen if each not in done], fresh
 
 
 def undo_batch(
     session: Session, reviewer: str, batch: UUID, *, now: datetime, lease_seconds: float
-) -> tuple[Taken, bool]:
-    """Takes back up to `CHUNK` decisions of the reviewer's batch, and whether there are more.
+) -> tuple[int, int, bool]:
+    """Takes back up to `CHUNK` decisions of the reviewer's batch: how many, how many could not be
+    taken back, and whether there are more.
 
     The tasks wait again for anybody. Those that have been decided again since stay as they are.
 
@@ -149,31 +138,24 @@ def undo_batch(
         .where(*mine, ReviewDecision.undone_at.is_(None))
         .order_by(ReviewDecision.task_id)
     )
-    done: list[UUID] = []
-    missed: list[UUID] = []
+    done = missed = 0
     for row in session.scalars(standing).all():
-        if len(done) == CHUNK:
-            return Taken(done, missed), True
+        if done == CHUNK:
+            return done, missed, True
         try:
             undone = undo(
                 session, reviewer, row.idempotency_key, now=now, lease_seconds=lease_seconds
             )
         except Refused:
-            missed.append(row.task_id)
+            missed += 1
             continue
-        done.append(row.task_id)
+        done += 1
         if undone.task is not None:
             claim.release(session, reviewer, [Lease(undone.task.id, undone.task.lease_token)])
-    return Taken(done, missed), False
-
-
-def _taken(chosen: Sequence[UUID], done: set[UUID]) -> Taken:
-    return Taken(
-        [each for each in chosen if each in done], [each for each in chosen if each not in done]
-    )
+    return done, missed, False
 
 
 def _alone(session: Session, batch: UUID) -> None:
-    """The same request sent twice at once must not count twice: the second waits for the first."""
+    """Makes the same request, sent twice at once, wait for the first one."""
     key = int.from_bytes(batch.bytes[:8], signed=True)
     session.execute(select(func.pg_advisory_xact_lock(key)))

@@ -133,6 +133,13 @@ def claim(
     return list(session.scalars(_CLAIMED, {"ids": claimed}))
 
 
+def lease(task: ReviewTask, reviewer: str, now: datetime, seconds: float) -> None:
+    """Leases this task to `reviewer`, whoever held it; the caller has it locked."""
+    task.lease_token += 1
+    task.leased_by, task.leased_at = reviewer, now
+    task.lease_expires_at = now + timedelta(seconds=seconds)
+
+
 def heartbeat(
     session: Session,
     reviewer: str,
@@ -197,16 +204,9 @@ def for_leads(
     }
     row = session.execute(_COUNT_FOR_LEADS, given).one()
     counts: dict[Only, int] = {"disputed": row.disputed, "flagged": row.flagged}
-    flagged = session.scalars(_FLAGGED, given).all()
-    rows = session.scalars(
-        select(ReviewTask).where(ReviewTask.id.in_(flagged)).order_by(*BY_URGENCY)
-    )
-    return counts, list(rows)
-
-
-def get(session: Session, task_id: UUID) -> ReviewTask | None:
-    """The task, whoever holds it."""
-    return session.get(ReviewTask, task_id)
+    ids = session.scalars(_FLAGGED, given).all()
+    flagged = select(ReviewTask).where(ReviewTask.id.in_(ids)).order_by(*BY_URGENCY)
+    return counts, list(session.scalars(flagged))
 
 
 # Built once: `in_` leaves cycles of objects to Python's collector wherever it is written down anew.

@@ -8,25 +8,24 @@ lease) is recorded and changes nothing. How it is taken back: undo.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from typing import Literal, assert_never, cast
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks.reviewed_event import reviewed
-from services.review_ui.tasks.rounds import Answer, Check, Final, after, drawn, round_of
+from services.review_ui.tasks.rounds import Answer, Final, after, drawn
 from services.review_ui.tasks.views import blind_for, labels_of
 from services.review_ui.webhooks import store as webhook_store
 from shared.errors import HitlError
-from shared.events.models import Prediction
+from shared.events.models import Prediction, Round
 from shared.labels import known_as, label_key
 from shared.storage import outbox
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.workflows.files import ReviewRules
 
 Action = Literal["accept", "correct", "skip", "flag"]
-SOURCE = "review-ui"
 NOBODY = ""
 """Holds a task between two rounds."""
 
@@ -40,7 +39,7 @@ class Refused(HitlError):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DecisionRequest:
     """What the reviewer asks for. `seconds`: how long they worked on the item, `idle_seconds`: how
     long it was on their screen without a sign of them, where known; `batch`: accepted unread, with
     others."""
@@ -58,14 +57,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """Seconds of work and of idleness; None: unknown."""
-
-    seconds: float | None
-    idle: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Decided:
     """The decision counts; until `undo_until` it can be taken back before anybody hears of it."""
 
@@ -79,61 +70,56 @@ class Decided:
 class StaleLease:
     """The decision came too late: somebody else has the task, or it is decided. It is on record."""
 
-    row: ReviewDecision
-    task: ReviewTask
     replayed: bool
-
-    @property
-    def text(self) -> str:
-        return (
-            "Your lease on this item had ended and it has gone on without you. Your decision "
-            "is kept on record but does not count; take the next item."
-        )
+    text = (
+        "Your lease on this item has expired, and it has been leased again or decided since. Your "
+        "decision is kept on record but does not count; take the next item."
+    )
 
 
 def decide(
     session: Session,
     reviewer: str,
-    verdict: Verdict,
+    request: DecisionRequest,
     *,
     labels: Sequence[str],
     review: ReviewRules,
     now: datetime,
     undo_seconds: float,
 ) -> Decided | StaleLease:
-    """Records the verdict in the session's transaction. `labels`: the configured ones; `review`:
+    """Records the decision in the session's transaction. `labels`: the configured ones; `review`:
     the workflow's rules for second reviews.
 
     Raises:
         Refused: `no_such_task`, `key_reused`, `label_required`, `unknown_label`, `blind` or
             `reason_required`.
     """
-    task = locked(session, verdict.task_id)
+    task = locked(session, request.task_id)
     window = timedelta(seconds=undo_seconds)
-    earlier = session.scalar(by_key(reviewer, verdict.key))
+    earlier = session.scalar(by_key(reviewer, request.key))
     shown = earlier.ai_label_shown if earlier else not blind_for(task, reviewer)
-    label, action = _meant(task, verdict, labels, shown)
+    label, action = _label_and_action(task, request, labels, shown)
     if earlier is not None:
         if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):
             raise Refused("key_reused", "This idempotency key was used for another decision.")
         if earlier.effective:
             return Decided(earlier, task, earlier.decided_at + window, replayed=True)
-        return StaleLease(earlier, task, replayed=True)
+        return StaleLease(replayed=True)
     holds = (
         task.status == "open"
         and task.leased_by == reviewer
-        and task.lease_token == verdict.lease_token
+        and task.lease_token == request.lease_token
     )
-    took = spent(session, task, reviewer, verdict, now) if holds else Spent(None, None)
+    seconds, idle = _time_spent(session, task, reviewer, request, now) if holds else (None, None)
     row = ReviewDecision(
-        idempotency_key=verdict.key,
+        idempotency_key=request.key,
         task_id=task.id,
         reviewer=reviewer,
         action=action,
         label=label,
-        reason=verdict.reason,
-        note=verdict.note,
-        lease_token=verdict.lease_token,
+        reason=request.reason,
+        note=request.note,
+        lease_token=request.lease_token,
         effective=holds,
         ai_label_shown=shown,
         assigned_at=task.leased_at if holds else None,
@@ -141,14 +127,14 @@ def decide(
         undo_until=now + window,
         round=task.round,
         seeded=task.seeded_for is not None,
-        batch=verdict.batch,
-        seconds=took.seconds,
-        idle_seconds=took.idle,
+        batch=request.batch,
+        seconds=seconds,
+        idle_seconds=idle,
     )
     session.add(row)
     if not holds:
-        return StaleLease(row, task, replayed=False)
-    _apply(session, task, row, review)
+        return StaleLease(replayed=False)
+    _update_task(session, task, row, review)
     return Decided(row, task, now + window, replayed=False)
 
 
@@ -161,14 +147,14 @@ def locked(session: Session, task_id: UUID) -> ReviewTask:
     return task
 
 
-def spent(
-    session: Session, task: ReviewTask, reviewer: str, verdict: Verdict, now: datetime
-) -> Spent:
-    """How long the reviewer worked on the task: as they say, else since it was handed out or, as
-    several are at once, since their last decision. Of who let the lease run out nothing was heard
-    since its end."""
-    if verdict.seconds is not None:
-        return Spent(verdict.seconds, verdict.idle_seconds)
+def _time_spent(
+    session: Session, task: ReviewTask, reviewer: str, request: DecisionRequest, now: datetime
+) -> tuple[float, float | None]:
+    """Seconds of work on the task, and of idleness: as the reviewer says, else since it was handed
+    out or, as several are at once, since their last decision. All time after the end of a lease is
+    idle."""
+    if request.seconds is not None:
+        return request.seconds, request.idle_seconds
     last = session.scalar(
         select(func.max(ReviewDecision.decided_at)).where(
             ReviewDecision.reviewer == reviewer, ReviewDecision.decided_at <= now
@@ -177,10 +163,8 @@ def spent(
     handed_out = task.leased_at or now
     began = handed_out if last is None else max(handed_out, last)
     heard_of = max(began, min(now, task.lease_expires_at or now))
-    return Spent(
-        (min(heard_of, now) - min(began, now)).total_seconds(),
-        max(0.0, (now - heard_of).total_seconds()),
-    )
+    worked = (min(heard_of, now) - min(began, now)).total_seconds()
+    return worked, max(0.0, (now - heard_of).total_seconds())
 
 
 def by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
@@ -190,21 +174,21 @@ def by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
     )
 
 
-def _meant(
-    task: ReviewTask, verdict: Verdict, labels: Sequence[str], shown: bool
+def _label_and_action(
+    task: ReviewTask, request: DecisionRequest, labels: Sequence[str], shown: bool
 ) -> tuple[str | None, Action]:
     """The label given, and the action it amounts to: choosing the AI's label is accepting it."""
     suggested = str(task.prediction["label"])
-    match verdict.action:
+    match request.action:
         case "accept":
             if not shown:
                 raise Refused("blind", "This item is decided without the AI: choose a label.")
             return suggested, "accept"
         case "correct":
-            if verdict.label is None:
+            if request.label is None:
                 raise Refused("label_required", "Say which label is right.")
             known = labels_of(labels, Prediction.model_validate(task.prediction))
-            label = known_as(verdict.label, known)
+            label = known_as(request.label, known)
             if label is None:
                 raise Refused(
                     "unknown_label", f"This workflow has no such label; it has {', '.join(known)}."
@@ -213,34 +197,39 @@ def _meant(
         case "skip":
             return None, "skip"
         case "flag":
-            if not verdict.reason:
+            if not request.reason:
                 raise Refused("reason_required", "Say why you flag this item.")
             return None, "flag"
         case unreachable:
             assert_never(unreachable)
 
 
-def _apply(
-    session: Session,
-    task: ReviewTask,
-    row: ReviewDecision,
-    review: ReviewRules,
+def _update_task(
+    session: Session, task: ReviewTask, row: ReviewDecision, review: ReviewRules
 ) -> None:
-    """What a decision that counts does to its task, and to the outbox."""
+    """What a decision that counts does to its task; the event, where the label is final."""
     if row.action == "skip":
         task.skipped_by = sorted({*task.skipped_by, row.reviewer})
     else:
-        task.answers = [*task.answers, _answer(row)]
+        answer = {
+            "key": str(row.idempotency_key),
+            "reviewer": row.reviewer,
+            "round": row.round,
+            "label": row.label,
+            "reason": row.reason,
+            "note": row.note,
+        }
+        task.answers = [*task.answers, answer]
     if row.action == "flag":
         task.status = "flagged"
         task.round = "adjudication"
         task.decided_at = row.decided_at
     elif row.label is not None:
-        outcome = _outcome(task, review)
-        if isinstance(outcome, Final):
-            _finish(session, task, row)
+        following = _label_or_next_round(task, review)
+        if isinstance(following, Final):
+            _close_and_publish(session, task, row)
         else:
-            task.round = outcome
+            task.round = following
     task.leased_by = task.leased_at = task.lease_expires_at = None
     if blindly(row) and task.status == "open":
         # Nobody gets it for the next round before its answer can no longer be undone: a refused
@@ -253,29 +242,19 @@ def blindly(row: ReviewDecision) -> bool:
     return row.label is not None and not row.ai_label_shown
 
 
-def _answer(row: ReviewDecision) -> dict[str, object]:
-    return {
-        "key": str(row.idempotency_key),
-        "reviewer": row.reviewer,
-        "round": row.round,
-        "label": row.label,
-        "reason": row.reason,
-        "note": row.note,
-    }
-
-
-def _outcome(task: ReviewTask, review: ReviewRules) -> Final | str:
+def _label_or_next_round(task: ReviewTask, review: ReviewRules) -> Final | Round:
     """The label that stands, or the round that comes next. A gold item has one round."""
-    given = [Answer(round_of(e["round"]), e["label"]) for e in task.answers if e["label"]]
+    given = [Answer(cast(Round, a["round"]), a["label"]) for a in task.answers if a["label"]]
     if task.seeded_for is not None:
         return Final(given[-1].label)
     if task.round == "first":
         task.drawn = drawn(task.workflow, task.item_id, review.second_review_share)
     checked = task.blind and review.adjudicate_panel_disagreements
-    return after(given, Check(task.drawn, str(task.prediction["label"]) if checked else None))
+    unlike_ai = str(task.prediction["label"]) if checked else None
+    return after(given, drawn=task.drawn, unlike_ai=unlike_ai)
 
 
-def _finish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:
+def _close_and_publish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:
     task.status = "decided"
     task.decided_at = row.decided_at
     task.revision += 1
@@ -283,6 +262,6 @@ def _finish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:
     if task.seeded_for is None:
         event, not_before = reviewed(task, row), row.undo_until or row.decided_at
         outbox.append(
-            session, event, source=SOURCE, traceparent=task.traceparent, not_before=not_before
+            session, event, source="review-ui", traceparent=task.traceparent, not_before=not_before
         )
         webhook_store.enqueue(session, event, not_before)

@@ -7,7 +7,7 @@ computes those of ordinary tasks.) Each reviewer gets each gold item once.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import (
@@ -159,9 +159,7 @@ def mix_in(
             given.append(task)
             continue
         claim.release(session, reviewer, [Lease(task.id, task.lease_token)])
-        known.lease_token += 1
-        known.leased_by, known.leased_at = reviewer, now
-        known.lease_expires_at = now + timedelta(seconds=lease_seconds)
+        claim.lease(known, reviewer, now, lease_seconds)
         session.flush()
         given.append(known)
     return given
@@ -201,11 +199,8 @@ def _next(session: Session, reviewer: str, like: ReviewTask, now: datetime) -> R
 def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> dict[str, Any]:
     """The row of a task that looks as its neighbour does."""
     neighbour = Item.model_validate(like.item)
-    item = Item(
-        id=known.item_id,
-        text=known.text,
-        metadata=known.metadata_,
-        received_at=neighbour.received_at,
+    item = neighbour.model_copy(
+        update={"id": known.item_id, "text": known.text, "metadata": known.metadata_}
     )
     opinion = Prediction.model_validate(like.prediction)
     shown = _shown(known.distribution, like.routing.get("threshold"))
@@ -213,14 +208,8 @@ def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> d
     distribution = shown or dict.fromkeys(opinion.distribution, 1 / len(opinion.distribution))
     label = max(distribution, key=distribution.__getitem__) if shown else known.label
     confidence = distribution.get(label, 0.0)
-    prediction = opinion.model_copy(
-        update={
-            "label": label,
-            "confidence": confidence,
-            "distribution": distribution,
-            "truncated": False,
-        }
-    )
+    seen = {"label": label, "confidence": confidence, "distribution": distribution}
+    prediction = opinion.model_copy(update={**seen, "truncated": False})
     if shown:
         text = compared(confidence, "is below", like.routing["threshold"])
         reasons = [RouteReason(code="below_threshold", text=text).model_dump()]

@@ -7,8 +7,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.review_ui.tasks.decide import NOBODY
-from shared.errors import HitlError
+from services.review_ui.tasks.decide import NOBODY, Refused
 
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended('claim ' || :reviewer, 0))")
 _HELD = text(
@@ -35,10 +34,6 @@ _TAKE_BACK = text(
 )
 
 
-class HoldsEnough(HitlError):
-    """The reviewer holds as many tasks as one may."""
-
-
 class Holder(BaseModel):
     reviewer: str
     tasks: int = Field(description="in hand just now")
@@ -50,14 +45,15 @@ def may_claim(session: Session, reviewer: str, count: int, most: int, now: datet
     reviewer wait for each other, or together they would get more.
 
     Raises:
-        HoldsEnough: none.
+        Refused: `holds_enough`; none.
     """
     session.execute(_ALONE, {"reviewer": reviewer})
     held = session.scalar(_HELD, {"reviewer": reviewer, "now": now}) or 0
     if held >= most:
-        raise HoldsEnough(
-            f"You hold {held} tasks, and nobody may hold more than {most}: decide some or give "
-            "them back (HITL_MAX_HELD_TASKS)."
+        raise Refused(
+            "holds_enough",
+            f"You hold {held} tasks, and the limit is {most} (HITL_MAX_HELD_TASKS): decide or "
+            "release some first.",
         )
     return min(count, most - int(held))
 

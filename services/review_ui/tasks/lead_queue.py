@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from services.review_ui.tasks.views import EarlierAnswer
 from shared.storage.tables import BY_URGENCY, ReviewDecision, ReviewTask
 from shared.storage.waiting_tasks import FOR_LEADS
 
@@ -17,30 +18,20 @@ Why = Literal["flagged", "disputed", "taken_up"]
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What somebody answered; `label` None: flagged it, for the reason given."""
-
-    reviewer: str
-    label: str | None
-    reason: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A task that only a lead settles. `since` the last answer; `held_by`: who has it just now."""
+class LeadTask:
+    """A task that only a lead settles. `since`: the time of the last answer; `held_by`: who has it
+    in hand."""
 
     task_id: UUID
-    workflow: str
     item_id: str
     text: str
     why: Why
     since: datetime | None
-    said: tuple[Said, ...]
+    answers: tuple[EarlierAnswer, ...]
     held_by: str | None
 
 
-def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[Waiting]:
+def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[LeadTask]:
     """In the order in which leads are given them, `MAX_FOUND` at most, found by an index. What the
     AI thinks is not among it: a lead sees that with the task in hand."""
     last = (
@@ -58,25 +49,16 @@ def waiting(session: Session, workflows: Sequence[str], now: datetime) -> list[W
     return [_waiting(task, since, now) for task, since in session.execute(found)]
 
 
-def _waiting(task: ReviewTask, since: datetime | None, now: datetime) -> Waiting:
-    said = tuple(
-        Said(each["reviewer"], each["label"], each["reason"] or "", each["note"] or "")
-        for each in task.answers
-    )
+def _waiting(task: ReviewTask, since: datetime | None, now: datetime) -> LeadTask:
+    answers = tuple(EarlierAnswer.model_validate(each) for each in task.answers)
+    labels = {each.label for each in answers}
     held = task.lease_expires_at is not None and task.lease_expires_at > now
-    return Waiting(
+    return LeadTask(
         task_id=task.id,
-        workflow=task.workflow,
         item_id=task.item_id,
         text=str(task.item["text"]),
-        why=_why(said),
+        why="flagged" if None in labels else "disputed" if len(labels) > 1 else "taken_up",
         since=since,
-        said=said,
+        answers=answers,
         held_by=task.leased_by if held else None,
     )
-
-
-def _why(said: Sequence[Said]) -> Why:
-    if any(each.label is None for each in said):
-        return "flagged"
-    return "disputed" if len({each.label for each in said}) > 1 else "taken_up"

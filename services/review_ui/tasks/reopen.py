@@ -1,10 +1,11 @@
 """Reopens for a lead what was decided, flagged or disputed, or waits for a second person."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.review_ui.tasks.claim import lease
 from services.review_ui.tasks.decide import Refused, locked
 from shared.storage.tables import ReviewTask
 
@@ -30,7 +31,5 @@ def reopen(
     task.status = "open"
     task.round = "adjudication"
     task.decided_at = None
-    task.lease_token += 1
-    task.leased_by, task.leased_at = lead, now
-    task.lease_expires_at = now + timedelta(seconds=lease_seconds)
+    lease(task, lead, now, lease_seconds)
     return task

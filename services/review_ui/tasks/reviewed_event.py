@@ -1,7 +1,8 @@
 """The event that tells everybody what a person decided."""
 
-from services.review_ui.tasks.rounds import round_of
-from shared.events.models import Decision, Item, ItemReviewed, Prediction, Review, Routing
+from typing import cast
+
+from shared.events.models import Decision, Item, ItemReviewed, Prediction, Review, Round, Routing
 from shared.labels import same_label
 from shared.storage.tables import ReviewDecision, ReviewTask
 
@@ -12,7 +13,6 @@ def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed:
         raise ValueError("only a decision with a label is an event")
     prediction = Prediction.model_validate(task.prediction)
     routing = Routing.model_validate(task.routing)
-    assigned_at = row.assigned_at or row.decided_at
     return ItemReviewed(
         workflow=task.workflow,
         occurred_at=row.decided_at,
@@ -36,11 +36,11 @@ def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed:
         review=Review(
             task_id=task.id,
             revision=row.revision,
-            assigned_at=assigned_at,
+            assigned_at=row.assigned_at or row.decided_at,
             seconds=row.seconds or 0.0,
             idle_seconds=row.idle_seconds,
             ai_label_shown=row.ai_label_shown,
             note=row.note,
-            round=round_of(row.round),
+            round=cast(Round, row.round),  # the table's CHECK allows no other
         ),
     )

@@ -7,7 +7,7 @@ first ──agreed, or not to be checked──► final
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import assert_never, get_args
+from typing import assert_never
 
 from shared.events.models import Round
 from shared.hashing import hash01
@@ -23,23 +23,18 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """What sends an item to a second person. `unlike_ai`: its blind first answer, where that
-    differs from this label."""
-
-    drawn: bool = False
-    unlike_ai: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Final:
     """The label that stands."""
 
     label: str
 
 
-def after(answers: Sequence[Answer], check: Check) -> Final | Round:
+def after(
+    answers: Sequence[Answer], *, drawn: bool = False, unlike_ai: str | None = None
+) -> Final | Round:
     """What follows from the answers so far, in the order given: the outcome or the next round.
+    A second person answers what is `drawn`, and what the first answered unlike the label
+    `unlike_ai`.
 
     Raises:
         ValueError: there is no answer, or a second one without a first.
@@ -49,9 +44,8 @@ def after(answers: Sequence[Answer], check: Check) -> Final | Round:
     last = answers[-1]
     match last.round:
         case "first":
-            ai = check.unlike_ai
-            differs = ai is not None and not same_label(last.label, ai)
-            return "second" if check.drawn or differs else Final(last.label)
+            differs = unlike_ai is not None and not same_label(last.label, unlike_ai)
+            return "second" if drawn or differs else Final(last.label)
         case "second":
             firsts = [answer.label for answer in answers if answer.round == "first"]
             if not firsts:
@@ -61,19 +55,6 @@ def after(answers: Sequence[Answer], check: Check) -> Final | Round:
             return Final(last.label)
         case unreachable:
             assert_never(unreachable)
-
-
-def round_of(name: str) -> Round:
-    """The round of this name, as a table keeps it.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for each in get_args(Round):
-        if each == name:
-            known: Round = each
-            return known
-    raise ValueError(f"no such round: {name!r}")
 
 
 def drawn(workflow: str, item_id: str, share: float) -> bool:

@@ -5,11 +5,12 @@ reopened and its next decision is a new revision.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from services.review_ui.tasks.claim import lease
 from services.review_ui.tasks.decide import NOBODY, Refused, blindly, by_key, locked
 from services.review_ui.tasks.reviewed_event import reviewed
 from services.review_ui.webhooks import store as webhook_store
@@ -32,10 +33,8 @@ class Undone:
 def undo(
     session: Session, reviewer: str, key: UUID, *, now: datetime, lease_seconds: float
 ) -> Undone:
-    """Takes back the reviewer's own decision `key` and leases its task to them again.
-
-    Before its event may leave, the event is withdrawn as if nothing had been; after that the task
-    is reopened and its next decision is a new revision. The same undo again changes nothing.
+    """Takes back the reviewer's own decision `key` and leases its task to them again. The same undo
+    again changes nothing.
 
     Raises:
         Refused: `no_such_decision`, `did_not_count`, `undo_over` (of a blind item, whose next
@@ -58,9 +57,7 @@ def undo(
         # After a skip the task may be in another round, which is not for whoever was in that one.
         waits = task.status == "open" and task.round == row.round
         if waits and not _held_by_another(task, reviewer, now):
-            task.lease_token += 1
-            task.leased_by, task.leased_at = reviewer, now
-            task.lease_expires_at = now + timedelta(seconds=lease_seconds)
+            lease(task, reviewer, now, lease_seconds)
     else:
         left = row.revision is not None
     if row.label is not None and row.seeded:

@@ -58,16 +58,18 @@ def checked_url(url: str, *, private: bool) -> SplitResult:
         BadAddress: it is no http(s) URL, names a user, or an address that is refused.
     """
     if not _URL.fullmatch(url):
-        raise BadAddress("a webhook's URL is http:// or https://, in ASCII, without blanks")
+        raise BadAddress(
+            "a webhook's URL must start with http:// or https://, in ASCII, no spaces"
+        )
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise BadAddress("this is no URL") from None
+        raise BadAddress("this is not a URL") from None
     if not host or port == 0:
         raise BadAddress("the URL names no host")
     if parts.username is not None or parts.password is not None:
-        raise BadAddress("leave user and password out of the URL; deliveries are signed")
+        raise BadAddress("the URL must not contain user and password; deliveries are signed")
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -140,7 +142,7 @@ def _connect(parts: SplitResult, private: bool, timeout_seconds: float) -> socke
         problem = refusal(address, private=private)
         if problem is not None:
             raise BadAddress(problem)
-    failed = OSError("the name stands for no address")
+    failed = OSError("the host name does not resolve")
     for family, kind, protocol, _, where in found:
         connected = socket.socket(family, kind, protocol)
         connected.settimeout(timeout_seconds)

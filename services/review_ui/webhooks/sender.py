@@ -11,20 +11,20 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
+from http import HTTPStatus
 from uuid import UUID
 
 from sqlalchemy import Engine, bindparam, exists, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from services.review_ui.webhooks.post import Answer, Post, http_post
+from services.review_ui.webhooks.post import Answer, Post
 from services.review_ui.webhooks.sign import signature_headers
 from shared.backoff import pause_after
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
-from shared.service.settings import Settings
 from shared.storage.database import database_errors
 from shared.storage.tables import Webhook, WebhookDelivery
 
@@ -38,7 +38,6 @@ MAX_REST_SECONDS = 60.0
 MEASURE_EVERY_SECONDS = 15.0
 _JITTER = 0.2
 _LEASE = timedelta(seconds=120)  # longer than any attempt
-_GONE = 410
 # Built once: SQLAlchemy's `in_` leaves cycles of objects behind wherever it is written down anew,
 # and twice a second that is megabytes until Python's collector comes by.
 _DUE = (
@@ -88,7 +87,7 @@ class Sender:
         self._measured_at = float("-inf")
 
     def problem(self) -> str | None:
-        """Why nothing is sent at present; None while it is. A receiver's trouble is not ours."""
+        """Why nothing is sent at present; None while it is. A receiver that fails is no problem."""
         return self._problem
 
     def run(self, stopping: threading.Event) -> None:
@@ -107,8 +106,8 @@ class Sender:
         except Overloaded as error:
             self._report(str(error))
         except DBAPIError:
-            logger.exception("the deliveries to webhooks could not be read")
-            self._report("the deliveries to webhooks could not be read; see the log")
+            logger.exception("reading the webhook deliveries failed")
+            self._report("reading the webhook deliveries failed; see the log")
         else:
             self._report(None)
         return self._problem is None
@@ -145,9 +144,7 @@ class Sender:
         except Overloaded:
             return  # the loop finds the same and says so
         except Exception:
-            logger.exception(
-                "webhook delivery failed unexpectedly", extra={"webhook_id": str(webhook_id)}
-            )
+            logger.exception("webhook thread failed", extra={"webhook_id": str(webhook_id)})
 
     def send_one(self, webhook_id: UUID) -> bool:
         """Sends the webhook's most urgent delivery; whether it took it, so that more may follow."""
@@ -167,7 +164,7 @@ class Sender:
             self._failures.pop(webhook_id, None)
             return True
         logger.warning(
-            "a webhook was not delivered",
+            "webhook delivery failed",
             extra={
                 "webhook_id": str(webhook_id),
                 "event_id": str(taken.event_id),
@@ -222,7 +219,7 @@ class Sender:
         """Writes down what came of it; the outcome's name."""
         now = self._clock()
         changes: dict[str, object] = {"last_status": answer.status, "last_error": answer.error}
-        gone = answer.status == _GONE
+        gone = answer.status == HTTPStatus.GONE
         if answer.error is None:
             outcome = "delivered"
             changes |= {"delivered_at": now, "next_attempt_at": None, "body": None}
@@ -231,7 +228,9 @@ class Sender:
             changes |= {"failed_at": now, "next_attempt_at": None}
         else:
             outcome = "retried"
-            changes["next_attempt_at"] = self._next(taken.attempt, answer, now)
+            jitter = 1 + _JITTER * random.random()  # noqa: S311 - no secret
+            wait = max(self._retry_seconds[taken.attempt - 1] * jitter, answer.retry_after_seconds)
+            changes["next_attempt_at"] = now + timedelta(seconds=wait)
         with Session(self._engine) as session, session.begin():
             # Not where the lease has ended and somebody else has it.
             session.execute(
@@ -247,10 +246,6 @@ class Sender:
                 )
         return outcome
 
-    def _next(self, attempt: int, answer: Answer, now: datetime) -> datetime:
-        wait = self._retry_seconds[attempt - 1] * (1 + _JITTER * random.random())  # noqa: S311
-        return now + timedelta(seconds=max(wait, answer.retry_after_seconds))
-
     def measure(self) -> None:
         """Sets the gauge: how long the oldest delivery that is due has waited."""
         now = self._clock()
@@ -264,24 +259,13 @@ class Sender:
             )
         )
         with self._engine.connect() as connection:
-            since = connection.execute(oldest).scalar()
-        waited = 0.0 if since is None else (now - since).total_seconds()
-        WEBHOOK_OLDEST_UNDELIVERED.set(waited)
+            since = connection.scalar(oldest) or now
+        WEBHOOK_OLDEST_UNDELIVERED.set((now - since).total_seconds())
 
     def _report(self, problem: str | None) -> None:
         if problem != self._problem:
             if problem is None:
-                logger.info("sending to webhooks again")
+                logger.info("sending of webhooks resumed")
             else:
-                logger.warning(
-                    "webhooks cannot be sent; deliveries wait", extra={"problem": problem}
-                )
+                logger.warning("webhooks blocked; deliveries wait", extra={"problem": problem})
         self._problem = problem
-
-
-def make_sender(settings: Settings, engine: Engine, clock: Clock) -> Sender:
-    """A sender as the settings want it."""
-    post = http_post(
-        private=settings.webhook_private, timeout_seconds=settings.webhook_timeout_seconds
-    )
-    return Sender(engine, post, clock, settings.webhook_retry_seconds)

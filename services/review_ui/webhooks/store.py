@@ -1,26 +1,16 @@
-"""Webhooks and their deliveries: who wants to hear of decisions, and what is on its way.
+"""Webhooks and their deliveries: who wants to hear of decisions, and what is to be sent.
 
 A delivery is written in the transaction of the decision, one for each webhook that wants the event;
-its id is the event's own, over all attempts. `webhooks_sender` sends what is due.
+its id is the event's own, over all attempts. sender.py sends what is due.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import (
-    ColumnElement,
-    Engine,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Engine, delete, func, insert, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session, defer
 
@@ -43,12 +33,12 @@ _IN: dict[State, ColumnElement[bool]] = {
 
 
 class NoWebhook(HitlError):
-    """There is no such webhook, or no such delivery that could be tried again."""
+    """There is no such webhook, or no such delivery that could be retried."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A webhook, without its secret, and how its deliveries stand."""
+class WebhookBacklog:
+    """A webhook, and what it has not received."""
 
     webhook: Webhook
     waiting: int
@@ -72,7 +62,9 @@ def enqueue(session: Session, event: Event, not_before: datetime) -> None:
         Webhook.types.contains([event.type]),
     )
     # The lock: one that is being removed just now is waited for, then left out.
-    _insert(session, wanted.with_for_update(key_share=True, read=True))
+    names = ["webhook_id", "event_id", "type", "body", "not_before", "next_attempt_at"]
+    locked = wanted.with_for_update(key_share=True, read=True)
+    session.execute(insert(WebhookDelivery).from_select(names, locked))
 
 
 def withdraw(session: Session, event: Event) -> None:
@@ -147,7 +139,7 @@ def add_test(session: Session, webhook_id: UUID, now: datetime) -> WebhookDelive
     return row
 
 
-def everything(session: Session) -> list[Known]:
+def everything(session: Session) -> list[WebhookBacklog]:
     """All webhooks, the oldest first."""
     delivery = WebhookDelivery
     open_ = or_(_IN["waiting"], _IN["failed"])  # both read from an index, whatever was delivered
@@ -180,7 +172,7 @@ def everything(session: Session) -> list[Known]:
         .outerjoin(latest, latest.c.webhook_id == Webhook.id)
         .order_by(Webhook.created_at, Webhook.id)
     )
-    return [Known(*row) for row in session.execute(statement)]
+    return [WebhookBacklog(*row) for row in session.execute(statement)]
 
 
 def deliveries(
@@ -191,7 +183,7 @@ def deliveries(
     before: int | None,
     limit: int,
 ) -> Sequence[WebhookDelivery]:
-    """The newest deliveries first, without their bodies; those written before number `before`."""
+    """The newest deliveries first, without their bodies; those with an id below `before`."""
     statement = (
         select(WebhookDelivery)
         .options(defer(WebhookDelivery.body, raiseload=True))
@@ -232,11 +224,6 @@ def prune(engine: Engine, before: datetime, most: int) -> int:
         ids = session.scalars(old).all()
         session.execute(delete(WebhookDelivery).where(WebhookDelivery.id.in_(ids)))
     return len(ids)
-
-
-def _insert(session: Session, rows: Any) -> None:
-    names = ["webhook_id", "event_id", "type", "body", "not_before", "next_attempt_at"]
-    session.execute(insert(WebhookDelivery).from_select(names, rows))
 
 
 def _body(kind: str, at: datetime, data: str) -> bytes:

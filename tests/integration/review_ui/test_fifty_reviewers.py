@@ -13,7 +13,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import decide
-from services.review_ui.tasks.decide import Decided, Verdict
+from services.review_ui.tasks.decide import Decided, DecisionRequest
 from shared.events.models import ItemReviewed
 from shared.storage.database import connect
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
@@ -60,12 +60,12 @@ def test_fifty_reviewers_whose_pages_crash_decide_every_item_once(
             return session.scalar(waiting.where(ReviewTask.status != "decided")) or 0
 
     def dies_before_the_commit(reviewer: str, task: ReviewTask, label: str) -> None:
-        verdict = Verdict(uuid4(), task.id, task.lease_token, "correct", label)
+        request = DecisionRequest(uuid4(), task.id, task.lease_token, "correct", label)
         with Session(engine) as session, session.begin():
             decide.decide(
                 session,
                 reviewer,
-                verdict,
+                request,
                 labels=LABELS,
                 review=room.review,
                 now=room.clock(),

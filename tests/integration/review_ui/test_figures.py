@@ -195,9 +195,11 @@ def test_what_waits_for_a_lead_says_why(engine: Engine) -> None:
     # I expect the first two, each with what was said, and who has it
     assert found.keys() == {"bad", "split"}
     assert (found["bad"].why, found["split"].why) == ("flagged", "disputed")
-    assert [(each.reason, each.note) for each in found["bad"].said] == [("private", "see page 3")]
+    assert [(each.reason, each.note) for each in found["bad"].answers] == [
+        ("private", "see page 3")
+    ]
     assert found["bad"].since == START - timedelta(minutes=30)
-    assert [each.label for each in found["split"].said] == ["positive", "negative"]
+    assert [each.label for each in found["split"].answers] == ["positive", "negative"]
     assert (found["bad"].held_by, found["split"].held_by) == (None, "linus")
     assert (counted.disputed, counted.flagged) == (1, 1)
 

@@ -217,7 +217,7 @@ def test_what_a_reviewer_let_go_comes_back_to_them_and_counts_nowhere_as_waiting
     people.clock.turn(LEASE_SECONDS)
     people.review = NEVER
     assert [task.item_id for task in people.claim("bob", 5)] == ["real"]
-    counted = Backlog(engine, ["sentiment"]).read(people.clock())
+    counted = Backlog(engine, ["sentiment"]).read(people.clock()).queues
     assert [(queue.open, queue.leased) for queue in counted] == [(1, 1)]
     # If one of her next claims is drawn, I expect the same one
     people.review = ALWAYS

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.reports import dashboard
-from services.review_ui.tasks.decide import Verdict, decide
+from services.review_ui.tasks.decide import DecisionRequest, decide
 from shared.events.models import ItemReviewed
 from shared.workflows.files import ReviewRules
 from tests.support.review_data import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom, lease_of
@@ -60,13 +60,13 @@ def test_what_the_page_measured_counts_and_reaches_the_dashboard(
     (task,) = room.claim("ada")
     room.clock.turn(3_609)
     with Session(engine, expire_on_commit=False) as session, session.begin():
-        verdict = Verdict(
+        request = DecisionRequest(
             uuid4(), task.id, task.lease_token, "accept", seconds=9.0, idle_seconds=3_600.0
         )
         decide(
             session,
             "ada",
-            verdict,
+            request,
             labels=LABELS,
             review=ReviewRules(),
             now=room.clock(),

@@ -3,24 +3,22 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.review_ui.tasks.rounds import Answer, Check, Final, after, drawn
+from services.review_ui.tasks.rounds import Answer, Final, after, drawn
 
 LABELS = st.sampled_from(["negative", "neutral", "positive"])
-UNCHECKED = Check()
 
 
 def test_an_answer_that_nobody_checks_is_final() -> None:
-    assert after([Answer("first", "positive")], UNCHECKED) == Final("positive")
+    assert after([Answer("first", "positive")]) == Final("positive")
 
 
 def test_a_drawn_item_gets_a_second_answer_whatever_the_first() -> None:
-    assert after([Answer("first", "positive")], Check(drawn=True)) == "second"
+    assert after([Answer("first", "positive")], drawn=True) == "second"
 
 
 def test_a_blind_answer_unlike_the_ais_is_checked_and_one_like_it_is_not() -> None:
-    check = Check(unlike_ai="positive")
-    assert after([Answer("first", "negative")], check) == "second"
-    assert after([Answer("first", "positive")], check) == Final("positive")
+    assert after([Answer("first", "negative")], unlike_ai="positive") == "second"
+    assert after([Answer("first", "positive")], unlike_ai="positive") == Final("positive")
 
 
 @given(LABELS, LABELS)
@@ -29,7 +27,7 @@ def test_two_who_agree_are_final_and_two_who_do_not_are_settled_by_a_third(
 ) -> None:
     answers = [Answer("first", one), Answer("second", other)]
     expected = Final(one) if one == other else "adjudication"
-    assert after(answers, Check(drawn=True)) == expected
+    assert after(answers, drawn=True) == expected
 
 
 @given(LABELS, LABELS, LABELS, st.booleans(), st.one_of(st.none(), LABELS))
@@ -38,11 +36,10 @@ def test_every_item_is_final_after_three_answers_at_most(
 ) -> None:
     # Given any answers; if they are asked for one after another
     answers: list[Answer] = []
-    check = Check(is_drawn, ai)
     outcome: object = "first"
     for label in (one, two, three):
         answers.append(Answer(outcome, label))  # type: ignore[arg-type]  # a round so far
-        outcome = after(answers, check)
+        outcome = after(answers, drawn=is_drawn, unlike_ai=ai)
         if isinstance(outcome, Final):
             break
     # I expect an end, and the label to be the last one given
@@ -55,7 +52,7 @@ def test_every_item_is_final_after_three_answers_at_most(
 def test_no_answer_has_no_outcome() -> None:
     for answers in ([], [Answer("second", "positive")]):
         try:
-            after(answers, UNCHECKED)
+            after(answers)
         except ValueError:
             continue
         raise AssertionError("an outcome out of nothing")

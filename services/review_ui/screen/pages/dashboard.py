@@ -13,9 +13,8 @@ from services.review_ui.api.context import RequestContext
 from services.review_ui.reports import dashboard, history
 from services.review_ui.reports.dashboard import Figures, Flow, Work
 from services.review_ui.reports.stale_cache import StaleCache
-from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame, hooks, measures
-from services.review_ui.screen.pages.frame import i18n
+from services.review_ui.screen.pages.frame import Words, i18n
 
 _COLOURS = ["#3b82f6", "#d97706"]
 _CHART: dict[str, Any] = {"height": 290, "min_width": 330, "buttons": []}
@@ -82,19 +81,17 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
 
 
 def _backlog(moving: list[Flow], words: Words) -> dict[str, Any]:
-    return {
-        "headers": [words[k] for k in ("workflow", "open", "arrived", "decided_hour", "drain")],
-        "data": [
-            [
-                flow.workflow,
-                f"{flow.open:,}",
-                f"{flow.arrived:,.0f}",
-                f"{flow.decided:,.0f}",
-                frame.NOTHING if flow.hours_to_drain is None else f"{flow.hours_to_drain:,.1f}",
-            ]
-            for flow in moving
-        ],
-    }
+    rows = [
+        [
+            flow.workflow,
+            f"{flow.open:,}",
+            f"{flow.arrived:,.0f}",
+            f"{flow.decided:,.0f}",
+            frame.NOTHING if flow.hours_to_drain is None else f"{flow.hours_to_drain:,.1f}",
+        ]
+        for flow in moving
+    ]
+    return frame.table(("workflow", "open", "arrived", "decided_hour", "drain"), rows, words)
 
 
 def _charts(found: Figures, words: Words) -> list[Any]:
@@ -133,19 +130,12 @@ def _charts(found: Figures, words: Words) -> list[Any]:
 def _tables(found: Figures, words: Words) -> list[dict[str, Any]]:
     reviewers = ("reviewer", "decided", "skipped", "flagged", "agreement", "median")
     labels = ("label", "decided", "agreement", "median")  # nobody skips or flags with a label
-    return [
-        {
-            "headers": [words[key] for key in reviewers],
-            "data": [
-                [w.name, f"{w.decided:,}", f"{w.skipped:,}", f"{w.flagged:,}", *_quality(w)]
-                for w in found.reviewers
-            ],
-        },
-        {
-            "headers": [words[key] for key in labels],
-            "data": [[w.name, f"{w.decided:,}", *_quality(w)] for w in found.labels],
-        },
+    by_reviewer = [
+        [w.name, f"{w.decided:,}", f"{w.skipped:,}", f"{w.flagged:,}", *_quality(w)]
+        for w in found.reviewers
     ]
+    by_label = [[w.name, f"{w.decided:,}", *_quality(w)] for w in found.labels]
+    return [frame.table(reviewers, by_reviewer, words), frame.table(labels, by_label, words)]
 
 
 def _quality(work: Work) -> list[str]:

@@ -1,7 +1,10 @@
-"""What all pages around the card share: the head, the words, and who is there."""
+"""What all pages around the card share: the head, the words, the account that is logged in."""
 
+import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components.navbar import Navbar
@@ -10,10 +13,15 @@ from gradio.i18n import I18nData
 from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.auth.sessions import COOKIE
-from services.review_ui.screen import languages
-from services.review_ui.screen.languages import Words
 
-_HEAD = Path(__file__).parent.parent / "assets" / "pages" / "pages.html"
+Words = Mapping[str, str]
+_ASSETS = Path(__file__).parent.parent / "assets"
+_HEAD = _ASSETS / "pages" / "pages.html"
+# The pages' words by language code: one file a language, shared with the card.
+_LANGUAGES: dict[str, Words] = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))["pages"]
+    for path in sorted((_ASSETS / "words").glob("*.json"))
+}
 _START = 'import("/ui/pages/pages.js").then((pages) => pages.mount(element));'
 # A period's key among the words, and its length; None: from the beginning.
 PERIODS: dict[str, timedelta | None] = {
@@ -29,7 +37,7 @@ BEGINNING = datetime(2000, 1, 1, tzinfo=UTC)
 translations = gr.I18n(
     **{
         code: {f"hitl_{key}": word for key, word in words.items()}
-        for code, words in languages.pages().items()
+        for code, words in _LANGUAGES.items()
     }
 )
 
@@ -65,8 +73,18 @@ def visitor(context: RequestContext, request: gr.Request) -> Account:
 
 
 def words_of(request: gr.Request) -> Words:
-    """The words in the language of the caller's browser."""
-    return languages.chosen(request.headers.get("accept-language", ""))
+    """The words in the caller's language, by Accept-Language (RFC 9110, 12.5.4): browsers list the
+    best first."""
+    for wanted in request.headers.get("accept-language", "").split(","):
+        code = wanted.split(";")[0].strip()[:2].lower()
+        if code in _LANGUAGES:
+            return _LANGUAGES[code]
+    return _LANGUAGES["en"]
+
+
+def table(columns: Iterable[str], rows: list[list[str]], words: Words) -> dict[str, Any]:
+    """The value of a `gr.Dataframe`; `columns` are keys among the words."""
+    return {"headers": [words[column] for column in columns], "data": rows}
 
 
 def since(context: RequestContext, period: str) -> datetime:

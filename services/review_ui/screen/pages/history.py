@@ -16,11 +16,10 @@ from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import history
 from services.review_ui.reports.history import Past, Search
-from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
-from services.review_ui.screen.pages.frame import i18n
+from services.review_ui.screen.pages.frame import Words, i18n
 from services.review_ui.tasks import lead_queue
-from services.review_ui.tasks.lead_queue import Waiting
+from services.review_ui.tasks.lead_queue import LeadTask
 
 _TABLE: dict[str, Any] = {"interactive": False, "max_chars": 160, "buttons": []}
 # A column's key among the words, and its width. The link is for leads; `key` stays the last.
@@ -74,7 +73,7 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
         words = frame.words_of(request)
         with context.transaction() as session:
             labels, reviewers = history.labels_and_reviewers(session, account)
-            wait = (
+            waiting = (
                 lead_queue.waiting(session, list(context.workflows), context.clock())
                 if history.sees_all(account)
                 else []
@@ -89,7 +88,7 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
             gr.update(choices=[(words[key], key) for key in frame.PERIODS]),
             search("", "", "", "last_week", request),
             gr.Column(visible=history.sees_all(account)),
-            _shown(_FOR_LEADS, [_waiting(each, account, words) for each in wait], words),
+            _shown(_FOR_LEADS, [_lead_row(each, account, words) for each in waiting], words),
         )
 
     def search(text: str, label: str, reviewer: str, period: str, request: gr.Request) -> Any:
@@ -138,7 +137,7 @@ def _js(name: str, *given: str) -> str:
 def _shown(columns: Mapping[str, str], rows: list[list[str]], words: Words) -> Any:
     """The table; only the link is read as HTML, and nothing of an item is in it."""
     return gr.Dataframe(
-        {"headers": [words[column] for column in columns], "data": rows},
+        frame.table(columns, rows, words),
         datatype=["html" if column == "take_up" else "str" for column in columns],
         column_widths=list(columns.values()),
     )
@@ -148,17 +147,18 @@ def _link(task_id: UUID, words: Words) -> str:
     return f'<a href="/?task={task_id}">{html.escape(words["take_up_link"])}</a>'
 
 
-def _waiting(each: Waiting, account: Account, words: Words) -> list[str]:
+def _lead_row(each: LeadTask, account: Account, words: Words) -> list[str]:
     free = each.held_by in (None, account.name)
-    flags = [said for said in each.said if said.label is None]
-    notes = [f"{said.reviewer}: {said.note}" for said in each.said if said.note]
+    labels = [f"{answer.reviewer}: {answer.label}" for answer in each.answers if answer.label]
+    flags = [f"{a.reviewer}: {a.reason or ''}" for a in each.answers if a.label is None]
+    notes = [f"{answer.reviewer}: {answer.note}" for answer in each.answers if answer.note]
     return [
         words[each.why],
         _link(each.task_id, words) if free else "",
         each.item_id,
         each.text,
-        " · ".join(f"{said.reviewer}: {said.label}" for said in each.said if said.label),
-        " · ".join([f"{said.reviewer}: {said.reason}" for said in flags] + notes),
+        " · ".join(labels),
+        " · ".join(flags + notes),
         frame.NOTHING if each.since is None else f"{each.since:%Y-%m-%d %H:%M:%S}",
         each.held_by or "",
     ]

@@ -11,11 +11,10 @@ import gradio as gr
 from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports.stale_cache import StaleCache
-from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
-from services.review_ui.screen.pages.frame import i18n
+from services.review_ui.screen.pages.frame import Words, i18n
 from services.review_ui.webhooks import store as webhook_store
-from services.review_ui.webhooks.store import Known
+from services.review_ui.webhooks.store import WebhookBacklog
 
 _COLUMNS = ("address", "workflow", "state", "hooks_waiting", "hooks_failed", "last_error", "time")
 
@@ -35,29 +34,24 @@ def build() -> gr.Dataframe:
 
 def reader(context: RequestContext) -> Callable[[Account, Words], Any]:
     """What fills the table for an account."""
-    cache = StaleCache[list[Known]]()
+    cache = StaleCache[list[WebhookBacklog]]()
 
     def show(account: Account, words: Words) -> Any:
         found = cache.get("all", lambda: _read(context)) if account.role == "admin" else []
-        return gr.Dataframe(
-            {
-                "headers": [words[column] for column in _COLUMNS],
-                "data": [_row(known, words) for known in found],
-            },
-            visible=bool(found),
-        )
+        rows = [_row(known, words) for known in found]
+        return gr.Dataframe(frame.table(_COLUMNS, rows, words), visible=bool(found))
 
     return show
 
 
-def _read(context: RequestContext) -> list[Known]:
+def _read(context: RequestContext) -> list[WebhookBacklog]:
     with context.transaction() as session:
         found = webhook_store.everything(session)
         session.expunge_all()  # the rows are read after the transaction
         return found
 
 
-def _row(known: Known, words: Words) -> list[str]:
+def _row(known: WebhookBacklog, words: Words) -> list[str]:
     at = known.last_error_at
     return [
         known.webhook.url,

@@ -15,9 +15,8 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import history, quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.reports.stale_cache import StaleCache
-from services.review_ui.screen.languages import Words
 from services.review_ui.screen.pages import frame
-from services.review_ui.screen.pages.frame import i18n
+from services.review_ui.screen.pages.frame import Words, i18n
 from shared.intervals import Interval
 
 _TABLE: dict[str, Any] = {"datatype": "str", "interactive": False, "buttons": []}
@@ -88,9 +87,7 @@ def _read(context: RequestContext, account: Account, period: str) -> list[_Measu
 
 
 def _table(columns: tuple[str, ...], rows: list[list[str]], words: Words, visible: bool) -> Any:
-    return gr.Dataframe(
-        {"headers": [words[column] for column in columns], "data": rows}, visible=visible
-    )
+    return gr.Dataframe(frame.table(columns, rows, words), visible=visible)
 
 
 def _agreement(workflow: str, agreed: Agreement, words: Words) -> list[str]:
