@@ -164,14 +164,7 @@ def _reviewed(
                 item_id=snippet.id,
                 text=snippet.text,
                 label=label,
-                ai_label=model.labels[scores.distribution.index(confidence)],
-                confidence=confidence,
-                reviewer="a rater",
-                decided_at=datetime.now(UTC),
-                model_version=model.model_version,
-                policy_version=None,
                 event_id=derive_id("item.reviewed", "sentiment", snippet.id, "1"),
-                on_panel=panel,
                 weight=weight(confidence, THRESHOLD, panel, PANEL_RATE),
             )
         )

@@ -1,11 +1,12 @@
 """The certifier's loop: looks at every change and every ten seconds, publishes what changed.
 
-A workflow that could not be looked at keeps its last route, which runs out; all others go on.
+Where a look at a workflow fails, its last route stays until it expires; all others go on.
 """
 
 import logging
 import threading
 import time
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
 HEARTBEAT_SECONDS = 10.0
-LEISURE = 4.0  # a look that took long is followed by a pause of so many times its length
+PAUSE_AFTER_LOOK = 4.0  # times the length of the look
 PUBLISH_SECONDS = 5.0
 _HEIGHT = text("SELECT coalesce(max(height), 0) FROM ledger_block")
 
@@ -40,7 +41,7 @@ class Policies:
         self._taken = threading.Event()
 
     def take(self, content: WorkflowFile) -> None:
-        """From now on the policy in this file counts.
+        """Uses the policy in this file from now on.
 
         Raises:
             ConfigurationError: lists what is wrong with it; the one before stays.
@@ -76,19 +77,20 @@ class Feedback:
         self._leader = Leader(engine)
         self._certifiers: dict[str, WorkflowCertifier] = {}
         self._routes: dict[str, LiveRoute] = {}
-        self._told: dict[str, object] = {}  # what routers must have heard, as it was published
+        self._published: dict[str, object] = {}  # what routers must hear of at once
+        self._leading = False
         self._height = -1
         self._looked_at = self._published_at = self._resumes_at = 0.0
 
     def run(self, stopping: threading.Event) -> None:
-        """Until `stopping`; what goes wrong is said and tried again."""
-        with self._leader:
+        """Until `stopping`; what fails is logged and retried."""
+        with closing(self._leader):
             while not stopping.is_set():
                 try:
                     self.turn()
                 except Overloaded as error:
                     logger.warning(
-                        "certifier look postponed: a server is unavailable",
+                        "certifier look postponed: a server is unreachable",
                         extra={"problem": str(error)},
                     )
                 except Exception:
@@ -100,7 +102,7 @@ class Feedback:
         """One second's work.
 
         Raises:
-            Overloaded: Postgres or RabbitMQ is away.
+            Overloaded: Postgres or RabbitMQ is unreachable.
         """
         try:
             now = self._leader.leads()
@@ -111,39 +113,36 @@ class Feedback:
         if now is None:
             self._follow()
             return
-        if not self._certifiers:
+        if not self._leading:
             self._lead()
         CERTIFIER_LEADS.set(1)
         CERTIFICATE_LEASE.set(self._lease.total_seconds())
         clock = time.monotonic()
         if clock < self._resumes_at and not changed:
             return
-        height = self._height_of_log()
+        with database_errors(), self._engine.connect() as connection:
+            height = int(connection.scalar(_HEIGHT) or 0)
         due = clock - self._looked_at >= self._heartbeat
         if changed or due or height != self._height:
             self._look(now)
             self._height, self._looked_at = height, clock
             ended = time.monotonic()
-            self._resumes_at = ended + LEISURE * (ended - clock)
-        news = {name: _lasting(route) for name, route in self._routes.items()}
-        if news != self._told or clock - self._published_at >= self._heartbeat:
+            self._resumes_at = ended + PAUSE_AFTER_LOOK * (ended - clock)
+        urgent = {name: _urgent_part(route) for name, route in self._routes.items()}
+        if urgent != self._published or clock - self._published_at >= self._heartbeat:
             self._publish()
-            self._told = news
+            self._published = urgent
 
     def _look(self, now: datetime) -> None:
         for name, policy in tuple(self._policies.of.items()):
+            if name not in self._certifiers:
+                self._certifiers[name] = WorkflowCertifier(self._engine, name, self._lease)
             try:
-                self._routes[name] = self._certifier(name).look(policy, now)
+                self._routes[name] = self._certifiers[name].look(policy, now)
             except Overloaded:
                 raise
             except Exception:
-                # Its last route runs out; the others must not.
                 logger.exception("looking at a workflow failed", extra={"workflow": name})
-
-    def _certifier(self, name: str) -> WorkflowCertifier:
-        if name not in self._certifiers:  # at the start of leading, or the workflow is new
-            self._certifiers[name] = WorkflowCertifier(self._engine, name, self._lease)
-        return self._certifiers[name]
 
     def _publish(self) -> None:
         # Asked again: a look may have taken long, and somebody else may lead by now.
@@ -155,27 +154,21 @@ class Feedback:
         self._broker.publish([encode_policy(policy)], PUBLISH_SECONDS)
         self._published_at = time.monotonic()
 
-    def _height_of_log(self) -> int:
-        with database_errors(), self._engine.connect() as connection:
-            return int(connection.scalar(_HEIGHT) or 0)
-
     def _lead(self) -> None:
         logger.info("this certifier leads")
-        self._certifiers = {}
-        for name in tuple(self._policies.of):
-            self._certifier(name)
-        self._routes, self._told, self._height = {}, {}, -1
+        self._leading = True
+        self._routes, self._published, self._height = {}, {}, -1
         self._looked_at = self._published_at = self._resumes_at = 0.0
 
     def _follow(self) -> None:
         CERTIFIER_LEADS.set(0)
-        if self._certifiers:
+        if self._leading:
             logger.info("this certifier no longer leads")
-            for certifier in self._certifiers.values():
-                certifier.forget()
-        self._certifiers, self._routes = {}, {}
+        for certifier in self._certifiers.values():
+            certifier.forget()
+        self._leading, self._certifiers, self._routes = False, {}, {}
 
 
-def _lasting(route: LiveRoute) -> object:
+def _urgent_part(route: LiveRoute) -> object:
     """What routers must hear of at once; the rest can wait for the next heartbeat."""
     return route.model_dump(exclude={"valid_until", "watermark", "reason"})

@@ -5,17 +5,17 @@ frozen grid say everything, so that any process may take the next look.
 """
 
 import logging
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.feedback.certificate import epochs, scores
 from services.feedback.certificate.certify import Certified, certify, grid_of
-from services.feedback.certificate.drift import Detection, detect
+from services.feedback.certificate.drift import detect
 from services.feedback.certificate.early_warnings import EarlyWarnings
-from services.feedback.certificate.gauges import Seen
+from services.feedback.certificate.gauges import WorkflowGauges
 from services.feedback.certificate.judgement import (
     SWITCH_ITEMS,
     at_the_file,
@@ -35,6 +35,7 @@ from services.feedback.certificate.workload import (
 )
 from services.router.policy import Policy
 from shared.events.live_policy import LiveRoute, LiveState
+from shared.service import metrics
 from shared.storage.database import database_errors
 from shared.storage.tables import CertificationEpoch
 from shared.wording import percent
@@ -42,15 +43,6 @@ from shared.wording import percent
 logger = logging.getLogger(__name__)
 
 GRID_SCORES = (200, 10_000)  # unlabelled scores that a grid is made of: at least, at most
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What one look found in an epoch."""
-
-    matured: Matured
-    found: Certified
-    detection: Detection
 
 
 class WorkflowCertifier:
@@ -65,14 +57,14 @@ class WorkflowCertifier:
         self._lease = lease
         self._log = PanelLog(engine, workflow)
         self._relief = relief or Relief()
-        self._seen = Seen(workflow)
+        self._gauges = WorkflowGauges(workflow)
         self._early = EarlyWarnings(workflow)
 
     def look(self, policy: Policy, now: datetime) -> LiveRoute:
         """What holds at `now`, by `policy` as it is.
 
         Raises:
-            Overloaded: Postgres is away.
+            Overloaded: Postgres is unreachable.
         """
         with database_errors(), Session(self._engine, expire_on_commit=False) as session:
             route = self._look(session, policy, now)
@@ -81,14 +73,16 @@ class WorkflowCertifier:
 
     def forget(self) -> None:
         """Another process leads: its figures count, not ours."""
-        self._seen.forget()
+        self._gauges.forget()
 
     def _look(self, session: Session, policy: Policy, now: datetime) -> LiveRoute:
-        self._seen.show_terms(policy.certificate)
+        self._gauges.show_terms(policy.certificate)
         epoch = self._current_epoch(session, policy, now)
         workload = measure(session, self._workflow, now)
-        self._seen.show_late(workload.late(now))
-        self._seen.show_for_leads(*for_leads(session, self._workflow, now))
+        self._gauges.set(metrics.TASKS_LATE, workload.late(now))
+        waiting, oldest_seconds = for_leads(session, self._workflow, now)
+        self._gauges.set(metrics.FOR_LEADS, waiting)
+        self._gauges.set(metrics.FOR_LEADS_OLDEST, oldest_seconds)
         if epoch is None:
             return self._to_people(session, policy, None, "no item has been scored yet", now)
         grid = epochs.grid_in(epoch)
@@ -104,82 +98,79 @@ class WorkflowCertifier:
             logger.info("grid frozen", extra=self._about(epoch, scores=len(known)))
             grid = epochs.grid_in(epoch)
         if grid is None or epoch.frozen_at is None:
-            raise RuntimeError("a frozen grid is gone")
+            raise RuntimeError("an epoch's frozen grid is missing in the database")
         terms = policy.certificate
         sla = timedelta(hours=terms.sla_hours)
         reading = self._log.read(epoch.model_version, epoch.frozen_at, sla)
         matured = mature(reading.items, now, sla, reading.logged_until)
         found = certify(matured.scores, matured.errors, grid, terms.alpha, terms.delta)
         errors = watched_errors(matured, policy, found.threshold)
-        evidence = Evidence(matured, found, detect(errors, terms.alpha))
-        self._seen.show_evidence(matured, evidence.detection, now)
-        if evidence.detection.alarm_at is not None:
+        detection = detect(errors, terms.alpha)
+        self._gauges.show_evidence(matured, detection, now)
+        if detection.alarm_at is not None:
             why = (
                 f"more than {percent(terms.alpha)} of what the machine accepted is wrong: the "
-                f"monitor raised the alarm at audit {evidence.detection.alarm_at + 1} of accepted "
-                f"items"
+                f"monitor raised the alarm at audit {detection.alarm_at + 1} of accepted items"
             )
             return self._start_again(session, policy, epoch, "drift", why, now)
-        return self._judge(session, policy, epoch, evidence, workload, now)
+        return self._judge(session, policy, epoch, matured, found, workload, now)
 
     def _judge(
         self,
         session: Session,
         policy: Policy,
         epoch: CertificationEpoch,
-        evidence: Evidence,
+        matured: Matured,
+        found: Certified,
         workload: Workload,
         now: datetime,
     ) -> LiveRoute:
-        """The evidence has raised no alarm: what may the machine do?"""
-        matured, found, terms = evidence.matured, evidence.found, policy.certificate
+        """What the machine may do by evidence that has raised no alarm."""
+        terms = policy.certificate
         at = policy.threshold if policy.mode == "fixed" else found.threshold
         warned = self._early.warned(session, epoch, at, now)
-        self._seen.show_psi(self._early.psi)
+        self._gauges.set(metrics.SCORE_PSI, self._early.psi)
         if found.threshold is None:
             why = found.why + at_the_file(policy, matured)
             return self._to_people(session, policy, epoch, why, now, matured, warned=warned)
-        issued = epochs.issue(session, epoch, found, matured, (terms.alpha, terms.delta), now)
-        if now - issued.first_at > timedelta(days=terms.max_age_days):
+        version, first_at = epochs.issue(
+            session, epoch, found, matured, (terms.alpha, terms.delta), now
+        )
+        if now - first_at > timedelta(days=terms.max_age_days):
             why = f"the certificate is older than {terms.max_age_days:g} days"
             return self._start_again(session, policy, epoch, "too_old", why, now)
-        self._seen.show_certificate(found, issued.first_at, now)
+        self._gauges.show_certificate(found, first_at, now)
         doubt = in_doubt(matured, now, timedelta(hours=terms.sla_hours))
         certified = policy.mode == "certified" and doubt is None
         threshold = policy.threshold if policy.mode == "fixed" else None
         reason = (doubt or found.why) + at_the_file(policy, matured)
         if certified:
             loosened = self._relief.loosened(workload, now)
-            self._seen.show_loosened(loosened)
+            self._gauges.set(metrics.LOOSENED, int(loosened))
             threshold = operating_threshold(found.levels, policy.threshold, loosened=loosened)
             if loosened:
                 reason += "; loosened, because open tasks would miss their due times"
         state: LiveState = "reporting" if policy.mode == "fixed" else "alarm"
-        return self._told(
-            LiveRoute(
-                state="certified" if certified else state,
-                threshold=threshold,
-                certified_threshold=found.threshold,
-                panel_rate=panel_rate(policy, certified=certified, warned=warned),
-                certificate_version=issued.version,
-                model_version=epoch.model_version,
-                population=policy.population,
-                alpha=terms.alpha,
-                delta=terms.delta,
-                epoch=str(epoch.id),
-                watermark=matured.watermark,
-                reason=reason,
-                valid_until=now + self._lease,
-            )
+        return self._route(
+            policy,
+            epoch,
+            now,
+            state="certified" if certified else state,
+            threshold=threshold,
+            certified_threshold=found.threshold,
+            panel_rate=panel_rate(policy, certified=certified, warned=warned),
+            certificate_version=version,
+            watermark=matured.watermark,
+            reason=reason,
         )
 
     def _current_epoch(
         self, session: Session, policy: Policy, now: datetime
     ) -> CertificationEpoch | None:
-        """The open epoch, after it was seen to that it is still about what happens."""
+        """The open epoch; a new one where the policy's population or the model has changed."""
         epoch = epochs.open_epoch(session, self._workflow)
         if epoch is not None and epoch.population != policy.population:
-            why = "labels, rules or terms of the policy were changed"
+            why = "labels, rules or terms of the policy have changed"
             epochs.end(session, epoch, "new_policy", why, now)
             logger.warning("epoch ended", extra=self._about(epoch, why=why))
             epoch = epochs.begin(
@@ -208,7 +199,7 @@ class WorkflowCertifier:
         why: str,
         now: datetime,
     ) -> LiveRoute:
-        """Nothing of what was learnt counts any more; only what is routed from now on does."""
+        """Withdraws the certificate: only evidence routed from now on counts."""
         epochs.end(session, epoch, by, why, now)
         logger.error("certificate withdrawn", extra=self._about(epoch, why=why))
         after = epochs.begin(session, self._workflow, epoch.model_version, policy.population, now)
@@ -226,7 +217,7 @@ class WorkflowCertifier:
         warned: bool = False,
     ) -> LiveRoute:
         """Nothing is certified; in mode `fixed` that is a report and no more."""
-        self._seen.show_no_certificate()
+        self._gauges.show_no_certificate()
         state: LiveState = "reporting" if policy.mode == "fixed" else "uncertified"
         before = epochs.epoch_before(session, epoch) if epoch else None
         if before is not None and before.ended_reason is not None:
@@ -234,26 +225,33 @@ class WorkflowCertifier:
                 reason = f"{reason}; since {before.ended_at:%Y-%m-%d %H:%M}: {before.ended_reason}"
             if policy.mode == "certified" and before.ended_by in ("drift", "too_old"):
                 state = "alarm"
-        return self._told(
-            LiveRoute(
-                state=state,
-                threshold=policy.threshold if policy.mode == "fixed" else None,
-                certified_threshold=None,
-                panel_rate=panel_rate(policy, certified=False, warned=warned),
-                certificate_version=None,
-                model_version=epoch.model_version if epoch else None,
-                population=policy.population,
-                alpha=policy.certificate.alpha,
-                delta=policy.certificate.delta,
-                epoch=str(epoch.id) if epoch else "",
-                watermark=matured.watermark if matured else None,
-                reason=reason,
-                valid_until=now + self._lease,
-            )
+        return self._route(
+            policy,
+            epoch,
+            now,
+            state=state,
+            threshold=policy.threshold if policy.mode == "fixed" else None,
+            certified_threshold=None,
+            panel_rate=panel_rate(policy, certified=False, warned=warned),
+            certificate_version=None,
+            watermark=matured.watermark if matured else None,
+            reason=reason,
         )
 
-    def _told(self, route: LiveRoute) -> LiveRoute:
-        self._seen.show_route(route)
+    def _route(
+        self, policy: Policy, epoch: CertificationEpoch | None, now: datetime, **judged: Any
+    ) -> LiveRoute:
+        """What was judged, with the terms and the epoch that it is about; shown in the gauges."""
+        route = LiveRoute(
+            model_version=epoch.model_version if epoch else None,
+            population=policy.population,
+            alpha=policy.certificate.alpha,
+            delta=policy.certificate.delta,
+            epoch=str(epoch.id) if epoch else "",
+            valid_until=now + self._lease,
+            **judged,
+        )
+        self._gauges.show_route(route)
         return route
 
     def _about(self, epoch: CertificationEpoch, **more: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Compares today's scores with the epoch's first; unlike ones mean a week of more audits.
+"""Compares today's scores with the epoch's first; where they differ, a week of more audits follows.
 
 No label is needed for it, and nothing is accepted or withheld because of it.
 """
@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 from sqlalchemy.orm import Session
 
-from services.feedback.certificate import epochs, scores
+from services.feedback.certificate import scores
 from services.feedback.certificate.drift import PSI_ITEMS, acceptance_jumped, psi, scores_drifted
 from shared.storage.tables import CertificationEpoch
 
@@ -42,7 +42,7 @@ class EarlyWarnings:
             self._looked_at = now
             warning = self._warning(session, epoch, threshold, now)
             if warning is not None:
-                epochs.warn(session, epoch, warning, now)
+                epoch.warned_at, epoch.warning = now, warning
                 logger.warning("early warning", extra={"workflow": self._workflow, "why": warning})
         return epoch.warned_at is not None and now - epoch.warned_at < WARNED_FOR
 
@@ -68,7 +68,7 @@ class EarlyWarnings:
             return None
         self.psi = psi(before, lately)
         if scores_drifted(before, lately):
-            return f"the scores of the last day are unlike the epoch's first: PSI {self.psi:.2f}"
+            return f"the scores of the last day differ from the epoch's first: PSI {self.psi:.2f}"
         if threshold is None:
             return None
         accepted, accepted_now = (int((side >= threshold).sum()) for side in (before, lately))
@@ -87,4 +87,5 @@ class EarlyWarnings:
         )
         if len(began) >= FIRST_SCORES:
             first = began[-FIRST_SCORES:]
-            epochs.keep_first_scores(session, epoch, [score.score for score in first], first[0].seq)
+            epoch.first_scores = [score.score for score in first]
+            epoch.first_scores_seq = first[0].seq

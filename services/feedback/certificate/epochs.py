@@ -4,8 +4,6 @@ An epoch speaks of one model and one population. What is frozen in it (the grid,
 lies in the database, so that whoever leads next goes on with the very same test.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID, uuid4
@@ -20,14 +18,6 @@ from shared.events.models import derive_id
 from shared.storage.tables import Certificate, CertificationEpoch
 
 EndedBy = Literal["drift", "too_old", "new_model", "new_policy"]
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """The certificate of an epoch that is in force; `first_at`: the epoch's first one."""
-
-    version: str
-    first_at: datetime
 
 
 def open_epoch(session: Session, workflow: str) -> CertificationEpoch | None:
@@ -94,9 +84,14 @@ def issue(
     matured: Matured,
     terms: tuple[float, float],
     now: datetime,
-) -> Issued:
+) -> tuple[str, datetime]:
     """The certificate of `found.threshold`, written the first time it is found; `terms`: alpha and
-    delta. The same threshold in the same epoch is the same certificate, whoever finds it."""
+    delta. Its version, and when the epoch's first one was issued. The same threshold in the same
+    epoch is the same certificate, whoever finds it.
+
+    Raises:
+        ValueError: nothing is certified.
+    """
     if found.threshold is None or matured.watermark is None or epoch.grid is None:
         raise ValueError("nothing is certified")
     alpha, delta = terms
@@ -134,23 +129,9 @@ def issue(
     first = session.scalar(
         select(func.min(Certificate.issued_at)).where(Certificate.epoch == str(epoch.id))
     )
-    return Issued(str(version), first or now)
+    return str(version), first or now
 
 
 def certificate_id(epoch: UUID, threshold: float) -> UUID:
-    """A pure function of what is certified, so that a repeated look repeats no row."""
+    """The same for the same threshold, so that a repeated look adds no row."""
     return derive_id("certificate", str(epoch), repr(threshold))
-
-
-def keep_first_scores(
-    session: Session, epoch: CertificationEpoch, scores: Sequence[float], last_seq: int
-) -> None:
-    """What later scores are compared with."""
-    epoch.first_scores, epoch.first_scores_seq = list(scores), last_seq
-    session.flush()
-
-
-def warn(session: Session, epoch: CertificationEpoch, warning: str, now: datetime) -> None:
-    """An early warning; the newest counts."""
-    epoch.warned_at, epoch.warning = now, warning
-    session.flush()

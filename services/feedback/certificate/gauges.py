@@ -34,7 +34,7 @@ _OF_A_WORKFLOW = (
 )
 
 
-class Seen:
+class WorkflowGauges:
     """The metrics of one workflow. What does not hold any more is absent, not 0."""
 
     def __init__(self, workflow: str) -> None:
@@ -42,65 +42,49 @@ class Seen:
 
     def show_terms(self, terms: CertificateTerms) -> None:
         """What the policy says of time: alerts go by it."""
-        self._set(metrics.AUDIT_SLA, terms.sla_hours * 3_600)
-        self._set(metrics.CERTIFICATE_MAX_AGE, terms.max_age_days * 86_400)
+        self.set(metrics.AUDIT_SLA, terms.sla_hours * 3_600)
+        self.set(metrics.CERTIFICATE_MAX_AGE, terms.max_age_days * 86_400)
 
     def show_evidence(self, matured: Matured, detection: Detection, now: datetime) -> None:
         """How much has been learnt in this epoch."""
-        self._set(metrics.EPOCH_LABELS, len(matured.items))
-        self._set(metrics.EPOCH_ERRORS, int(matured.errors.sum()))
-        self._set(metrics.AUDITS_OVERDUE, matured.overdue)
-        self._set(metrics.DRIFT_LEVEL, detection.level)
-        waits = matured.waiting > 0 and matured.watermark is not None
-        age = (now - matured.watermark).total_seconds() if waits and matured.watermark else 0.0
-        self._set(metrics.WATERMARK_AGE, max(age, 0.0))
+        self.set(metrics.EPOCH_LABELS, len(matured.items))
+        self.set(metrics.EPOCH_ERRORS, int(matured.errors.sum()))
+        self.set(metrics.AUDITS_OVERDUE, matured.overdue)
+        self.set(metrics.DRIFT_LEVEL, detection.level)
+        since = matured.watermark if matured.waiting else None
+        age = 0.0 if since is None else (now - since).total_seconds()
+        self.set(metrics.WATERMARK_AGE, max(age, 0.0))
 
     def show_certificate(self, found: Certified, issued_at: datetime, now: datetime) -> None:
         """What is certified."""
-        self._set(metrics.CERTIFIED_THRESHOLD, found.threshold)
-        self._set(metrics.ACCEPTED_ERROR_UPPER_BOUND, found.upper_bound)
-        self._set(metrics.CERTIFICATE_AGE, max((now - issued_at).total_seconds(), 0.0))
+        self.set(metrics.CERTIFIED_THRESHOLD, found.threshold)
+        self.set(metrics.ACCEPTED_ERROR_UPPER_BOUND, found.upper_bound)
+        self.set(metrics.CERTIFICATE_AGE, max((now - issued_at).total_seconds(), 0.0))
 
     def show_no_certificate(self) -> None:
         """Nothing is certified."""
-        self._set(metrics.CERTIFIED_THRESHOLD, None)
-        self._set(metrics.ACCEPTED_ERROR_UPPER_BOUND, None)
-        self._set(metrics.CERTIFICATE_AGE, None)
-        self._set(metrics.LOOSENED, None)
-
-    def show_late(self, late: int) -> None:
-        """How many tasks people will not do in time."""
-        self._set(metrics.TASKS_LATE, late)
-
-    def show_for_leads(self, waiting: int, oldest: float) -> None:
-        """How many tasks wait for a lead, and how long the first has, in seconds."""
-        self._set(metrics.FOR_LEADS, waiting)
-        self._set(metrics.FOR_LEADS_OLDEST, oldest)
-
-    def show_loosened(self, loosened: bool) -> None:
-        """Is the threshold loosened for it?"""
-        self._set(metrics.LOOSENED, int(loosened))
-
-    def show_psi(self, index: float | None) -> None:
-        """How unlike the first scores today's are."""
-        self._set(metrics.SCORE_PSI, index)
+        self.set(metrics.CERTIFIED_THRESHOLD, None)
+        self.set(metrics.ACCEPTED_ERROR_UPPER_BOUND, None)
+        self.set(metrics.CERTIFICATE_AGE, None)
+        self.set(metrics.LOOSENED, None)
 
     def show_route(self, route: LiveRoute) -> None:
         """What the routers are told."""
         for state in get_args(LiveState):
             metrics.CERTIFICATION_STATE.labels(self._workflow, state).set(state == route.state)
-        self._set(metrics.OPERATING_THRESHOLD, route.threshold)
-        self._set(metrics.PANEL_RATE, route.panel_rate)
+        self.set(metrics.OPERATING_THRESHOLD, route.threshold)
+        self.set(metrics.PANEL_RATE, route.panel_rate)
 
     def forget(self) -> None:
         """Nothing is shown any more."""
         for gauge in _OF_A_WORKFLOW:
-            self._set(gauge, None)
+            self.set(gauge, None)
         for state in get_args(LiveState):
             with suppress(KeyError):
                 metrics.CERTIFICATION_STATE.remove(self._workflow, state)
 
-    def _set(self, gauge: Gauge, value: float | None) -> None:
+    def set(self, gauge: Gauge, value: float | None) -> None:
+        """Shows the value of one gauge; None: the gauge is absent."""
         if value is not None:
             gauge.labels(self._workflow).set(value)
             return

@@ -5,8 +5,6 @@ that shares a session between programs would share the lock, too; each leader le
 """
 
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, text
@@ -34,16 +32,16 @@ class Leader:
         One clock for all of them: what a new leader says is later than what an old one said.
 
         Raises:
-            Overloaded: Postgres is away, and the lead with it.
+            Overloaded: Postgres is unreachable, and the lead is lost.
         """
         try:
             with database_errors():
                 return self._ask()
         except BaseException:
-            self.resign()
+            self.close()
             raise
 
-    def resign(self) -> None:
+    def close(self) -> None:
         """Lets another lead."""
         session, self._session = self._session, None
         if session is not None:
@@ -61,18 +59,7 @@ class Leader:
         now, mark = self._session.execute(_NOW).one()
         if mark != self._mark:
             raise Overloaded(
-                "Postgres: another program works in this one's session, so that locks hold nobody"
-                " off: PgBouncer before Postgres needs pool_mode = session"
+                "Postgres: the connection pooler shares this session with other programs, so that"
+                " its locks exclude nobody: set pool_mode = session in PgBouncer"
             )
         return now if isinstance(now, datetime) else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self.resign()

@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from services.feedback.quality import Quality
+from services.feedback.registry.receipt import PACKAGES
 
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
-_NAMES = {
-    "amazon": "Amazon reviews",
-    "tweets": "Tweets",
-    "nyt": "New York Times editorials",
-}
+_NAMES = {"amazon": "Amazon reviews", "tweets": "Tweets", "nyt": "New York Times editorials"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ def render(report: Report) -> str:
     recipe = ", ".join(
         f"{name.replace('_', ' ')} {value:g}" for name, value in report.recipe.items()
     )
-    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     return f"""---
 license: apache-2.0
 language: en

@@ -6,7 +6,7 @@ Written once, beside the weights, as `receipt.json`; nothing changes it.
 import platform
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from importlib.metadata import version
 from pathlib import Path
 from uuid import UUID
@@ -16,8 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.errors import ConfigurationError
 
 RECEIPT = "receipt.json"
-_PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
-_CHUNK_BYTES = 1 << 20
+PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
 
 class _Part(BaseModel):
@@ -92,12 +91,12 @@ def read_receipt(folder: Path) -> Receipt:
     try:
         return Receipt.model_validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} is no receipt: {error}") from None
+        raise ConfigurationError(f"{path} is not a readable receipt: {error}") from None
 
 
 def packages() -> dict[str, str]:
     """What trained it: the same packages, seed and data give the same weights on one machine."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -124,8 +123,5 @@ def digest_of(rows: Iterable[tuple[str, tuple[float, ...]]]) -> str:
 
 
 def _sha256(path: Path) -> str:
-    whole = sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            whole.update(chunk)
-    return whole.hexdigest()
+        return file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ it, so that every two versions can be compared on it. Of the rest a part is for 
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple, get_args
 from uuid import UUID
@@ -32,8 +31,7 @@ _ANYWAY = sorted(set(get_args(ReasonCode)) - SCORE_REASONS - {"confident"})
 
 # Erased texts are gone from `item`, too; the condition says why they are not here.
 _REVIEWED = text("""
-    SELECT i.id, i.text, i.final_label, i.ai_label, i.confidence, i.reviewer, i.reviewed_at,
-           i.model_version, i.policy_version, e.event_id,
+    SELECT i.id, i.text, i.final_label, i.confidence, e.event_id,
            coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel,
            (e.data #>> '{decision,sampling,q}')::float8 AS panel_rate,
            jsonb_path_query_array(e.data, '$.decision.reasons[*].code') ?| :anyway AS anyway,
@@ -56,14 +54,7 @@ class Reviewed(NamedTuple):
     item_id: str
     text: str
     label: str
-    ai_label: str | None
-    confidence: float | None
-    reviewer: str | None
-    decided_at: datetime
-    model_version: str | None
-    policy_version: str | None
     event_id: UUID
-    on_panel: bool
     weight: float = 1.0  # for how many items it stands
 
 
@@ -102,19 +93,9 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
                 item_id=row.id,
                 text=row.text,
                 label=row.final_label,
-                ai_label=row.ai_label,
-                confidence=row.confidence,
-                reviewer=row.reviewer,
-                decided_at=row.reviewed_at,
-                model_version=row.model_version,
-                policy_version=row.policy_version,
                 event_id=row.event_id,
-                on_panel=row.on_panel,
                 weight=weight(
-                    row.confidence,
-                    row.threshold,
-                    row.on_panel and not row.anyway,
-                    row.panel_rate,
+                    row.confidence, row.threshold, row.on_panel and not row.anyway, row.panel_rate
                 ),
             )
 

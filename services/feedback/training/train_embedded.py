@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from services.feedback.quality import Floats, Quality, fit_temperature, measure, softmax
+from services.feedback.quality import Floats, Ints, Quality, fit_temperature, measure, softmax
 from services.feedback.registry.model_card import Report, render
 from services.feedback.training import rated_texts
 from services.feedback.training.fitting import OnProgress, Recipe, by_length, optimise
@@ -41,13 +41,6 @@ class HasText(Protocol):
     def text(self) -> str: ...
 
 
-class Example(NamedTuple):
-    """A text and the share of people, 0..1, who call it positive."""
-
-    text: str
-    positive: float
-
-
 def train(
     data_dir: Path, out_dir: Path, seed: int = 2014, progress: OnProgress | None = None
 ) -> Report:
@@ -62,7 +55,11 @@ def train(
     rated_texts.fetch(data_dir, lambda what: say(0.0, what))
     split = rated_texts.split_movies(data_dir)
     adapted = fit(
-        [example(s) for s in split.train], recipe, seed, lambda part, what: say(0.9 * part, what)
+        [snippet.text for snippet in split.train],
+        torch.tensor([snippet.shares for snippet in split.train]),
+        recipe,
+        seed,
+        lambda part, what: say(0.9 * part, what),
     )
     out_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out_dir.parent, prefix=".adapter-") as name:
@@ -100,24 +97,7 @@ def train(
     return report
 
 
-def example(snippet: Snippet) -> Example:
-    """What a snippet teaches: a rater who chose 0 counts half on either side.
-
-    The share tells the model how sure people are; with the bare label it learns to be surer.
-    """
-    sides = [0.5 if score == 0 else float(score > 0) for score in snippet.scores]
-    return Example(snippet.text, sum(sides) / len(sides))
-
-
 def fit(
-    examples: Sequence[Example], recipe: Recipe, seed: int, progress: OnProgress
-) -> torch.nn.Module:
-    """Train a fresh adapter and a head of two labels on `examples`."""
-    shares = torch.tensor([[1 - e.positive, e.positive] for e in examples])
-    return fit_shares([e.text for e in examples], shares, recipe, seed, progress)
-
-
-def fit_shares(
     texts: Sequence[str], shares: torch.Tensor, recipe: Recipe, seed: int, progress: OnProgress
 ) -> torch.nn.Module:
     """Train a fresh adapter and head on `texts` and the share of people for each label, float
@@ -159,8 +139,8 @@ def logits(network: torch.nn.Module, texts: Sequence[HasText], labels: int = len
     return found
 
 
-def truth(texts: Sequence[Snippet]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """The label index of each text, int64 [n]."""
+def truth(texts: Sequence[Snippet]) -> Ints:
+    """The label index of each text [n]."""
     return np.array([LABELS.index(snippet.label) for snippet in texts], dtype=np.int64)
 
 

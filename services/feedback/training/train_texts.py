@@ -13,16 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from services.feedback.quality import Quality, fit_temperature, measure, softmax
+from services.feedback.quality import Ints, Quality, fit_temperature, measure, softmax
 from services.feedback.training.fitting import OnProgress, Recipe
 from services.feedback.training.labelled_texts import text_key
 from services.feedback.training.replay_set import TrainingExample
-from services.feedback.training.train_embedded import (
-    fit_shares,
-    logits,
-    read_back,
-    write_calibration,
-)
+from services.feedback.training.train_embedded import fit, logits, read_back, write_calibration
 from services.feedback.training.tuning import save_adapter
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
@@ -58,15 +53,15 @@ def train(
     and measure what was written (fp16) on a tenth. Which part a text is in says its own hash.
 
     Raises:
-        ConfigurationError: there are too few texts, or `out` is there.
+        ConfigurationError: there are too few texts, or `out` exists.
     """
     if out.exists():
-        raise ConfigurationError(f"{out} is there already")
+        raise ConfigurationError(f"{out} already exists: name a new folder")
     taught, calibration, held_out = split(examples)
     taught = taught[:most]
     if min(map(len, (taught, calibration, held_out))) < _FEWEST:
         raise ConfigurationError(f"{len(examples)} texts are too few: give it 200 or more")
-    network = fit_shares(
+    network = fit(
         [example.text for example in taught],
         torch.tensor([example.shares for example in taught]),
         recipe,
@@ -123,9 +118,8 @@ def split(
 ) -> tuple[list[TrainingExample], list[TrainingExample], list[TrainingExample]]:
     """To train on, to calibrate on, held out: by a hash of the text, so that no text is in two
     parts; each text once, in an order that says nothing."""
-    placed = sorted(
-        {place01(_SALT, text_key(example.text)): example for example in examples}.items()
-    )
+    by_place = {place01(_SALT, text_key(example.text)): example for example in examples}
+    placed = sorted(by_place.items())
     ends = (1 - CALIBRATION_SHARE - HELD_OUT_SHARE, 1 - HELD_OUT_SHARE)
     return (
         [example for place, example in placed if place < ends[0]],
@@ -134,5 +128,5 @@ def split(
     )
 
 
-def _truth(examples: Sequence[TrainingExample]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _truth(examples: Sequence[TrainingExample]) -> Ints:
     return np.array([np.argmax(example.shares) for example in examples], dtype=np.int64)

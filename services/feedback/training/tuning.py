@@ -7,8 +7,10 @@ An adapter for the embedded base is trained on as it is. Any other transformers 
 import json
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,74 +39,20 @@ _OF_TOKENIZERS = (
 )
 
 
+@dataclass(frozen=True)
 class Tunable:
-    """A network with trainable parts, its labels in the order of its scores, and its tokens."""
+    """A network with trainable parts, its labels in the order of its scores, and its tokens. `save`
+    writes to a folder what inference loads, all but the temperature."""
 
-    def __init__(
-        self,
-        network: PeftModel,
-        tokenizer: Tokenizer,
-        labels: tuple[str, ...],
-        assembly: Assembly,
-    ) -> None:
-        self.network = network
-        self.labels = labels
-        self.assembly = assembly
-        self._tokenizer = tokenizer
+    network: PeftModel
+    tokenizer: Tokenizer
+    labels: tuple[str, ...]
+    assembly: Assembly
+    save: Callable[[Path], None]
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of each text, cut at the recipe's length."""
-        return [encoded.ids for encoded in self._tokenizer.encode_batch(list(texts))]
-
-    def save(self, folder: Path) -> None:
-        """Write what inference loads, all but the temperature."""
-        raise NotImplementedError
-
-
-class TunableAdapter(Tunable):
-    """An adapter for the embedded base, warm."""
-
-    def save(self, folder: Path) -> None:
-        """The adapter as peft writes it, in fp16."""
-        save_adapter(self.network, folder)
-
-
-class TunableCheckpoint(Tunable):
-    """A transformers classifier from its folder."""
-
-    def __init__(self, network: PeftModel, checkpoint: Checkpoint, source: Path) -> None:
-        super().__init__(network, checkpoint.tokenizer, checkpoint.labels, checkpoint.assembly)
-        self._checkpoint = checkpoint
-        self._source = source
-
-    def save(self, folder: Path) -> None:
-        """A whole checkpoint, the LoRA merged; its tokenizer has every file that its class saves,
-        and those that were there are as they were.
-
-        Raises:
-            ConfigurationError: what was written would read texts differently.
-        """
-        merged = self.network.merge_and_unload()
-        self._checkpoint.pads_with(None)  # a padding that the config did not name is proven anew
-        merged.save_pretrained(str(folder))
-        fresh = AutoTokenizer.from_pretrained(self._source, local_files_only=True)
-        fresh.save_pretrained(str(folder))
-        for name in {*self._checkpoint.files, *_OF_TOKENIZERS}:
-            if (self._source / name).is_file():
-                shutil.copyfile(self._source / name, folder / name)
-        _read_alike(self._source, folder)
-
-
-def _read_alike(source: Path, folder: Path) -> None:
-    one, other = (
-        AutoTokenizer.from_pretrained(each, local_files_only=True) for each in (source, folder)
-    )
-    added = [*one.get_added_vocab()]
-    texts = [*TEXTS, " ".join(added), *(f"a {token} b" for token in added[:100])]
-    if one.get_vocab() != other.get_vocab() or one(texts).input_ids != other(texts).input_ids:
-        raise ConfigurationError(
-            f"the tokenizer of {source} cannot be saved: it reads texts differently afterwards"
-        )
+        return [encoded.ids for encoded in self.tokenizer.encode_batch(list(texts))]
 
 
 def open_tunable(folder: Path, recipe: Recipe) -> Tunable:
@@ -119,7 +67,7 @@ def open_tunable(folder: Path, recipe: Recipe) -> Tunable:
         return _open_checkpoint(folder, recipe)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise ConfigurationError(
-            f"{folder} holds no model that can be trained on: {error}"
+            f"{folder} holds no model that can be trained further: {error}"
         ) from error
 
 
@@ -144,7 +92,7 @@ def quiet_peft() -> Iterator[None]:
         yield
 
 
-def calibrated(parent: Path, folder: Path, temperature: float) -> None:
+def write_temperature(parent: Path, folder: Path, temperature: float) -> None:
     """Write the new temperature beside what else the parent's file says."""
     path = parent / CALIBRATION
     facts = json.loads(path.read_text()) if path.is_file() else {}
@@ -154,15 +102,15 @@ def calibrated(parent: Path, folder: Path, temperature: float) -> None:
 def _open_adapter(folder: Path, recipe: Recipe) -> Tunable:
     labels = tuple(map(str, json.loads((folder / CALIBRATION).read_text())["labels"]))
     with quiet_peft():
-        network = PeftModel.from_pretrained(
-            base_network(len(labels)), str(folder), is_trainable=True
-        )
+        base = base_network(len(labels))
+        network = PeftModel.from_pretrained(base, str(folder), is_trainable=True).float()
     config = network.peft_config["default"]
     if config.base_model_name_or_path != BASE:
         raise ValueError(f"its base is {config.base_model_name_or_path}")
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(recipe.max_tokens)
-    return TunableAdapter(network.float(), tokenizer, labels, Assembly(pad_id=0))
+    save = partial(save_adapter, network)
+    return Tunable(network, tokenizer, labels, Assembly(pad_id=0), save)
 
 
 def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
@@ -182,4 +130,37 @@ def _open_checkpoint(folder: Path, recipe: Recipe) -> Tunable:
                 target_modules="all-linear",
             ),
         )
-    return TunableCheckpoint(adapted, checkpoint, folder)
+    save = partial(_save_checkpoint, adapted, checkpoint, folder)
+    return Tunable(adapted, checkpoint.tokenizer, checkpoint.labels, checkpoint.assembly, save)
+
+
+def _save_checkpoint(
+    network: PeftModel, checkpoint: Checkpoint, source: Path, folder: Path
+) -> None:
+    """A whole checkpoint, the LoRA merged; its tokenizer has every file that its class saves, and
+    those that were there are as they were.
+
+    Raises:
+        ConfigurationError: what was written would read texts differently.
+    """
+    merged = network.merge_and_unload()
+    checkpoint.pads_with(None)  # a padding that the config did not name is proven anew
+    merged.save_pretrained(str(folder))
+    fresh = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    fresh.save_pretrained(str(folder))
+    for name in {*checkpoint.files, *_OF_TOKENIZERS}:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    _read_alike(source, folder)
+
+
+def _read_alike(source: Path, folder: Path) -> None:
+    one, other = (
+        AutoTokenizer.from_pretrained(each, local_files_only=True) for each in (source, folder)
+    )
+    added = [*one.get_added_vocab()]
+    texts = [*TEXTS, " ".join(added), *(f"a {token} b" for token in added[:100])]
+    if one.get_vocab() != other.get_vocab() or one(texts).input_ids != other(texts).input_ids:
+        raise ConfigurationError(
+            f"the tokenizer of {source} cannot be saved: it reads texts differently afterwards"
+        )

@@ -11,9 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from services.feedback.training.rated_texts import Archive, archive_bytes
+from services.feedback.training.rated_texts import Archive, archive_bytes, read_member
 from services.feedback.training.replay_set import TrainingExample
-from shared.errors import ConfigurationError
 
 LABELS = ("negative", "neutral", "positive")
 _ARCHIVE = Archive(
@@ -33,18 +32,15 @@ def fetch(data_dir: Path, say: Callable[[str], None]) -> list[TrainingExample]:
     5 460 tweets come without, and count as certain.
 
     Raises:
-        ConfigurationError: it cannot be had, or is another file.
+        ConfigurationError: it cannot be downloaded, or has another digest.
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=data_dir, prefix=".fetch-") as scratch:
         body = archive_bytes(data_dir, Path(scratch), _ARCHIVE, say)
     (data_dir / _ARCHIVE.name).write_bytes(body)  # the next time takes no network
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
-        member = archive.extractfile(_MEMBER)
-        if member is None:
-            raise ConfigurationError(f"{_ARCHIVE.name} lacks {_MEMBER}")
         # Some bytes were no UTF-8 to begin with; latin-1 is how the package itself reads them.
-        table = io.StringIO(member.read().decode("latin-1"), newline="")
+        table = io.StringIO(read_member(archive, _MEMBER).decode("latin-1"), newline="")
     return [
         TrainingExample(row["text"], _shares(row["sentiment"], float(row["confidence"] or 1)))
         for row in csv.DictReader(table)

@@ -32,7 +32,7 @@ class Pruning:
         self._next: datetime | None = None
 
     def step(self) -> int:
-        """One part, when it is due; the rows deleted. A failure is logged and retried in an hour."""
+        """One part, when due; the rows deleted. A failure is logged and retried in an hour."""
         now = self._clock()
         if self._next is not None and now < self._next:
             return 0

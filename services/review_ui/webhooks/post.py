@@ -58,9 +58,7 @@ def checked_url(url: str, *, private: bool) -> SplitResult:
         BadAddress: it is no http(s) URL, names a user, or an address that is refused.
     """
     if not _URL.fullmatch(url):
-        raise BadAddress(
-            "a webhook's URL must start with http:// or https://, in ASCII, no spaces"
-        )
+        raise BadAddress("a webhook's URL must start with http:// or https://, in ASCII, no spaces")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

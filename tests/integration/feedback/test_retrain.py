@@ -481,9 +481,9 @@ def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> Non
     logger = Logger(engine, workflows=["sentiment"], max_body_bytes=1 << 20, clock=utc_now)
     assert list(logger.handle([delivered(event.model_copy(update={"decision": decision}))])) == [()]
     [found] = reviewed(engine, "sentiment")
-    assert found.on_panel
+    # I expect it to stand for the twenty of which one is drawn
     assert found.weight == pytest.approx(20)
-    assert (found.reviewer, found.label, found.ai_label) == ("reviewer 1", "positive", "positive")
+    assert (found.item_id, found.label) == ("audited", "positive")
 
 
 def test_an_audited_item_that_came_to_people_anyway_stands_for_itself(engine: Engine) -> None:
@@ -505,7 +505,7 @@ def test_an_audited_item_that_came_to_people_anyway_stands_for_itself(engine: En
         assert list(logger.handle([told])) == [()]
     # I expect each to count once: their like off the panel were decided by people, too.
     found = list(reviewed(engine, "sentiment"))
-    assert [(each.on_panel, each.weight) for each in found] == [(True, 1.0)] * 4
+    assert [each.weight for each in found] == [1.0] * 4
 
 
 def test_resuming_takes_what_the_training_began_with(engine: Engine, home: Path) -> None:

@@ -149,9 +149,12 @@ def test_a_fresh_adapter_is_trained_saved_and_loaded(data_dir: Path, tmp_path: P
     # Given an adapter trained for a few seconds
     split = rated_texts.split_movies(data_dir)
     parts: list[float] = []
-    examples = [train_embedded.example(snippet) for snippet in split.train[:256]]
     network = train_embedded.fit(
-        examples, Recipe(epochs=1), 7, lambda part, _what: parts.append(part)
+        [snippet.text for snippet in split.train[:256]],
+        torch.tensor([snippet.shares for snippet in split.train[:256]]),
+        Recipe(epochs=1),
+        7,
+        lambda part, _what: parts.append(part),
     )
     save_adapter(network, tmp_path)
     train_embedded.write_calibration(tmp_path, 1.25)

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -88,10 +88,10 @@ def test_by_session_everything_that_we_rely_on_works(database_url: str) -> None:
                 )
                 assert sum(number for (number,) in rows) == 12_502_500
             # and one leader of two, whose lock ends when it resigns.
-            with Leader(engine) as first, Leader(other) as second:
+            with closing(Leader(engine)) as first, closing(Leader(other)) as second:
                 assert first.leads() is not None
                 assert second.leads() is None
-                first.resign()
+                first.close()
                 until(lambda: second.leads() is not None, seconds=10, what="the other leads")
         finally:
             engine.dispose()
@@ -104,7 +104,7 @@ def test_a_pool_by_transaction_is_noticed_before_two_lead(database_url: str) -> 
     with pgbouncer(database_url, "transaction") as url:
         engines = connect(url), connect(url)
         try:
-            with Leader(engines[0]) as first, Leader(engines[1]) as second:
+            with closing(Leader(engines[0])) as first, closing(Leader(engines[1])) as second:
                 assert first.leads() is not None
                 # If another one asks / I expect whoever led to notice, and to say what is wrong.
                 second.leads()
