@@ -97,7 +97,7 @@ class PanelLog:
         """The panel items of this model that were routed at `since` or later.
 
         Raises:
-            Overloaded: Postgres is away.
+            Overloaded: Postgres is unreachable.
         """
         with database_errors(), self._engine.connect() as connection:
             if self._since is None or since < self._since or not self._read_new(connection):

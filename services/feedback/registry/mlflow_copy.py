@@ -1,7 +1,7 @@
 """Copies every version of a model to MLflow.
 
 The folder stays what workers read and what decides; MLflow is brought into line with it, so that
-whatever it missed while it was away is there after the next call.
+whatever it missed in an outage is there after the next call.
 """
 
 import fcntl
@@ -41,7 +41,7 @@ def copy_to_mlflow(uri: str, registry: Registry) -> list[str]:
     names of those that were registered now.
 
     Raises:
-        NotCopied: MLflow is not installed, away or refuses something; call it again later.
+        NotCopied: MLflow is not installed, unreachable or refuses something; call it again later.
     """
     if not registry.versions():
         return []
@@ -54,7 +54,7 @@ def copy_to_mlflow(uri: str, registry: Registry) -> list[str]:
     except Exception as error:  # whatever its client, and the store behind it, raise
         why = f"{type(error).__name__}: {error}"
     raise NotCopied(
-        f"not in MLflow ({' '.join(why.split())[:500]}); the folder {registry.folder} has "
+        f"not copied to MLflow ({' '.join(why.split())[:500]}); the folder {registry.folder} has "
         f"everything. Send it later: hitl model push --workflow {registry.workflow}"
     )
 

@@ -77,7 +77,7 @@ class Registry:
         if version not in self.versions():
             listed = ", ".join([BASE_VERSION, *self.versions()])
             raise ConfigurationError(
-                f"workflow {self.workflow} has no model version {version!r}; there is {listed}"
+                f"workflow {self.workflow} has no model version {version!r}; it has {listed}"
             )
         return read_receipt(self.folder / version)
 
@@ -98,7 +98,7 @@ class Registry:
         return BASE_VERSION if current is None else current.version
 
     def history(self) -> list[Change]:
-        """Every change, oldest first; a line that is none is said and left out."""
+        """Every change, oldest first; an unreadable line is logged and skipped."""
         path = self.folder / HISTORY
         content = path.read_bytes() if path.is_file() else b""
         found: list[Change] = []
@@ -106,7 +106,7 @@ class Registry:
             try:
                 found.append(Change.model_validate_json(line))
             except ValidationError:
-                logger.warning("%s, line %d: no change of a model, and left out", path, number)
+                logger.warning("%s, line %d: unreadable model change skipped", path, number)
         return found
 
     def taught(self, version: str) -> frozenset[str]:
@@ -120,7 +120,7 @@ class Registry:
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """A folder for a version that is being made; what is not registered in the end is gone."""
+        """A folder for a version in the making; removed where it is not registered in the end."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".staging-") as name:
             yield Path(name)
@@ -161,7 +161,7 @@ class Registry:
             if version == before:
                 raise ConfigurationError(f"{version} is in use already")
             if over not in (None, before):
-                raise ConfigurationError(f"{before} was put in use meanwhile, in place of {over}")
+                raise ConfigurationError(f"{before} is in use by now, not {over}: compare again")
             folder = model_version = None
             if version != BASE_VERSION:
                 receipt = self._whole(version)
@@ -189,7 +189,7 @@ class Registry:
         with self._writing():
             stack = self._stack()
         if len(stack) < 2:
-            raise ConfigurationError(f"workflow {self.workflow} runs the model it began with")
+            raise ConfigurationError(f"nothing to roll back: {self.workflow} uses its base model")
         return self.promote(stack[-2], by=by, at=at, action="rolled back", over=stack[-1])
 
     def shadow(self, version: str | None, share: float, *, by: str, at: datetime) -> Current:
@@ -205,11 +205,11 @@ class Registry:
             shadow = None
             if version is None:
                 if current.shadow is None:
-                    raise ConfigurationError("no version is in the shadow")
+                    raise ConfigurationError("no shadow version is running")
                 change = Change(at=at, by=by, action="shadow ended", version=current.shadow.version)
             else:
                 if version in (current.version, BASE_VERSION):
-                    raise ConfigurationError(f"{version} is no candidate: it decides, or has")
+                    raise ConfigurationError(f"{version} is in use or the base model: no shadow")
                 receipt = self._whole(version)
                 shadow = Shadow(
                     version=version,

@@ -142,7 +142,7 @@ def calibrate(
     Raises:
         NothingToJudge: nothing was scored, or too little to choose thresholds from.
         ConfigurationError: nothing was ever routed to the panel by the model that is asked for.
-        Overloaded: Postgres is away.
+        Overloaded: Postgres is unreachable.
     """
     terms = policy.certificate
     alpha, delta = wanted.alpha or terms.alpha, wanted.delta or terms.delta
@@ -200,7 +200,7 @@ def _model(session: Session, workflow: str, wanted: Wanted, now: datetime) -> st
     audited = session.execute(_MODELS, {"workflow": workflow, "since": since}).all()
     if wanted.model is None:
         if not audited:
-            raise NothingToJudge(f"no item of {workflow!r} has been scored lately")
+            raise NothingToJudge(f"no item of {workflow!r} has been scored yet")
         newest_audited: str = audited[0].model
         return newest_audited
     if wanted.model not in {row.model for row in audited}:

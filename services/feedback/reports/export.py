@@ -109,7 +109,7 @@ def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Gene
     """The export's bytes in flat memory; holds one connection until it ends.
 
     Raises:
-        Overloaded: the database went away.
+        Overloaded: the connection to the database was lost.
     """
     with database_errors(), engine.connect() as connection:
         bound = {

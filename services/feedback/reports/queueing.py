@@ -37,7 +37,7 @@ def queue_delay(
         ValueError: fewer than one reviewer.
     """
     if reviewers < 1:
-        raise ValueError(f"{reviewers} reviewers")
+        raise ValueError(f"{reviewers} reviewers: at least one is needed")
     if not arrivals or not seconds:
         return None
     work = without_breaks(seconds)

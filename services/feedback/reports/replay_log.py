@@ -46,7 +46,7 @@ def history(engine: Engine, workflow: str, since: datetime, until: datetime) -> 
     """The items that were routed in that time, in that order, each once.
 
     Raises:
-        Overloaded: the database went away.
+        Overloaded: the connection to the database was lost.
     """
     asked = {"workflow": workflow, "since": since, "until": until}
     seen: set[str] = set()

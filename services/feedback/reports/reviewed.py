@@ -30,7 +30,7 @@ def reviewed(
     """The items of a workflow that a person decided in that time, with the label that stands.
 
     Raises:
-        Overloaded: the database went away.
+        Overloaded: the connection to the database was lost.
     """
     bound = {"workflow": workflow, "since": since, "until": until}
     with database_errors(), engine.connect() as connection:

@@ -101,7 +101,7 @@ def compare_on(
     `other` in the place of `one`.
 
     Raises:
-        Overloaded: the database is away.
+        Overloaded: the database is unreachable.
     """
     parts = divide(reviewed(engine, workflow), other.labels, taught)
     held_out = judge(one, other, decided(parts.held_out, other.labels))

@@ -79,7 +79,7 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
     """All items of the workflow that people decided, newest first, as they come from the database.
 
     Raises:
-        Overloaded: the database is away.
+        Overloaded: the database is unreachable.
     """
     with database_errors(), engine.connect() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # a million are sorted first

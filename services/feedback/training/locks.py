@@ -27,7 +27,7 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
 
     Raises:
         Busy: another process has one of them.
-        Overloaded: the database is away.
+        Overloaded: the database is unreachable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a+") as file:
@@ -36,7 +36,7 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
         except OSError:
             file.seek(0)
             raise Busy(
-                f"a training of {workflow} runs already ({file.read().strip() or 'unknown'})"
+                f"a training of {workflow} is already running ({file.read().strip() or 'unknown'})"
             ) from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
@@ -46,7 +46,7 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             key = {"key": _key(workflow)}
             if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar():
-                raise Busy(f"a training of {workflow} runs already, on another machine")
+                raise Busy(f"a training of {workflow} is already running on another machine")
             try:
                 yield
             finally:

@@ -60,7 +60,7 @@ def train(
     taught, calibration, held_out = split(examples)
     taught = taught[:most]
     if min(map(len, (taught, calibration, held_out))) < _FEWEST:
-        raise ConfigurationError(f"{len(examples)} texts are too few: give it 200 or more")
+        raise ConfigurationError(f"{len(examples)} texts are too few: provide 200 or more")
     network = fit(
         [example.text for example in taught],
         torch.tensor([example.shares for example in taught]),
@@ -104,7 +104,7 @@ def labelled(path: Path) -> tuple[list[TrainingExample], tuple[str, ...]]:
     given = [spelled(row["label"]) or "" for row in rows]
     labels = distinct(sorted(set(given)))
     if len(labels) < 2:
-        raise ConfigurationError(f"{path}: needs two labels or more, and has {len(labels)}")
+        raise ConfigurationError(f"{path}: needs at least two labels, but has {len(labels)}")
     shares = {label: tuple(float(label == each) for each in labels) for label in labels}
     examples = [
         TrainingExample(str(row["text"]), shares[label])

@@ -109,7 +109,9 @@ class RequestContext:
         """
         seen = self.seen_by(account)
         if name not in seen:
-            raise ApiError(404, "no_such_workflow", f"Your workflows are {', '.join(seen)}.")
+            raise ApiError(
+                404, "no_such_workflow", f"No such workflow; yours are {', '.join(seen)}."
+            )
         return name
 
     def chosen(self, name: str | None, account: Account) -> list[str]:

@@ -45,7 +45,7 @@ def routes(context: RequestContext) -> APIRouter:
     ) -> DecisionList:
         """Decisions, the newest first: those undone and those that came too late as well."""
         if of == "everybody" and account.role == "reviewer":
-            raise ApiError(403, "role_required", "What others decided is for leads.")
+            raise ApiError(403, "role_required", "Only leads may list what others decided.")
         with context.transaction() as session:
             rows, following = lists.decisions(
                 session,

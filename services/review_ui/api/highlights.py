@@ -39,6 +39,6 @@ def routes(context: RequestContext) -> APIRouter:
                 found = highlighted(task, weighed, account.name)
                 if found is not None:
                     return Highlighted(label=task.prediction["label"], pieces=found)
-        raise ApiError(404, "no_highlights", "There are no highlights of this task for you.")
+        raise ApiError(404, "no_highlights", "You may see no highlights of this task (yet).")
 
     return api

@@ -17,7 +17,7 @@ from shared.storage.edits import EDITED, as_sent
 MAX_ITEMS = 500
 CONFIRM_SECONDS = 10.0
 
-_EDITED = "this id stands for another text already: send a new version under a new id"
+_EDITED = "this id is already used for another text: send the new version under a new id"
 
 Publish = Callable[[Sequence[Outgoing], float], None]
 Edited = Callable[[Sequence[tuple[str, Item]]], set[int]]

@@ -41,12 +41,12 @@ def routes(context: RequestContext) -> APIRouter:
     @api.post("/tasks/claim", name="claim", tags=["tasks"], responses=errors(409))
     def claim_tasks(given: Claim, account: Here, request: Request) -> Claimed:
         """Leases the next tasks to you: by due time, priority, uncertainty, age. No gold items are
-        among filtered ones: they would stand out. A disconnected client gets no lease. Who
-        holds as many as one may gets 409 `holds_enough`."""
+        among filtered ones: they would stand out. A disconnected client gets no lease. At the
+        limit of tasks in hand the answer is 409 `holds_enough`."""
         now = context.clock()
         lead = account.role != "reviewer"
         if given.only is not None and not lead:
-            raise ApiError(403, "role_required", "Disputed and flagged items are for leads.")
+            raise ApiError(403, "role_required", "Only leads may claim disputed and flagged items.")
         wanted = given.filter(context.known_labels(given.workflow), given.only)
         with context.transaction() as session:
             count = holders.may_claim(
@@ -92,7 +92,7 @@ def routes(context: RequestContext) -> APIRouter:
 
     @api.post("/tasks/release", tags=["tasks"])
     def release(given: Leases, account: Here) -> Released:
-        """Gives tasks back at once; a page that goes away sends this by `sendBeacon`."""
+        """Gives tasks back at once; a page that is closed sends this by `sendBeacon`."""
         with context.transaction() as session:
             return Released(released=claim.release(session, account.name, given.all()))
 
@@ -108,9 +108,7 @@ def routes(context: RequestContext) -> APIRouter:
         """Tasks, the most urgent first. Reviewers list what waits; leads also what is in somebody's
         hands, decided or flagged."""
         if state != "waiting" and account.role == "reviewer":
-            raise ApiError(
-                403, "role_required", "Reviewers list what waits; the rest is for leads."
-            )
+            raise ApiError(403, "role_required", "Reviewers may list only waiting tasks.")
         with context.transaction() as session:
             found, following = lists.tasks(
                 session,

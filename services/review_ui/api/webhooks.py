@@ -186,7 +186,7 @@ def routes(context: RequestContext) -> APIRouter:
                 session, WebhookDelivery.id == delivery_id, context.clock()
             )
             if not retried:
-                raise NoWebhook("There is no failed delivery of this id.")
+                raise NoWebhook("There is no failed delivery with this id.")
             return Retried(retried=retried)
 
     return api

@@ -31,7 +31,7 @@ class AccountError(HitlError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who somebody is, as far as the rest of the program may know."""
+    """Who is calling, as the rest of the service sees it."""
 
     name: str
     role: Role
@@ -40,7 +40,7 @@ class Account:
     workflows: frozenset[str] | None = None
 
     def sees(self, workflow: str) -> bool:
-        """Whether this workflow's items are any business of theirs; None above: all are."""
+        """Whether they may see this workflow's items; `workflows` None: all."""
         return self.workflows is None or workflow in self.workflows
 
 
@@ -67,7 +67,7 @@ class Accounts:
                 admin is to be limited.
         """
         if not _NAME.fullmatch(name):
-            raise AccountError(f"{name!r}: a name is 1 to 64 letters, digits or any of . _ @ + -")
+            raise AccountError(f"{name!r}: a name has 1 to 64 letters, digits or . _ @ + -")
         row = Reviewer(name=name, role=role, password_hash=self._hash(password))
         _limit(row, workflows)
         session.add(row)
@@ -76,11 +76,11 @@ class Accounts:
         except IntegrityError as error:
             if not isinstance(error.orig, UniqueViolation):
                 raise
-            raise AccountError(f"there is an account {name!r} already") from None
+            raise AccountError(f"account {name!r} already exists") from None
         return _account(row)
 
     def verify(self, session: Session, name: str, password: str) -> Account | None:
-        """The account when name and password fit and it is not disabled; else None, untold why."""
+        """The account where the password is right and the account is not disabled; else None."""
         row = session.scalar(select(Reviewer).where(Reviewer.name == name))
         try:
             self._hasher.verify(
@@ -124,7 +124,7 @@ class Accounts:
 
     def _hash(self, password: str) -> str:
         if not password:
-            raise AccountError("the password is empty")
+            raise AccountError("the password must not be empty")
         if len(password) > MAX_PASSWORD_CHARACTERS:
             raise AccountError(f"a password has at most {MAX_PASSWORD_CHARACTERS} characters")
         return self._hasher.hash(password)

@@ -77,13 +77,13 @@ def create(
             cannot be limited.
     """
     if not _NAME.fullmatch(name):
-        raise TokenError(f"{name!r}: a name is 1 to 64 letters, digits or any of . _ @ + -")
+        raise TokenError(f"{name!r}: a name has 1 to 64 letters, digits or . _ @ + -")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        wrong = f"no such scope: {', '.join(unknown)}" if unknown else "give it a scope"
+        wrong = f"no such scope: {', '.join(unknown)}" if unknown else "a token needs a scope"
         raise TokenError(f"{wrong}; the scopes are {', '.join(SCOPES)}")
     if workflows and "webhooks" in scopes:
-        raise TokenError("webhooks are about every workflow: such a token cannot be limited")
+        raise TokenError("webhooks are of all workflows: a token for them cannot be limited")
     secret = BEGINNING + secrets.token_urlsafe(32)
     session.add(
         ApiToken(
@@ -101,7 +101,7 @@ def create(
     except IntegrityError as error:
         if not isinstance(error.orig, UniqueViolation):
             raise
-        raise TokenError(f"there is a token {name!r} already; names are used once") from None
+        raise TokenError(f"token {name!r} already exists; a name is used only once") from None
     return secret
 
 

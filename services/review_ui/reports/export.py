@@ -94,7 +94,7 @@ def rows(engine: Engine, wanted: Export, form: Format) -> Generator[bytes]:
     connection until it ends.
 
     Raises:
-        Overloaded: the database went away.
+        Overloaded: the connection to the database was lost.
     """
     bound = {"workflows": list(wanted.workflows), "since": wanted.since, "until": wanted.until}
     with database_errors(), engine.connect() as connection:

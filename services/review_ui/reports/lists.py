@@ -63,13 +63,13 @@ def _utc(given: datetime) -> datetime:
     try:
         return given.astimezone(UTC)
     except OverflowError:
-        raise ValueError("no year from 1 to 9999 in UTC") from None
+        raise ValueError("the year must be from 1 to 9999 in UTC") from None
 
 
 def _no_number(given: object) -> object:
     """A year alone ("2024") would be read as that many seconds after 1970."""
     if isinstance(given, str) and re.fullmatch(r"[+-]?[\d._]+", given.strip()):
-        raise ValueError("no time: write 2024-05-01T00:00:00Z")
+        raise ValueError("not a time: write 2024-05-01T00:00:00Z")
     return given
 
 
@@ -203,7 +203,7 @@ def tasks(
     if page.cursor is not None:
         last = session.get(ReviewTask, _read(page.cursor, _TASK_KEY)[0])
         if last is None:
-            raise BadCursor("There is no such place in this list; start again without a cursor.")
+            raise BadCursor("This cursor is not from this list; start again without one.")
         statement = statement.where(_less_urgent(last))
     statement = statement.order_by(*BY_URGENCY, ReviewTask.id)
     rows = list(session.scalars(statement.limit(page.limit)))

@@ -52,7 +52,7 @@ def preview(
         TooLong: a search through the texts took too long.
     """
     if not wanted.narrows:
-        raise Refused("filter_required", "Choose a label, a confidence or a text first.")
+        raise Refused("filter_required", "A batch needs a filter: a label, a confidence or a text.")
     matches, given = wanted.where()
     statement = text(_MATCHING.format(may=_ELIGIBLE, matches=matches, urgency=URGENCY))
     asked = {**given, "workflows": list(workflows), "me": reviewer, "now": now}
@@ -132,7 +132,7 @@ def undo_batch(
     mine = ReviewDecision.batch == batch, ReviewDecision.reviewer == reviewer
     total = session.scalar(select(func.count()).where(*mine))
     if not total:
-        raise Refused("no_such_decision", "You made no such batch.")
+        raise Refused("no_such_decision", "You have no such batch.")
     standing = (
         select(ReviewDecision)
         .where(*mine, ReviewDecision.undone_at.is_(None))

@@ -31,7 +31,7 @@ NOBODY = ""
 
 
 class Refused(HitlError):
-    """The request makes no sense as it stands; `code` for programs, the text for people."""
+    """The request is refused: `code` for programs, the text for people."""
 
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
@@ -182,23 +182,21 @@ def _label_and_action(
     match request.action:
         case "accept":
             if not shown:
-                raise Refused("blind", "This item is decided without the AI: choose a label.")
+                raise Refused("blind", "This item is blind: choose a label yourself.")
             return suggested, "accept"
         case "correct":
             if request.label is None:
-                raise Refused("label_required", "Say which label is right.")
+                raise Refused("label_required", "Give the right label.")
             known = labels_of(labels, Prediction.model_validate(task.prediction))
             label = known_as(request.label, known)
             if label is None:
-                raise Refused(
-                    "unknown_label", f"This workflow has no such label; it has {', '.join(known)}."
-                )
+                raise Refused("unknown_label", f"No such label; choose one of {', '.join(known)}.")
             return label, "accept" if label_key(label) == label_key(suggested) else "correct"
         case "skip":
             return None, "skip"
         case "flag":
             if not request.reason:
-                raise Refused("reason_required", "Say why you flag this item.")
+                raise Refused("reason_required", "Give a reason for the flag.")
             return None, "flag"
         case unreachable:
             assert_never(unreachable)

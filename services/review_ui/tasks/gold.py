@@ -68,7 +68,7 @@ class KnownLine(BaseModel):
     @classmethod
     def _adds_up(cls, shares: dict[str, float] | None) -> dict[str, float] | None:
         if shares is not None and abs(sum(shares.values()) - 1) > 0.01:
-            raise ValueError("the shares must add up to 1")
+            raise ValueError("the shares must sum to 1")
         return shares
 
 
@@ -92,7 +92,7 @@ def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
         if workflow.labels:
             known = _in_the_workflows_words(known, workflow.labels, number)
         if _NUL.search(line):
-            raise SeedError(f"line {number}: a NUL character, which Postgres cannot store")
+            raise SeedError(f"line {number}: contains a NUL character, which Postgres cannot store")
         found.append(known)
     return found
 
@@ -103,20 +103,20 @@ def _in_the_workflows_words(known: KnownLine, labels: Sequence[str], number: int
     def word(label: str) -> str:
         found = known_as(label, labels)
         if found is None:
-            raise SeedError(f"line {number}: no label {label!r} among {', '.join(labels)}")
+            raise SeedError(f"line {number}: label {label!r} is none of {', '.join(labels)}")
         return found
 
     shares = known.distribution
     if shares is not None:
         named = {word(label): share for label, share in shares.items()}
         if len(named) < len(shares):
-            raise SeedError(f"line {number}: distribution: names a label twice")
+            raise SeedError(f"line {number}: distribution: a label is given twice")
         shares = named
     return known.model_copy(update={"label": word(known.label), "distribution": shares})
 
 
 def add(session: Session, workflow: str, known: Sequence[KnownLine], now: datetime) -> int:
-    """Adds gold items; how many were new. One that is there already stays as it is."""
+    """Adds gold items; how many were new. An existing one stays as it is."""
     if not known:
         return 0
     rows = [
@@ -166,7 +166,7 @@ def mix_in(
 
 
 def _next(session: Session, reviewer: str, like: ReviewTask, now: datetime) -> ReviewTask | None:
-    """One that the reviewer let go without an answer, else one they never had; None: no more."""
+    """One that the reviewer released unanswered, else one they never had; None: no more."""
     mine = ReviewTask.seeded_for == reviewer, ReviewTask.workflow == like.workflow
     free = (ReviewTask.leased_by.is_(None)) | (ReviewTask.lease_expires_at <= now)
     left = session.scalar(

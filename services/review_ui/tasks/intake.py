@@ -55,10 +55,10 @@ class Intake:
         self._clock = clock
 
     def handle(self, batch: Sequence[Delivery]) -> list[Result]:
-        """One task per readable request, and the words that were weighed; nothing to publish.
+        """A task per readable request, and the words that were weighed; nothing to publish.
 
         Raises:
-            Overloaded: the database is away, or its tables are not those of this release.
+            Overloaded: the database is unreachable, or its tables are not those of this release.
         """
         results: list[Result] = [()] * len(batch)
         rows: list[dict[str, object]] = []
@@ -87,7 +87,7 @@ class Intake:
         """A task for each request (the event and its traceparent) that needs one.
 
         Raises:
-            Overloaded: the database is away.
+            Overloaded: the database is unreachable.
             sqlalchemy.exc.DBAPIError: Postgres refuses one; none of them has a task then.
         """
         self._insert([self._row(event, traceparent) for event, traceparent in requests], [])

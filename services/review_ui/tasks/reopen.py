@@ -25,9 +25,9 @@ def reopen(
         raise Refused("no_such_task", "There is no such task.")
     expires = task.lease_expires_at
     if task.leased_by not in (None, lead) and expires is not None and expires > now:
-        raise Refused("in_hand", "Somebody else is working on this item just now.")
+        raise Refused("in_hand", "Somebody else is working on this item; try again later.")
     if task.status == "open" and task.round == "first":
-        raise Refused("still_open", "This item waits for an answer; there is nothing to reopen.")
+        raise Refused("still_open", "This item still waits for an answer; nothing to reopen.")
     task.status = "open"
     task.round = "adjudication"
     task.decided_at = None

@@ -42,14 +42,14 @@ def undo(
     """
     row = session.scalar(by_key(reviewer, key))
     if row is None:
-        raise Refused("no_such_decision", "You made no decision with this key.")
+        raise Refused("no_such_decision", "You have no decision with this key.")
     task = locked(session, row.task_id)
     session.refresh(row)  # as it is under the lock
     if not row.effective:
         raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
     if row.undone_at is None:
         if blindly(row) and (row.undo_until is None or now >= row.undo_until):
-            raise Refused("undo_over", "A blind item's label cannot be taken back any more.")
+            raise Refused("undo_over", "The time to undo a blind item's label is over.")
         if _superseded(task, row):
             raise Refused("decided_since", "This item has been decided again since.")
         left = _revert(session, task, row, now)

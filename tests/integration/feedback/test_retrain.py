@@ -170,7 +170,7 @@ def test_from_decisions_to_a_promoted_version_and_back(
     assert registry.current_version() == "base"
     again = hitl(engine, home, model_app, "rollback")
     assert again.exit_code == 1
-    assert "the model it began with" in again.stderr
+    assert "nothing to roll back" in again.stderr
 
 
 def test_a_version_that_is_worse_is_not_promoted_unless_somebody_says_why(
@@ -240,11 +240,11 @@ def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
     assert "no file for workflow nothing" in said("--workflow", "nothing")
     assert "no interrupted training" in said("--resume")
     for command in (("show", "v9"), ("promote", "v9"), ("compare", "base", "v9"), ("shadow", "v9")):
-        assert "no model version 'v9'; there is base" in said(*command, app=model_app)
+        assert "no model version 'v9'; it has base" in said(*command, app=model_app)
     (home / "wrong.csv").write_text("text,label\na film,lovely\n")
     log(engine, decisions(60, first=40))
     refused = said("--min-labels", "10", "--replay", str(home / "wrong.csv"))
-    assert "row 1: needs a text and a label of negative, positive" in refused
+    assert "row 1: needs a text, and as label one of negative, positive" in refused
 
 
 def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> None:
@@ -253,12 +253,12 @@ def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> No
     with only_one(home / "models" / "sentiment", engine, "sentiment"):
         here = hitl(engine, home, retrain_app)
         assert here.exit_code == 1
-        assert "runs already (process" in here.stderr
+        assert "is already running (process" in here.stderr
     # and so is one beside a training on another machine, whose folder is another one.
     with only_one(tmp_path / "elsewhere", engine, "sentiment"):
         there = hitl(engine, home, retrain_app)
         assert there.exit_code == 1
-        assert "runs already, on another machine" in there.stderr
+        assert "is already running on another machine" in there.stderr
     # Another workflow may be trained meanwhile, and when they have ended, so may this one.
     with only_one(tmp_path / "elsewhere", engine, "topics"):
         after = hitl(engine, home, retrain_app)

@@ -145,7 +145,7 @@ def test_no_label_yet_is_said_and_certifies_nothing(world: AuditedStream) -> Non
 
 
 def test_nothing_scored_and_too_little_scored_are_said(world: AuditedStream) -> None:
-    with pytest.raises(NothingToJudge, match="no item of 'sentiment' has been scored lately"):
+    with pytest.raises(NothingToJudge, match="no item of 'sentiment' has been scored yet"):
         report(world)
     world.stream(100)
     with pytest.raises(NothingToJudge, match="100 items of 'sentiment' were scored by m1"):

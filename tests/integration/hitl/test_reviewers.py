@@ -70,7 +70,7 @@ def test_an_account_lives_from_add_to_disable(reviewer: CommandLine) -> None:
     # If I add it again, I expect one line that says what is wrong
     again = reviewer("add", "ada", "--password-stdin", stdin="another one\n")
     assert again.returncode == 1
-    assert again.stderr.strip() == "there is an account 'ada' already"
+    assert again.stderr.strip() == "account 'ada' already exists"
     # If I change the password, I expect open sessions to end
     assert reviewer("password", "ada", "--password-stdin", stdin="a new one\n").returncode == 0
     assert reviewer.verified("ada", "a new one") is not None
@@ -87,7 +87,7 @@ def test_an_account_lives_from_add_to_disable(reviewer: CommandLine) -> None:
 def test_what_cannot_be_an_account_is_refused_in_words(reviewer: CommandLine) -> None:
     for arguments, stdin, problem in (
         (("add", "a b", "--password-stdin"), "something\n", "a name is 1 to 64"),
-        (("add", "ada", "--password-stdin"), "\n", "the password is empty"),
+        (("add", "ada", "--password-stdin"), "\n", "the password must not be empty"),
         (("disable", "nobody"), "", "there is no account 'nobody'"),
     ):
         done = reviewer(*arguments, stdin=stdin)

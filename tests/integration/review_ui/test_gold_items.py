@@ -268,11 +268,11 @@ def test_two_tabs_of_one_reviewer_never_hold_the_same_known_item(engine: Engine)
         (b"{", "line 1: the line: "),
         (b'\n{"id": "a", "text": "t"}', "line 2: label: Field required"),
         (b'{"id": "a", "text": "", "label": "positive"}', "line 1: text: "),
-        (b'{"id": "a", "text": "t", "label": "ironic"}', "no label 'ironic' among negative"),
+        (b'{"id": "a", "text": "t", "label": "ironic"}', "label 'ironic' is none of negative"),
         (b'{"id": "a", "text": "\\u0000", "label": "positive"}', "NUL"),
         (
             b'{"id": "a", "text": "t", "label": "positive", "distribution": {"positive": 0.5}}',
-            "add up to 1",
+            "sum to 1",
         ),
         (b'{"id": "a", "text": "t", "label": "positive", "lable": 1}', "lable"),
     ],

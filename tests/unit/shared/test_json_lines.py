@@ -94,7 +94,7 @@ def test_a_model_can_be_rolled_back_whatever_the_reason_said_and_however_the_fil
         file.write(b'{"at": "2026-01-01{"at": "2026"}\n')
     assert registry.rollback(by="grace", at=NOW).version == "base"
     assert [change.action for change in registry.history()][-2:] == ["rolled back", "rolled back"]
-    assert "line 7: no change of a model" in caplog.text
+    assert "line 7: unreadable model change" in caplog.text
 
 
 def test_texts_rows_and_known_items_are_read_at_line_feeds_only(tmp_path: Path) -> None:

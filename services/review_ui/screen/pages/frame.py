@@ -68,7 +68,7 @@ def visitor(context: RequestContext, request: gr.Request) -> Account:
     """
     account = context.account(request.cookies.get(COOKIE))
     if account is None:
-        raise gr.Error("Log in again at /login.", print_exception=False)
+        raise gr.Error("Your session has ended: log in again at /login.", print_exception=False)
     return account
 
 
