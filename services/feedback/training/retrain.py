@@ -19,7 +19,7 @@ from services.feedback.registry import receipt
 from services.feedback.registry.receipt import Figures, Parent, Receipt, Replay, Source
 from services.feedback.registry.version_card import render
 from services.feedback.registry.versions import Registry
-from services.feedback.training.evaluate import Evaluation, evaluate
+from services.feedback.training.evaluate import evaluate
 from services.feedback.training.fitting import OnProgress, Recipe, optimise
 from services.feedback.training.gates import Scored
 from services.feedback.training.labelled_texts import Parts, Reviewed, text_key
@@ -226,8 +226,14 @@ class _Examples(NamedTuple):
 
 
 def _examples(parts: Parts, old: ReplaySet | None, labels: Sequence[str], seed: int) -> _Examples:
-    taken = _newest(parts.train, seed)
-    examples = [_example(item, labels) for item in taken]
+    """The newest decisions and a sample of the older, and as much to replay beside them."""
+    older = parts.train[NEWEST:]
+    chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
+    taken = [*parts.train[:NEWEST], *chosen.sample(older, min(OLDER, len(older)))]
+    examples = [
+        TrainingExample(item.text, tuple(float(i == item.label) for i in range(len(labels))))
+        for item in decided(taken, labels)
+    ]
     if old is None:
         return _Examples(taken, examples, [], None)
     judging = {text_key(i.text) for i in (*parts.held_out, *parts.calibration)}
@@ -274,18 +280,6 @@ def _sources(items: Sequence[Reviewed]) -> tuple[Source, ...]:
     return tuple(Source(item_id=item.item_id, event_id=item.event_id) for item in items)
 
 
-def _newest(items: Sequence[Reviewed], seed: int) -> list[Reviewed]:
-    """All of them, or the newest with a sample of the older."""
-    older = list(items[NEWEST:])
-    chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
-    return [*items[:NEWEST], *chosen.sample(older, min(OLDER, len(older)))]
-
-
-def _example(item: Reviewed, labels: Sequence[str]) -> TrainingExample:
-    key = label_key(item.label)
-    return TrainingExample(item.text, tuple(float(label_key(label) == key) for label in labels))
-
-
 def _calibrated(
     parent_folder: Path, folder: Path, items: Sequence[Reviewed], parent: Model, load: Load
 ) -> Model:
@@ -304,17 +298,14 @@ def _calibrated(
 
 
 def _figures(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Figures]:
-    return {
-        name: _plain(evaluate(one, scored.truth, labels, threshold))
-        for name, one in (("parent", scored.current), ("candidate", scored.candidate))
-    }
-
-
-def _plain(found: Evaluation) -> Figures:
-    return Figures(
-        items=found.items,
-        accuracy=tuple(found.accuracy),
-        ece=tuple(found.ece),
-        share_below=tuple(found.share_below),
-        f1={label.label: tuple(label.f1) for label in found.labels},
-    )
+    figures = {}
+    for name, shares in (("parent", scored.current), ("candidate", scored.candidate)):
+        found = evaluate(shares, scored.truth, labels, threshold)
+        figures[name] = Figures(
+            items=found.items,
+            accuracy=tuple(found.accuracy),
+            ece=tuple(found.ece),
+            share_below=tuple(found.share_below),
+            f1={label.label: tuple(label.f1) for label in found.labels},
+        )
+    return figures

@@ -44,7 +44,7 @@ def routes(context: RequestContext) -> APIRouter:
         cursor: Cursor = None,
     ) -> DecisionList:
         """Decisions, the newest first: those undone and those that came too late as well."""
-        if of == "everybody" and account.role == "reviewer":
+        if of == "everybody" and not account.is_lead:
             raise ApiError(403, "role_required", "Only leads may list what others decided.")
         with context.transaction() as session:
             rows, following = lists.decisions(
@@ -99,7 +99,7 @@ def routes(context: RequestContext) -> APIRouter:
             my = stats.mine(session, account.name, now)
         counts = context.backlog.read(now)
         my.for_others = counts.for_others(
-            account.name, context.seen_by(account), blind_too=account.role != "reviewer"
+            account.name, context.seen_by(account), blind_too=account.is_lead
         )
         return Stats(queues=[q for q in counts.queues if account.sees(q.workflow)], me=my)
 

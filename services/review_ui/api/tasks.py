@@ -44,7 +44,7 @@ def routes(context: RequestContext) -> APIRouter:
         among filtered ones: they would stand out. A disconnected client gets no lease. At the
         limit of tasks in hand the answer is 409 `holds_enough`."""
         now = context.clock()
-        lead = account.role != "reviewer"
+        lead = account.is_lead
         if given.only is not None and not lead:
             raise ApiError(403, "role_required", "Only leads may claim disputed and flagged items.")
         wanted = given.filter(context.known_labels(given.workflow), given.only)
@@ -107,7 +107,7 @@ def routes(context: RequestContext) -> APIRouter:
     ) -> TaskList:
         """Tasks, the most urgent first. Reviewers list what waits; leads also what is in somebody's
         hands, decided or flagged."""
-        if state != "waiting" and account.role == "reviewer":
+        if state != "waiting" and not account.is_lead:
             raise ApiError(403, "role_required", "Reviewers may list only waiting tasks.")
         with context.transaction() as session:
             found, following = lists.tasks(
@@ -140,7 +140,7 @@ def routes(context: RequestContext) -> APIRouter:
                 queue=queue,
                 now=context.clock(),
                 limit=limit,
-                lead=account.role != "reviewer",
+                lead=account.is_lead,
             )
             return Upcoming(tasks=context.views(session, found, account.name))
 

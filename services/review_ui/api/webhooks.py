@@ -14,7 +14,7 @@ from services.review_ui.api.schemas import Asked, Cursor, Limit, Listed, ShortTe
 from services.review_ui.reports.lists import BadCursor
 from services.review_ui.webhooks import store as webhook_store
 from services.review_ui.webhooks.post import MAX_URL_CHARACTERS, BadAddress, checked_url
-from services.review_ui.webhooks.store import OVERLAP, TYPES, EventType, NoWebhook, State
+from services.review_ui.webhooks.store import TYPES, EventType, NoWebhook, State
 from shared.storage.tables import Webhook, WebhookDelivery
 
 DeliveryId = Annotated[int, Field(ge=0, le=2**63 - 1)]
@@ -23,7 +23,7 @@ DeliveryId = Annotated[int, Field(ge=0, le=2**63 - 1)]
 class NewWebhook(Asked):
     url: Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARACTERS)]
     workflow: ShortText | None = Field(default=None, description="unset: all")
-    types: list[EventType] = Field(default=list(TYPES), min_length=1)  # type: ignore[arg-type]
+    types: list[EventType] = Field(default=list(TYPES), min_length=1)
 
 
 class Switch(Asked):
@@ -137,13 +137,10 @@ def routes(context: RequestContext) -> APIRouter:
 
     @api.post("/webhooks/{webhook_id}/rotate", responses=errors(404))
     def rotate(webhook_id: UUID, account: Here) -> WebhookSecret:
+        """A new secret. For 24 hours the previous one signs too."""
         with context.transaction() as session:
             row = webhook_store.rotate(session, webhook_id, context.clock())
             return WebhookSecret(webhook=_view(row), secret=row.secret)
-
-    rotate.__doc__ = (
-        f"A new secret. For {OVERLAP.total_seconds() / 3600:.0f} h the one before signs too."
-    )
 
     @api.post("/webhooks/{webhook_id}/test", status_code=202, responses=errors(404))
     def test(webhook_id: UUID, account: Here) -> DeliveryView:

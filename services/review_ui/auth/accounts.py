@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from shared.clock import Clock
 from shared.errors import HitlError
-from shared.storage.tables import Reviewer
+from shared.storage.tables import Base, Reviewer
 from shared.suggestions import did_you_mean
 
 Role = Literal["reviewer", "lead", "admin"]
-_NAME = re.compile(r"[\w.@+-]{1,64}")
+NAME = re.compile(r"[\w.@+-]{1,64}")
 MAX_PASSWORD_CHARACTERS = 1_000
 
 
@@ -38,6 +38,11 @@ class Account:
     session_epoch: int
     disabled: bool = False
     workflows: frozenset[str] | None = None
+
+    @property
+    def is_lead(self) -> bool:
+        """Whether they may see and settle what others decided: leads and admins."""
+        return self.role != "reviewer"
 
     def sees(self, workflow: str) -> bool:
         """Whether they may see this workflow's items; `workflows` None: all."""
@@ -66,17 +71,11 @@ class Accounts:
             AccountError: the name is taken or not usable, the password is empty, or a lead or an
                 admin is to be limited.
         """
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise AccountError(f"{name!r}: a name has 1 to 64 letters, digits or . _ @ + -")
         row = Reviewer(name=name, role=role, password_hash=self._hash(password))
         _limit(row, workflows)
-        session.add(row)
-        try:
-            session.flush()
-        except IntegrityError as error:
-            if not isinstance(error.orig, UniqueViolation):
-                raise
-            raise AccountError(f"account {name!r} already exists") from None
+        add_named(session, row, AccountError(f"account {name!r} already exists"))
         return _account(row)
 
     def verify(self, session: Session, name: str, password: str) -> Account | None:
@@ -128,6 +127,17 @@ class Accounts:
         if len(password) > MAX_PASSWORD_CHARACTERS:
             raise AccountError(f"a password has at most {MAX_PASSWORD_CHARACTERS} characters")
         return self._hasher.hash(password)
+
+
+def add_named(session: Session, row: Base, taken: HitlError) -> None:
+    """Adds a row whose name must be new; raises `taken` where it is not."""
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if not isinstance(error.orig, UniqueViolation):
+            raise
+        raise taken from None
 
 
 def find(session: Session, name: str) -> Account | None:

@@ -5,19 +5,16 @@ is needed) and the first characters, so that people can tell tokens apart.
 """
 
 import hashlib
-import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
-from psycopg2.errors import UniqueViolation
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from services.review_ui.auth.accounts import Account, Role
+from services.review_ui.auth.accounts import NAME, Account, Role, add_named
 from shared.errors import HitlError
 from shared.storage.tables import ApiToken
 from shared.suggestions import did_you_mean
@@ -28,7 +25,6 @@ Scope = Literal[
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 BEGINNING = "hitl_"  # for secret scanners, and for people who find one
 _SHOWN_CHARACTERS = len(BEGINNING) + 6
-_NAME = re.compile(r"[\w.@+-]{1,64}")
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
@@ -76,7 +72,7 @@ def create(
         TokenError: the name is taken or not usable, or a scope is unknown, or there is none, or it
             cannot be limited.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise TokenError(f"{name!r}: a name has 1 to 64 letters, digits or . _ @ + -")
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
@@ -85,23 +81,17 @@ def create(
     if workflows and "webhooks" in scopes:
         raise TokenError("webhooks are of all workflows: a token for them cannot be limited")
     secret = BEGINNING + secrets.token_urlsafe(32)
-    session.add(
-        ApiToken(
-            name=name,
-            prefix=secret[:_SHOWN_CHARACTERS],
-            hash=_hash(secret),
-            scopes=sorted(set(scopes)),
-            created_at=now,
-            expires_at=None if lifetime is None else now + lifetime,
-            workflows=sorted(set(workflows)) or None,
-        )
+    row = ApiToken(
+        name=name,
+        prefix=secret[:_SHOWN_CHARACTERS],
+        hash=_hash(secret),
+        scopes=sorted(set(scopes)),
+        created_at=now,
+        expires_at=None if lifetime is None else now + lifetime,
+        workflows=sorted(set(workflows)) or None,
     )
-    try:
-        session.flush()
-    except IntegrityError as error:
-        if not isinstance(error.orig, UniqueViolation):
-            raise
-        raise TokenError(f"token {name!r} already exists; a name is used only once") from None
+    taken = TokenError(f"token {name!r} already exists; a name is used only once")
+    add_named(session, row, taken)
     return secret
 
 

@@ -44,11 +44,6 @@ class Past:
     undone: bool
 
 
-def sees_all(account: Account) -> bool:
-    """Whether the account may read what others decided."""
-    return account.role in ("lead", "admin")
-
-
 def find(session: Session, account: Account, wanted: Search) -> list[Past]:
     """The newest decisions that match, `MAX_FOUND` at most."""
     found = select(ReviewDecision, ReviewTask).join(
@@ -65,7 +60,7 @@ def find(session: Session, account: Account, wanted: Search) -> list[Past]:
             ),
         )
     )
-    reviewer = wanted.reviewer if sees_all(account) else account.name
+    reviewer = wanted.reviewer if account.is_lead else account.name
     if reviewer:
         found = found.where(ReviewDecision.reviewer == reviewer)
     if wanted.label:
@@ -87,7 +82,7 @@ def find(session: Session, account: Account, wanted: Search) -> list[Past]:
 def labels_and_reviewers(session: Session, account: Account) -> tuple[list[str], list[str]]:
     """What the filters offer, from the newest decisions that the account may see."""
     newest = select(ReviewDecision.label, ReviewDecision.reviewer)
-    if not sees_all(account):
+    if not account.is_lead:
         newest = newest.where(ReviewDecision.reviewer == account.name)
     newest = newest.order_by(ReviewDecision.decided_at.desc()).limit(5_000)
     rows = session.execute(newest).all()

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Select, and_, case, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.auth.accounts import Account
@@ -59,7 +59,7 @@ def look_up(
     session: Session, account: Account, workflow: str, item_id: str, now: datetime
 ) -> ItemView | None:
     """The item, or None where no event of it has been recorded yet."""
-    statement = with_task(select(ItemRow, hidden_from(account)))
+    statement = with_task(select(ItemRow, ai_side_hidden(account)))
     found = session.execute(
         statement.where(ItemRow.workflow == workflow, ItemRow.id == item_id)
     ).one_or_none()
@@ -68,7 +68,7 @@ def look_up(
         if known is None:
             return None
         row, blind, told = known
-        hidden = blind and (account.role == "reviewer" or row.final_label is None)
+        hidden = blind and (not account.is_lead or row.final_label is None)
         told = [each for each in told if not hidden or each.type != ItemReviewed.type]
         return _with_history(row, hidden, told)
     row, hidden = found
@@ -125,13 +125,14 @@ def summary(row: ItemRow, hidden: bool) -> ItemSummary:
     )
 
 
-def hidden_from(account: Account) -> ColumnElement[bool]:
+def ai_side_hidden(account: Account) -> ColumnElement[bool]:
     """Whether an item, joined with its task, keeps the AI's side to itself: until a blind item is
     decided, from reviewers for ever, since they may undo. What is not routed yet may become so."""
-    for_ever = account.role == "reviewer"
+    blind: ColumnElement[bool] = ReviewTask.blind
+    if account.is_lead:
+        blind = and_(blind, ReviewTask.status != "decided")
     return case(
-        (ReviewTask.id.is_(None), ItemRow.status.in_(("SCORED", "HUMAN_REVIEW"))),
-        else_=and_(ReviewTask.blind, or_(literal(for_ever), ReviewTask.status != "decided")),
+        (ReviewTask.id.is_(None), ItemRow.status.in_(("SCORED", "HUMAN_REVIEW"))), else_=blind
     )
 
 

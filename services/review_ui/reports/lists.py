@@ -41,7 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from services.review_ui.auth.accounts import Account
-from services.review_ui.reports.items import hidden_from, with_task
+from services.review_ui.reports.items import ai_side_hidden, with_task
 from services.review_ui.tasks.decide import Action
 from shared.errors import HitlError
 from shared.storage.tables import BY_URGENCY, ItemRow, ReviewDecision, ReviewTask
@@ -127,7 +127,7 @@ def items(
     Raises:
         BadCursor, TooLong: see there.
     """
-    hidden = hidden_from(account)
+    hidden = ai_side_hidden(account)
     statement = with_task(select(ItemRow, hidden.label("hidden"))).where(
         ItemRow.workflow.in_(wanted.workflows), wanted.received.holds(ItemRow.received_at)
     )
@@ -193,7 +193,7 @@ def tasks(
     statement = select(ReviewTask).where(
         ReviewTask.workflow.in_(workflows), ReviewTask.seeded_for.is_(None), states[state]
     )
-    if account.role == "reviewer":  # what waits for others must not tell what became of theirs
+    if not account.is_lead:  # what waits for others must not tell what became of theirs
         answered = ReviewTask.answers.contains([{"reviewer": account.name}])
         # A blind item that waits again tells that the first answer was not the AI's.
         again = and_(ReviewTask.blind, ReviewTask.round != "first")

@@ -11,14 +11,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from services.review_ui.reports.agreement import (
-    agreed_by_habit,
-    agreed_by_pool,
-    beyond_chance,
-    cohens_kappa,
-    krippendorffs_alpha,
-    percent_agreement,
-)
+from services.review_ui.reports.agreement import agreed_by_habit, agreed_by_pool, beyond_chance
 from shared.intervals import Interval, wilson
 from shared.storage.waiting_tasks import FOR_LEADS
 
@@ -169,14 +162,16 @@ def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
         by_task[row.task_id][row.round] = row.label
     pairs = [(labels["first"], labels["second"]) for labels in by_task.values() if len(labels) == 2]
     agreed = wilson(sum(one == other for one, other in pairs), len(pairs))
+    kappa = beyond_chance(agreed, agreed_by_habit(pairs))
+    alpha = beyond_chance(agreed, agreed_by_pool(pairs))
     return Agreement(
         workflow=workflow,
         items=len(pairs),
-        percent=percent_agreement(pairs),
-        kappa=cohens_kappa(pairs),
-        alpha=krippendorffs_alpha(pairs),
-        kappa_interval=beyond_chance(agreed, agreed_by_habit(pairs)),
-        alpha_interval=beyond_chance(agreed, agreed_by_pool(pairs)),
+        percent=agreed and agreed.rate,
+        kappa=kappa and kappa.rate,
+        alpha=alpha and alpha.rate,
+        kappa_interval=kappa,
+        alpha_interval=alpha,
     )
 
 

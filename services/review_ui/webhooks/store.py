@@ -7,7 +7,7 @@ its id is the event's own, over all attempts. sender.py sends what is due.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Engine, delete, func, insert, literal, or_, select, update
@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session, defer
 
 from services.review_ui.webhooks.sign import new_secret
 from shared.errors import HitlError
-from shared.events.models import Event, ItemReviewed
+from shared.events.models import Event
 from shared.storage.tables import Webhook, WebhookDelivery
 
 EventType = Literal["item.reviewed"]
-TYPES: tuple[str, ...] = (ItemReviewed.type,)
+TYPES: tuple[EventType, ...] = get_args(EventType)
 TEST = "webhook.test"
 OVERLAP = timedelta(hours=24)  # for which the secret before a rotation still signs
 

@@ -10,7 +10,7 @@ import gradio as gr
 import pandas as pd
 
 from services.review_ui.api.context import RequestContext
-from services.review_ui.reports import dashboard, history
+from services.review_ui.reports import dashboard
 from services.review_ui.reports.dashboard import Figures, Flow, Work
 from services.review_ui.reports.stale_cache import StaleCache
 from services.review_ui.screen.pages import frame, hooks, measures
@@ -52,7 +52,7 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
 
     def show(period: str, request: gr.Request) -> list[Any]:
         account = frame.visitor(context, request)
-        reviewer = None if history.sees_all(account) else account.name
+        reviewer = None if account.is_lead else account.name
         since = frame.since(context, period)
 
         def read() -> Figures:

@@ -75,7 +75,7 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
             labels, reviewers = history.labels_and_reviewers(session, account)
             waiting = (
                 lead_queue.waiting(session, list(context.workflows), context.clock())
-                if history.sees_all(account)
+                if account.is_lead
                 else []
             )
         everything = [(words["all"], "")]
@@ -83,11 +83,11 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
             gr.update(choices=everything + [(name, name) for name in labels]),
             gr.update(
                 choices=everything + [(name, name) for name in reviewers],
-                visible=history.sees_all(account),
+                visible=account.is_lead,
             ),
             gr.update(choices=[(words[key], key) for key in frame.PERIODS]),
             search("", "", "", "last_week", request),
-            gr.Column(visible=history.sees_all(account)),
+            gr.Column(visible=account.is_lead),
             _shown(_FOR_LEADS, [_lead_row(each, account, words) for each in waiting], words),
         )
 
@@ -104,7 +104,7 @@ def build(page: gr.Blocks, context: RequestContext) -> None:
         words = frame.words_of(request)
         rows = [_row(each, account, words) for each in found]
         columns = dict(_DECISIONS)
-        if not history.sees_all(account):
+        if not account.is_lead:
             place = list(columns).index("take_up")
             del columns["take_up"]
             rows = [[*row[:place], *row[place + 1 :]] for row in rows]

@@ -12,7 +12,7 @@ import gradio as gr
 
 from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
-from services.review_ui.reports import history, quality
+from services.review_ui.reports import quality
 from services.review_ui.reports.quality import Accuracy, Agreement, SecondReviews, WithAi
 from services.review_ui.reports.stale_cache import StaleCache
 from services.review_ui.screen.pages import frame
@@ -49,7 +49,7 @@ def reader(context: RequestContext) -> Callable[[Account, str, Words], list[Any]
     cache = StaleCache[list[_Measured]]()
 
     def show(account: Account, period: str, words: Words) -> list[Any]:
-        everybody = history.sees_all(account)
+        everybody = account.is_lead
         # A reviewer's own figures have one period: another one's difference could tell.
         question = (period, None) if everybody else ("ever", account.name)
         found = cache.get(question, lambda: _read(context, account, period))
@@ -73,7 +73,7 @@ def _read(context: RequestContext, account: Account, period: str) -> list[_Measu
     found: list[_Measured] = []
     with context.transaction() as session:
         for name in context.seen_by(account):
-            if history.sees_all(account):
+            if account.is_lead:
                 team = (
                     quality.agreement(session, name, since),
                     quality.second_reviews(session, name, since),
