@@ -42,8 +42,6 @@ from shared.wording import percent
 
 logger = logging.getLogger(__name__)
 
-GRID_SCORES = (200, 10_000)  # unlabelled scores that a grid is made of: at least, at most
-
 
 class WorkflowCertifier:
     """Looks at one workflow. Not for several threads at once."""
@@ -88,10 +86,10 @@ class WorkflowCertifier:
         grid = epochs.grid_in(epoch)
         if grid is None:
             known = scores.recent(
-                session, self._workflow, GRID_SCORES[1], model_version=epoch.model_version
+                session, self._workflow, scores.GRID_SCORES[1], model_version=epoch.model_version
             )
-            if len(known) < GRID_SCORES[0]:
-                why = f"{len(known)} of {GRID_SCORES[0]} scores to choose thresholds from"
+            if len(known) < scores.GRID_SCORES[0]:
+                why = f"{len(known)} of {scores.GRID_SCORES[0]} scores to choose thresholds from"
                 return self._to_people(session, policy, epoch, why, now)
             epochs.freeze(epoch, grid_of([score.score for score in known]), now)
             session.flush()

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 FEW, MANY, MOST = 20_000, 100_000, 500_000  # events looked through; more only if too few are found
+GRID_SCORES = (200, 10_000)  # unlabelled scores that a grid is made of: at least, at most
 SMALL = 50_000  # events of one workflow that are all read, a second's work
 _HEAD = text("SELECT coalesce(max(seq), 0) FROM event")
 _RECENT = text(
@@ -73,14 +74,10 @@ def recent(
             break
         first = max(head - window, after)
         asked = {"workflow": workflow, "since": since, "model": model_version, "most": most}
-        if window == MOST and _is_small(session, workflow):
+        counted = {"workflow": workflow, "most": SMALL + 1}
+        if window == MOST and (session.scalar(_SMALL, counted) or 0) <= SMALL:
             return [Score(*row) for row in session.execute(_ALL_OWN, {**asked, "after": after})]
         found = [Score(*row) for row in session.execute(_RECENT, {**asked, "after": first})]
         if len(found) >= most or first <= after:
             break
     return found
-
-
-def _is_small(session: Session, workflow: str) -> bool:
-    counted = session.scalar(_SMALL, {"workflow": workflow, "most": SMALL + 1})
-    return counted is not None and counted <= SMALL

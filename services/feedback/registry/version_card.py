@@ -11,9 +11,9 @@ def render(receipt: Receipt) -> str:
         for name, what in sets.items()
         for model, figures in receipt.figures.get(name, {}).items()
     ]
-    f1 = [
-        f"| {label} | {_share(found)} |" for label, found in _candidate(receipt, "held_out").items()
-    ]
+    held_out = receipt.figures.get("held_out")
+    scores = held_out["candidate"].f1 if held_out else {}
+    f1 = [f"| {label} | {_share(found)} |" for label, found in scores.items()]
     recipe = ", ".join(f"{name.replace('_', ' ')} {v:g}" for name, v in receipt.recipe.items())
     versions = ", ".join(f"{name} {version}" for name, version in receipt.packages.items())
     replay = (
@@ -75,8 +75,3 @@ def _row(name: str, figures: Figures) -> str:
 def _share(found: tuple[float, float, float]) -> str:
     value, low, high = (100 * one for one in found)
     return f"{value:.1f} % ({low:.1f} to {high:.1f})"
-
-
-def _candidate(receipt: Receipt, name: str) -> dict[str, tuple[float, float, float]]:
-    figures = receipt.figures.get(name)
-    return figures["candidate"].f1 if figures is not None else {}

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from services.feedback.certificate import epochs, scores
 from services.feedback.certificate.certify import Certified, Floats, Grid, certify, grid_of
+from services.feedback.certificate.judgement import PANEL_RATE, panel_rate
 from services.feedback.certificate.panel import Matured, mature
 from services.feedback.certificate.panel_log import ON_PANEL, PanelLog
 from services.feedback.certificate.workload import operating_threshold
@@ -27,10 +28,8 @@ from shared.errors import ConfigurationError
 from shared.storage.database import database_errors
 from shared.storage.waiting_tasks import FOR_LEADS
 
-GRID_SCORES = (200, 10_000)
 _DEFAULT_DAYS = 30.0
 _EVER_DAYS = 3_650.0
-_CERTIFIED_PANEL = 0.05  # of the workflows whose file names no rate
 _MODELS = text(
     f"""
     SELECT data #>> '{{prediction,model_version}}' AS model, count(*) AS items
@@ -150,7 +149,7 @@ def calibrate(
     with database_errors(), Session(engine) as session:
         model = _model(session, workflow, wanted, now)
         test = _test(session, workflow, policy, wanted, model, now)
-        recent = scores.recent(session, workflow, GRID_SCORES[1], model_version=model)
+        recent = scores.recent(session, workflow, scores.GRID_SCORES[1], model_version=model)
         lately = np.array([score.score for score in recent], dtype=np.float64)
         reading = PanelLog(engine, workflow).read(model, test.since, sla)
         matured = mature(reading.items, now, sla, reading.logged_until)
@@ -221,28 +220,26 @@ def _test(
     now: datetime,
 ) -> _Test:
     epoch = epochs.open_epoch(session, workflow)
-    if epoch is not None and epoch.frozen_at is not None and epoch.model_version == model:
-        grid = epochs.grid_in(epoch)
-        if grid is not None and wanted.days is None:
-            terms = policy.certificate
-            own = (
-                wanted.alpha in (None, terms.alpha)
-                and wanted.delta in (None, terms.delta)
-                and epoch.population == policy.population
-            )
-            return _Test(grid, epoch.frozen_at, "epoch" if own else "what-if", str(epoch.id))
+    frozen = epochs.grid_in(epoch) if epoch and epoch.model_version == model else None
+    if epoch and epoch.frozen_at and frozen and wanted.days is None:
+        terms = policy.certificate
+        own = (
+            wanted.alpha in (None, terms.alpha)
+            and wanted.delta in (None, terms.delta)
+            and epoch.population == policy.population
+        )
+        return _Test(frozen, epoch.frozen_at, "epoch" if own else "what-if", str(epoch.id))
     since = now - timedelta(days=wanted.days or _DEFAULT_DAYS)
-    asked = {"workflow": workflow, "since": since, "model": model, "most": GRID_SCORES[1]}
+    asked = {"workflow": workflow, "since": since, "model": model, "most": scores.GRID_SCORES[1]}
     rows = session.execute(_SCORES_SINCE, asked).all()
     # The first fifth chooses the thresholds, the labels of the others judge them.
-    first = max(len(rows) // 5, GRID_SCORES[0])
+    first = max(len(rows) // 5, scores.GRID_SCORES[0])
     if len(rows) <= first:
         raise NothingToJudge(
             f"{len(rows)} items of {workflow!r} were scored by {model} in this time; thresholds "
-            f"are chosen from the first {GRID_SCORES[0]}, and judged by those after"
+            f"are chosen from the first {scores.GRID_SCORES[0]}, and judged by those after"
         )
     grid = grid_of([row.score for row in rows[:first]])
-    frozen = epoch is not None and epoch.frozen_at is not None and epoch.model_version == model
     return _Test(grid, rows[first].occurred_at, "what-if" if frozen else "preview", None)
 
 
@@ -266,12 +263,11 @@ def _reviews(policy: Policy, certified: Certified, lately: Floats) -> Reviews:
     if policy.mode == "certified":
         levels = certified.levels
         used = operating_threshold(levels, policy.threshold, loosened=False) if levels else None
-    panel = (rate or _CERTIFIED_PANEL) if policy.mode == "certified" else rate
     return Reviews(
-        now=reviews_per_1000(lately, used, panel),
+        now=reviews_per_1000(lately, used, panel_rate(policy, certified=True, warned=False)),
         certified=None
         if certified.threshold is None
-        else reviews_per_1000(lately, certified.threshold, rate or _CERTIFIED_PANEL),
+        else reviews_per_1000(lately, certified.threshold, rate or PANEL_RATE),
         all_human=1_000.0,
     )
 

@@ -125,7 +125,7 @@ def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
             heard[wrong].update(said)
             for word in set(said):
                 words.add(word, wrong)
-    every = total.groups()
+    every, order = total.groups(), [name for _, name in _LENGTHS]
     return Disagreements(
         items=total.items["all"],
         corrected=total.corrected["all"],
@@ -133,7 +133,7 @@ def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
         panel=next(iter(panel.groups()), None),
         labels=_by_ai_label(labels),
         confidences=sorted(confidences.groups(), key=lambda group: group.name),
-        lengths=sorted(lengths.groups(), key=lambda group: _length_order(group.name)),
+        lengths=sorted(lengths.groups(), key=lambda group: order.index(group.name)),
         sources={key: kept for key, tally in sorted(sources.items()) if (kept := _kept(tally))},
         words=_words(words, heard),
     )
@@ -195,7 +195,3 @@ def _words(tally: _Tally, heard: Mapping[bool, Counter[str]]) -> list[Word]:
 def _tenth(confidence: float) -> str:
     low = min(int(confidence * 20), 19) / 20
     return f"{low:.2f} to {low + 0.05:.2f}"
-
-
-def _length_order(name: str) -> int:
-    return [known for _, known in _LENGTHS].index(name)

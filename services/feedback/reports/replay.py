@@ -168,8 +168,6 @@ def replay(
     Raises:
         ValueError: fewer than one reviewer.
     """
-    if reviewers < 1:
-        raise ValueError(f"{reviewers} reviewers: at least one is needed")
     reads_texts = _reads_texts(policy)
     steering = Steering(panel_rate=0.0, threshold=policy.threshold)  # the panel is drawn here
     then, now = _Accepted(), _Accepted()

@@ -61,17 +61,15 @@ class Reviewed(NamedTuple):
 class Parts(NamedTuple):
     """Disjoint parts of what was reviewed, no text in two of them; each newest first.
 
-    `unknown_label` counts the items whose label is none of the model's, `repeated` those whose text
-    is in another part or was held out after it had been trained on, `older` those beyond the
-    newest. `taught`: the text keys of what an earlier version was trained on.
+    `left_out` counts the items whose label is none of the model's (`unknown_label`), whose text is
+    in another part or was held out after it had been trained on (`repeated_text`), and those beyond
+    the newest (`older`). `taught`: the text keys of what an earlier version was trained on.
     """
 
     train: list[Reviewed]
     calibration: list[Reviewed]
     held_out: list[Reviewed]
-    unknown_label: int
-    repeated: int
-    older: int
+    left_out: dict[str, int]
     taught: frozenset[str]
 
 
@@ -155,7 +153,8 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
         i for i in rest if not is_for_calibration(i.item_id) and text_key(i.text) not in measured
     ]
     repeated = len(judging) + len(others) - len(train) - len(calibration) - len(held_out)
-    return Parts(train, calibration, held_out, unknown, repeated, older, frozenset(seen))
+    left_out = {"unknown_label": unknown, "repeated_text": repeated, "older": older}
+    return Parts(train, calibration, held_out, left_out, frozenset(seen))
 
 
 def _once(items: Iterable[Reviewed], without: Collection[str]) -> list[Reviewed]:

@@ -44,7 +44,8 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
         with database_errors(), engine.connect() as connection:
             # Outside of a transaction, which would hold back the database's clean-up for an hour.
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            key = {"key": _key(workflow)}
+            digest = sha256(f"hitl retrain {workflow}".encode()).digest()
+            key = {"key": int.from_bytes(digest[:8], signed=True)}
             if not connection.execute(text("SELECT pg_try_advisory_lock(:key)"), key).scalar():
                 raise Busy(f"a training of {workflow} is already running on another machine")
             try:
@@ -52,8 +53,3 @@ def only_one(folder: Path, engine: Engine, workflow: str) -> Iterator[None]:
             finally:
                 with suppress(DBAPIError):  # a connection that ended has given its locks back
                     connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
-
-
-def _key(workflow: str) -> int:
-    digest = sha256(f"hitl retrain {workflow}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)

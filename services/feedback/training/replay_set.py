@@ -42,14 +42,19 @@ class ReplaySet(NamedTuple):
 
 
 def movies(data_dir: Path, labels: Sequence[str]) -> ReplaySet:
-    """The embedded model's own texts: it was trained on the replayed part, not on the other."""
+    """The embedded model's own texts: it was trained on the replayed part, not on the other.
+
+    Raises:
+        ValueError: a label is none of the texts'.
+    """
     split = rated_texts.split_movies(data_dir)
-    order = [rated_texts.LABELS.index(_known(label_key(label))) for label in labels]
+    known: list[str] = [*rated_texts.LABELS]
+    keys = [label_key(label) for label in labels]
+    order = [known.index(key) for key in keys]
     examples = [
         TrainingExample(snippet.text, tuple(snippet.shares[i] for i in order))
         for snippet in split.train
     ]
-    keys = [label_key(label) for label in labels]
     held_out = [LabelledText(s.text, keys.index(s.label)) for s in split.held_out]
     return ReplaySet("movie snippets (Hutto & Gilbert 2014)", examples, held_out)
 
@@ -94,10 +99,3 @@ def sample(examples: Sequence[TrainingExample], count: int, seed: int) -> list[T
     """So many of them, the same for the same seed."""
     chosen = random.Random(seed)  # noqa: S311 - a sample, no secret
     return chosen.sample(list(examples), min(count, len(examples)))
-
-
-def _known(label: str) -> rated_texts.Label:
-    for known in rated_texts.LABELS:
-        if known == label:
-            return known
-    raise ConfigurationError(f"the rated texts have no label {label!r}")

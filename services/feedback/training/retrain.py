@@ -6,7 +6,7 @@ receipt. It is put in use by nobody but `hitl model promote`.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
-from services.feedback.quality import Floats, fit_temperature
+from services.feedback.quality import Floats, Ints, fit_temperature
 from services.feedback.registry import receipt
 from services.feedback.registry.receipt import Figures, Parent, Receipt, Replay, Source
 from services.feedback.registry.version_card import render
@@ -95,8 +95,8 @@ def retrain(
     clock: Clock,
     progress: OnProgress,
 ) -> Receipt:
-    """Train `parent` further, calibrate, measure and register one version. What an earlier call
-    with the same `plan.seed` left in `registry.unfinished` is gone on from, if it is there.
+    """Train `parent` further, calibrate, measure and register one version. Resumes from what an
+    earlier call with the same `plan.seed` left in `registry.unfinished`, if anything.
 
     Raises:
         ConfigurationError: too few decisions, or decisions for one label only.
@@ -108,9 +108,7 @@ def retrain(
     with registry.staging() as staged:
         _train(tunable, examples, plan, registry, progress)
         version = registry.next_version()
-        # A checkpoint's version is a hash over every JSON file beside it: the receipt lies apart.
-        adapter = (plan.parent_folder / "adapter_config.json").is_file()
-        place = Path(version) if adapter else Path(version, f"{version}-checkpoint")
+        place = _place(plan.parent_folder, version)
         weights = staged / place
         weights.mkdir(parents=True)
         tunable.save(weights)
@@ -132,18 +130,10 @@ def retrain(
             trained_on=_sources(examples.taken),
             calibrated_on=_sources(parts.calibration),
             held_out=len(parts.held_out),
-            left_out={
-                "unknown_label": parts.unknown_label,
-                "repeated_text": parts.repeated,
-                "older": parts.older,
-            },
+            left_out=parts.left_out,
             replay=examples.replay,
             old_domain=examples.old.name if examples.old is not None and "old" in scored else None,
-            figures={
-                name: _figures(each, candidate.labels, plan.threshold)
-                for name, each in scored.items()
-                if len(each.truth)
-            },
+            figures=_figures(scored, candidate.labels, plan.threshold),
             packages=receipt.packages(),
             files={},
         )
@@ -276,6 +266,13 @@ def _measured(
     return scored
 
 
+def _place(parent_folder: Path, version: str) -> Path:
+    """Where the weights lie in the version's folder: a checkpoint's version is a hash over every
+    JSON file beside it, so that its receipt must lie apart."""
+    adapter = (parent_folder / "adapter_config.json").is_file()
+    return Path(version) if adapter else Path(version, f"{version}-checkpoint")
+
+
 def _sources(items: Sequence[Reviewed]) -> tuple[Source, ...]:
     return tuple(Source(item_id=item.item_id, event_id=item.event_id) for item in items)
 
@@ -297,15 +294,26 @@ def _calibrated(
     return load(folder)
 
 
-def _figures(scored: Scored, labels: Sequence[str], threshold: float) -> dict[str, Figures]:
-    figures = {}
-    for name, shares in (("parent", scored.current), ("candidate", scored.candidate)):
-        found = evaluate(shares, scored.truth, labels, threshold)
-        figures[name] = Figures(
+def _figures(
+    scored: Mapping[str, Scored], labels: Sequence[str], threshold: float
+) -> dict[str, dict[str, Figures]]:
+    """Of both models on each set of texts that has any."""
+
+    def measured(shares: Floats, truth: Ints) -> Figures:
+        found = evaluate(shares, truth, labels, threshold)
+        return Figures(
             items=found.items,
             accuracy=tuple(found.accuracy),
             ece=tuple(found.ece),
             share_below=tuple(found.share_below),
             f1={label.label: tuple(label.f1) for label in found.labels},
         )
-    return figures
+
+    return {
+        name: {
+            "parent": measured(each.current, each.truth),
+            "candidate": measured(each.candidate, each.truth),
+        }
+        for name, each in scored.items()
+        if len(each.truth)
+    }

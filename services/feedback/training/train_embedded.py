@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,13 +31,6 @@ _THRESHOLD = 0.85  # of the default policy
 # What the encoder's publisher allows. On 120 texts made of calibration snippets (330 tokens on
 # average) windows of 64 were right for 91.7 %, 128 for 92.5 %, 256 and 512 for 95.0 %.
 _WINDOW_TOKENS = 256
-
-
-class HasText(Protocol):
-    """Whatever can be scored."""
-
-    @property
-    def text(self) -> str: ...
 
 
 def train(
@@ -67,10 +59,11 @@ def train(
         save_adapter(adapted, folder)
         shipped = read_back(folder)
         say(0.9, "fitting the temperature")
-        temperature = fit_temperature(logits(shipped, split.calibration), truth(split.calibration))
+        known = logits(shipped, [snippet.text for snippet in split.calibration])
+        temperature = fit_temperature(known, truth(split.calibration))
         write_calibration(folder, temperature)
         say(0.92, "measuring on held-out texts")
-        held_out = logits(shipped, split.held_out)
+        held_out = logits(shipped, [snippet.text for snippet in split.held_out])
 
         def quality(scores: Floats, texts: Sequence[Snippet], temperature: float) -> Quality:
             return measure(softmax(scores, temperature), truth(texts), _THRESHOLD)
@@ -79,7 +72,8 @@ def train(
         for done, domain in enumerate(_OTHER_DOMAINS):
             say(0.93 + 0.02 * done, f"measuring on {domain}")
             texts = rated_texts.snippets(data_dir, domain)
-            domains[domain] = quality(logits(shipped, texts), texts, temperature)
+            scores = logits(shipped, [snippet.text for snippet in texts])
+            domains[domain] = quality(scores, texts, temperature)
         report = Report(
             seed=seed,
             sizes=(len(split.train), len(split.calibration), len(split.held_out)),
@@ -125,11 +119,11 @@ def write_calibration(folder: Path, temperature: float, labels: Sequence[str] = 
     (folder / "calibration.json").write_text(json.dumps(facts, indent=2) + "\n")
 
 
-def logits(network: torch.nn.Module, texts: Sequence[HasText], labels: int = len(LABELS)) -> Floats:
+def logits(network: torch.nn.Module, texts: Sequence[str], labels: int = len(LABELS)) -> Floats:
     """Scores [n, labels] in the order of `texts`, each cut at the window."""
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(_WINDOW_TOKENS)
-    tokens = [tokenizer.encode(snippet.text).ids for snippet in texts]
+    tokens = [tokenizer.encode(text).ids for text in texts]
     found = np.zeros((len(texts), labels))
     padded = Assembly(pad_id=0)
     with torch.inference_mode():

@@ -55,7 +55,6 @@ class BatchUndone(BaseModel):
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Preview, accept, take back."""
     api = APIRouter()
 
     @api.post("/tasks/accept-batch/preview", tags=["batches"], responses=errors(404))

@@ -27,7 +27,6 @@ from services.review_ui.tasks.decide import Action
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """List, undo, count."""
     api = APIRouter()
 
     @api.get("/decisions", tags=["decisions"], responses=errors(404))

@@ -20,7 +20,6 @@ AT_ONCE = 3  # each holds a connection for as long as its reader takes
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """The export."""
     api = APIRouter()
     places = threading.BoundedSemaphore(AT_ONCE)
 

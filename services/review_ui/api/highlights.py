@@ -23,7 +23,6 @@ class Highlighted(BaseModel):
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """The highlights of one task."""
     api = APIRouter()
 
     @api.get("/tasks/{task_id}/highlights", tags=["tasks"], responses=errors(404))

@@ -31,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Submit, list, look up."""
     api = APIRouter()
 
     @api.get("/items", tags=["items"], responses=errors(404))

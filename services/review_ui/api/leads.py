@@ -1,4 +1,4 @@
-"""REST routes for leads: take up what was decided, see how good the work is."""
+"""REST routes for leads: reopen tasks, take leases back, measure the quality of the work."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -56,7 +56,6 @@ class TakeBack(Asked):
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Reopen, take back, measure."""
     api = APIRouter()
 
     @api.post("/tasks/{task_id}/reopen", tags=["tasks"], responses=errors(404, 409))

@@ -12,7 +12,6 @@ from services.review_ui.auth.sessions import COOKIE
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Login, logout, me."""
     api = APIRouter()
 
     def me(account: Account) -> Me:

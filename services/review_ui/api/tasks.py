@@ -35,7 +35,6 @@ from shared.workflows.files import ReviewRules
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Claim, heartbeat, release, list, look up, decide."""
     api = APIRouter()
 
     @api.post("/tasks/claim", name="claim", tags=["tasks"], responses=errors(409))

@@ -1,4 +1,4 @@
-"""REST routes of webhooks: create, test, switch on and off, retry, remove."""
+"""REST routes of webhooks, for admins: create, test, switch on and off, retry, remove."""
 
 from datetime import datetime
 from typing import Annotated
@@ -85,7 +85,6 @@ class Retried(BaseModel):
 
 
 def routes(context: RequestContext) -> APIRouter:
-    """Webhooks and their deliveries, for admins."""
     api = APIRouter(tags=["webhooks"])
 
     @api.get("/webhooks")

@@ -14,7 +14,6 @@ from services.review_ui.tasks.claim import lease
 from services.review_ui.tasks.decide import NOBODY, Refused, blindly, by_key, locked
 from services.review_ui.tasks.reviewed_event import reviewed
 from services.review_ui.webhooks import store as webhook_store
-from shared.events.models import ItemReviewed
 from shared.storage import outbox
 from shared.storage.tables import ReviewDecision, ReviewTask
 
@@ -56,7 +55,8 @@ def undo(
         row.undone_at = now
         # After a skip the task may be in another round, which is not for whoever was in that one.
         waits = task.status == "open" and task.round == row.round
-        if waits and not _held_by_another(task, reviewer, now):
+        expired = task.lease_expires_at is None or task.lease_expires_at <= now
+        if waits and (expired or task.leased_by in (None, NOBODY, reviewer)):
             lease(task, reviewer, now, lease_seconds)
     else:
         left = row.revision is not None
@@ -78,18 +78,14 @@ def _revert(session: Session, task: ReviewTask, row: ReviewDecision, now: dateti
     task.decided_at = None
     if row.revision is None:
         return False
-    if row.seeded or _withdrawn(session, reviewed(task, row), now):
-        task.revision -= 1
-        row.revision = None
-        return False
-    return True
-
-
-def _withdrawn(session: Session, event: ItemReviewed, now: datetime) -> bool:
-    if not outbox.withdraw(session, event, now):
-        return False
-    webhook_store.withdraw(session, event)
-    return True
+    if not row.seeded:
+        event = reviewed(task, row)
+        if not outbox.withdraw(session, event, now):
+            return True
+        webhook_store.withdraw(session, event)
+    task.revision -= 1
+    row.revision = None
+    return False
 
 
 def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
@@ -104,11 +100,3 @@ def _superseded(task: ReviewTask, row: ReviewDecision) -> bool:
         return True
     # Who settles a dispute has seen the answers from the claim on.
     return task.round == "adjudication" and task.lease_token != row.lease_token
-
-
-def _held_by_another(task: ReviewTask, reviewer: str, now: datetime) -> bool:
-    return (
-        task.leased_by not in (None, NOBODY, reviewer)
-        and task.lease_expires_at is not None
-        and task.lease_expires_at > now
-    )

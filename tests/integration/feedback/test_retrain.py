@@ -342,7 +342,7 @@ def test_what_is_held_out_stays_so_and_judges_nothing_it_was_taught(engine: Engi
     parts = parts_of(engine)
     # I expect it not to be trained on, and counted
     assert free not in {i.item_id for i in (*parts.train, *parts.calibration)}
-    assert parts.repeated == 1
+    assert parts.left_out["repeated_text"] == 1
     assert held.item.id in {i.item_id for i in parts.held_out}
     # and where it had been trained on before, its twin to judge nothing.
     again = divide(reviewed(engine, "sentiment"), ("negative", "positive"), {free})
@@ -409,7 +409,7 @@ def test_of_many_decisions_only_the_newest_are_held_in_memory(
     # I expect the newest of each, the others counted,
     assert len(parts.held_out) == 20
     assert len(parts.train) + len(parts.calibration) == 50
-    assert parts.older == 130
+    assert parts.left_out["older"] == 130
     held_out = [i.item_id for i in newest_first if is_held_out(i.item_id)]
     assert [i.item_id for i in parts.held_out] == held_out[:20]
     # and that what was taught once is remembered for ever.

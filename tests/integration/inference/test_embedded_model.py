@@ -85,12 +85,12 @@ def test_the_adapter_is_small_and_names_what_was_measured_on_other_domains() -> 
 
 def test_our_merge_is_pefts_merge(model: Classifier, held_out: list[rated_texts.Snippet]) -> None:
     # Given the adapter, merged into the base by peft
-    sample = held_out[:100]
+    sample = [snippet.text for snippet in held_out[:100]]
     logits = train_embedded.logits(train_embedded.read_back(embedded.SHIPPED_ADAPTER), sample)
     shares = np.exp(logits / model.temperature)
     shares /= shares.sum(axis=1, keepdims=True)
     # I expect the probabilities of our own merge to be the same
-    ours = [prediction.distribution for prediction in model.classify([s.text for s in sample])]
+    ours = [prediction.distribution for prediction in model.classify(sample)]
     assert np.abs(shares - np.array(ours)).max() < 1e-4
 
 
@@ -161,10 +161,10 @@ def test_a_fresh_adapter_is_trained_saved_and_loaded(data_dir: Path, tmp_path: P
     # If inference loads its folder
     model = load(str(tmp_path))
     # I expect the trained network's scores, but for the rounding to fp16
-    sample = split.held_out[:30]
+    sample = [snippet.text for snippet in split.held_out[:30]]
     logits = train_embedded.logits(network, sample) / 1.25
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    ours = [prediction.distribution for prediction in model.classify([s.text for s in sample])]
+    ours = [prediction.distribution for prediction in model.classify(sample)]
     assert np.abs(shares - np.array(ours)).max() < 2e-3
     assert model.model_version != load("embedded").model_version
     assert parts[-1] == 1.0
