@@ -76,7 +76,7 @@ def _accounts(engine: Engine) -> None:
         for name, only in (("program", ()), ("limited", ("sentiment",))):
             tokens.create(session, name, ["items:read"], now=clock(), lifetime=None, workflows=only)
         webhook_store.create(session, "https://example.org/", None, ["item.reviewed"], clock())
-        known = gold.KnownLine(
+        known = gold.GoldLine(
             id="known", text="a known film", label="positive", distribution={"positive": 1.0}
         )
         gold.add(session, "sentiment", [known], clock())

@@ -28,7 +28,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastDecision:
     """One decision as its readers may see it."""
 
     key: UUID
@@ -44,7 +44,7 @@ class Past:
     undone: bool
 
 
-def find(session: Session, account: Account, wanted: Search) -> list[Past]:
+def find(session: Session, account: Account, wanted: Search) -> list[PastDecision]:
     """The newest decisions that match, `MAX_FOUND` at most."""
     found = select(ReviewDecision, ReviewTask).join(
         ReviewTask, ReviewTask.id == ReviewDecision.task_id
@@ -89,8 +89,8 @@ def labels_and_reviewers(session: Session, account: Account) -> tuple[list[str],
     return sorted({row.label for row in rows if row.label}), sorted({row.reviewer for row in rows})
 
 
-def _past(row: ReviewDecision, task: ReviewTask) -> Past:
-    return Past(
+def _past(row: ReviewDecision, task: ReviewTask) -> PastDecision:
+    return PastDecision(
         key=row.idempotency_key,
         task_id=task.id,
         decided_at=row.decided_at,

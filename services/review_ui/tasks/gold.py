@@ -48,11 +48,11 @@ from shared.workflows.files import Workflow
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
-class SeedError(HitlError):
+class GoldError(HitlError):
     """The file of gold items cannot be used; the text says which line and why."""
 
 
-class KnownLine(BaseModel):
+class GoldLine(BaseModel):
     """One line of the file. With `distribution` (what the AI thinks) the item is shown as unsure as
     that says; without it, blind like an item of the audit panel."""
 
@@ -72,50 +72,50 @@ class KnownLine(BaseModel):
         return shares
 
 
-def read(lines: Iterable[Line], workflow: Workflow) -> list[KnownLine]:
+def read(lines: Iterable[Line], workflow: Workflow) -> list[GoldLine]:
     """The gold items of a JSONL file.
 
     Raises:
-        SeedError: a line is wrong, or names a label that the workflow has not.
+        GoldError: a line is wrong, or names a label that the workflow has not.
     """
-    found: list[KnownLine] = []
+    found: list[GoldLine] = []
     for number, line in lines:
         try:
-            known = KnownLine.model_validate_json(line)
+            known = GoldLine.model_validate_json(line)
             refuse_unclear(line)
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, wrong["loc"])) or "the line"
-            raise SeedError(f"line {number}: {place}: {wrong['msg']}") from None
+            raise GoldError(f"line {number}: {place}: {wrong['msg']}") from None
         except Unclear as error:
-            raise SeedError(f"line {number}: {error}") from None
+            raise GoldError(f"line {number}: {error}") from None
         if workflow.labels:
             known = _in_the_workflows_words(known, workflow.labels, number)
         if _NUL.search(line):
-            raise SeedError(f"line {number}: contains a NUL character, which Postgres cannot store")
+            raise GoldError(f"line {number}: contains a NUL character, which Postgres cannot store")
         found.append(known)
     return found
 
 
-def _in_the_workflows_words(known: KnownLine, labels: Sequence[str], number: int) -> KnownLine:
+def _in_the_workflows_words(known: GoldLine, labels: Sequence[str], number: int) -> GoldLine:
     """The line with each label as the workflow spells it."""
 
     def word(label: str) -> str:
         found = known_as(label, labels)
         if found is None:
-            raise SeedError(f"line {number}: label {label!r} is none of {', '.join(labels)}")
+            raise GoldError(f"line {number}: label {label!r} is none of {', '.join(labels)}")
         return found
 
     shares = known.distribution
     if shares is not None:
         named = {word(label): share for label, share in shares.items()}
         if len(named) < len(shares):
-            raise SeedError(f"line {number}: distribution: a label is given twice")
+            raise GoldError(f"line {number}: distribution: a label is given twice")
         shares = named
     return known.model_copy(update={"label": word(known.label), "distribution": shares})
 
 
-def add(session: Session, workflow: str, known: Sequence[KnownLine], now: datetime) -> int:
+def add(session: Session, workflow: str, known: Sequence[GoldLine], now: datetime) -> int:
     """Adds gold items; how many were new. An existing one stays as it is."""
     if not known:
         return 0

@@ -16,7 +16,7 @@ from services.review_ui.reports.items import ItemView, look_up
 from services.review_ui.reports.stats import Backlog
 from services.review_ui.tasks import gold
 from services.review_ui.tasks.decide import Refused
-from services.review_ui.tasks.gold import KnownLine, SeedError
+from services.review_ui.tasks.gold import GoldError, GoldLine
 from shared.formats.json_lines import lines_of, numbered
 from shared.storage.database import connect
 from shared.storage.tables import KnownItem, Outbox, ReviewTask
@@ -28,14 +28,14 @@ ALWAYS = ReviewRules(seeded_share=1.0)
 NEVER = ReviewRules(seeded_share=0.0)
 
 
-def know(engine: Engine, *known: KnownLine) -> None:
+def know(engine: Engine, *known: GoldLine) -> None:
     with Session(engine) as session, session.begin():
         assert gold.add(session, "sentiment", known, START) == len(known)
 
 
-def line(item_id: str, label: str = "positive", **more: object) -> KnownLine:
+def line(item_id: str, label: str = "positive", **more: object) -> GoldLine:
     given = {"id": item_id, "text": f"text of {item_id}", "label": label, **more}
-    return KnownLine.model_validate(given)
+    return GoldLine.model_validate(given)
 
 
 def test_each_reviewer_gets_each_known_item_once_and_the_real_ones_after(engine: Engine) -> None:
@@ -278,7 +278,7 @@ def test_two_tabs_of_one_reviewer_never_hold_the_same_known_item(engine: Engine)
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_its_line(content: bytes, problem: str) -> None:
-    with pytest.raises(SeedError) as refused:
+    with pytest.raises(GoldError) as refused:
         gold.read(numbered(lines_of(content)), SENTIMENT)
     assert problem in str(refused.value)
 

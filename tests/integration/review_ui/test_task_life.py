@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import gold
 from services.review_ui.tasks.decide import NOBODY, Action, Decided, Refused
-from services.review_ui.tasks.gold import KnownLine
+from services.review_ui.tasks.gold import GoldLine
 from shared.events.models import ItemReviewed
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
 from shared.workflows.files import ReviewRules
@@ -60,7 +60,7 @@ class TaskLife(RuleBasedStateMachine):
             connection.execute(text("TRUNCATE review_task, outbox, known_item CASCADE"))
         take_in(self.engine, requested("a"), requested("b", blind=True), requested("c"))
         with Session(self.engine) as session, session.begin():
-            line = KnownLine(id="k", text="a known one", label="positive")
+            line = GoldLine(id="k", text="a known one", label="positive")
             gold.add(session, "sentiment", [line], START)
 
     def _took(self, reviewer: str, task: ReviewTask) -> None:

@@ -133,7 +133,7 @@ def test_the_policy_knows_a_label_in_any_spelling() -> None:
 def test_known_items_are_kept_in_the_workflows_words() -> None:
     flow = Workflow(name="sentiment", labels=LABELS)
 
-    def read(line: str) -> list[gold.KnownLine]:
+    def read(line: str) -> list[gold.GoldLine]:
         return gold.read(numbered([line.encode()]), flow)
 
     (known,) = read(
@@ -153,7 +153,7 @@ def test_known_items_are_kept_in_the_workflows_words() -> None:
             "'id' is named more than once",
         ),
     ):
-        with pytest.raises(gold.SeedError, match=said):
+        with pytest.raises(gold.GoldError, match=said):
             read(line)
 
 

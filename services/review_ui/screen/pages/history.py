@@ -15,7 +15,7 @@ import gradio as gr
 from services.review_ui.api.context import RequestContext
 from services.review_ui.auth.accounts import Account
 from services.review_ui.reports import history
-from services.review_ui.reports.history import Past, Search
+from services.review_ui.reports.history import PastDecision, Search
 from services.review_ui.screen.pages import frame
 from services.review_ui.screen.pages.frame import Words, i18n
 from services.review_ui.tasks import lead_queue
@@ -164,7 +164,7 @@ def _lead_row(each: LeadTask, account: Account, words: Words) -> list[str]:
     ]
 
 
-def _row(each: Past, account: Account, words: Words) -> list[str]:
+def _row(each: PastDecision, account: Account, words: Words) -> list[str]:
     state = "undone" if each.undone else "counts" if each.effective else "late"
     return [
         f"{each.decided_at:%Y-%m-%d %H:%M:%S}",
