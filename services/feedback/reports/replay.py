@@ -284,5 +284,5 @@ def _notes(
             "and left out of the reviewers' time"
         )
     if unmeasured:
-        notes.append("nobody's time was measured, so that no delay can be given")
+        notes.append("no review time was measured, so that no delay can be given")
     return notes

@@ -53,8 +53,8 @@ def optimise(
     `assembly` makes a batch of rows, as where the network is served.
 
     AdamW, warm-up, then linear decay; bf16 autocast on CPU. With `checkpoint` the state is written
-    there after every epoch, and a file that is there already is gone on from: to the same end, bit
-    for bit, as without the interruption.
+    there after every epoch, and an existing file is resumed from: to the same end, bit for bit, as
+    without the interruption.
     """
     trained = {n: p for n, p in network.named_parameters() if p.requires_grad}
     head = [p for n, p in trained.items() if "lora_" not in n]

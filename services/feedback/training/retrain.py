@@ -2,7 +2,7 @@
 
 Fine-tuned from the version in use on reviewed items and replayed earlier data, calibrated on
 decisions that it was not trained on, measured on others that nothing ever is, and registered with a
-receipt. It is put in use by nobody but `hitl model promote`.
+receipt. Only `hitl model promote` puts it in use.
 """
 
 import random

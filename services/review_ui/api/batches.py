@@ -45,12 +45,12 @@ class Batch(Asked):
 
 class BatchResult(BaseModel):
     accepted: int
-    missed: list[UUID] = Field(description="gone on meanwhile, or not to be accepted in a batch")
+    missed: list[UUID] = Field(description="no longer eligible for the batch, or never")
 
 
 class BatchUndone(BaseModel):
     undone: int
-    missed: int = Field(description="gone on meanwhile")
+    missed: int = Field(description="decided again since")
     more: bool = Field(description="send the same again for the rest")
 
 
@@ -107,8 +107,8 @@ def routes(context: RequestContext) -> APIRouter:
 
     @api.post("/tasks/accept-batch/{batch}/undo", tags=["batches"], responses=errors(404, 409))
     def undo(batch: UUID, account: Here) -> BatchUndone:
-        """Takes your batch back, some at a time; the items wait again. Until `undo_seconds` have
-        passed nobody hears of it, later each goes out as a correction once it is decided again."""
+        """Takes your batch back, some at a time; the items wait again. Within `undo_seconds` no
+        event leaves; later each item goes out as a correction once it is decided again."""
         with context.transaction() as session:
             undone, missed, more = batches.undo_batch(
                 session,

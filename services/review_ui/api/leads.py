@@ -40,7 +40,7 @@ class Flag(BaseModel):
 
 
 class Disputes(BaseModel):
-    """What waits for leads, and is in nobody's hands."""
+    """What waits for leads and is not leased."""
 
     disputed: int = Field(description="two answers that differ, or taken up and left; not yours")
     flagged: int

@@ -140,7 +140,7 @@ class Decide(Asked):
         default=None,
         ge=0,
         allow_inf_nan=False,
-        description="with `seconds`: it was on your screen, and nobody there",
+        description="with `seconds`: it was on your screen while you were idle",
     )
 
 

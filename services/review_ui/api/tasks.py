@@ -104,8 +104,8 @@ def routes(context: RequestContext) -> APIRouter:
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> TaskList:
-        """Tasks, the most urgent first. Reviewers list what waits; leads also what is in somebody's
-        hands, decided or flagged."""
+        """Tasks, the most urgent first. Reviewers list what waits; leads also what is leased,
+        decided or flagged."""
         if state != "waiting" and not account.is_lead:
             raise ApiError(403, "role_required", "Reviewers may list only waiting tasks.")
         with context.transaction() as session:

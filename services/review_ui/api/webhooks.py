@@ -31,7 +31,7 @@ class Switch(Asked):
 
 
 class WebhookView(BaseModel):
-    """Without its secret, which nobody sees again."""
+    """Without its secret, which is shown only once."""
 
     id: UUID
     url: str

@@ -55,7 +55,7 @@ class Accounts:
     def __init__(self, clock: Clock, hasher: PasswordHasher | None = None) -> None:
         self._clock = clock
         self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash("nobody has this password")
+        self._decoy_hash = self._hasher.hash("an unknown name takes as long as a wrong password")
 
     def create(
         self,
@@ -83,7 +83,7 @@ class Accounts:
         row = session.scalar(select(Reviewer).where(Reviewer.name == name))
         try:
             self._hasher.verify(
-                self._nobody if row is None else row.password_hash,
+                self._decoy_hash if row is None else row.password_hash,
                 password[:MAX_PASSWORD_CHARACTERS],
             )
         except (VerificationError, InvalidHashError):

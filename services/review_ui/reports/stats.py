@@ -16,8 +16,8 @@ class QueueStats(BaseModel):
 
     workflow: str
     queue: str
-    open: int = Field(description="waiting for a decision, those in somebody's hands included")
-    leased: int = Field(description="in somebody's hands just now")
+    open: int = Field(description="waiting for a decision, leased ones included")
+    leased: int = Field(description="of these, leased to somebody now")
 
 
 class MyStats(BaseModel):

@@ -39,7 +39,7 @@ MEASURE_EVERY_SECONDS = 15.0
 _JITTER = 0.2
 _LEASE = timedelta(seconds=120)  # longer than any attempt
 # Built once: SQLAlchemy's `in_` leaves cycles of objects behind wherever it is written down anew,
-# and twice a second that is megabytes until Python's collector comes by.
+# and twice a second that is megabytes until Python's collector runs.
 _DUE = (
     select(Webhook.id)
     .where(
