@@ -72,7 +72,7 @@ def from_file(path: Path, labels: Sequence[str]) -> ReplaySet:
         known = known_as(label, labels)
         if not isinstance(text, str) or not text or known is None:
             raise ConfigurationError(
-                f"{path}: row {number}: needs a text, and as label one of {', '.join(labels)}, "
+                f"{path}: row {number}: needs a text and a label out of {', '.join(labels)}, "
                 f"not {label!r}"
             )
         index = list(labels).index(known)

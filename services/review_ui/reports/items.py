@@ -128,7 +128,7 @@ def summary(row: ItemRow, hidden: bool) -> ItemSummary:
 def ai_side_hidden(account: Account) -> ColumnElement[bool]:
     """Whether an item, joined with its task, keeps the AI's side to itself: until a blind item is
     decided, from reviewers for ever, since they may undo. What is not routed yet may become so."""
-    blind: ColumnElement[bool] = ReviewTask.blind
+    blind = ReviewTask.blind.is_(True)
     if account.is_lead:
         blind = and_(blind, ReviewTask.status != "decided")
     return case(

@@ -244,7 +244,7 @@ def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
     (home / "wrong.csv").write_text("text,label\na film,lovely\n")
     log(engine, decisions(60, first=40))
     refused = said("--min-labels", "10", "--replay", str(home / "wrong.csv"))
-    assert "row 1: needs a text, and as label one of negative, positive" in refused
+    assert "row 1: needs a text and a label out of negative, positive" in refused
 
 
 def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> None:

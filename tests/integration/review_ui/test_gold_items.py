@@ -15,7 +15,7 @@ from services.review_ui.reports import quality
 from services.review_ui.reports.items import ItemView, look_up
 from services.review_ui.reports.stats import Backlog
 from services.review_ui.tasks import gold
-from services.review_ui.tasks.decide import Refused
+from services.review_ui.tasks.decide import Decided, Refused
 from services.review_ui.tasks.gold import GoldError, GoldLine
 from shared.formats.json_lines import lines_of, numbered
 from shared.storage.database import connect
@@ -127,7 +127,9 @@ def test_taking_back_an_answer_about_a_known_item_looks_like_any_other(engine: E
     undone = people.undo("ada", people.answer("ada", "negative"))
     assert undone.task is not None
     assert not undone.published
-    last = people.decide("ada", undone.task, "negative").row.idempotency_key
+    decided = people.decide("ada", undone.task, "negative")
+    assert isinstance(decided, Decided)
+    last = decided.row.idempotency_key
     people.clock.turn(60)
     late = people.undo("ada", last)
     # I expect the answers that a real item would give

@@ -291,6 +291,7 @@ def test_a_first_answer_can_be_taken_back_until_somebody_has_answered_after_it(
     undone = people.undo("ada", adas)
     assert (undone.task, undone.published) == (None, False)
     bob_first = people.decide("bob", bobs, "positive")
+    assert isinstance(bob_first, Decided)
     assert bob_first.row.round == "first"
     # and Ada's turn to be the second
     people.answer("ada", "positive")

@@ -64,7 +64,7 @@ def test_without_any_pip_the_error_says_what_to_do(
 
 
 def test_reading_before_fetching_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="fetch it first"):
+    with pytest.raises(ConfigurationError, match="fetch them first"):
         rated_texts.snippets(tmp_path, "movies")
 
 

@@ -143,10 +143,10 @@ def test_known_items_are_kept_in_the_workflows_words() -> None:
     assert (known.label, known.distribution) == ("positive", {"positive": 0.8, "negative": 0.2})
     for line, said in (
         ('{"id": "a", "text": "x", "label": null}', "line 1: label"),
-        ('{"id": "a", "text": "x", "label": "angry"}', "no label 'angry'"),
+        ('{"id": "a", "text": "x", "label": "angry"}', "label 'angry' is none of"),
         (
             '{"id": "a", "text": "x", "label": "positive", "distribution": {"angry": 1}}',
-            "no label 'angry'",
+            "label 'angry' is none of",
         ),
         (
             '{"id": "a", "id": "b", "text": "x", "label": "positive"}',
