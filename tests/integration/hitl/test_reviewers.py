@@ -86,7 +86,7 @@ def test_an_account_lives_from_add_to_disable(reviewer: CommandLine) -> None:
 
 def test_what_cannot_be_an_account_is_refused_in_words(reviewer: CommandLine) -> None:
     for arguments, stdin, problem in (
-        (("add", "a b", "--password-stdin"), "something\n", "a name is 1 to 64"),
+        (("add", "a b", "--password-stdin"), "something\n", "a name has 1 to 64"),
         (("add", "ada", "--password-stdin"), "\n", "the password must not be empty"),
         (("disable", "nobody"), "", "there is no account 'nobody'"),
     ):

@@ -239,7 +239,7 @@ def test_tokens_are_made_shown_and_revoked_from_the_command_line(
     ("arguments", "said"),
     [
         (("create", "x", "--scope", "everything"), "the scopes are items:write"),
-        (("create", "a b", "--scope", "export"), "a name is"),
+        (("create", "a b", "--scope", "export"), "a name has"),
         (("create", "x", "--scope", "export", "--workflow", "nowhere"), "nowhere"),
         (("revoke", "nobody"), "there is no token"),
     ],

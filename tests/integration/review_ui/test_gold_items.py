@@ -314,4 +314,4 @@ def test_the_command_adds_a_file_once(
     file.write_text('{"id": "k9", "text": "t", "label": "odd"}')
     wrong = CliRunner().invoke(app, ["seed", str(file)])
     assert wrong.exit_code == 1
-    assert "no label 'odd'" in wrong.output
+    assert "label 'odd' is none of" in wrong.output

@@ -262,7 +262,7 @@ def test_a_lead_decides_a_flagged_audit_blind_unless_somebody_has_answered_it(
     seen = people.seen(one, "lea")
     assert (seen.suggestion, seen.blind) == (None, True)
     assert [(each.label, each.reason) for each in seen.answers] == [(None, "odd")]
-    with pytest.raises(Refused, match="without the AI"):
+    with pytest.raises(Refused, match="choose a label yourself"):
         people.decide("lea", one, None, action="accept")
     # and to settle a disagreement with all of it in view.
     assert people.seen(two, "lea").suggestion is not None
