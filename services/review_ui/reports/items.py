@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Select, and_, case, select
+from sqlalchemy import ColumnElement, Select, and_, case, select, true
 from sqlalchemy.orm import Session
 
 from services.review_ui.auth.accounts import Account
@@ -128,9 +128,8 @@ def summary(row: ItemRow, hidden: bool) -> ItemSummary:
 def ai_side_hidden(account: Account) -> ColumnElement[bool]:
     """Whether an item, joined with its task, keeps the AI's side to itself: until a blind item is
     decided, from reviewers for ever, since they may undo. What is not routed yet may become so."""
-    blind = ReviewTask.blind.is_(True)
-    if account.is_lead:
-        blind = and_(blind, ReviewTask.status != "decided")
+    still_blind = true() if not account.is_lead else ReviewTask.status != "decided"
+    blind = and_(ReviewTask.blind, still_blind)
     return case(
         (ReviewTask.id.is_(None), ItemRow.status.in_(("SCORED", "HUMAN_REVIEW"))), else_=blind
     )
