@@ -48,18 +48,18 @@ COMMANDS = {
 
 
 class Commands(Mapping[str, Any]):
-    """Every command by its name; what is looked up is imported."""
+    """Every command by its name, imported when it is looked up."""
 
     def __getitem__(self, name: str) -> Any:
         found = get_command(import_module(f"hitl.commands.{COMMANDS[name]}").app)
-        # An app with several commands is one of ours to look into, or a group of that name.
+        # An app with several commands either has it among them, or is the group of that name.
         inner = found.commands.get(name) if isinstance(found, TyperGroup) else None
         command = inner or found
         command.name = name
         return command
 
     def __iter__(self) -> Iterator[str]:
-        """In the order of the table: the first things first."""
+        """In the order of the table: the most important first."""
         return iter(COMMANDS)
 
     def __len__(self) -> int:
@@ -67,14 +67,14 @@ class Commands(Mapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """The commands of all modules, each imported when it is wanted."""
+    """The commands of all modules, each imported when it is needed."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        self.commands: Any = Commands()  # read only, which is all that a group asks of it
+        self.commands: Any = Commands()  # a group only reads it
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Their names, which need no import."""
+        """Their names, without an import."""
         return list(self.commands)
 
 
@@ -86,7 +86,7 @@ app = typer.Typer(
 
 
 def show_version(wanted: bool) -> None:
-    """Print it and end."""
+    """Prints the version and exits."""
     if wanted:
         print(f"hitl {package_version()}")
         raise typer.Exit
@@ -96,20 +96,18 @@ def show_version(wanted: bool) -> None:
 def main(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", callback=show_version, is_eager=True, help="Show the version and end."
-        ),
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """An event-driven human-in-the-loop pipeline: a model scores, people decide the rest."""
 
 
 def start() -> None:
-    """What was typed, to its end."""
+    """Runs the command line."""
     escape_unencodable_output()
     try:
         app(prog_name="hitl")
-    except OSError as error:  # of a file or folder that was named: its text says which, and why
+    except OSError as error:  # its text has the file or folder, and the reason
         sys.exit(str(error))
 
 

@@ -23,7 +23,8 @@ from xdist.scheduler import LoadFileScheduling
 
 from hitl.access.broker_users import OWNER, TUNABLES
 from hitl.servers.postgres import PrivatePostgres
-from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers.private import ServerError
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.storage.database import connect, migrate
 
 TEMPLATE = "template_migrated"

@@ -1,1 +1,1 @@
-"""Who may do what on RabbitMQ and in Postgres."""
+"""Users, roles and their rights on RabbitMQ and in Postgres."""

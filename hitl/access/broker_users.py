@@ -13,9 +13,9 @@ from shared.topology import POLICY_STREAM_BYTES, unbound
 
 __all__ = ["OWNER", "STREAMS", "TUNABLES", "USERS", "VHOST", "definitions"]
 
-# Safety is in the queues' arguments; what an operator may tune is here. The stream of policies is
-# left out: a stream has no deliveries to limit. So are dead letters: the lower limit counts, and
-# whoever looks at one would use it up. The worker's own guard is stricter.
+# Safety is in the queues' arguments; what an operator may tune is here. Not for the policy stream,
+# which has no deliveries to limit, nor for dead-letter queues: each look at a message there counts
+# as a delivery, and would use the limit up. The worker's own guard is stricter.
 TUNABLES = {
     "name": "hitl-tunables",
     "pattern": r"^hitl\.(?!policy$|unroutable$|.*\.dlq$)",
@@ -24,10 +24,9 @@ TUNABLES = {
     "definition": {"delivery-limit": 20},
 }
 
-
-# A stream is cut by whole segments, of 500 MB where nobody says: `hitl.policy` (at most 100 MB,
-# shared/topology.py) would grow to five times that. As a policy and not as an argument, because a
-# stream that is there with other arguments refuses to be declared (406).
+# A stream is truncated by whole segments, by default of 500 MB: `hitl.policy` (at most 100 MB,
+# shared/topology.py) would grow to five times that. As a policy and not as an argument, because an
+# existing stream with other arguments cannot be declared (406).
 STREAMS = {
     "name": "hitl-streams",
     "pattern": r"^hitl\.policy$",
@@ -38,10 +37,10 @@ STREAMS = {
 
 
 def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, object]:
-    """What RabbitMQ imports (its "Definition Export and Import"): the virtual host, its tunables,
-    and every user that a password is given for. Without a `guest`: RabbitMQ makes none beside
-    these. The exchanges are in it because RabbitMQ 4.3 keeps a user's routing keys with their
-    exchange, and starts with no rights at all where that is missing."""
+    """Definitions to import (RabbitMQ: "Definition Export and Import"): the virtual host, its
+    policies, and every user with a password; RabbitMQ then creates no `guest`. The exchanges are
+    included because RabbitMQ 4.3 keeps a user's routing keys with their exchange, and starts
+    without any rights where that is missing."""
     return {
         "vhosts": [{"name": vhost}],
         "policies": [{"vhost": vhost, **policy} for policy in (TUNABLES, STREAMS)],
@@ -62,9 +61,9 @@ def definitions(passwords: Mapping[str, str], vhost: str = VHOST) -> dict[str, o
     }
 
 
-def exchanges(vhost: str = VHOST) -> dict[str, object]:
-    """Every exchange, and where that of the items leads what no queue is bound for yet: an item
-    that comes before `hitl prepare` is set aside, and not lost."""
+def exchanges(vhost: str) -> dict[str, object]:
+    """Every exchange, and the queue of unroutable items: an item that is published before `hitl
+    prepare` is kept there, and not lost."""
     drawn = unbound()
     return {
         "exchanges": [
@@ -104,7 +103,7 @@ def exchanges(vhost: str = VHOST) -> dict[str, object]:
 
 
 def permissions(name: str) -> dict[str, str]:
-    """What a user may configure, write and read in the virtual host."""
+    """A user's rights in the virtual host: configure, write, read."""
     rights = USERS[name]
     if rights.all:
         return {"configure": ".*", "write": ".*", "read": ".*"}
@@ -112,7 +111,7 @@ def permissions(name: str) -> dict[str, str]:
 
 
 def topics(name: str) -> list[dict[str, str]]:
-    """By which routing keys a user may send. Who may not bind reads nothing by them."""
+    """The routing keys that a user may publish with; none to read with: no service may bind."""
     return [
         {"exchange": exchange, "write": keys, "read": NOTHING}
         for exchange, keys in sorted(USERS[name].keys.items())
@@ -126,17 +125,17 @@ def password_hash(password: str) -> str:
 
 
 def passwords_in(folder: Path, names: Collection[str]) -> dict[str, str]:
-    """The password in each file, by its name.
+    """The password in each file, by the file's name.
 
     Raises:
-        ConfigurationError: the folder cannot be read, or a file has none of these names.
+        ConfigurationError: the folder cannot be read, or a file has another name than these.
     """
     try:
         # A secret that Kubernetes mounts has links that begin with a dot.
         files = [file for file in sorted(folder.iterdir()) if not file.name.startswith(".")]
         found = {file.name: file.read_text().strip() for file in files}
     except OSError as error:
-        raise ConfigurationError(f"no passwords: {error}") from None
+        raise ConfigurationError(f"cannot read the passwords: {error}") from None
     if unknown := sorted(found.keys() - set(names)):
-        raise ConfigurationError(f"{folder}: nobody is called {', '.join(unknown)}")
+        raise ConfigurationError(f"{folder}: unknown user or role: {', '.join(unknown)}")
     return found

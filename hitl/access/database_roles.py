@@ -1,8 +1,8 @@
-"""Postgres roles: one a program, each with the rights its statements need and no more.
+"""Postgres roles: one a program, each with the rights that its statements need and no more.
 
 The owner, who runs `hitl prepare` and the command line, owns every table: only it may change the
-schema, make accounts and tokens, or erase a text. What is not named here nobody else may touch, nor
-a table that a later version adds.
+schema, create accounts and tokens, or erase a text. No role may access a table that is not listed
+here, nor one that a later version adds.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,9 @@ READ = "SELECT"
 WRITE = "SELECT, INSERT, UPDATE"
 ANY = "SELECT, INSERT, UPDATE, DELETE"
 
-# Role → table or view → privileges. A log is added to and never changed.
+# Role → table or view → privileges. Logs are append-only.
 RIGHTS: Mapping[str, Mapping[str, str]] = {
-    "hitl_logger": {
-        "event": "SELECT, INSERT",
-        "ledger_block": "SELECT, INSERT",
-        "item": WRITE,
-    },
+    "hitl_logger": {"event": "SELECT, INSERT", "ledger_block": "SELECT, INSERT", "item": WRITE},
     "hitl_review_ui": {
         "event": READ,
         "item": READ,
@@ -35,8 +31,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "outbox": ANY,
         "webhook": ANY,
         "webhook_delivery": ANY,
-        # It rehashes a password, ends sessions and notes a token's use. It makes no account, no
-        # admin and no token: that is the command line's.
+        # It rehashes a password, ends sessions and records a token's use. Only the command line
+        # creates accounts, admins and tokens.
         "reviewer": "SELECT, UPDATE (password_hash, session_epoch)",
         "api_token": "SELECT, UPDATE (last_used_at)",
     },
@@ -62,17 +58,17 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 # The logger copies each batch into a temporary table first.
 _DATABASE = {"hitl_logger": "CONNECT, TEMPORARY"}
-# Older releases granted this; it shows every session's statements. The figures are everybody's.
-_NO_LONGER = {"hitl_exporter": "pg_monitor"}
+# Older releases granted this; it shows every session's statements, and the figures need no right.
+_REVOKED = {"hitl_exporter": "pg_monitor"}
 _SCHEMAS = ("public", "report")
 _LOCK = 0x72_6F_6C_65_73  # "roles": one program at a time
 
 
 def set_rights(database_url: str, passwords: Mapping[str, str] | None = None) -> list[str]:
-    """Grants the roles that exist exactly what `RIGHTS` says, in one transaction; safe to repeat.
+    """Grants existing roles exactly their `RIGHTS`, in one transaction; safe to repeat.
 
-    With `passwords` the roles named there are made first, or get that password: for this the owner
-    must be allowed to make roles. Returns the roles that have their rights now.
+    With `passwords` the roles named there are created first, or get that password: for this the
+    owner must be allowed to create roles. Returns the roles that now have their rights.
 
     Raises:
         sqlalchemy.exc.DBAPIError, psycopg2.Error: nothing was changed.
@@ -85,10 +81,10 @@ def set_rights(database_url: str, passwords: Mapping[str, str] | None = None) ->
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         for role, password in (passwords or {}).items():
-            _make(connection, role, password)
+            _create(connection, role, password)
         known = [role for role in RIGHTS if _exists(connection, role)]
-        if known:  # else there is one user for all, and others may have the database's use as well
-            _close_to_all(connection, known)
+        if known:  # else one user serves all, and others may use the database as well
+            _revoke_all(connection, known)
         for role in known:
             _grant(connection, role)
         connection.commit()
@@ -105,7 +101,7 @@ def url_of(database_url: str, role: str, password: str) -> str:
 
 
 def _run(connection: Connection, statement: str, **names: str) -> list[tuple[object, ...]]:
-    """`names` are quoted as identifiers; a dot parts schema and table."""
+    """Runs it with `names` quoted as identifiers; a dot separates schema and table."""
     parts = {key: sql.Identifier(*name.split(".")) for key, name in names.items()}
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL(statement).format(**parts))
@@ -118,34 +114,26 @@ def _exists(connection: Connection, role: str) -> bool:
         return cursor.rowcount > 0
 
 
-def _make(connection: Connection, role: str, password: str) -> None:
-    """The server is told a hash, never the password: statements may be logged."""
+def _create(connection: Connection, role: str, password: str) -> None:
+    """Sends the server a hash, never the password: statements may be logged."""
     if not _exists(connection, role):
         _run(connection, "CREATE ROLE {role} LOGIN", role=role)
     hashed = encrypt_password(password, role, connection, "scram-sha-256")
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(role), sql.Literal(hashed)
-            )
-        )
-    group = _NO_LONGER.get(role)
-    if group and _is_member(connection, role, group):
-        _run(connection, "REVOKE {group} FROM {role}", group=group, role=role)
-
-
-def _is_member(connection: Connection, role: str, group: str) -> bool:
-    """Asked first: who may not grant a group may not revoke it either, not even where none is."""
-    with connection.cursor() as cursor:
+        statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}")
+        cursor.execute(statement.format(sql.Identifier(role), sql.Literal(hashed)))
+        # Only where it is granted: a user that may not grant a group may not try to revoke it.
         cursor.execute(
             "SELECT FROM pg_auth_members WHERE member = to_regrole(%s) AND roleid = to_regrole(%s)",
-            (role, group),
+            (role, _REVOKED.get(role)),
         )
-        return cursor.rowcount > 0
+        granted = cursor.rowcount > 0
+    if granted:
+        _run(connection, "REVOKE {group} FROM {role}", group=_REVOKED[role], role=role)
 
 
-def _close_to_all(connection: Connection, roles: list[str]) -> None:
-    """Nothing for everybody, nothing by default, and of what was granted before nothing is left."""
+def _revoke_all(connection: Connection, roles: list[str]) -> None:
+    """Revokes all rights: the public's, those by default, and those granted before."""
     database = str(_run(connection, "SELECT current_database()")[0][0])
     _run(connection, "REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC", name=database)
     for schema in _SCHEMAS:
@@ -160,13 +148,8 @@ def _close_to_all(connection: Connection, roles: list[str]) -> None:
                     _run(connection, statement, schema=schema, role=role)
     for role in roles:
         _run(connection, "REVOKE ALL ON DATABASE {name} FROM {role}", name=database, role=role)
-        allowed = _DATABASE.get(role, "CONNECT")
-        _run(
-            connection,
-            f"GRANT {allowed} ON DATABASE {{name}} TO {{role}}",
-            name=database,
-            role=role,
-        )
+        grant = f"GRANT {_DATABASE.get(role, 'CONNECT')} ON DATABASE {{name}} TO {{role}}"
+        _run(connection, grant, name=database, role=role)
 
 
 def _grant(connection: Connection, role: str) -> None:

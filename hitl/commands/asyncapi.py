@@ -1,4 +1,4 @@
-"""`hitl asyncapi`: writes what outside programs need to know to talk to us over AMQP.
+"""`hitl asyncapi`: writes the description of the AMQP interface for outside programs.
 
 Generated from the topology and the pydantic models, as AsyncAPI 3.0
 (https://www.asyncapi.com/docs/reference/specification/v3.0.0); a test checks that docs/ is current.
@@ -39,18 +39,18 @@ from shared.topology import (
 
 app = typer.Typer(add_completion=False)
 
-# What each event is for, in the words of whoever waits for it.
+# Who reads each event, for its description.
 READERS: dict[type[Event], str] = {
     ItemScored: f"Read by the router from `{ROUTER_QUEUE}`.",
     ItemAccepted: f"The machine's final decision. Read it from `{accepted_queue('<workflow>')}`.",
     ItemReviewRequested: f"Read by the review UI from `{review_queue('<workflow>')}`.",
     ItemReviewed: f"A person's final decision. Read it from `{accepted_queue('<workflow>')}`.",
     ItemExplained: (
-        f"Which words speak for the model's label. Read by the review UI from "
+        f"Which words support the model's label. Read by the review UI from "
         f"`{review_queue('<workflow>')}`; best effort, and never of blind items."
     ),
     ItemShadowScored: (
-        f"What a candidate model answers, for comparison. Read by the logger from `{LOG_QUEUE}`; "
+        f"A candidate model's answer, for comparison. Read by the logger from `{LOG_QUEUE}`; "
         f"best effort."
     ),
     ItemFailed: f"A message was dead-lettered. Read by the logger from `{LOG_QUEUE}`.",
@@ -79,7 +79,7 @@ def document() -> dict[str, Any]:
             "version": package_version(),
             "description": (
                 "Items in, decisions out. Delivery is at least once and every event has a "
-                "deterministic id: whoever keeps the ids that it has seen sees each fact once."
+                "deterministic id: a reader that keeps the ids it has seen handles each fact once."
             ),
         },
         "defaultContentType": "application/json",
@@ -109,8 +109,8 @@ def document() -> dict[str, Any]:
                 **{event.__name__: _event(event) for event in PUBLISHED},
                 LivePolicy.__name__: {
                     "name": MESSAGE_TYPE,
-                    "title": "What the certifier says of every workflow",
-                    "summary": "The newest has the highest version; older ones are to be ignored.",
+                    "title": "The certifier's policy of every workflow",
+                    "summary": "The newest has the highest version; ignore older ones.",
                     "contentType": "application/json",
                     "payload": _schema(LivePolicy),
                 },
@@ -182,13 +182,13 @@ def _submission() -> dict[str, Any]:
         "summary": "Without an id in the body, the CloudEvents id counts, then the message_id.",
         "description": (
             "CloudEvents attributes are read from headers named "
-            f"{', '.join(f'`{prefix}id`' for prefix in ATTRIBUTE_PREFIXES)}; where several are "
-            "there, the first in this order counts. An item is its workflow and its id: events of "
+            f"{', '.join(f'`{prefix}id`' for prefix in ATTRIBUTE_PREFIXES)}; if there are several, "
+            "the first in this order counts. An item is its workflow and its id: events of "
             "two sources that may share an id need one in the body. An id stands for one text: "
-            "sent again with another it is refused or said, as `edited`. Sent again with other "
-            "metadata it is the same item, and the first metadata stand. An id has no NUL "
-            "character. Integers are kept exactly, other numbers as doubles; what no double holds"
-            " (1e400) is refused."
+            "sent again with another it is refused or reported, as `edited`. Sent again with other "
+            "metadata it is the same item, and the first metadata are kept. An id has no NUL "
+            "character. Integers are kept exactly, other numbers as doubles; numbers beyond a"
+            " double (1e400) are refused."
         ),
         "contentType": "application/json",
         "headers": {
@@ -203,11 +203,7 @@ def _submission() -> dict[str, Any]:
 
 
 def _event(event: type[Event]) -> dict[str, Any]:
-    constants = {
-        "specversion": "1.0",
-        "type": event.type,
-        "schemaversion": str(event.version),
-    }
+    constants = {"specversion": "1.0", "type": event.type, "schemaversion": str(event.version)}
     attributes: dict[str, Any] = {
         f"cloudEvents_{name}": {"type": "string", "const": value}
         for name, value in constants.items()
@@ -239,7 +235,7 @@ def _schema(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _schemas() -> dict[str, Any]:
-    """As written by us for the events, as read by us for what producers send."""
+    """Events as we write them, submissions as we read them."""
     models: tuple[type[BaseModel], ...] = (*PUBLISHED, LivePolicy)
     written: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in models]
     _, found = models_json_schema(

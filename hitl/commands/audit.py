@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from sqlalchemy import text
 
 from hitl.dead_letters.filter import found_queues
 from hitl.ledger import records
@@ -21,11 +20,9 @@ from hitl.ledger.records import Record
 from hitl.ledger.texts import wrong_texts
 from hitl.servers.home import user_name
 from hitl.support.connection import amqp_url
-from hitl.support.database import engine, problems_named, transaction
-from hitl.support.known_workflows import completed
+from hitl.support.database import engine, errors_as_one_line, transaction
+from hitl.support.options import WorkflowName
 from hitl.support.progress import progress_bar
-from hitl.support.terminal import refuse
-from services.logger.ledger import utc_text
 from shared.clock import utc_now
 from shared.errors import HitlError
 from shared.formats.json_lines import append, lines_of, whole_lines
@@ -37,8 +34,9 @@ app = typer.Typer(
 )
 
 FINDINGS_SHOWN = 20
-FILES = "JSON Lines; packed where it ends in .gz."
-_HEAD = "SELECT height, block_hash, created_at FROM ledger_block ORDER BY height DESC LIMIT 1"
+By = Annotated[
+    str | None, typer.Option(help="Recorded as the author; default: the system user's name.")
+]
 
 
 @app.command()
@@ -48,14 +46,14 @@ def verify(
     ] = None,
     anchors: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="Heads written down by `head --anchor`."),
+        typer.Option(exists=True, dir_okay=False, help="Blocks saved by `head --anchor`."),
     ] = None,
 ) -> None:
-    """Check every event, block and, in the database, text. Exit code 1 where one is not as it was.
+    """Check every event, block and, in the database, text. Exit code 1 if one was altered.
 
-    Without anchors nobody can tell that the newest blocks and their events were cut off together.
+    Only anchors can show that the newest blocks were cut off together with their events.
     """
-    with problems_named():
+    with errors_as_one_line(code=2):
         checker = Checker(read_anchors(anchors) if anchors else {})
         texts: list[str] = []
         items = 0
@@ -86,19 +84,22 @@ def verify(
     )
     if checker.redacted:
         typer.echo(
-            f"{checker.redacted} failures have lost their words, as events say;"
-            " see docs/build/ledger.md"
+            f"{checker.redacted} failures were redacted, as events record; see docs/build/ledger.md"
         )
     if checker.uncovered:
-        typer.echo(f"{checker.uncovered} events are older than the ledger: only their number is.")
+        typer.echo(
+            f"{checker.uncovered} events are older than the ledger: it covers only their number"
+        )
 
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(dir_okay=False, help=FILES)],
+    file: Annotated[
+        Path, typer.Argument(dir_okay=False, help="JSON Lines; compressed if it ends in .gz.")
+    ],
 ) -> None:
-    """Write all that `verify --from-export` needs. No person's text is in it."""
-    with problems_named(), engine() as database, records.snapshot(database) as connection:
+    """Write a file for `verify --from-export`. It contains no person's text."""
+    with errors_as_one_line(code=2), engine() as database, records.snapshot(database) as connection:
         events = 0
         with progress_bar("exporting", records.counted(connection), every=1_000) as advance:
             for record in records.export(records.from_database(connection), file):
@@ -111,22 +112,15 @@ def export(
 @app.command()
 def head(
     anchor: Annotated[
-        Path | None, typer.Option(dir_okay=False, help="Append it to this file, too.")
+        Path | None, typer.Option(dir_okay=False, help="Also append it to this file.")
     ] = None,
 ) -> None:
-    """Print the newest block: write it down where nobody who can write the database can."""
+    """Print the newest block: keep it where no writer of the database can change it."""
     with transaction() as session:
-        found = session.execute(text(_HEAD)).one_or_none()
-    if found is None:
-        refuse("block 0 is missing: there is no ledger")
-    block = {
-        "height": found.height,
-        "block_hash": bytes(found.block_hash).hex(),
-        "created_at": utc_text(found.created_at),
-    }
+        block = records.head(session.connection())
     typer.echo(json.dumps(block))
     if anchor is not None:
-        with problems_named():
+        with errors_as_one_line(code=2):
             append(anchor, block)
 
 
@@ -134,35 +128,33 @@ def head(
 def erase(
     item: Annotated[str, typer.Argument(help="The item's id.")],
     reason: Annotated[str, typer.Option(help="Stays in the log for ever: name nobody.")],
-    workflow: Annotated[
-        str, typer.Option(help="Whose item it is.", autocompletion=completed)
-    ] = "sentiment",
-    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+    workflow: WorkflowName = "sentiment",
+    by: By = None,
 ) -> None:
-    """Take an item's text, metadata and notes away for good; what was decided about it stays."""
+    """Erase an item's text, metadata and notes for good; what was decided about it stays."""
     with transaction() as session:
         wanted = Erasure(workflow, item, by or user_name(), reason, utc_now())
-        on_its_way = erase_text(session, wanted)
+        undecided = erase_text(session, wanted)
     with transaction() as session:
         forget_samples(session)
-    typer.echo(f"the text of {item} is erased, and the log says so")
-    if on_its_way:
-        typer.echo("It is not decided yet: erase it again once it is, it may be in a queue.")
+    typer.echo(f"the text of {item} is erased; the log records it")
+    if undecided:
+        typer.echo("It is not decided yet and may be in a queue: erase it again once it is.")
 
 
 @app.command()
 def quotes(
-    erase: Annotated[bool, typer.Option("--erase", help="Take the words away for good.")] = False,
+    erase: Annotated[bool, typer.Option("--erase", help="Redact them for good.")] = False,
     reason: Annotated[
         str, typer.Option(help="Stays in the log for ever: name nobody.")
     ] = "an error quoted a person's text",
-    by: Annotated[str | None, typer.Option(help="Who says so; else the user's name.")] = None,
+    by: By = None,
 ) -> None:
-    """Find failures whose words quote a person's text, as releases before this one wrote them: in
-    the log, and in headers of dead letters. Exit code 1 while there are any.
+    """Find failures whose error quotes a person's text, as earlier releases wrote them: in the log,
+    and in headers of dead-lettered messages. Exit code 1 while there are any.
 
-    With --erase the words go, and the ledger stays whole: an event says which rows were changed.
-    That takes the owner of the tables, and holds up the loggers for its length.
+    With --erase these errors are redacted, and the ledger stays whole: an event records which rows
+    changed. That needs the owner of the tables, and blocks the loggers while it runs.
     """
     with transaction() as session:
         found = find_quotes(session)
@@ -175,12 +167,12 @@ def quotes(
             forget_samples(session)
     done = "erased" if erase else "found"
     typer.echo(f"{len(found)} failures in the log {done}")
-    with problems_named():
+    with errors_as_one_line(code=2):
         dead_letters = quoting_dead_letters(amqp_url(), found_queues(None), erase=erase)
     for queue, count in dead_letters.items():
         typer.echo(
-            f"{count} dead letters of {queue} {done}"
-            " (the dead letter itself is the message: its text stays)"
+            f"{count} dead-lettered messages of {queue} {done}"
+            " (only the error: a message keeps its own text)"
         )
     if (found or dead_letters) and not erase:
         raise typer.Exit(1)
@@ -189,7 +181,7 @@ def quotes(
 def check(
     checker: Checker, found: Iterator[Record], advance: Callable[[int], None] | None = None
 ) -> None:
-    """Gives all records to the checker; `advance` is told of each event."""
+    """Gives all records to the checker; `advance` is called for each event."""
     for record in found:
         if isinstance(record, Event):
             checker.event(record)
@@ -203,7 +195,7 @@ def read_anchors(file: Path) -> dict[int, bytes]:
     """Height → hash.
 
     Raises:
-        HitlError: a line is no anchor, or two of them contradict each other.
+        HitlError: a line is not an anchor, or two of them contradict each other.
     """
     found: dict[int, bytes] = {}
     for number, line in whole_lines(lines_of(file.read_bytes()), str(file)):
@@ -218,7 +210,7 @@ def read_anchors(file: Path) -> dict[int, bytes]:
 
 
 def report(findings: list[str]) -> None:
-    """The first finding by itself, then the others."""
+    """Prints the findings, the first by itself."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     errors.print(f"NOT WHOLE. First: {findings[0]}")
     for finding in findings[1:FINDINGS_SHOWN]:

@@ -1,4 +1,4 @@
-"""`hitl backup`, `hitl restore`: what must survive the loss of a server, out and in again.
+"""`hitl backup`, `hitl restore`: saves what must survive the loss of a server, and restores it.
 
 pg_dump of the database and the broker's definitions (users, rights, policies, queues), in one new
 folder with checksums. How that is kept which comes after the dump: docs/operate/backups.md.
@@ -7,20 +7,17 @@ folder with checksums. How that is kept which comes after the dump: docs/operate
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from hitl.recovery import postgres_dump
 from hitl.recovery.checksums import verify, write_checksums
-from hitl.recovery.definitions import export_definitions, import_definitions
 from hitl.support.connection import api_url, database_at_hand
-from hitl.support.database import problems_named
+from hitl.support.database import errors_as_one_line
+from hitl.support.management_api import get, import_definitions
+from hitl.support.progress import spinner
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, HitlError
 from shared.release import package_version
@@ -28,14 +25,14 @@ from shared.release import package_version
 app = typer.Typer(add_completion=False)
 
 DUMP, DEFINITIONS, ABOUT = "database.dump", "definitions.json", "backup.json"
-# No dump has them: the roles of Postgres are the server's, and so is what they may do.
+# The roles of Postgres and their rights are the server's: no dump has them.
 AFTER = (
-    "Next, before any service starts: `hitl prepare --roles FOLDER` makes the services' roles again"
-    " and says what each may do (without --roles where they are there, or one user serves all);"
+    "Next, before any service starts: `hitl prepare --roles FOLDER` creates the services' roles and"
+    " grants their rights (without --roles where they exist, or one user serves all);"
     " then `hitl rebuild --queues`."
 )
 AFTER_PRIVATE = (
-    "Next: `hitl up --no-demo`, which makes the roles, and at once `hitl rebuild --queues`."
+    "Next: `hitl up --no-demo`, which creates the roles, and at once `hitl rebuild --queues`."
 )
 DatabaseOnly = Annotated[
     bool, typer.Option("--database-only", help="Without the broker's definitions.")
@@ -47,11 +44,11 @@ def backup(
     folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
     database_only: DatabaseOnly = False,
 ) -> None:
-    """Write the database and the broker's definitions into a new folder; everything goes on.
+    """Write the database and the broker's definitions into a new folder, while everything runs.
 
-    The database of a stopped stack, too, alone.
+    Of a stopped stack, the database alone.
     """
-    with problems_named():
+    with errors_as_one_line(code=2):
         if folder.exists():
             raise HitlError(f"{folder} exists already: a backup goes into a new folder")
         unfinished = folder.with_name(f"{folder.name}.part")
@@ -59,20 +56,20 @@ def backup(
         try:
             with (
                 database_at_hand(may_make=False) as (address, private),
-                following("dumping the database") as show,
+                spinner("dumping the database") as show,
             ):
-                # A private broker is told its definitions at each start.
+                # A private broker imports its definitions at each start.
                 broker = None if database_only or private else management()
                 unfinished.mkdir(parents=True, mode=0o700)  # texts of people, hashes of passwords
                 held = postgres_dump.dump(address, unfinished / DUMP, show)
             if broker is not None:
-                definitions = export_definitions(broker)
+                definitions = get(broker, "definitions")
                 (unfinished / DEFINITIONS).write_text(json.dumps(definitions, indent=1))
             about = {"made_at": utc_now().isoformat(), "release": package_version(), **held}
             (unfinished / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
             write_checksums(unfinished)
             unfinished.rename(folder)
-        finally:  # a half of it would keep a full disk full
+        finally:  # a partial backup would keep a full disk full
             shutil.rmtree(unfinished, ignore_errors=True)
     head = held["ledger_head"]
     typer.echo(f"{folder}: {held['events']} events, ledger up to block {head['height']}")
@@ -83,17 +80,17 @@ def restore(
     folder: Annotated[Path, typer.Argument(help="What `hitl backup` wrote.", exists=True)],
     database_only: DatabaseOnly = False,
 ) -> None:
-    """Fill an empty database from a backup, and tell the broker its definitions.
+    """Fill an empty database from a backup, and import the broker's definitions.
 
     Before the services start: docs/operate/backups.md has the whole order.
     """
-    with problems_named():
+    with errors_as_one_line(code=2):
         verify(folder)
         about = json.loads((folder / ABOUT).read_text())
-        with database_at_hand() as (address, private), following("restoring the database") as show:
-            # A private broker is told its definitions at each start.
-            told = (folder / DEFINITIONS).exists() and not (database_only or private)
-            broker = management() if told else None
+        with database_at_hand() as (address, private), spinner("restoring the database") as show:
+            # A private broker imports its definitions at each start.
+            wanted = (folder / DEFINITIONS).exists() and not (database_only or private)
+            broker = management() if wanted else None
             found = postgres_dump.restore(address, folder / DUMP, show)
         if found != about["ledger_head"]:
             raise HitlError(f"restored, but the ledger ends at {found}, not {about['ledger_head']}")
@@ -101,28 +98,18 @@ def restore(
             import_definitions(broker, json.loads((folder / DEFINITIONS).read_text()))
     typer.echo(
         f"restored as of {about['made_at']}: {about['events']} events, ledger up to block"
-        f" {found['height']}. What came later: see docs/operate/backups.md."
+        f" {found['height']}. For later data see docs/operate/backups.md."
     )
     typer.echo(AFTER_PRIVATE if private else AFTER)
 
 
 def management() -> str:
-    """The broker's API; where nobody has named it, what else can be done."""
+    """The broker's management API.
+
+    Raises:
+        HitlError: its address is not known; the text names the way without it.
+    """
     try:
         return api_url(os.environ)
     except ConfigurationError as error:
-        raise HitlError(f"{error}; --database-only leaves the broker out") from None
-
-
-@contextmanager
-def following(what: str) -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what is being done just now."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn(what),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[now]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, now="")
-        yield lambda now: bar.update(task, now=now)
+        raise HitlError(f"{error}, or leave the broker out by --database-only") from None

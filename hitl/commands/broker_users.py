@@ -1,4 +1,4 @@
-"""The services' users, as RabbitMQ imports them. `hitl broker-users`."""
+"""`hitl broker-users`: prints the services' users, as RabbitMQ imports them."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hitl.access.broker_users import USERS, definitions, passwords_in
-from shared.errors import HitlError
+from hitl.support.database import errors_as_one_line
 
 app = typer.Typer(add_completion=False)
 
@@ -19,8 +19,5 @@ def broker_users(
     ],
 ) -> None:
     """Print RabbitMQ's users and their rights: for `rabbitmqctl import_definitions`."""
-    try:
+    with errors_as_one_line():
         typer.echo(json.dumps(definitions(passwords_in(passwords, USERS)), indent=1))
-    except HitlError as error:
-        typer.echo(f"Cannot do this: {error}", err=True)
-        raise typer.Exit(1) from None

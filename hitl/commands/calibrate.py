@@ -1,24 +1,22 @@
 """`hitl calibrate`: what is certified, how honest the machine is, what thresholds would cost."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hitl.support.connection import database_url
+from hitl.support.database import engine, errors_as_one_line
 from hitl.support.known_workflows import completed, paths
+from hitl.support.options import Plot, ReportFormat
 from services.feedback.reports.calibration import Calibration, NothingToJudge, Wanted, calibrate
 from services.router.policy import Policy
 from shared.clock import utc_now
-from shared.errors import ConfigurationError, HitlError
-from shared.storage.database import connect
+from shared.errors import ConfigurationError
 from shared.wording import percent
 from shared.workflows.files import read_workflow_file
 
@@ -28,45 +26,37 @@ app = typer.Typer(add_completion=False)
 @app.command("calibrate")
 def report(
     workflow: Annotated[
-        str, typer.Option(help="Whose machine; a name or a .toml file.", autocompletion=completed)
-    ] = ("sentiment"),
+        str, typer.Option(help="A workflow's name or .toml file.", autocompletion=completed)
+    ] = "sentiment",
     alpha: Annotated[
-        float | None, typer.Option(help="Tolerated error; else as the file says.")
+        float | None, typer.Option(help="Tolerated error rate; default: the workflow's.")
     ] = None,
     delta: Annotated[
-        float | None, typer.Option(help="Tolerated risk of a wrong certificate; else as the file.")
+        float | None,
+        typer.Option(help="Tolerated risk of a wrong certificate; default: the workflow's."),
     ] = None,
     days: Annotated[
-        float | None, typer.Option(help="Look at so many days; else at the certifier's epoch.")
+        float | None, typer.Option(help="Only the last days; default: the certifier's epoch.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A model version; else the newest.")] = None,
-    format: Annotated[
-        Literal["text", "json"], typer.Option(help="For people or programs.")
-    ] = "text",
-    plot: Annotated[Path | None, typer.Option(help="Draw it, too: a .png or .svg file.")] = None,
+    model: Annotated[str | None, typer.Option(help="A model version; default: the newest.")] = None,
+    format: ReportFormat = "text",
+    plot: Plot = None,
 ) -> None:
-    """What the audits prove: the certified threshold, the risk at others, honest confidences."""
-    try:
-        _check(alpha=alpha, delta=delta, days=days, plot=plot)
+    """What the audits prove: the certified threshold, the risk at others, the calibration."""
+    with errors_as_one_line():
+        _check(alpha=alpha, delta=delta, days=days)
         content = read_workflow_file(paths([workflow])[0])
-        engine = connect(database_url(os.environ), pool_size=2, application="hitl-calibrate")
-        print("reading the audits …", file=sys.stderr)
-        try:
-            found = calibrate(
-                engine,
-                content.workflow.name,
-                Policy.of_file(content),
-                Wanted(alpha, delta, days, model),
-                utc_now(),
-            )
-        finally:
-            engine.dispose()
-    except NothingToJudge as nothing:
-        _say_nothing(str(nothing), format)
-        return
-    except HitlError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        name, policy = content.workflow.name, Policy.of_file(content)
+        wanted = Wanted(alpha, delta, days, model)
+        with engine("hitl-calibrate", connections=2) as database:
+            print("reading the audits …", file=sys.stderr)
+            try:
+                found = calibrate(database, name, policy, wanted, utc_now())
+            except NothingToJudge as nothing:
+                plain = {"certified": None, "why": str(nothing)}
+                text = f"Nothing can be certified: {nothing}."
+                print(json.dumps(plain, ensure_ascii=False, indent=1) if format == "json" else text)
+                return
     if plot is not None:  # first: whoever reads the text may stop early, as `head` does
         from hitl.support.plots import draw_calibration  # matplotlib takes a second
 
@@ -84,25 +74,14 @@ def as_json(found: Calibration) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1, default=lambda time: time.isoformat())
 
 
-def _say_nothing(why: str, format: str) -> None:
-    if format == "json":
-        typer.echo(json.dumps({"certified": None, "why": why}, ensure_ascii=False, indent=1))
-    else:
-        typer.echo(f"Nothing can be certified: {why}.")
-
-
-def _check(
-    *, alpha: float | None, delta: float | None, days: float | None, plot: Path | None
-) -> None:
+def _check(*, alpha: float | None, delta: float | None, days: float | None) -> None:
     problems = [
         f"--{name} {value:g}: it must be between 0 and 1"
         for name, value in (("alpha", alpha), ("delta", delta))
         if value is not None and not 0.0 < value < 1.0
     ]
     if days is not None and not 0.0 < days <= 36_500:
-        problems.append(f"--days {days:g}: more than 0, and at most 36500")
-    if plot is not None and plot.suffix not in (".png", ".svg"):
-        problems.append(f"--plot {plot}: a file that ends in .png or .svg")
+        problems.append(f"--days {days:g}: it must be above 0 and at most 36500")
     if problems:
         raise ConfigurationError("\n".join(problems))
 

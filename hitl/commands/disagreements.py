@@ -1,57 +1,33 @@
 """`hitl disagreements`: what people correct most, as a table, JSON or a picture."""
 
 import json
-import os
 from dataclasses import asdict
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.support.connection import database_url
-from hitl.support.known_workflows import completed, unknown_workflow_hint
-from hitl.support.moments import moment
+from hitl.support.database import engine, errors_as_one_line
+from hitl.support.known_workflows import unknown_workflow_hint
+from hitl.support.options import Plot, ReportFormat, Since, Until, WorkflowName
 from hitl.support.terminal import printable
 from services.feedback.reports.disagreements import Disagreements, disagreements
 from services.feedback.reports.reviewed import reviewed
-from shared.errors import HitlError
-from shared.storage.database import connect
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command("disagreements")
 def show(
-    workflow: Annotated[
-        str, typer.Option(help="Whose items.", autocompletion=completed)
-    ] = "sentiment",
-    since: Annotated[
-        datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Decided since then, UTC."),
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Decided before, UTC.")
-    ] = None,
-    format: Annotated[
-        Literal["text", "json"], typer.Option(help="For people or programs.")
-    ] = "text",
-    plot: Annotated[Path | None, typer.Option(help="Draw it, too: a .png or .svg file.")] = None,
+    workflow: WorkflowName = "sentiment",
+    since: Since = None,
+    until: Until = None,
+    format: ReportFormat = "text",
+    plot: Plot = None,
 ) -> None:
     """Which labels, confidences, lengths, sources and words people correct most."""
-    if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise typer.BadParameter("a file that ends in .png or .svg", param_hint="--plot")
-    try:
-        engine = connect(database_url(os.environ), pool_size=1, application="hitl-disagreements")
-        try:
-            found = disagreements(reviewed(engine, workflow, since=since, until=until))
-        finally:
-            engine.dispose()
-    except HitlError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    with errors_as_one_line(), engine("hitl-disagreements") as database:
+        found = disagreements(reviewed(database, workflow, since=since, until=until))
     if format == "json":
         typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
     elif found.items == 0:

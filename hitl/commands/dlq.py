@@ -1,8 +1,8 @@
-"""`hitl dlq list|show|redrive|purge`: dead letters, why they failed, and what to do with them.
+"""`hitl dlq list|show|redrive|purge`: lists dead-lettered messages, requeues or removes them.
 
-Looking changes nothing. A redrive puts a letter back into the queue that it failed in, with its id,
-and takes it from here only once the broker has confirmed it there: a crash in between leaves two
-of it, which is harmless, and never none.
+Listing changes nothing. A redrive publishes a message to the queue that it failed in, under its id,
+and removes it here only once the broker has confirmed it there: a crash in between leaves two
+copies, which is harmless, and never none.
 """
 
 import json
@@ -10,80 +10,80 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hitl.dead_letters.filter import Wanted, age, existing_homes, found_queues
-from hitl.dead_letters.queues import DeadLetter, Pass, Verdict
+from hitl.dead_letters.filter import Filter, age, existing_homes, found_queues
+from hitl.dead_letters.queues import Action, DeadLetter, QueuePass
 from hitl.dead_letters.text import as_object, describe
 from hitl.servers.home import Home
 from hitl.support.connection import amqp_url
+from hitl.support.database import errors_as_one_line
+from hitl.support.options import AsJsonLines
 from hitl.support.progress import progress_bar
 from hitl.support.terminal import printable, readable, refuse
 from shared.clock import utc_now
-from shared.errors import ConfigurationError, Overloaded
 from shared.formats.json_lines import appending, line
 from shared.messaging.retry import redriven_headers
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="What was set aside: look, put back, remove."
+    no_args_is_help=True,
+    add_completion=False,
+    help="List, requeue and remove dead-lettered messages.",
 )
 
-MAX_REDRIVES = 3  # then only with --force: what failed four times will fail again
+MAX_REDRIVES = 3  # then only with --force: a message that failed four times will fail again
 InQueue = Annotated[
     str | None, typer.Option("--queue", help="Only this queue, with or without its .dlq.")
 ]
-ForReason = Annotated[str | None, typer.Option("--reason", help="Only with this reason.")]
+ForReason = Annotated[str | None, typer.Option("--reason", help="Only this reason.")]
 OlderThan = Annotated[
     timedelta | None,
     typer.Option("--older-than", parser=age, metavar="AGE", help="Only older ones: 30m, 2h, 7d."),
 ]
-OfItem = Annotated[str | None, typer.Option("--item", help="Only of the item with this id.")]
+OfItem = Annotated[str | None, typer.Option("--item", help="Only the item with this id.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 
 @app.command("list")
-def list_dead_letters(
-    queue: InQueue = None,
-    as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-) -> None:
-    """How many letters lie where, why, and since when."""
-    table = Table("Queue", "Letters", "Reasons", "Oldest")
+def list_dead_letters(queue: InQueue = None, as_objects: AsJsonLines = False) -> None:
+    """Count the messages of each queue by reason, with the age of the oldest."""
+    table = Table("Queue", "Messages", "Reasons", "Oldest")
     now = utc_now()
-    with named_problems():
+    with errors_in_one_line():
         for name, count in found_queues(queue).items():
             reasons: Counter[str] = Counter()
             times: list[datetime] = []
 
             def tally(
                 letter: DeadLetter, reasons: Counter[str] = reasons, times: list[datetime] = times
-            ) -> Verdict:
+            ) -> Action:
                 reasons[letter.reason] += 1
                 if letter.failed_at is not None:
                     times.append(letter.failed_at)
-                return "stay"
+                return "keep"
 
             if count:
-                Pass(name, tally).run(amqp_url())
+                QueuePass(name, tally).run(amqp_url())
             oldest = (now - min(times)).total_seconds() if times else None
             if as_objects:
                 row = {"queue": name, "letters": count, "reasons": dict(reasons)}
                 print(json.dumps({**row, "oldest_seconds": oldest}))
             elif count:
                 why = ", ".join(f"{reason} {number}" for reason, number in reasons.most_common())
-                why = escape(printable(why))  # a letter may bring a reason of its producer's
+                why = escape(printable(why))  # a producer may send a reason of its own
                 table.add_row(name, str(count), why, "?" if oldest is None else readable(oldest))
     if not as_objects:
-        Console(highlight=False).print(table if table.rows else "No dead letters.")
+        Console(highlight=False).print(table if table.rows else "No dead-lettered messages.")
 
 
 @app.command()
@@ -93,28 +93,23 @@ def show(
     older_than: OlderThan = None,
     item: OfItem = None,
     limit: Limit = 20,
-    as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_objects: AsJsonLines = False,
 ) -> None:
-    """The letters themselves, oldest first. They stay where they are."""
-    wanted = Wanted(reason, older_than, item, limit)
+    """Print the messages, oldest first. They stay where they are."""
+    wanted = Filter(reason, older_than, item, limit)
     console = Console(highlight=False, markup=False)
 
-    def display(letter: DeadLetter) -> Verdict:
-        if wanted.full:
-            return "enough"
-        if wanted.chooses(letter):
-            if as_objects:
-                print(line(as_object(letter)), end="", flush=True)
-            else:
-                describe(console, letter, wanted.now)
-        return "stay"
+    def display(letter: DeadLetter) -> bool:
+        if as_objects:
+            print(line(as_object(letter)), end="", flush=True)
+        else:
+            describe(console, letter, wanted.now)
+        return True
 
-    with named_problems():
-        for name, count in found_queues(queue).items():
-            if count and not wanted.full:
-                Pass(name, display).run(amqp_url())
-    if not wanted.chosen and not as_objects:
-        console.print("No such dead letter.")
+    with errors_in_one_line():
+        process(found_queues(queue), wanted, None, "keep", accept=display)
+    if not wanted.selected and not as_objects:
+        console.print("No such dead-lettered message.")
 
 
 @app.command()
@@ -125,20 +120,20 @@ def redrive(
     item: OfItem = None,
     limit: Limit = None,
     force: Annotated[
-        bool, typer.Option(help=f"Also what was put back {MAX_REDRIVES} times before.")
+        bool, typer.Option(help=f"Also messages that were requeued {MAX_REDRIVES} times already.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Put letters back into the queue they failed in: same id, attempts counted anew, in order."""
+    """Requeue messages, in order, where they failed: same id, a new count of attempts."""
     skipped: Counter[str] = Counter()
     homeless: Counter[str] = Counter()
 
-    with named_problems():
+    with errors_in_one_line():
         queues = found_queues(queue)
         homes = existing_homes(queues)
 
-        def fit(letter: DeadLetter) -> bool:
+        def may_return(letter: DeadLetter) -> bool:
             if letter.home not in homes:
                 homeless[letter.home] += 1
                 return False
@@ -147,26 +142,25 @@ def redrive(
                 return False
             return True
 
-        def work(label: str, act: Verdict) -> tuple[int, int]:
-            wanted = Wanted(reason, older_than, item, limit)
+        def work(label: str, action: Action) -> tuple[int, int]:
+            wanted = Filter(reason, older_than, item, limit)
             skipped.clear()
             homeless.clear()
-            return over_all(queues, wanted, label, act, fit=fit)
+            return process(queues, wanted, label, action, accept=may_return)
 
         count, refused = 0, 0
         if dry_run or not yes:
-            count, _ = work("looking", "stay")
-        if not dry_run and (yes or (count and agreed(f"Put {count} letters back?"))):
-            count, refused = work("putting back", "go back")
-    done = "would go back" if dry_run else "put back"
-    print(f"{count} letters {done}", file=sys.stderr)
+            count, _ = work("reading", "keep")
+        if not dry_run and (yes or (count and agreed(f"Requeue {count} messages?"))):
+            count, refused = work("requeueing", "requeue")
+    print(f"{count} messages {'would be ' if dry_run else ''}requeued", file=sys.stderr)
     for name, number in skipped.items():
-        again = f"put back {MAX_REDRIVES} times before; --force takes them, too"
-        print(f"{number} of {name} stay: {again}", file=sys.stderr)
+        why = f"requeued {MAX_REDRIVES} times already; --force requeues them again"
+        print(f"{number} stay in {name}: {why}", file=sys.stderr)
     for home, number in homeless.items():
-        print(f"{number} stay: there is no queue {home}", file=sys.stderr)
+        print(f"{number} stay: the queue {home} does not exist", file=sys.stderr)
     if refused:
-        print(f"{refused} stay: their queue takes nothing (is it full?)", file=sys.stderr)
+        print(f"{refused} stay: their queue refused them; is it full?", file=sys.stderr)
     if homeless or refused:
         raise typer.Exit(1)
 
@@ -180,92 +174,89 @@ def purge(
     limit: Limit = None,
     everything: Annotated[bool, typer.Option("--all", help="Without any filter.")] = False,
     save: Annotated[
-        Path | None, typer.Option(help="Where to write them; else a new file in HITL_HOME.")
+        Path | None, typer.Option(help="The file for them; default: a new one in HITL_HOME.")
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Remove letters for good, after writing each to a file, whole, one JSON object a line."""
-    if not everything and queue is None and not Wanted(reason, older_than, item).filtered:
-        refuse("name what to purge (--queue, --reason, --older-than, --item), or say --all")
+    """Remove messages for good, after writing each to a file, one JSON object a line."""
+    if not everything and queue is None and not Filter(reason, older_than, item).filtered:
+        refuse("choose messages (--queue, --reason, --older-than, --item), or use --all")
     file = (
         save or Home.from_environment(os.environ).path / f"purged-{utc_now():%Y%m%dT%H%M%S}.jsonl"
     )
-    with named_problems():
+    with errors_in_one_line():
         queues = found_queues(queue)
-
-        def work(label: str, act: Verdict, **more: Any) -> int:
-            wanted = Wanted(reason, older_than, item, limit)
-            return over_all(queues, wanted, label, act, **more)[0]
-
         count = 0
         if dry_run or not yes:
-            count = work("looking", "stay")
-        if not dry_run and (yes or (count and agreed(f"Remove {count} letters for good?"))):
-            with saving(file) as (keep, flush):
-                count = work("removing", "go away", fit=keep, before_acks=flush)
+            wanted = Filter(reason, older_than, item, limit)
+            count, _ = process(queues, wanted, "reading", "keep")
+        if not dry_run and (yes or (count and agreed(f"Remove {count} messages for good?"))):
+            wanted = Filter(reason, older_than, item, limit)
+            with saving(file) as (write, flush):
+                count, _ = process(
+                    queues, wanted, "removing", "remove", accept=write, before_acks=flush
+                )
     if dry_run:
-        print(f"{count} letters would be removed", file=sys.stderr)
+        print(f"{count} messages would be removed", file=sys.stderr)
     else:
         where = f", after writing them to {file}" if count else ""
-        print(f"{count} letters removed{where}", file=sys.stderr)
+        print(f"{count} messages removed{where}", file=sys.stderr)
 
 
-def over_all(
+def process(
     queues: dict[str, int],
-    wanted: Wanted,
-    label: str,
-    act: Verdict,
+    wanted: Filter,
+    label: str | None,
+    action: Action,
     *,
-    fit: Callable[[DeadLetter], bool] = lambda letter: True,
+    accept: Callable[[DeadLetter], bool] = lambda letter: True,
     before_acks: Callable[[], None] = lambda: None,
 ) -> tuple[int, int]:
-    """Does `act` to every letter that is wanted and fit, with a progress bar; how many left (with
-    "stay": would leave), and how many the broker refused."""
-    count = refused = 0
+    """Does `action` to every message that matches and is accepted, with a progress bar if it has a
+    label; how many left (with "keep": would leave), and how many the broker refused."""
+    gone = refused = 0
     for name, depth in queues.items():
-        chosen = 0
-        with progress_bar(f"{label} {name}", depth, counted=True) as advance:
+        if not depth or wanted.full:
+            continue
+        bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda done: None)
+        if label:
+            bar = progress_bar(f"{label} {name}", depth, counted=True)
+        with bar as advance:
 
-            def judge(letter: DeadLetter) -> Verdict:
-                nonlocal chosen
+            def choose(letter: DeadLetter, advance: Callable[[int], None] = advance) -> Action:
                 if wanted.full:
-                    return "enough"
+                    return "stop"
                 advance(1)
-                if not wanted.chooses(letter):
-                    return "stay"
-                if not fit(letter):
-                    wanted.chosen -= 1
-                    return "stay"
-                chosen += 1
-                return act
+                if not (wanted.matches(letter) and accept(letter)):
+                    return "keep"
+                wanted.selected += 1
+                return action
 
-            one = Pass(name, judge, headers=redriven_headers, before_acks=before_acks)
-            if depth and not wanted.full:
-                one.run(amqp_url())
-        count += chosen if act == "stay" else one.gone
+            one = QueuePass(name, choose, headers=redriven_headers, before_acks=before_acks)
+            one.run(amqp_url())
+        gone += one.gone
         refused += one.refused
-    return count, refused
+    return wanted.selected if action == "keep" else gone, refused
 
 
 @contextmanager
-def named_problems() -> Iterator[None]:
-    """Ends the command with one line that says why."""
+def errors_in_one_line() -> Iterator[None]:
+    """Ends the command with one line about an error, or about what an interruption leaves."""
     try:
-        yield
-    except (ConfigurationError, Overloaded, OSError) as error:
-        refuse(str(error))
+        with errors_as_one_line():
+            yield
     except KeyboardInterrupt:
-        refuse("stopped; what was put back or removed by then has left", code=130)
+        refuse("stopped; messages requeued or removed by then are gone from here", code=130)
 
 
 @contextmanager
 def saving(file: Path) -> Iterator[tuple[Callable[[DeadLetter], bool], Callable[[], None]]]:
-    """A function that writes a letter, and one that returns when all written are on the disk."""
+    """A function that writes a message, and one that returns when all written are on the disk."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with appending(file, mode=0o600) as output:  # texts of people
 
-        def keep(letter: DeadLetter) -> bool:
+        def write(letter: DeadLetter) -> bool:
             output.write(line(as_object(letter)))
             return True
 
@@ -273,7 +264,7 @@ def saving(file: Path) -> Iterator[tuple[Callable[[DeadLetter], bool], Callable[
             output.flush()
             os.fsync(output.fileno())
 
-        yield keep, flush
+        yield write, flush
 
 
 def agreed(question: str) -> bool:

@@ -14,11 +14,13 @@ import typer
 from rich.console import Console
 
 from hitl.support.connection import amqp_url, connected
+from hitl.support.database import errors_as_one_line
 from hitl.support.item_files import Format, Line, format_of, read_lines
 from hitl.support.known_workflows import completed, existing_workflows
+from hitl.support.options import AsJsonLines, WorkflowName
 from hitl.support.progress import progress_bar
 from hitl.support.tail import Decided, Tail, as_json, as_text
-from hitl.support.terminal import refuse
+from hitl.support.terminal import reader_may_stop, refuse
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events.item_message import BULK_PRIORITY, item_message
@@ -36,23 +38,20 @@ PROBLEMS_SHOWN = 20
 @app.command()
 def publish(
     file: Annotated[str, typer.Argument(help="A .csv, .jsonl or .txt file, or - for stdin.")],
-    workflow: Annotated[
-        str, typer.Option(help="Which workflow decides.", autocompletion=completed)
-    ] = "sentiment",
+    workflow: WorkflowName = "sentiment",
     rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many a second.")] = None,
-    format: Annotated[Format | None, typer.Option(help="Else by the file's ending.")] = None,
-    text_column: Annotated[str, typer.Option(help="Which column or field is the text.")] = "text",
-    id_column: Annotated[str, typer.Option(help="Which one is the id, if any.")] = "id",
+    format: Annotated[Format | None, typer.Option(help="Default: by the file's ending.")] = None,
+    text_column: Annotated[str, typer.Option(help="The column or field with the text.")] = "text",
+    id_column: Annotated[str, typer.Option(help="The column or field with the id.")] = "id",
     ids_from_content: Annotated[
-        bool,
-        typer.Option(help="Items without an id get one made of their content: sent twice is once."),
+        bool, typer.Option(help="Derive missing ids from the content: sent twice, it is one item.")
     ] = False,
 ) -> None:
     """Publish the items of a file. An item without an id gets a new one. Columns and fields that
     are neither text nor id become metadata."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, highlight=False, markup=False)
     problems: list[str] = []
-    others: dict[str, None] = {}
+    metadata: dict[str, None] = {}
     published = 0
     try:
         settings = Settings.from_environment(os.environ)
@@ -63,34 +62,23 @@ def publish(
             connected(amqp_url(), "publish") as broker,
             progress_bar("publishing", size) as advance,
         ):
-            first = source.readline()
-            kind = format or format_of(file, first)
-            # A file that is no table is refused before any of it is published; a pipe is read once.
-            if file != "-" and source.seekable():
-                source.seek(0)
-                for _ in read_lines(source, kind, text_column=text_column, id_column=id_column):
-                    pass
-                source.seek(0)
-                first = source.readline()
-            lines = count_bytes(chain([first] if first else [], source), advance)
-            rows = note_metadata(
-                read_lines(lines, kind, text_column=text_column, id_column=id_column), others
-            )
-            good = acceptable(rows, workflow, settings.max_body_bytes, ids_from_content, problems)
+            rows = items_of(file, source, format, text_column, id_column, advance)
+            limit = settings.max_body_bytes
+            good = messages(rows, workflow, limit, ids_from_content, problems, metadata)
             for window in paced(good, rate):
                 broker.publish(window)
                 published += len(window)
     except (ConfigurationError, Overloaded) as error:
-        refuse(f"{error} ({so_far(published)})" if published else str(error))
+        refuse(f"{error} ({resume_hint(published)})" if published else str(error))
     except KeyboardInterrupt:
-        refuse(f"stopped: {so_far(published)}", code=130)
-    errors.print(f"{published} items published to {workflow}", highlight=False)
-    if others:
-        errors.print("metadata: " + ", ".join(others), markup=False, highlight=False)
+        refuse(f"stopped: {resume_hint(published)}", code=130)
+    errors.print(f"{published} items published to {workflow}")
+    if metadata:
+        errors.print("metadata: " + ", ".join(metadata))
     if problems:
-        errors.print(f"{len(problems)} lines were not:", style="red", highlight=False)
+        errors.print(f"{len(problems)} lines were refused:", style="red")
         for problem in problems[:PROBLEMS_SHOWN]:
-            errors.print(f"  {problem}", markup=False, highlight=False)
+            errors.print(f"  {problem}")
         if len(problems) > PROBLEMS_SHOWN:
             errors.print(f"  and {len(problems) - PROBLEMS_SHOWN} more")
         raise typer.Exit(1)
@@ -99,11 +87,11 @@ def publish(
 @app.command()
 def tail(
     workflow: Annotated[
-        str, typer.Option(help="Only this workflow; else all.", autocompletion=completed)
+        str, typer.Option(help="Only this workflow; default: all.", autocompletion=completed)
     ] = "*",
-    as_objects: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_objects: AsJsonLines = False,
 ) -> None:
-    """Follow the decisions as they are made, on a queue of its own: nobody loses a message."""
+    """Follow the decisions as they are made, on a queue of its own: no consumer loses a message."""
     console = Console(highlight=False)
 
     def show(event: Decided) -> None:
@@ -116,15 +104,11 @@ def tail(
         print("following; Ctrl-C ends", file=sys.stderr, flush=True)
 
     try:
-        existing_workflows([] if workflow == "*" else [workflow])
-        Tail(workflow, on_decision=show, on_ready=ready).run(amqp_url())
+        with errors_as_one_line(), reader_may_stop():
+            existing_workflows([] if workflow == "*" else [workflow])
+            Tail(workflow, on_decision=show, on_ready=ready).run(amqp_url())
     except KeyboardInterrupt:
         return
-    except BrokenPipeError:
-        # Whoever read us has enough; without this Python complains once more while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ConfigurationError, Overloaded) as error:
-        refuse(str(error))
 
 
 @contextmanager
@@ -139,63 +123,72 @@ def opened(file: str) -> Iterator[BinaryIO]:
         yield source
 
 
-def count_bytes(lines: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    """The same lines, counted."""
-    for line in lines:
-        advance(len(line))
-        yield line
+def items_of(
+    file: str,
+    source: BinaryIO,
+    format: Format | None,
+    text_column: str,
+    id_column: str,
+    advance: Callable[[int], None],
+) -> Iterator[Line]:
+    """The file's items. A malformed file is refused before its first; a pipe can be read only once.
+
+    Raises:
+        ConfigurationError: its format is unknown, or it does not have that format.
+    """
+    first = source.readline()
+    kind = format or format_of(file, first)
+    if file != "-" and source.seekable():
+        source.seek(0)
+        for _ in read_lines(source, kind, text_column=text_column, id_column=id_column):
+            pass
+        source.seek(0)
+        first = source.readline()
+
+    def lines() -> Iterator[bytes]:
+        for line in chain([first] if first else [], source):
+            advance(len(line))
+            yield line
+
+    yield from read_lines(lines(), kind, text_column=text_column, id_column=id_column)
 
 
-def note_metadata(rows: Iterable[Line], others: dict[str, None]) -> Iterator[Line]:
-    """The same rows; `others` learns which columns or fields became metadata."""
-    for row in rows:
-        others.update(dict.fromkeys(row.others))
-        yield row
-
-
-def so_far(published: int) -> str:
-    """What to know before the same file is sent again."""
+def resume_hint(published: int) -> str:
+    """What to know before the same file is published again."""
     return (
         f"{published} items were published; sent again, an item with an id is still one item, and "
         "one without is another, unless all was sent with --ids-from-content"
     )
 
 
-def acceptable(
+def messages(
     rows: Iterable[Line],
     workflow: str,
     max_body_bytes: int,
     ids_from_content: bool,
     problems: list[str],
+    metadata: dict[str, None],
 ) -> Iterator[Outgoing]:
-    """A message for each line that inference would take; the others are added to `problems`."""
+    """A message for each line that inference would accept; the others are added to `problems`, and
+    the columns or fields that become metadata to `metadata`."""
     for row in rows:
+        metadata.update(dict.fromkeys(row.others))
+        text = row.body.decode("utf-8", "replace")
         try:
             if row.problem is not None:
                 raise Permanent("schema", row.problem)
-            yield message(row.body, workflow, max_body_bytes, ids_from_content)
+            ready, _ = item_message(
+                row.body,
+                workflow,
+                max_body_bytes=max_body_bytes,
+                clock=utc_now,
+                new_id=str(derive_id("published", workflow, text)) if ids_from_content else None,
+                priority=BULK_PRIORITY,
+            )
         except Permanent as error:
             problems.append(f"line {row.number}: {error}")
-
-
-def message(
-    body: bytes, workflow: str, max_body_bytes: int, ids_from_content: bool = False
-) -> Outgoing:
-    """What a producer sends.
-
-    Raises:
-        Permanent: inference would dead-letter it for this reason.
-    """
-    of_content = str(derive_id("published", workflow, body.decode("utf-8", "replace")))
-    ready, _ = item_message(
-        body,
-        workflow,
-        max_body_bytes=max_body_bytes,
-        clock=utc_now,
-        new_id=of_content if ids_from_content else None,
-        priority=BULK_PRIORITY,
-    )
-    return ready
+        else:
+            yield ready
 
 
 def paced(messages: Iterable[Outgoing], rate: float | None) -> Iterator[list[Outgoing]]:

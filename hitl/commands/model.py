@@ -7,18 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from hitl.support.known_workflows import completed
-from hitl.support.loaded import (
-    Place,
-    copied,
-    database,
-    errors_as_one_line,
-    place_of,
-    replay_set,
-    user_at_host,
-)
+from hitl.support.database import engine, errors_as_one_line
+from hitl.support.loaded import ModelContext, model_context, replay_set, update_mlflow, user_at_host
+from hitl.support.options import AsJson, WorkflowName
 from services.feedback.registry.mlflow_copy import copy_to_mlflow
-from services.feedback.registry.versions import Change
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.models.current import BASE_VERSION
@@ -31,24 +23,21 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Versions of a workflow's model."
 )
 
-Of = Annotated[str, typer.Option("--workflow", help="Whose model.", autocompletion=completed)]
 Version = Annotated[str, typer.Argument(help="v1, v2, …; base: the workflow's own model.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command("list")
-def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
+def list_versions(workflow: WorkflowName = "sentiment", as_json: AsJson = False) -> None:
     """Show all versions, and which of them decides."""
     with errors_as_one_line():
-        place = place_of(workflow)
-        registry = place.registry
+        context = model_context(workflow)
+        registry = context.registry
         current = registry.current()
         in_use = BASE_VERSION if current is None else current.version
         shadow = None if current is None else current.shadow
         receipts = [registry.receipt(version) for version in registry.versions()]
-    rows: list[dict[str, object]] = [
-        {"version": BASE_VERSION, "model": place.workflow.model, "role": ""}
-    ]
+    base = {"version": BASE_VERSION, "model": context.workflow.model, "role": ""}
+    rows: list[dict[str, object]] = [dict(base)]
     for receipt in receipts:
         held_out = receipt.figures.get("held_out", {}).get("candidate")
         rows.append(
@@ -78,29 +67,29 @@ def list_versions(workflow: Of = "sentiment", as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(version: Version, workflow: Of = "sentiment", as_json: AsJson = False) -> None:
-    """Show a version's model card and what has been done with it; as JSON, its receipt."""
+def show(version: Version, workflow: WorkflowName = "sentiment", as_json: AsJson = False) -> None:
+    """Show a version's model card and its history; as JSON, its receipt."""
     with errors_as_one_line():
-        registry = place_of(workflow).registry
+        registry = model_context(workflow).registry
         receipt = registry.receipt(version)
-        told = [change for change in registry.history() if change.version == version]
+        changes = [change for change in registry.history() if change.version == version]
     if as_json:
         print(receipt.model_dump_json(indent=1))
         return
     print((registry.folder / version / "README.md").read_text(encoding="utf-8"))
-    for change in told:
-        print(_told(change))
+    for change in changes:
+        forced = "" if change.forced is None else f", forced: {change.forced}"
+        print(f"{change.at:%Y-%m-%d %H:%M} {change.action} by {change.by}{forced}")
 
 
 @app.command()
 def compare(
-    one: Version, other: Version, workflow: Of = "sentiment", as_json: AsJson = False
+    one: Version, other: Version, workflow: WorkflowName = "sentiment", as_json: AsJson = False
 ) -> None:
-    """Compare two versions on held-out decisions of people and, where one has been in the shadow of
-    the other, on live traffic."""
+    """Compare two versions on held-out decisions of people and, where one has shadowed the other,
+    on live traffic."""
     with errors_as_one_line():
-        place = place_of(workflow)
-        found, verdicts = _compared(place, one, other)
+        found, verdicts = _compare(model_context(workflow), one, other)
     if as_json:
         print(json.dumps({**found.plain(), "gates": [gate._asdict() for gate in verdicts]}))
         return
@@ -116,100 +105,95 @@ def compare(
 @app.command()
 def promote(
     version: Version,
-    workflow: Of = "sentiment",
+    workflow: WorkflowName = "sentiment",
     force: Annotated[
-        str | None, typer.Option(help="Promote it although a gate says no, and why.")
+        str | None, typer.Option(help="Promote it although a gate fails, for this reason.")
     ] = None,
 ) -> None:
-    """Let a version decide, if it passes the gates. The workers change to it within seconds."""
+    """Let a version decide, if it passes the gates. The workers switch to it within seconds."""
     from services.feedback.training.gates import refusal
 
     with errors_as_one_line():
-        place = place_of(workflow)
-        registry = place.registry
+        context = model_context(workflow)
+        registry = context.registry
         before = registry.current_version()
         if version == before:
             raise ConfigurationError(f"{version} is in use already")
         forced = None
         if version != BASE_VERSION:
-            registry.receipt(version)  # says so, if there is no such version
+            registry.receipt(version)  # raises, if there is no such version
         if force is not None and not force.strip():
-            raise ConfigurationError("--force needs the reason in words")
-        _, verdicts = _compared(place, before, version)
+            raise ConfigurationError("--force needs a reason")
+        _, verdicts = _compare(context, before, version)
         _print(verdicts)
         why_not = refusal(verdicts)
         if why_not is not None:
             if force is None:
                 raise ConfigurationError(
-                    f"{version} is not promoted. --force 'REASON' overrules the gates; who and why "
-                    f"is recorded"
+                    f"{version} is not promoted. --force 'REASON' overrides the gates; your name "
+                    f"and the reason are recorded"
                 )
             forced = f"{force} (against: {why_not})"
         registry.promote(version, by=user_at_host(), at=utc_now(), forced=forced, over=before)
-    print(f"{version} decides now. Back: hitl model rollback --workflow {workflow}")
-    copied(place)
+    print(f"{version} decides now. To undo: hitl model rollback --workflow {workflow}")
+    update_mlflow(context)
 
 
 @app.command()
-def rollback(workflow: Of = "sentiment") -> None:
+def rollback(workflow: WorkflowName = "sentiment") -> None:
     """Let the version before the one in use decide again."""
     with errors_as_one_line():
-        place = place_of(workflow)
-        current = place.registry.rollback(by=user_at_host(), at=utc_now())
+        context = model_context(workflow)
+        current = context.registry.rollback(by=user_at_host(), at=utc_now())
     print(f"{current.version} decides again.")
-    copied(place)
+    update_mlflow(context)
 
 
 @app.command()
 def shadow(
     version: Annotated[str | None, typer.Argument(help="The candidate.")] = None,
     share: Annotated[float, typer.Option(min=0.0001, max=1.0, help="Of the items, 0 to 1.")] = 0.1,
-    stop: Annotated[bool, typer.Option("--stop", help="No candidate any more.")] = False,
-    workflow: Of = "sentiment",
+    stop: Annotated[bool, typer.Option("--stop", help="End the shadowing.")] = False,
+    workflow: WorkflowName = "sentiment",
 ) -> None:
     """Let a candidate score a share of the live items, without deciding any."""
     with errors_as_one_line():
         if stop == (version is not None):
-            raise ConfigurationError("name a version, or say --stop")
-        place = place_of(workflow)
-        place.registry.shadow(version, share, by=user_at_host(), at=utc_now())
-    print("no candidate any more" if stop else f"{version} scores {share:.0%} of the items, too")
-    copied(place)
+            raise ConfigurationError("give either a version or --stop")
+        context = model_context(workflow)
+        context.registry.shadow(version, share, by=user_at_host(), at=utc_now())
+    print("shadowing ended" if stop else f"{version} also scores {share:.0%} of the items")
+    update_mlflow(context)
 
 
 @app.command()
-def push(workflow: Of = "sentiment") -> None:
-    """Send to MLflow what it has missed; retrain, promote, rollback and shadow do it themselves."""
+def push(workflow: WorkflowName = "sentiment") -> None:
+    """Send to MLflow what it has missed; retrain, promote, rollback and shadow do so themselves."""
     with errors_as_one_line():
-        place = place_of(workflow)
-        if not place.mlflow_uri:
-            raise ConfigurationError("HITL_MLFLOW_URI is not set: there is no MLflow to send to")
-        sent = copy_to_mlflow(place.mlflow_uri, place.registry)
-    print(f"registered in MLflow: {', '.join(sent) or 'nothing new'}; its aliases are as here")
+        context = model_context(workflow)
+        if not context.mlflow_uri:
+            raise ConfigurationError("HITL_MLFLOW_URI is not set: set it to the address of MLflow")
+        sent = copy_to_mlflow(context.mlflow_uri, context.registry)
+    print(f"registered in MLflow: {', '.join(sent) or 'nothing new'}; its aliases are up to date")
 
 
-def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gate]]":
+def _compare(context: ModelContext, one: str, other: str) -> "tuple[Comparison, list[Gate]]":
     import torch
 
     from services.feedback.training.compare import compare_on
     from services.feedback.training.gates import remembered
 
     torch.set_num_threads(1)
-    registry = place.registry
+    registry = context.registry
     for version in (one, other):
         if version != BASE_VERSION:
             registry.receipt(version)
-    taught = frozenset().union(*(registry.taught(version) for version in (one, other)))
-    first, second = place.load(one), place.load(other)
-    with database() as engine:
+    taught = registry.taught(one) | registry.taught(other)
+    first, second = context.load(one), context.load(other)
+    old = replay_set(context, None, second.labels)
+    with engine("hitl-models", connections=2) as database:
         found, verdicts = compare_on(
-            engine,
-            place.workflow.name,
-            first,
-            second,
-            replay_set(place, None, second.labels),
-            taught,
-            place.threshold,
+            database, context.workflow.name, first, second, old, taught, context.threshold
         )
     if other != BASE_VERSION and found.old is None:
         then = remembered(registry.receipt(other))
@@ -220,8 +204,3 @@ def _compared(place: Place, one: str, other: str) -> "tuple[Comparison, list[Gat
 def _print(verdicts: "list[Gate]") -> None:
     for gate in verdicts:
         print(f"{'pass' if gate.passed else 'FAIL'}  {gate.name}: {gate.words}")
-
-
-def _told(change: Change) -> str:
-    forced = "" if change.forced is None else f", forced: {change.forced}"
-    return f"{change.at:%Y-%m-%d %H:%M} {change.action} by {change.by}{forced}"

@@ -1,26 +1,24 @@
 """`hitl replay`: what another policy would have done with the items of the log."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from hitl.support.connection import database_url
+from hitl.support.database import engine, errors_as_one_line
 from hitl.support.known_workflows import completed, unknown_workflow_hint
-from hitl.support.moments import moment
+from hitl.support.options import ReportFormat, Since, Until
 from services.feedback.reports.replay import ErrorEstimate, Replayed, replay
 from services.feedback.reports.replay_log import history
 from services.router.policy import Policy
 from shared.clock import utc_now
-from shared.errors import ConfigurationError, HitlError
-from shared.storage.database import connect
+from shared.errors import ConfigurationError
 from shared.workflows.files import read_draft
 
 app = typer.Typer(add_completion=False)
@@ -33,47 +31,35 @@ def show(
     policy: Annotated[Path, typer.Option(help="A workflow file with another policy section.")],
     workflow: Annotated[
         str | None,
-        typer.Option(help="Whose items; else those of the file's name.", autocompletion=completed),
+        typer.Option(help="The workflow's name; default: the file's.", autocompletion=completed),
     ] = None,
-    since: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed since then, UTC.")
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Routed before, UTC.")
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     reviewers: Annotated[int, typer.Option(min=1, help="How many people review.")] = 1,
-    format: Annotated[
-        Literal["text", "json"], typer.Option(help="For people or programs.")
-    ] = "text",
+    format: ReportFormat = "text",
 ) -> None:
     """Route the log's items by another policy: automation, errors, reviews, waiting time."""
-    try:
+    with errors_as_one_line():
         content = read_draft(policy)
         wanted = Policy.of_file(content)
         name = workflow or content.workflow.name
         start, end = since or _FIRST, until or utc_now()
         if start >= end:
             raise ConfigurationError(f"--since {start:%Y-%m-%d %H:%M} is not before {end}")
-        engine = connect(database_url(os.environ), pool_size=1, application="hitl-replay")
-        try:
+        with engine("hitl-replay") as database:
             found = replay(
-                history(engine, name, start, end),
+                history(database, name, start, end),
                 wanted,
                 name,
                 reviewers,
                 lambda done: print(f"{done} items …", file=sys.stderr),
             )
-        finally:
-            engine.dispose()
-    except HitlError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
     if format == "json":
         typer.echo(
             json.dumps(asdict(found), ensure_ascii=False, indent=1, default=lambda t: t.isoformat())
         )
     elif not found.items:
-        left = f" ({found.left_out} erased ones could not be asked)" if found.left_out else ""
+        left = f" ({found.left_out} were erased)" if found.left_out else ""
         typer.echo(
             f"No item of {name!r} was routed in that time{left}.{unknown_workflow_hint([name])}"
         )
@@ -89,16 +75,16 @@ def _print(found: Replayed, workflow: str) -> None:
     )
     console.print(
         f"decided by the machine: {found.automation or 0:.1%}, "
-        f"as it was: {found.automation_then or 0:.1%}"
+        f"actual: {found.automation_then or 0:.1%}"
     )
     console.print(f"wrong among what it accepts: {_error(found.error)}")
-    console.print(f"  as it was: {_error(found.error_then)}")
+    console.print(f"  actual: {_error(found.error_then)}")
     console.print(
-        f"reviews: {found.reviews}, as it was {found.reviews_then}; "
+        f"reviews: {found.reviews}, actual {found.reviews_then}; "
         f"{found.reviews_a_day or 0:.0f} a day"
     )
     for day, (then, now) in list(found.by_day.items())[-_MAX_DAYS:]:
-        console.print(f"  {day}  {now:>7}  as it was {then:>7}")
+        console.print(f"  {day}  {now:>7}  actual {then:>7}")
     queue = found.queue
     if queue is not None:
         console.print(
@@ -108,14 +94,14 @@ def _print(found: Replayed, workflow: str) -> None:
             f"{queue.longest:.0f} s at most"
         )
         if queue.busy >= 1.0:
-            console.print(f"  the queue grows without end; it takes {queue.enough} reviewers")
+            console.print(f"  the queue grows without bound; {queue.enough} reviewers are needed")
     for note in found.notes:
         console.print(f"[yellow]note:[/] {escape(note)}.")
 
 
 def _error(error: ErrorEstimate) -> str:
     if error.rate is None or error.low is None or error.high is None:
-        return "unknown: people have answered none of it"
+        return "unknown: no person has labelled any of them"
     return (
         f"{error.rate:.2%} ({error.low:.2%} to {error.high:.2%}, 95 %), from {error.labels} "
         f"answers, {error.errors} of them corrections"

@@ -10,17 +10,16 @@ import typer
 from rich.console import Console
 from sqlalchemy import Engine
 
-from hitl.support.known_workflows import completed
+from hitl.support.database import engine, errors_as_one_line
 from hitl.support.loaded import (
-    Place,
-    copied,
-    database,
-    errors_as_one_line,
+    ModelContext,
     load_model,
-    place_of,
+    model_context,
     replay_set,
+    update_mlflow,
     user_at_host,
 )
+from hitl.support.options import WorkflowName
 from hitl.support.progress import training_bar
 from services.feedback.training.locks import only_one
 from shared.clock import utc_now
@@ -35,11 +34,9 @@ app = typer.Typer(add_completion=False)
 
 @app.command("retrain")
 def retrain_model(
-    workflow: Annotated[
-        str, typer.Option(help="Whose model learns.", autocompletion=completed)
-    ] = "sentiment",
+    workflow: WorkflowName = "sentiment",
     min_labels: Annotated[
-        int, typer.Option(min=2, help="Fewer decisions to train on than that: nothing is done.")
+        int, typer.Option(min=2, help="With fewer decisions to train on, do nothing.")
     ] = 100,
     replay: Annotated[
         Path | None,
@@ -47,23 +44,31 @@ def retrain_model(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same decisions and seed: the same weights.")] = 1,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a training that was interrupted.")
+        bool, typer.Option("--resume", help="Resume an interrupted training.")
     ] = False,
 ) -> None:
     """Train a new version on what people decided. It decides nothing before it is promoted."""
     with errors_as_one_line():
-        place = place_of(workflow)
-        with database() as engine, only_one(place.registry.folder, engine, workflow):
-            receipt = _train(place, engine, min_labels, replay, seed, resume)
-    card = place.registry.folder / receipt.version / "README.md"
+        context = model_context(workflow)
+        with (
+            engine("hitl-models", connections=2) as database,
+            only_one(context.registry.folder, database, workflow),
+        ):
+            receipt = _train(context, database, min_labels, replay, seed, resume)
+    card = context.registry.folder / receipt.version / "README.md"
     print(card.read_text(encoding="utf-8"))
     print(f"Next: hitl model compare {receipt.parent.version} {receipt.version}, then "
           f"hitl model promote {receipt.version}")  # fmt: skip
-    copied(place)
+    update_mlflow(context)
 
 
 def _train(
-    place: Place, engine: Engine, min_labels: int, replay: Path | None, seed: int, resume: bool
+    context: ModelContext,
+    database: Engine,
+    min_labels: int,
+    replay: Path | None,
+    seed: int,
+    resume: bool,
 ) -> "Receipt":
     # Imported here: where the command is only listed there may be no torch.
     import torch
@@ -73,34 +78,34 @@ def _train(
     from services.feedback.training.retrain import TrainingPlan, check, retrain
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
-    registry = place.registry
+    registry = context.registry
     version = registry.current_version()
     if resume:
         plan = unfinished.read_unfinished(registry)
         version, seed = plan.parent, plan.seed
         replay = None if plan.replay is None else Path(plan.replay)
     elif registry.unfinished.is_dir():
-        typer.echo("an interrupted training is forgotten; --resume would go on with it", err=True)
+        typer.echo("discarding an interrupted training; --resume would resume it", err=True)
     with _bar() as progress:
         progress(0.0, "reading what people decided")
-        parent = place.load(version)
+        parent = context.load(version)
         labels = parent.labels
-        items, taught = reviewed(engine, place.workflow.name), registry.taught(version)
+        items, taught = reviewed(database, context.workflow.name), registry.taught(version)
         if resume:
             items, taught = plan.restrict(items), taught | plan.trained
         parts = divide(items, labels, taught)
         check(parts, min_labels)
         if not resume:
             unfinished.start_unfinished(registry, unfinished.Plan.of(version, seed, replay, parts))
-        old = replay_set(place, replay, labels)
+        old = replay_set(context, replay, labels)
         if old is None:
-            typer.echo("nothing is replayed: see --replay, so that nothing is forgotten", err=True)
+            typer.echo("no replay set: the model may forget old texts, see --replay", err=True)
         return retrain(
             registry,
             TrainingPlan(
                 parent=version,
-                parent_folder=place.folder(version),
-                threshold=place.threshold,
+                parent_folder=context.folder(version),
+                threshold=context.threshold,
                 seed=seed,
                 min_labels=min_labels,
                 by=user_at_host(),
@@ -108,7 +113,7 @@ def _train(
             parent,
             parts,
             old,
-            lambda folder: load_model(str(folder), place.workflow.labels),
+            lambda folder: load_model(str(folder), context.workflow.labels),
             utc_now,
             progress,
         )

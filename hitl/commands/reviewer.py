@@ -21,7 +21,7 @@ SHORT_PASSWORD = 8  # fewer characters are accepted with a warning (NIST SP 800-
 
 
 class Role(StrEnum):
-    """What somebody may do: review; also settle disputes; also manage."""
+    """What an account may do: review; also settle disputes; also administer."""
 
     reviewer = "reviewer"
     lead = "lead"
@@ -38,7 +38,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option(
         "--workflow",
-        help="Only this one; may be given again. None given: all.",
+        help="Only this workflow; may be repeated. Default: all.",
         autocompletion=completed,
     ),
 ]
@@ -51,7 +51,7 @@ def add(
     workflow: Only = None,
     password_stdin: FromStdin = False,
 ) -> None:
-    """Make an account."""
+    """Create an account."""
     with transaction() as session:
         only = existing_workflows(workflow)
         Accounts(utc_now).create(session, name, role.value, _password(password_stdin), only)
@@ -60,7 +60,7 @@ def add(
 
 @app.command()
 def limit(name: Name, workflow: Only = None) -> None:
-    """Let a reviewer see these workflows only, from the next click on; none given: all."""
+    """Restrict a reviewer to these workflows at once; without --workflow, allow all."""
     with transaction() as session:
         only = existing_workflows(workflow)
         Accounts(utc_now).limit(session, name, only)
@@ -103,7 +103,7 @@ def _password(from_stdin: bool) -> str:
     if from_stdin:
         given = sys.stdin.readline().rstrip("\r\n")
     elif not sys.stdin.isatty():
-        raise ConfigurationError("there is no terminal to ask for a password: --password-stdin")
+        raise ConfigurationError("no terminal to ask for a password: use --password-stdin")
     else:
         given = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
     if 0 < len(given) < SHORT_PASSWORD:

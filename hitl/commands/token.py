@@ -17,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Bearer tokens for programs that call the API."
 )
 
-Name = Annotated[str, typer.Argument(help="What to call it: the program that will hold it.")]
+Name = Annotated[str, typer.Argument(help="The name of the program that will use it.")]
 
 
 @app.command()
@@ -25,17 +25,17 @@ def create(
     name: Name,
     scope: Annotated[list[str], typer.Option(help=f"May be repeated: {', '.join(SCOPES)}.")],
     days: Annotated[
-        int, typer.Option(min=0, max=3650, help="Good for so many days; 0: until revoked.")
+        int, typer.Option(min=0, max=3650, help="Valid for so many days; 0: until revoked.")
     ] = 90,
     workflow: Annotated[
         list[str] | None,
         typer.Option(
-            help="Good for this one only; may be given again. None given: all.",
+            help="Valid for this workflow only; may be repeated. Default: all.",
             autocompletion=completed,
         ),
     ] = None,
 ) -> None:
-    """Make a token and print it, this once; only its hash is kept."""
+    """Create a token and print it, this once; only its hash is stored."""
     lifetime = timedelta(days=days) if days else None
     with transaction() as session:
         only = existing_workflows(workflow)
@@ -43,14 +43,14 @@ def create(
             session, name, scope, now=utc_now(), lifetime=lifetime, workflows=only
         )
     until = f"for {days} days" if days else "until it is revoked"
-    typer.echo(f"Good {until}. Keep it safe: it is not shown again.", err=True)
+    typer.echo(f"Valid {until}. Store it safely: it is not shown again.", err=True)
     typer.echo(secret)
 
 
 @app.command("list")
 def list_tokens() -> None:
-    """Show all tokens: how they begin, what they open, and whether they still do."""
-    table = Table("Name", "Begins", "Scopes", "Workflows", "State", "Last used")
+    """Show all tokens: their prefix, scopes and state."""
+    table = Table("Name", "Prefix", "Scopes", "Workflows", "State", "Last used")
     with transaction() as session:
         for token in tokens.everything(session):
             used = token.last_used_at
@@ -67,10 +67,10 @@ def list_tokens() -> None:
 
 @app.command()
 def revoke(name: Name) -> None:
-    """End a token at once; what was done with it stays."""
+    """Revoke a token at once; what was done with it stays."""
     with transaction() as session:
         tokens.revoke(session, name, utc_now())
-    typer.echo(f"{name} opens nothing any more.")
+    typer.echo(f"The token {name} is revoked.")
 
 
 def _state(token: Token) -> str:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from hitl.servers.home import Home
-from hitl.support.loaded import errors_as_one_line
+from hitl.support.database import errors_as_one_line
 from hitl.support.progress import training_bar
 
 app = typer.Typer(add_completion=False)
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 @app.command("train-embedded")
 def train_embedded(
     out: Annotated[Path, typer.Option(help="Folder for the adapter and its model card.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of the fetched texts.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the downloaded texts.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, the same adapter.")] = 2014,
 ) -> None:
     """Train, calibrate and measure the embedded adapter: about six minutes on one core."""
@@ -39,15 +39,15 @@ def train_texts(
     out: Annotated[Path, typer.Option(help="New folder for the model; its name is its id.")],
     file: Annotated[
         Path | None,
-        typer.Argument(help=".jsonl or .csv with text and label; unset: tweets, downloaded."),
+        typer.Argument(help=".jsonl or .csv with text and label; default: downloads tweets."),
     ] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="Train on so many texts at most.")] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="How often each is read.")] = 2,
+    most: Annotated[int | None, typer.Option(min=1, help="Train on at most so many texts.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 2,
     seed: Annotated[int, typer.Option(help="The same seed, the same model.")] = 2014,
 ) -> None:
-    """Teach the embedded encoder other labels by labelled texts, measure it on a tenth of them.
+    """Fine-tune the embedded encoder on labelled texts, a tenth of them held out to measure it.
 
-    Without FILE: 38 158 tweets that a crowd called negative, neutral or positive.
+    Without FILE: 38 158 tweets that a crowd labelled negative, neutral or positive.
     """
     import torch
 
@@ -67,12 +67,12 @@ def train_texts(
         made = train(examples, labels, out, recipe=recipe, seed=seed, most=most, progress=show)
     quality = made.held_out
     taken = 1 - quality.share_below
-    right = f", {quality.accuracy_above:.1%} of it rightly" if taken else ""
+    right = f", {quality.accuracy_above:.1%} of them correctly" if taken else ""
     print(
         f"{out}: labels {', '.join(labels)}; trained on {made.sizes[0]} texts, calibrated on "
         f"{made.sizes[1]}.\n"
-        f"On {quality.items} held-out texts: accuracy {quality.accuracy:.1%} (always the commonest "
-        f"label: {made.commonest:.1%}), calibration error {quality.ece:.3f}.\n"
-        f"At a threshold of {quality.threshold} the machine decides {taken:.0%}{right}.\n"
+        f"On {quality.items} held-out texts: accuracy {quality.accuracy:.1%} (majority "
+        f"class: {made.commonest:.1%}), calibration error {quality.ece:.3f}.\n"
+        f"At threshold {quality.threshold} the model decides {taken:.0%} of the items{right}.\n"
         f"Next: hitl workflow new NAME --model {out}"
     )

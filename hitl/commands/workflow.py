@@ -11,6 +11,7 @@ from rich.table import Table
 
 from hitl.support import mermaid
 from hitl.support.connection import amqp_url
+from hitl.support.database import errors_as_one_line
 from hitl.support.known_workflows import completed, paths
 from hitl.support.loaded import served_by
 from hitl.support.workflow_new import (
@@ -35,9 +36,9 @@ NEXT = """Next:
   choose who      `hitl reviewer add NAME --workflow {name}`; who has no --workflow sees them all
   take decisions  from the queue hitl.{name}.accepted
   see it          `hitl workflow list`, the workflow {name} on the review page and the dashboards"""
-TAKEN_UP = (
-    "Running services follow a saved file within two seconds; other labels or another model of a"
-    " workflow that they serve count from their next start."
+RELOADED = (
+    "Running services reload a saved file within two seconds; a changed model or changed labels of"
+    " a workflow that they already serve take effect at their next start."
 )
 
 app = typer.Typer(
@@ -49,18 +50,15 @@ app = typer.Typer(
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Names or .toml files; else all workflows.", autocompletion=completed),
+        typer.Argument(help="Names or .toml files; default: all.", autocompletion=completed),
     ] = None,
     load: Annotated[
-        bool, typer.Option("--load", help="Load each model, too, as the worker does.")
+        bool, typer.Option("--load", help="Also load each model, as the worker does.")
     ] = False,
 ) -> None:
-    """Say every problem of the files; exit 1 if there is one."""
-    try:
+    """Print every problem of the files; exit code 1 if there is one."""
+    with errors_as_one_line():
         chosen = paths(names or [])
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
     bad = 0
     for path in chosen:
         try:
@@ -74,14 +72,14 @@ def check(
             if load:
                 bad += not _loads(path)
     if not load:
-        print("No model was loaded: --load does what the worker will do.")
+        print("The models were not loaded: --load does, as the worker will.")
     if bad:
         raise typer.Exit(1)
-    print(TAKEN_UP)
+    print(RELOADED)
 
 
 def _loads(path: Path) -> bool:
-    """Whether the worker could serve it; says what it would serve, or why not."""
+    """Whether the worker could serve it; prints what it would serve, or why not."""
     try:
         print(f"  {served_by(read_workflow_file(path).workflow)}")
     except ConfigurationError as error:
@@ -92,43 +90,42 @@ def _loads(path: Path) -> bool:
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="a to z, 0 to 9, - and _; also the routing key.")],
-    labels: Annotated[str, typer.Option(help="By commas; unset: as the model names them.")] = "",
+    name: Annotated[str, typer.Argument(help="Of a to z, 0 to 9, - and _; also the routing key.")],
+    labels: Annotated[str, typer.Option(help="Separated by commas; default: the model's.")] = "",
     model: Annotated[str, typer.Option(help="A folder, a hub id, or embedded.")] = EMBEDDED,
     guideline: Annotated[str, typer.Option(help="What reviewers are told.")] = GUIDELINE,
 ) -> None:
     """Write the file of a new workflow, commented, and declare its queues.
 
-    Running services take it up within seconds; none is restarted.
+    Running services pick it up within seconds; none is restarted.
     """
-    try:
+    with errors_as_one_line():
         settings = Settings.from_environment(os.environ)
         if is_wheel() and settings.workflows_dir == WORKFLOWS:
             raise ConfigurationError(
-                f"{WORKFLOWS} goes with every upgrade: set HITL_WORKFLOWS_DIR to a folder of yours"
-                " (the services need it, too), with the files from there that are to stay"
+                f"{WORKFLOWS} is replaced by every upgrade: set HITL_WORKFLOWS_DIR, here and for"
+                " the services, to a folder of yours with a copy of the files you want to keep"
             )
         path = settings.workflows_dir / f"{checked_name(name)}.toml"
         if path.exists():
-            raise ConfigurationError(f"{path} is there already; `hitl workflow check {name}`")
+            raise ConfigurationError(
+                f"{path} exists already; `hitl workflow check {name}` checks it"
+            )
         if Path(model).is_dir():
             model = str(Path(model).resolve())
         wanted = [label.strip() for label in labels.split(",") if label.strip()]
         text = render(name, checked_labels(model, wanted), model, guideline)
-        # Before the file: many a service may not declare, and looks for them once it sees it.
+        # Before the file: a service that sees it looks for the queues, and may not declare them.
         with written_last(path, text):
             declared = _declare(name, settings)
         print(f"Wrote {path}.\n{declared}")
-    except (ConfigurationError, OSError) as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
     if settings.workflows and name not in settings.workflows:
-        print(f"HITL_WORKFLOWS does not name it: add {name} there and restart the services.")
+        print(f"Not in HITL_WORKFLOWS: add {name} to it and restart the services.")
     print(NEXT.format(name=name))
 
 
 def _declare(name: str, settings: Settings) -> str:
-    """Its queues on the broker that is known here, and what became of it."""
+    """Declares its queues on the broker known here; returns what to print about it."""
     try:
         refused = declare_all(
             amqp_url(),
@@ -136,23 +133,18 @@ def _declare(name: str, settings: Settings) -> str:
             timeout_seconds=DECLARE_SECONDS,
         )
     except HitlError as error:
-        return (
-            f"Its queues are not declared from here, but by `hitl prepare` or `hitl up`. ({error})"
-        )
+        return f"Its queues are not declared yet: `hitl prepare` or `hitl up` does that. ({error})"
     if refused:
         return f"Its queues cannot be declared: {refused[name]}"
-    return f"Declared its queues: hitl.{name}.inference and those after it."
+    return f"Declared its queues: hitl.{name}.inference and the ones that follow it."
 
 
 @app.command("list")
 def list_workflows() -> None:
     """Show every workflow, the invalid ones too."""
     table = Table("Name", "Labels", "Model", "Decides by", "State")
-    try:
+    with errors_as_one_line():
         chosen = paths([])
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None
     for path in chosen:
         try:
             content = read_workflow_file(path)
@@ -174,10 +166,7 @@ def diagram(
     ] = "sentiment",
 ) -> None:
     """Draw the flow of a workflow's items as a Mermaid flowchart."""
-    try:
+    with errors_as_one_line():
         (path,) = paths([name])
         content = read_workflow_file(path)
         print(mermaid.diagram(content.workflow, Policy.of_file(content, path)))
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from None

@@ -1,1 +1,1 @@
-"""Messages that were set aside: found, read, filtered."""
+"""Dead-lettered messages: found, read, filtered."""

@@ -1,10 +1,10 @@
-"""One pass over a dead-letter queue: some leave, the rest keep their place.
+"""One pass over a dead-letter queue: removes or requeues some messages, the rest keep their place.
 
-One pass in order, on a connection of its own, over no more than lay there at the start. Everything
-is taken without an ack, even where a few are wanted, and what stays goes back when the channel
-closes: a quorum queue puts what comes back *behind* what came back before, so that only a look at
-all of it keeps the order. For the same reason there is one consumer and not many `basic.get`: each
-of those is a consumer of its own, and theirs come back in no particular order.
+One pass in order, on a connection of its own, over no more than the queue held at the start. Every
+message is taken without an ack, even where a few are wanted, and those that stay return when the
+channel closes: a quorum queue puts a returned message *behind* those returned before, so that only
+a pass over all of them keeps the order. For the same reason there is one consumer and not many
+`basic.get`: each of those is a consumer of its own, and theirs return in no particular order.
 """
 
 import time
@@ -21,29 +21,23 @@ from hitl.support.queue_depths import declared_depths
 from shared.events.submissions import guess_id
 from shared.messages import OTHERS, Delivery, plain, short_text
 from shared.messaging.amqp.headers import delivery_of
-from shared.messaging.retry import (
-    FAILED_AT,
-    REASON,
-    REDRIVES,
-    first_priority,
-    origin,
-    passed_on,
-)
+from shared.messaging.retry import FAILED_AT, REASON, REDRIVES, first_priority, origin, passed_on
 from shared.messaging.session import GOODBYE_SECONDS, Session
 from shared.topology import QUEUES, UNROUTABLE, inference_queue
 
 MAX_UNACKED = 65_535  # AMQP's largest prefetch: so many can be held at once; the rest waits
-_SILENT_SECONDS = 3.0  # then somebody else took the rest
-# A quorum queue keeps acks beyond its 32 open commands in the channel's memory, and forgets them
+_IDLE_SECONDS = 3.0  # then another consumer took the rest
+# A quorum queue keeps acks beyond its 32 open commands in the channel's memory, and loses them
 # when the channel closes too early.
 _SETTLE_SECONDS = 0.5
 
-Verdict = Literal["stay", "go back", "go away", "enough"]
+Action = Literal["keep", "requeue", "remove", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A dead letter. `delivery.exchange` and `.routing_key` are those it was first sent with."""
+    """A dead-lettered message; its `delivery` has the exchange and routing key it was first
+    published with."""
 
     queue: str
     delivery: Delivery
@@ -51,14 +45,14 @@ class DeadLetter:
 
     @property
     def home(self) -> str:
-        """The queue that it failed in; for one that nobody took, that of its workflow."""
+        """The queue that it failed in; of an unroutable message, its workflow's."""
         if self.queue == UNROUTABLE:
             return inference_queue(self.delivery.routing_key)
         return self.queue.removesuffix(".dlq")
 
     @property
     def reason(self) -> str:
-        """Ours, else what the broker says."""
+        """Our reason, else the broker's."""
         if self.queue == UNROUTABLE:
             return "unknown_workflow"
         first = str(plain(self.delivery.headers.get("x-first-death-reason", "unknown")))
@@ -66,12 +60,12 @@ class DeadLetter:
 
     @property
     def redrives(self) -> int:
-        """How often it was put back already."""
+        """How often it was requeued already."""
         return self.delivery.count(REDRIVES)
 
     @property
     def failed_at(self) -> datetime | None:
-        """When it was set aside; for one that nobody took, when it was sent."""
+        """When it was dead-lettered; of an unroutable message, when it was published."""
         told = self.delivery.header(FAILED_AT)
         death = _death(self.delivery.headers, -1).get("time")
         if told is not None:
@@ -89,29 +83,29 @@ class DeadLetter:
 
     @property
     def item_id(self) -> str:
-        """The item's id, as the log has it."""
+        """The item's id, as in the log."""
         return guess_id(self.delivery)
 
 
-class Pass:
-    """Shows each letter of a queue to `judge` and does what it says."""
+class QueuePass:
+    """Calls `choose` for each message of a queue and does the action that it returns."""
 
     def __init__(
         self,
         queue: str,
-        judge: Callable[[DeadLetter], Verdict],
+        choose: Callable[[DeadLetter], Action],
         *,
         headers: Callable[[Delivery], dict[str, object]] = lambda delivery: dict(delivery.headers),
         home: Callable[[DeadLetter], str] = lambda letter: letter.home,
         before_acks: Callable[[], None] = lambda: None,
     ) -> None:
-        """`headers` of a letter that goes back, and which queue is its `home`; `before_acks` runs
-        before any is taken away."""
-        self.looked = 0
-        self.gone = 0  # away, or back and confirmed there
-        self.refused = 0  # the broker did not take them: they stay
+        """`headers` and `home`: the headers and the queue of a message to requeue. `before_acks`
+        runs before any message is removed."""
+        self.seen = 0
+        self.gone = 0  # removed, or requeued and confirmed
+        self.refused = 0  # by the broker: they stay
         self._queue = queue
-        self._judge = judge
+        self._choose = choose
         self._headers = headers
         self._home = home
         self._before_acks = before_acks
@@ -121,8 +115,8 @@ class Pass:
         self._returned: set[int] = set()
         self._leaving: set[int] = set()
         self._oldest_tag = 1  # of those not acked
-        self._turn_scheduled = False
-        self._enough = False
+        self._flush_scheduled = False
+        self._stopped = False
         self._ended = False
         self._channel: Channel | None = None
         self._session = Session("dead-letters", self._on_channel)
@@ -131,28 +125,22 @@ class Pass:
         """Goes over the queue.
 
         Raises:
-            Overloaded: there is no connection, or it ended. What was confirmed has gone.
-            Exception: what `judge` or `before_acks` raised.
+            Overloaded: no connection, or it was lost; confirmed messages are gone.
+            Exception: what `choose` or `before_acks` raised.
         """
         self._session.run(amqp_url)
-        self._wait_for_the_rest(amqp_url)
-
-    def _wait_for_the_rest(self, amqp_url: str) -> None:
-        """Returns when what stays is back in its queue, a moment after the channel has closed: who
-        looks again at once must find it."""
+        # The rest returns a moment after the channel has closed: the next pass must find it.
         deadline = time.monotonic() + GOODBYE_SECONDS
         while time.monotonic() < deadline:
-            if depths(amqp_url, [self._queue]).get(self._queue, 0) >= self.looked - self.gone:
+            if depths(amqp_url, [self._queue]).get(self._queue, 0) >= self.seen - self.gone:
                 return
             time.sleep(0.05)
 
     def _on_channel(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_return_callback(self._on_return)
-        channel.confirm_delivery(self._on_confirm, callback=lambda _: self._ask(channel))
-
-    def _ask(self, channel: Channel) -> None:
-        channel.queue_declare(self._queue, passive=True, callback=self._on_count)
+        count = partial(channel.queue_declare, self._queue, passive=True, callback=self._on_count)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _: count())
 
     def _on_count(self, frame: Any) -> None:
         self._expected = min(frame.method.message_count, MAX_UNACKED)
@@ -164,40 +152,38 @@ class Pass:
         channel.basic_consume(self._queue, self._on_message)
         self._watch(0)
 
-    def _watch(self, looked: int) -> None:
-        """Ends the pass when nothing more comes, though it should."""
+    def _watch(self, seen: int) -> None:
+        """Ends the pass when no more messages arrive, though they should."""
         if self._channel is None or self._ended:
             return
-        if looked == self.looked and looked:
+        if seen == self.seen and seen:
             self._end()
             return
-        self._channel.connection.ioloop.call_later(
-            _SILENT_SECONDS, partial(self._watch, self.looked)
-        )
+        self._channel.connection.ioloop.call_later(_IDLE_SECONDS, partial(self._watch, self.seen))
 
     def _on_message(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        if self._ended or self.looked >= self._expected:
+        if self._ended or self.seen >= self._expected:
             return
-        self.looked += 1
-        if not self._enough:
-            self._look(channel, read(self._queue, method, properties, body))
-        if self.looked >= self._expected:
+        self.seen += 1
+        if not self._stopped:
+            self._handle(channel, read(self._queue, method, properties, body))
+        if self.seen >= self._expected:
             self._end()
 
-    def _look(self, channel: Channel, letter: DeadLetter) -> None:
+    def _handle(self, channel: Channel, letter: DeadLetter) -> None:
         try:
-            verdict = self._judge(letter)
-        except BaseException as error:  # Ctrl-C, too
+            action = self._choose(letter)
+        except BaseException as error:  # also KeyboardInterrupt
             self._fail(error)
             return
-        if verdict == "go back":
-            self._put_back(channel, letter)
-        elif verdict == "go away":
+        if action == "requeue":
+            self._requeue(channel, letter)
+        elif action == "remove":
             self._leaving.add(letter.delivery.tag)
-            self._schedule_turn()
-        self._enough = verdict == "enough"
+            self._schedule_flush()
+        self._stopped = action == "stop"
 
-    def _put_back(self, channel: Channel, letter: DeadLetter) -> None:
+    def _requeue(self, channel: Channel, letter: DeadLetter) -> None:
         properties = letter.properties
         properties.headers = self._headers(letter.delivery)
         properties.delivery_mode = 2
@@ -207,13 +193,13 @@ class Pass:
             setattr(properties, name, others.get(name))
         self._published += 1
         self._unconfirmed[self._published] = letter
-        # To its queue alone, by the default exchange: no other reader sees it a second time.
+        # To its queue alone, by the default exchange: no other consumer sees it a second time.
         channel.basic_publish(
             "", self._home(letter), letter.delivery.body, properties, mandatory=True
         )
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        """Comes before the ack of the same message, and names it by nothing but its content."""
+        """Precedes the ack of the same message, and identifies it only by its content."""
         for number, letter in self._unconfirmed.items():
             same = self._home(letter) == method.routing_key and letter.delivery.body == body
             same = same and letter.properties.message_id == properties.message_id
@@ -233,15 +219,15 @@ class Pass:
                 self._leaving.add(letter.delivery.tag)
             else:
                 self.refused += 1
-        self._schedule_turn()
+        self._schedule_flush()
 
-    def _schedule_turn(self) -> None:
-        if not self._turn_scheduled and self._channel is not None:
-            self._turn_scheduled = True
-            self._channel.connection.ioloop.call_later(0, self._turn)
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled and self._channel is not None:
+            self._flush_scheduled = True
+            self._channel.connection.ioloop.call_later(0, self._flush)
 
-    def _turn(self) -> None:
-        self._turn_scheduled = False
+    def _flush(self) -> None:
+        self._flush_scheduled = False
         channel = self._channel
         if channel is None or not channel.is_open:
             return
@@ -257,7 +243,7 @@ class Pass:
             channel.connection.ioloop.call_later(pause, self._session.end)
 
     def _ack(self, channel: Channel) -> None:
-        """In one frame up to the first that stays, the others one by one."""
+        """Acks in one frame up to the first that stays, the others one by one."""
         leaving, self._leaving = self._leaving, set()
         self.gone += len(leaving)
         oldest = self._oldest_tag
@@ -271,9 +257,9 @@ class Pass:
             channel.basic_ack(tag)
 
     def _end(self) -> None:
-        """Nothing more is looked at; what is on its way is waited for."""
+        """Handles no further message, and waits for outstanding confirms."""
         self._ended = True
-        self._schedule_turn()
+        self._schedule_flush()
 
     def _fail(self, error: BaseException) -> None:
         self._ended = True
@@ -281,12 +267,12 @@ class Pass:
 
 
 def read(queue: str, method: Any, properties: Any, body: bytes) -> DeadLetter:
-    """The letter in a delivery of `queue`."""
+    """The dead-lettered message in a delivery of `queue`."""
     headers: Mapping[str, Any] = properties.headers or {}
     death = _death(headers, 0)
     delivery = delivery_of(queue.removesuffix(".dlq"), method, properties, body)
-    # Set aside by the broker itself, straight from an exchange that others write to: then our
-    # headers are not ours. Else only we can have sent it there.
+    # Dead-lettered by the broker itself, straight from an exchange that producers write to: then
+    # headers of our names are not ours. Else only we can have sent it there.
     foreign = death.get("exchange") not in (None, "", QUEUES)
     first = None if foreign else origin(headers, delivery.routing_key)
     if first is not None:
@@ -299,13 +285,12 @@ def read(queue: str, method: Any, properties: Any, body: bytes) -> DeadLetter:
 
 
 def depths(amqp_url: str, queues: list[str]) -> dict[str, int]:
-    """How many letters lie in those of the queues that exist."""
+    """The number of ready messages of each queue that exists."""
     return {name: depth["ready"] for name, depth in declared_depths(amqp_url, queues).items()}
 
 
 def _death(headers: Mapping[str, object], place: Literal[0, -1]) -> Mapping[str, Any]:
-    """The broker's trace of the newest (0) or the oldest (-1) of its dead-letterings; empty where
-    there is none."""
+    """The broker's record of the newest (0) or the oldest (-1) dead-lettering; empty if none."""
     deaths = plain(headers.get("x-death"))
     found = deaths[place] if isinstance(deaths, list) and deaths else None
     return found if isinstance(found, dict) else {}

@@ -1,4 +1,4 @@
-"""A dead letter in words, for people, and as JSON, for programs."""
+"""A dead-lettered message as text and as JSON."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ EXCERPT_CHARACTERS = 300
 
 
 def as_object(letter: DeadLetter) -> dict[str, object]:
-    """The whole letter for programs: a body that is no UTF-8 as base64."""
+    """The whole message for programs; a body that is not UTF-8 as base64."""
     delivery = letter.delivery
     try:
         body = {"body": delivery.body.decode("utf-8")}
@@ -42,39 +42,43 @@ def as_object(letter: DeadLetter) -> dict[str, object]:
         "type": delivery.type,
         "priority": first_priority(delivery),
         **{name: (delivery.others or {}).get(name) for name in OTHERS},
-        "headers": json.loads(json.dumps(_named(delivery.headers), default=str)),
+        "headers": json.loads(json.dumps(_text_keys(delivery.headers), default=str)),
         **body,
     }
 
 
 def describe(console: Console, letter: DeadLetter, now: datetime) -> None:
-    """The letter for people."""
+    """Prints the message for people."""
     delivery = letter.delivery
     failed_at = letter.failed_at
     old = "?" if failed_at is None else readable((now - failed_at).total_seconds())
     title = f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old"
     console.print(printable(title), style="bold")
-    lines = {"error": delivery.header(ERROR), "sent to": delivery.exchange or "-"}
-    lines["key"] = delivery.routing_key
-    lines["put back"] = f"{letter.redrives} times" if letter.redrives else None
-    lines["headers"] = ", ".join(
+    headers = ", ".join(
         f"{key}={str(value)[:80]}"
-        for key, value in _named(delivery.headers).items()
+        for key, value in _text_keys(delivery.headers).items()
         if not key.startswith(("x-hitl-", "x-death", "x-first-", "x-last-"))
     )
-    lines["text"] = " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split())
+    lines = {
+        "error": delivery.header(ERROR),
+        "exchange": delivery.exchange or "-",
+        "routing key": delivery.routing_key,
+        "requeued": f"{letter.redrives} times" if letter.redrives else None,
+        "headers": headers,
+        "text": " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split()),
+    }
     for title, line in lines.items():
         if line:
             console.print(f"  {title}: {printable(line)}", style="dim" if title != "text" else None)
 
 
-def _named(headers: Mapping[Any, object]) -> dict[str, object]:
-    """The same, also within tables, by names that are texts: one that is not UTF-8 is bytes."""
-    return {short_text(name): _within(value) for name, value in headers.items()}
+def _text_keys(headers: Mapping[Any, object]) -> dict[str, object]:
+    """The headers, and tables within, by text: a name that is not UTF-8 is bytes."""
+    return {short_text(name): _text_keys_within(value) for name, value in headers.items()}
 
 
-def _within(value: object) -> object:
+def _text_keys_within(value: object) -> object:
     value = plain(value)
     if isinstance(value, list):
-        return [_within(entry) for entry in value]
-    return _named(value) if isinstance(value, dict) else value
+        return [_text_keys_within(entry) for entry in value]
+    return _text_keys(value) if isinstance(value, dict) else value

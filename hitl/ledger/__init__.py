@@ -1,1 +1,1 @@
-"""The event log's hash chain, checked and repaired."""
+"""The event log's hash chain: verified, exported, redacted."""

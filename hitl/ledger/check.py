@@ -1,4 +1,4 @@
-"""Checks whether the ledger is whole, and names the first event or block that is not. Pure.
+"""Checks whether the ledger is whole, and names the first event or block that is not; pure.
 
 Takes events in the order of `seq` and each block after all events up to its last; keeps only what
 no block has claimed yet, so that memory does not grow with the ledger. A row that had to be changed
@@ -67,15 +67,13 @@ class Checker:
         self._unclaimed: dict[bytes, _Unclaimed] = {}
         self._altered: dict[str, tuple[_Unclaimed, Finding]] = {}
         self._redactions: dict[str, str] = {}  # event id → its leaf from then on
-        self._covered_after = 0
-        self._before: list[int] = []
 
     def event(self, event: Event) -> None:
         """Remembers it until its block comes."""
         self.events += 1
         height = 0 if self.head is None else self.head.block.height + 1
         if event.event_id in self._unclaimed:
-            self._found(height, event.seq, f"event {_name(event.event_id)} is there twice")
+            self._found(height, f"event {_name(event.event_id)} is duplicated", event.seq)
             return
         self._unclaimed[event.event_id] = _Unclaimed(
             event.seq, leaf_hash(event.text), height, event.text
@@ -99,25 +97,19 @@ class Checker:
             if self._redactions.get(name) == altered.hash.hex() and _is_redacted(altered.text):
                 self.redacted += 1
             else:
-                self._found(finding.height, finding.seq, finding.what)
+                self._found(finding.height, finding.what, finding.seq)
         if self.head is None:
-            self._found(0, 0, "block 0 is missing: there is no ledger")
+            self._found(0, "block 0 is missing: there is no ledger", 0)
         for event_id, event in self._unclaimed.items():
+            at = f"event {_name(event_id)} (seq {event.seq})"
             self._found(
-                event.height,
-                event.seq,
-                f"event {_name(event_id)} (seq {event.seq}) is in no block: inserted, or its block"
-                " was removed",
+                event.height, f"{at} is in no block: inserted, or its block was removed", event.seq
             )
         last = -1 if self.head is None else self.head.block.height
         for height in sorted(self._anchors.keys() - self._seen_anchors):
-            self._found(
-                min(height, last + 1),
-                -1,
-                f"block {height} is missing, which an anchor names: the ledger ends at {last}"
-                if height > last
-                else f"block {height} is missing, which an anchor names",
-            )
+            end = f": the ledger ends at {last}" if height > last else ""
+            missing = f"block {height} is missing, which an anchor names{end}"
+            self._found(min(height, last + 1), missing)
         return sorted(self.findings, key=lambda found: (found.height, found.seq))
 
     def _chain(self, found: Chained) -> None:
@@ -125,37 +117,28 @@ class Checker:
         expected = 0 if before is None else before.block.height + 1
         if block.height > expected:
             more = f" to {block.height - 1}" if block.height - 1 > expected else ""
-            self._found(expected, -1, f"block {expected}{more} is missing")
+            self._found(expected, f"block {expected}{more} is missing")
         elif block.height < expected:
-            self._found(block.height, -1, f"block {block.height} is there twice or out of order")
+            self._found(block.height, f"block {block.height} is duplicated or out of order")
         if block.hash != found.block_hash:
-            self._found(
-                block.height, -1, f"block {block.height} was altered: its hash is not of its header"
-            )
-        if (
-            before is not None
-            and block.height == expected
-            and block.previous_hash != before.block_hash
-        ):
+            altered = f"block {block.height} was altered: its hash is not its header's"
+            self._found(block.height, altered)
+        follows = before is None or block.previous_hash == before.block_hash
+        if block.height == expected and not follows:
             self._found(
                 block.height,
-                -1,
-                f"block {block.height} does not follow block {before.block.height}: one of the two"
-                " was altered or replaced",
+                f"block {block.height} does not follow block {expected - 1}: one of the two was"
+                " altered or replaced",
             )
 
     def _anchor(self, found: Chained) -> None:
         height = found.block.height
-        anchored = self._anchors.get(height)
-        if anchored is None:
+        if height not in self._anchors:
             return
         self._seen_anchors.add(height)
-        if anchored != found.block_hash:
-            self._found(
-                height,
-                -1,
-                f"block {height} is not the one that was anchored: history was rewritten",
-            )
+        if self._anchors[height] != found.block_hash:
+            rewritten = f"block {height} is not the one that was anchored: history was rewritten"
+            self._found(height, rewritten)
 
     def _first(self, block: Block) -> None:
         early = [key for key, event in self._unclaimed.items() if event.seq <= block.last_seq]
@@ -163,28 +146,19 @@ class Checker:
             del self._unclaimed[key]
         self.uncovered = len(early)
         if len(early) != block.count:
-            self._found(
-                0,
-                0,
-                f"block 0 counts {block.count} events from before the ledger; there are"
-                f" {len(early)}",
-            )
+            counts = f"block 0 counts {block.count} events from before the ledger"
+            self._found(0, f"{counts}; there are {len(early)}", 0)
 
     def _events(self, block: Block) -> None:
         try:
             leaves = unpack(block.leaves)
         except ValueError as error:
-            self._found(block.height, -1, f"block {block.height} was altered: {error}")
+            self._found(block.height, f"block {block.height} was altered: {error}")
             return
-        if (
-            merkle_root([leaf.hash for leaf in leaves]) != block.merkle_root
-            or len(leaves) != block.count
-        ):
-            self._found(
-                block.height,
-                -1,
-                f"block {block.height} was altered: its leaves do not give its Merkle root",
-            )
+        root = merkle_root([leaf.hash for leaf in leaves])
+        if root != block.merkle_root or len(leaves) != block.count:
+            altered = f"block {block.height} was altered: its leaves do not give its Merkle root"
+            self._found(block.height, altered)
         before = block.first_seq - 1
         for leaf in leaves:
             before = self._leaf(block, leaf, before)
@@ -194,7 +168,7 @@ class Checker:
         name, height = _name(leaf.event_id), block.height
         event = self._unclaimed.pop(leaf.event_id, None)
         if event is None:
-            self._found(height, before, f"event {name} of block {height} is missing")
+            self._found(height, f"event {name} of block {height} is missing", before)
             return before
         at = f"event {name} of block {height} (seq {event.seq})"
         if event.hash != leaf.hash:
@@ -203,16 +177,16 @@ class Checker:
         elif ITEM_REDACTED in event.text:
             self._redactions |= _redactions(event.text)
         if not before < event.seq <= block.last_seq:
-            self._found(height, min(before, event.seq), f"{at} was reordered: it stands elsewhere")
+            self._found(height, f"{at} was reordered: it stands elsewhere", min(before, event.seq))
         return max(before, event.seq)
 
-    def _found(self, height: int, seq: int, what: str) -> None:
+    def _found(self, height: int, what: str, seq: int = -1) -> None:
         if len(self.findings) < MAX_FINDINGS:
             self.findings.append(Finding(height, seq, what))
 
 
 def _redactions(row: str) -> dict[str, str]:
-    """What an event says of the rows that it tells of; nothing where it only quotes the word."""
+    """By event id, the new leaves that an `item.redacted` records; empty for other events."""
     found = json.loads(row)
     if found["type"] != ITEM_REDACTED:
         return {}
@@ -220,7 +194,7 @@ def _redactions(row: str) -> dict[str, str]:
 
 
 def _is_redacted(row: str) -> bool:
-    """Nothing but a failure's words may go."""
+    """Only the detail of a failure may be redacted."""
     found = json.loads(row)
     return bool(found["type"] == "item.failed" and found["data"].get("detail") == ERASED)
 

@@ -1,7 +1,7 @@
-"""Erases a person's text everywhere; the record of what was decided stays whole.
+"""Erases a person's text everywhere; the record of what was decided stays complete.
 
-The text and the salts go in one transaction; the commitments in the ledger stay and say nothing
-any more. That it was done, by whom and why, is an event of its own, in the ledger like all others.
+The text and the salts are deleted in one transaction; the commitments in the ledger stay, and
+reveal nothing without the salts. An event in the ledger records the erasure, its author and reason.
 """
 
 import json
@@ -69,7 +69,7 @@ _LOGGED = text("""
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """Whose text goes, on whose word and why. `reason` stays in the log for ever."""
+    """The item, the author and the reason of an erasure; `reason` stays in the log for ever."""
 
     workflow: str
     item_id: str
@@ -79,12 +79,12 @@ class Erasure:
 
 
 def erase_text(session: Session, wanted: Erasure) -> bool:
-    """Takes the text away in the session's transaction; whether the item may come by once more: a
-    message of it that is still in a queue has its text, and is erased by erasing again.
+    """Erases the text in the session's transaction. Returns whether the item is still undecided:
+    then a message with its text may be in a queue, and it must be erased again later.
 
     Raises:
         ConfigurationError: there is no such item.
-        Overloaded: the ledger has no block to follow.
+        Overloaded: the ledger has no first block.
     """
     item = {"workflow": wanted.workflow, "item_id": wanted.item_id}
     given = {**item, "erased": ERASED}
@@ -95,23 +95,26 @@ def erase_text(session: Session, wanted: Erasure) -> bool:
     session.execute(_DECISIONS, given)
     session.execute(_KNOWN, item)
     logged = session.execute(_LOGGED, item).all()
-    # A decision may wait in the outbox before any logger has heard of it.
+    # A decision may wait in the outbox before it is logged.
     waiting = [
         derive_id(ItemReviewed.type, wanted.workflow, wanted.item_id, str(revision))
         for revision in range(1, max(revisions, default=0) + 2)
     ]
-    _bodies(session, [*(event_id for event_id, _ in logged), *waiting])
-    _record(session, wanted, [str(event_id) for event_id, committed in logged if committed])
+    _erase_in_bodies(session, [*(event_id for event_id, _ in logged), *waiting])
+    events = [str(event_id) for event_id, committed in logged if committed]
+    data = {"by": wanted.by, "reason": wanted.reason, "events": events}
+    with closing(session.connection().connection.cursor()) as cursor:
+        record(cursor, ITEM_ERASED, wanted.workflow, wanted.item_id, wanted.at, data)
     return bool(progress < AI_ACCEPTED)
 
 
 def forget_samples(session: Session) -> None:
-    """Postgres keeps samples of columns for its planner: makes it draw new ones."""
+    """Makes Postgres draw new samples of columns for its planner: the old ones may quote a text."""
     for columns in SAMPLED:
         session.execute(text(f"ANALYZE {columns}"))
 
 
-def _bodies(session: Session, event_ids: Sequence[UUID]) -> None:
+def _erase_in_bodies(session: Session, event_ids: Sequence[UUID]) -> None:
     for table in BODIES:
         found = session.execute(
             text(
@@ -139,10 +142,3 @@ def _scrubbed(body: bytes) -> bytes:
     if event.get("text") is not None:
         event["text"] = ERASED
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _record(session: Session, wanted: Erasure, events: Sequence[str]) -> None:
-    """The event that says so, and its block."""
-    data = {"by": wanted.by, "reason": wanted.reason, "events": events}
-    with closing(session.connection().connection.cursor()) as cursor:
-        record(cursor, ITEM_ERASED, wanted.workflow, wanted.item_id, wanted.at, data)

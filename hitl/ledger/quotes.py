@@ -1,4 +1,4 @@
-"""Finds failures in the log that quote a person's text, and redacts them in a whole ledger.
+"""Finds failures in the log that quote a person's text, and redacts them; the ledger stays whole.
 
 Releases before this one let an error of Postgres or of a library quote what it was given into the
 `detail` of an `item.failed`, which is in the append-only log, and into a header of the dead letter.
@@ -17,19 +17,19 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from hitl.dead_letters.queues import DeadLetter, Pass, Verdict
+from hitl.dead_letters.queues import Action, DeadLetter, QueuePass
 from hitl.ledger.check import ERASED, ITEM_REDACTED
 from services.logger.chain import LEAF_TEXT, record
 from shared.events.models import ItemFailed
 from shared.messages import Delivery
 from shared.messaging.retry import ERROR
 
-# As psycopg2, SQLAlchemy, Postgres and pydantic put a value into words.
+# How psycopg2, SQLAlchemy, Postgres and pydantic quote a value in an error.
 _MARKS = (
     r"(DETAIL|CONTEXT|LINE [0-9]+|QUERY|STATEMENT): |\[(parameters|SQL): |input_value="
     r"|invalid input (syntax|value) for |(date/time field|value) .* out of range"
 )
-_MIN_CHARACTERS = 8  # of a text that is looked for: "ok" is in many a word
+_MIN_CHARACTERS = 8  # of a text to search for: "ok" is part of many words
 _FOUND = text("""
     SELECT event.event_id, event.workflow, event.item_id, event.data ->> 'queue' AS queue
     FROM event LEFT JOIN item ON item.workflow = event.workflow AND item.id = event.item_id
@@ -52,7 +52,7 @@ _ITEM = text("""
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A failure in the log that seems to quote a text."""
+    """A failure in the log that appears to quote a text."""
 
     event_id: UUID
     workflow: str
@@ -63,23 +63,16 @@ class Quote:
 def find_quotes(session: Session) -> list[Quote]:
     """All of them, in the order of the log."""
     session.execute(text("SET LOCAL statement_timeout = 0"))
-    rows = session.execute(
-        _FOUND,
-        {
-            "type": ItemFailed.type,
-            "erased": ERASED,
-            "marks": _MARKS,
-            "least": _MIN_CHARACTERS,
-        },
-    )
+    marks = {"marks": _MARKS, "least": _MIN_CHARACTERS}
+    rows = session.execute(_FOUND, {"type": ItemFailed.type, "erased": ERASED, **marks})
     return [Quote(*row) for row in rows]
 
 
 def redact(session: Session, found: Sequence[Quote], *, by: str, reason: str, at: datetime) -> None:
-    """Takes the words away in the session's transaction; loggers wait for its end.
+    """Redacts them in the session's transaction; loggers wait for its end.
 
     Raises:
-        Overloaded: this user does not own the table; or the ledger has no block to follow.
+        Overloaded: this user does not own the table; or the ledger has no first block.
     """
     of_items: dict[tuple[str, str], list[str]] = defaultdict(list)
     for quote in found:
@@ -99,28 +92,28 @@ def redact(session: Session, found: Sequence[Quote], *, by: str, reason: str, at
 
 
 def quoting_dead_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -> dict[str, int]:
-    """By dead-letter queue, how many letters have a header that quotes; with `erase`, it goes, and
-    they lie behind the others.
+    """By dead-letter queue, how many messages have an error header that quotes; with `erase` it is
+    redacted, and they move to the end of their queue.
 
     Raises:
-        Overloaded: the broker is away.
+        Overloaded: the broker is unreachable.
     """
     counted = {}
     for name in queues:
         found = 0
 
-        def judge(letter: DeadLetter) -> Verdict:
+        def choose(letter: DeadLetter) -> Action:
             nonlocal found
             if re.search(_MARKS, letter.delivery.header(ERROR) or "") is None:
-                return "stay"
+                return "keep"
             found += 1
-            return "go back" if erase else "stay"
+            return "requeue" if erase else "keep"
 
-        Pass(name, judge, headers=_without_words, home=lambda letter: letter.queue).run(amqp_url)
+        QueuePass(name, choose, headers=_redacted, home=lambda one: one.queue).run(amqp_url)
         if found:
             counted[name] = found
     return counted
 
 
-def _without_words(delivery: Delivery) -> dict[str, object]:
+def _redacted(delivery: Delivery) -> dict[str, object]:
     return {**delivery.headers, ERROR: ERASED}

@@ -1,4 +1,4 @@
-"""The ledger's records, from the database or from an export that needs none.
+"""The ledger's records, from the database or from an export.
 
 Both give the same stream. An export is JSON Lines: `{"event": TEXT, "seq": n}` for each event,
 after those of a block `{"block": {…}}`, and at the end `{"end": {"blocks": n, "events": n}}`. TEXT
@@ -6,12 +6,14 @@ is, character for character, what the leaf was hashed from.
 """
 
 import gzip
+import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
@@ -19,28 +21,29 @@ from sqlalchemy import Connection, Engine, text
 from hitl.ledger.check import Chained, Event
 from hitl.support.written_file import written_file
 from services.logger.chain import LEAF_TEXT
-from services.logger.ledger import Block, unpack
-from shared.errors import ConfigurationError
+from services.logger.ledger import Block, unpack, utc_text
+from shared.errors import ConfigurationError, HitlError
 from shared.formats import json_lines
 from shared.storage.database import database_errors
 
 Record = Event | Chained
 
 ROWS_AT_ONCE = 2_000
-_EVENTS = f"SELECT seq, uuid_send(event_id), {LEAF_TEXT} FROM event ORDER BY seq"  # noqa: S608
+_EVENTS = f"SELECT seq, uuid_send(event_id), {LEAF_TEXT} FROM event ORDER BY seq"  # noqa: S608 - our own
 _BLOCKS = """
     SELECT height, count, first_seq, last_seq, merkle_root, previous_hash, created_at, leaves,
            block_hash
     FROM ledger_block ORDER BY height
 """
+_HEAD = text("SELECT height, block_hash, created_at FROM ledger_block ORDER BY height DESC LIMIT 1")
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One view of the database, for as long as it takes, while the loggers go on.
+    """One view of the database for the length of the block, however long, while the loggers go on.
 
     Raises:
-        Overloaded: the database is away.
+        Overloaded: the database is unreachable.
     """
     with database_errors(), engine.connect() as connection:
         reading = connection.execution_options(
@@ -58,8 +61,16 @@ def streamed(connection: Connection, statement: str) -> Iterator[Sequence[Any]]:
 
 def from_database(connection: Connection) -> Iterator[Record]:
     """Every event by `seq`, each block behind the last event that may be its own."""
-    events = _events(connection)
-    waiting = next(events, None)
+    events = (
+        (seq, 0, Event(seq, bytes(event_id), leaf))
+        for seq, event_id, leaf in streamed(connection, _EVENTS)
+    )
+    for _, _, record in heapq.merge(events, _blocks(connection), key=itemgetter(0, 1)):
+        yield record
+
+
+def _blocks(connection: Connection) -> Iterator[tuple[int, int, Record]]:
+    """Each block, after the highest `seq` of the blocks up to it."""
     reached = 0
     for row in streamed(connection, _BLOCKS):
         height, count, first, last, root, previous, created_at, leaves, block_hash = row
@@ -67,26 +78,35 @@ def from_database(connection: Connection) -> Iterator[Record]:
             height, count, first, last, bytes(root), bytes(previous), created_at, bytes(leaves)
         )
         reached = max(reached, last)
-        while waiting is not None and waiting.seq <= reached:
-            yield waiting
-            waiting = next(events, None)
-        yield Chained(block, bytes(block_hash))
-    while waiting is not None:
-        yield waiting
-        waiting = next(events, None)
+        yield reached, 1, Chained(block, bytes(block_hash))
 
 
 def counted(connection: Connection) -> int:
-    """About how many events there are, for a progress bar: as many as the blocks say."""
-    return int(
-        connection.execute(text("SELECT coalesce(sum(count), 0) FROM ledger_block")).scalar_one()
-    )
+    """About how many events there are, for a progress bar: the sum of the blocks' counts."""
+    total = text("SELECT coalesce(sum(count), 0) FROM ledger_block")
+    return int(connection.execute(total).scalar_one())
+
+
+def head(connection: Connection) -> dict[str, Any]:
+    """The newest block's height, hash and time.
+
+    Raises:
+        HitlError: there is none.
+    """
+    found = connection.execute(_HEAD).one_or_none()
+    if found is None:
+        raise HitlError("block 0 is missing: there is no ledger")
+    return {
+        "height": found.height,
+        "block_hash": bytes(found.block_hash).hex(),
+        "created_at": utc_text(found.created_at),
+    }
 
 
 def export(records: Iterator[Record], file: Path) -> Iterator[Record]:
-    """Writes each record, and hands it on. The file appears only when it is whole."""
+    """Writes each record, and yields it. The file appears only once it is complete."""
     blocks = events = 0
-    with _opened(file, packed=file.suffix == ".gz") as out:
+    with written_file(file) as raw, _gzipped(file, raw, "wb") as out:
         for record in records:
             if isinstance(record, Event):
                 events += 1
@@ -100,19 +120,19 @@ def export(records: Iterator[Record], file: Path) -> Iterator[Record]:
 
 
 def from_export(file: Path, advance: Callable[[int], None]) -> Iterator[Record]:
-    """The records of an export; `advance` is told of the bytes that were read.
+    """The records of an export; `advance` gets the number of bytes read.
 
     Raises:
-        ConfigurationError: it is no export, or not a whole one.
+        ConfigurationError: it is no export, or an incomplete one.
     """
     records = 0
     whole = False
     try:
-        with file.open("rb") as raw, _unpacked(raw, packed=file.suffix == ".gz") as lines:
+        with file.open("rb") as raw, _gzipped(file, raw, "rb") as lines:
             before = 0
             for line in lines:
                 if whole:
-                    raise ConfigurationError(f"{file}: something follows its end")
+                    raise ConfigurationError(f"{file} has data after its end")
                 found = json.loads(line)
                 if "end" in found:
                     whole = records == found["end"]["blocks"] + found["end"]["events"]
@@ -122,51 +142,28 @@ def from_export(file: Path, advance: Callable[[int], None]) -> Iterator[Record]:
                 advance(raw.tell() - before)
                 before = raw.tell()
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{file} is no export of the ledger: {error}") from error
+        raise ConfigurationError(f"{file} is not an export of the ledger: {error}") from error
     if not whole:
-        raise ConfigurationError(f"{file} is not whole: it ends too early or lines are missing")
+        raise ConfigurationError(f"{file} is incomplete: it ends too early, or lines are missing")
 
 
-def _events(connection: Connection) -> Iterator[Event]:
-    for seq, event_id, leaf in streamed(connection, _EVENTS):
-        yield Event(seq, bytes(event_id), leaf)
-
-
-@contextmanager
-def _opened(file: Path, *, packed: bool) -> Iterator[BinaryIO]:
-    with written_file(file) as raw:
-        if not packed:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1, filename="", mtime=0) as out:
-            yield cast(BinaryIO, out)
-
-
-@contextmanager
-def _unpacked(raw: BinaryIO, *, packed: bool) -> Iterator[Iterable[bytes]]:
-    if not packed:
-        yield raw
-        return
-    with gzip.GzipFile(fileobj=raw, mode="rb") as lines:
-        yield lines
+def _gzipped(file: Path, raw: Any, mode: str) -> Any:
+    """A context manager of `raw`, through gzip where the file's name ends in .gz."""
+    if file.suffix != ".gz":
+        return nullcontext(raw)
+    return gzip.GzipFile(fileobj=raw, mode=mode, compresslevel=1, filename="", mtime=0)
 
 
 def _block_object(found: Chained) -> dict[str, Any]:
-    block = found.block
-    header: dict[str, Any] = json.loads(block.header)
-    return {
-        **header,
-        "block_hash": found.block_hash.hex(),
-        "leaves": _leaves(block.leaves),
-    }
-
-
-def _leaves(packed: bytes) -> list[list[str]] | str:
-    """As pairs of id and hash; as it is, in hex, where somebody has cut it."""
+    """Leaves as pairs of id and hash; in hex as they are, where they were tampered with."""
+    packed = found.block.leaves
+    leaves: list[list[str]] | str
     try:
-        return [[str(UUID(bytes=leaf.event_id)), leaf.hash.hex()] for leaf in unpack(packed)]
+        leaves = [[str(UUID(bytes=leaf.event_id)), leaf.hash.hex()] for leaf in unpack(packed)]
     except ValueError:
-        return packed.hex()
+        leaves = packed.hex()
+    header: dict[str, Any] = json.loads(found.block.header)
+    return {**header, "block_hash": found.block_hash.hex(), "leaves": leaves}
 
 
 def _record(found: dict[str, Any]) -> Record:

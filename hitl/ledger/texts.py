@@ -26,7 +26,7 @@ _ITEMS = f"""
 
 
 def wrong_texts(connection: Connection) -> Iterator[str | None]:
-    """One for each item whose text was committed to: None, or what is wrong with it."""
+    """For each item whose text was committed to: None, or what is wrong with it."""
     for workflow, item_id, committed, erasures, there, *held in streamed(connection, _ITEMS):
         wrong = _wrong(bytes(committed or b""), erasures, there, *held)
         yield None if wrong is None else f"item {item_id!r} of {workflow}: {wrong}"
@@ -45,8 +45,8 @@ def _wrong(
         return "its row in `item` is missing"
     if erased or erasures:
         if not erased or text != ERASED or salts:
-            return f"an event says that its text was erased, but it has one ({ITEM_ERASED})"
-        return None if erasures else "its text was taken away, and no event says so"
+            return f"an event records that its text was erased, but it has one ({ITEM_ERASED})"
+        return None if erasures else "its text was erased, and no event records it"
     salt_of = _pairs(bytes(salts or b""), SALT_BYTES)
     commitments = _pairs(committed, HASH_BYTES)
     if commitments.keys() - salt_of.keys():
@@ -55,7 +55,7 @@ def _wrong(
     for event_id, digest in commitments.items():
         if text is not None and commitment(salt_of[event_id], text, metadata) == digest:
             return None
-    return "its text or metadata was altered: no event has brought it like this"
+    return "its text or metadata was altered: it is not that of any event"
 
 
 def _pairs(packed: bytes, size: int) -> dict[bytes, bytes]:

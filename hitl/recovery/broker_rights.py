@@ -1,25 +1,24 @@
-"""Gives back routing-key restrictions that RabbitMQ has lost.
+"""Restores routing-key restrictions that RabbitMQ has lost.
 
 RabbitMQ 4.3 keeps a user's routing keys with their exchange. A deleted exchange takes them along,
-and the next one of its name has none: whoever may write to it may then send with every key there
-is (https://www.rabbitmq.com/docs/access-control#topic-authorisation). Only the management API
-knows, and tells administrators alone.
+and the next one of its name has none: whoever may write to it may then send with any key
+(https://www.rabbitmq.com/docs/access-control#topic-authorisation). Only the management API shows
+them, and only to administrators.
 """
 
 from urllib.parse import unquote
 
 from hitl.access.broker_users import topics
-from hitl.recovery.definitions import get, import_definitions
-from hitl.support.connection import vhost_in_path
+from hitl.support.management_api import get, import_definitions, vhost_in_path
 from shared.messaging.rights import USERS
 
 
 def give_back(api_url: str, amqp_url: str) -> list[str]:
-    """Holds every user that has rights in this virtual host to its keys again; whom it concerned.
-    What is there stays as it is: somebody may have narrowed it.
+    """Restricts every user of this virtual host to its routing keys again; returns the users that
+    had lost them. Existing restrictions stay: an operator may have narrowed them.
 
     Raises:
-        HitlError: the API does not answer or refuses.
+        HitlError: the API does not answer, or refuses.
     """
     vhost = vhost_in_path(amqp_url)
     path = f"vhosts/{vhost}"

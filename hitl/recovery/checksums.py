@@ -15,19 +15,19 @@ def write_checksums(folder: Path) -> None:
 
 
 def verify(folder: Path) -> None:
-    """Returns where every file is there, as it was.
+    """Checks that every file is complete and unchanged.
 
     Raises:
-        HitlError: it is no backup, or not a whole one.
+        HitlError: it is not a backup, or a file is missing or damaged.
     """
     try:
         lines = (folder / SUMS).read_text().removesuffix("\n").split("\n")
         for line in lines:
             digest, name = line.split("  ", 1)
             if _digest(folder / name) != digest:
-                raise HitlError(f"{folder / name} is damaged: its checksum is another")
+                raise HitlError(f"{folder / name} is damaged: its checksum differs")
     except (OSError, ValueError) as error:
-        raise HitlError(f"{folder} is no whole backup: {error}") from error
+        raise HitlError(f"{folder} is not a complete backup: {error}") from error
 
 
 def _digest(file: Path) -> str:

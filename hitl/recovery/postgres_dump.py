@@ -11,120 +11,91 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, make_url, text
+from sqlalchemy import Engine, text
 
+from hitl.ledger.records import head, snapshot
 from hitl.servers.installed import postgres_programs
-from services.logger.ledger import utc_text
+from hitl.support.database import engine
 from shared.errors import HitlError
-from shared.storage.database import connect, database_errors
+from shared.storage.database import database_errors
 
 Show = Callable[[str], None]
 SHOWN_CHARACTERS = 60
-_HEAD = text("SELECT height, block_hash, created_at FROM ledger_block ORDER BY height DESC LIMIT 1")
 _IN_USE = text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
 
 def dump(database_url: str, file: Path, show: Show) -> dict[str, Any]:
-    """Writes pg_dump's custom format, and says what it holds: events, the ledger's head, the
+    """Writes pg_dump's custom format, and returns what it holds: events, the ledger's head, the
     schema's revision, all of the very snapshot that was dumped.
 
     Raises:
         HitlError: pg_dump is missing or failed, or the database has no ledger.
-        Overloaded: the database is away.
+        Overloaded: the database is unreachable.
     """
-    engine = connect(database_url, pool_size=1, application="hitl-backup")
-    try:
-        with database_errors(), engine.connect() as connection:
-            reading = connection.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
-            )
-            reading.execute(text("SET LOCAL statement_timeout = 0"))
-            snapshot = reading.execute(text("SELECT pg_export_snapshot()")).scalar_one()
-            command = ["--format=custom", f"--snapshot={snapshot}", f"--file={file}"]
-            command += [f"--dbname={_address(database_url)}"]
-            _run("pg_dump", [*command, "--verbose"], engine, show)
-            return {
-                "events": reading.execute(text("SELECT count(*) FROM event")).scalar_one(),
-                "ledger_head": head(reading),
-                "revision": reading.execute(
-                    text("SELECT version_num FROM alembic_version")
-                ).scalar_one(),
-                "postgres": reading.execute(text("SHOW server_version")).scalar_one(),
-            }
-    finally:
-        engine.dispose()
+    with engine("hitl-backup", address=database_url) as database, snapshot(database) as reading:
+
+        def one(statement: str) -> Any:
+            return reading.execute(text(statement)).scalar_one()
+
+        options = [f"--snapshot={one('SELECT pg_export_snapshot()')}", f"--file={file}"]
+        _run("pg_dump", ["--format=custom", *options], database, show)
+        return {
+            "events": one("SELECT count(*) FROM event"),
+            "ledger_head": head(reading),
+            "revision": one("SELECT version_num FROM alembic_version"),
+            "postgres": one("SHOW server_version"),
+        }
 
 
 def restore(database_url: str, file: Path, show: Show) -> dict[str, Any]:
-    """Fills an empty database, in one transaction; the head of the ledger that is there now.
+    """Fills an empty database, in one transaction; returns the head of its ledger.
 
     Raises:
-        HitlError: the database is not empty, or pg_restore is missing or failed: nothing is there.
-        Overloaded: the database is away.
+        HitlError: the database is not empty, or pg_restore is missing or failed; nothing was
+            restored.
+        Overloaded: the database is unreachable.
     """
-    engine = connect(database_url, pool_size=1, application="hitl-restore")
-    try:
-        with database_errors(), engine.connect() as connection:
+    with engine("hitl-restore", address=database_url) as database, database_errors():
+        with database.connect() as connection:
             if connection.execute(_IN_USE).scalar_one():
                 raise HitlError(
-                    f"{engine.url.database} on {engine.url.host} has tables: restore into a new"
-                    " database, and let DATABASE_URL name it (for a private one: `hitl down`, then"
+                    f"{database.url.database} on {database.url.host} has tables: restore into a new"
+                    " database, and set DATABASE_URL to it (for a private one: `hitl down`, then"
                     " move HITL_HOME/postgres away)"
                 )
-        command = [
-            "--exit-on-error",
-            "--single-transaction",
-            "--no-owner",
-            "--no-privileges",
-            "--verbose",
-        ]
-        target = _address(database_url)
-        _run("pg_restore", [*command, f"--dbname={target}", str(file)], engine, show)
-        with database_errors(), engine.connect() as connection:
+        options = ["--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges"]
+        _run("pg_restore", [*options, str(file)], database, show)
+        with database.connect() as connection:
             connection.execute(text("ANALYZE"))  # the planner knows nothing of a restored database
             connection.commit()
             return head(connection)
-    finally:
-        engine.dispose()
 
 
-def head(connection: Connection) -> dict[str, Any]:
-    """The newest block, as `hitl audit head` writes it."""
-    found = connection.execute(_HEAD).one_or_none()
-    if found is None:
-        raise HitlError("block 0 is missing: there is no ledger")
-    return {
-        "height": found.height,
-        "block_hash": bytes(found.block_hash).hex(),
-        "created_at": utc_text(found.created_at),
-    }
-
-
-def _address(database_url: str) -> str:
-    """libpq's form, with all options, without the password."""
-    url = make_url(database_url).set(drivername="postgresql", password=None)
-    return url.render_as_string(hide_password=False)
-
-
-# What Postgres puts under an error quotes the row: a person's text, maybe in a mail of cron.
+# Below an error Postgres quotes the row: a person's text, perhaps in a mail of cron.
 _QUOTING = ("CONTEXT:", "DETAIL:", "QUERY:", "LINE ")
 
 
-def _run(program: str, arguments: list[str], engine: Engine, show: Show) -> None:
-    """Runs one of Postgres' programs and shows each thing that it begins with.
+def _run(program: str, arguments: list[str], database: Engine, show: Show) -> None:
+    """Runs one of Postgres' programs and shows its steps.
 
-    Of the server's own version, if it is here: an older pg_dump refuses a newer server, and what a
-    newer pg_restore says an older server does not understand.
+    Of the server's own version where that is installed: an older pg_dump refuses a newer server,
+    and an older server does not understand a newer pg_restore.
     """
-    version = engine.dialect.server_version_info or (0,)
+    version = database.dialect.server_version_info or (0,)
     found = postgres_programs(int(version[0])) or postgres_programs()
     path = shutil.which(program, path=str(found)) if found else shutil.which(program)
     if path is None:
         raise HitlError(f"{program} is not installed (Debian: postgresql-client)")
-    environment = {**os.environ, "PGPASSWORD": engine.url.password or ""}
+    # libpq's form, with all options; the password goes by the environment.
+    address = database.url.set(drivername="postgresql", password=None).render_as_string(False)
+    environment = {**os.environ, "PGPASSWORD": database.url.password or ""}
     last: list[str] = []
     with subprocess.Popen(
-        [path, *arguments], env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
+        [path, f"--dbname={address}", "--verbose", *arguments],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
     ) as child:
         for line in child.stderr or ():
             said = line.strip().removeprefix(f"{program}: ")

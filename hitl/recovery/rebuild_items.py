@@ -1,8 +1,8 @@
-"""Makes the table `item` again from nothing but the events.
+"""Rebuilds the table `item` from the events alone.
 
-Some thousands of items a transaction, in the order of their keys, by the projection that the logger
-uses. Texts and salts are in no event (docs/decisions/0004): a row that is there keeps its own, one
-that is missing takes the text from its task. Rows that are right already are not written.
+Some thousands of items a transaction, in the order of their keys, by the logger's projection. Texts
+and salts are in no event (docs/decisions/0004): an existing row keeps its own, a missing one takes
+the text from its task. Rows that are already correct are not written.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -19,20 +19,14 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from hitl.ledger.check import ERASED, ITEM_REDACTED
 from hitl.ledger.erase import ITEM_ERASED
 from services.logger.copying import STAGED_ITEM_COLUMNS, item_lines
-from services.logger.projection import (
-    KNOWN_COLUMNS,
-    STATUS_COLUMNS,
-    ItemFacts,
-    facts,
-    merge,
-)
+from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts, facts, merge
 from shared.events.models import REGISTRY, Event, ItemEvent, ItemSubmitted
 
 ITEMS_AT_ONCE = 2_000
-_NO_TEXT = "-"  # stands in for the text, which no event has, until the row is made
+_NO_TEXT = "-"  # a placeholder: no event has the text
 _MADE = (*STATUS_COLUMNS, *KNOWN_COLUMNS, "received_at")
 
-# Loggers wait for the length of a batch: what they add comes after what is made here, or is seen.
+# Loggers wait for the length of a batch: what they add is either seen here, or comes after.
 _LOCK = "LOCK TABLE item IN SHARE ROW EXCLUSIVE MODE"
 _KEYS = """
     SELECT max(array[workflow, item_id]) FROM (
@@ -77,7 +71,7 @@ _ERASE = f"""
 
 @dataclass(slots=True)
 class Rebuilt:
-    """How much was read, and how many rows were not as they are now."""
+    """How much was read, and how many rows were missing or wrong."""
 
     events: int = 0
     items: int = 0
@@ -94,10 +88,10 @@ def events_counted(engine: Engine) -> int:
 
 
 def rebuild_items(engine: Engine, advance: Callable[[int], None]) -> Rebuilt:
-    """Makes all rows again; `advance` is told of the events that were read.
+    """Rebuilds all rows; `advance` gets the number of events read.
 
     Raises:
-        psycopg2.Error: stopped; what was committed by then is right.
+        psycopg2.Error: stopped; batches committed by then are correct.
     """
     done = Rebuilt()
     after = ("", "")
@@ -117,7 +111,7 @@ def rebuild_items(engine: Engine, advance: Callable[[int], None]) -> Rebuilt:
 
 
 def _batch(cursor: DBAPICursor, after: tuple[str, str], done: Rebuilt) -> tuple[str, str] | None:
-    """The items after this key; the last one's key, None where there was none."""
+    """Rebuilds the items after this key; returns the last one's key, None if there was none."""
     cursor.execute(_STAGE)
     cursor.execute(_LOCK)
     bounds: dict[str, Any] = {"workflow": after[0], "item": after[1], "limit": ITEMS_AT_ONCE}
@@ -163,7 +157,7 @@ def _rows(cursor: DBAPICursor, done: Rebuilt) -> Iterator[ItemFacts]:
 
 
 def read(kind: str, version: int, data: Mapping[str, Any]) -> Event | None:
-    """The event of a row of `event`, without its text; None where its type is not one we know."""
+    """The event of a row of `event`, without its text; None if its type or version is unknown."""
     model = REGISTRY.get((kind, version))
     if model is None:
         return None

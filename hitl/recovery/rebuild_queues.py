@@ -1,28 +1,22 @@
-"""Copies what the queues still hold of the record back into the log.
+"""Copies the messages that wait in the queues to the log's queue, after the database was lost.
 
-After the database was lost: a copy of each message that waits for inference, the router, people or
-downstream goes to the log's queue; the message itself goes to the end of its own. Both are
-confirmed before it is acked: a crash between leaves two of it, which is harmless, and never none.
+A message for inference, the router, people or downstream is copied, and itself moves to the end of
+its queue. Both are confirmed before it is acked: a crash in between leaves two copies, which is
+harmless, and never none.
 """
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from hitl.dead_letters.queues import MAX_UNACKED, DeadLetter, Pass, Verdict, depths
+from hitl.dead_letters.queues import MAX_UNACKED, Action, DeadLetter, QueuePass, depths
 from hitl.support.connection import connected
 from shared.errors import Overloaded
 from shared.messages import Delivery, Outgoing
 from shared.messaging.connection import Broker
 from shared.messaging.retry import copy_to, origin_headers
 from shared.service.settings import Settings
-from shared.topology import (
-    LOG_QUEUE,
-    ROUTER_QUEUE,
-    accepted_queue,
-    inference_queue,
-    review_queue,
-)
+from shared.topology import LOG_QUEUE, ROUTER_QUEUE, accepted_queue, inference_queue, review_queue
 from shared.workflows.files import workflow_paths
 
 CONFIRM_SECONDS = 60.0
@@ -30,10 +24,10 @@ Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
 
 def copy_queues(amqp_url: str, progress: Progress) -> Iterator[tuple[str, int]]:
-    """Each queue that held something, and how many messages of it were copied.
+    """Each queue that was not empty, and how many of its messages were copied.
 
     Raises:
-        Overloaded: no connection, or the log's queue takes no more.
+        Overloaded: no connection, or the log's queue is full.
         ConfigurationError: the workflows cannot be read.
     """
     settings = Settings.from_environment(os.environ)
@@ -51,12 +45,12 @@ def copy_queues(amqp_url: str, progress: Progress) -> Iterator[tuple[str, int]]:
 def _copy(
     broker: Broker, amqp_url: str, queue: str, waiting: int, advance: Callable[[int], None]
 ) -> int:
-    """Turns the queue round once; how many messages went by."""
+    """Moves every message to the end of the queue once; returns how many."""
     copies: list[Outgoing] = []
 
-    def judge(letter: DeadLetter) -> Verdict:
+    def choose(letter: DeadLetter) -> Action:
         copies.append(log_copy(letter.delivery))
-        return "go back"
+        return "requeue"
 
     def flush() -> None:
         broker.publish(copies, CONFIRM_SECONDS)
@@ -65,15 +59,13 @@ def _copy(
 
     copied = 0
     while copied < waiting:
-        turn = Pass(queue, judge, headers=_headers, before_acks=flush)
-        turn.run(amqp_url)
-        if turn.refused:
-            raise Overloaded(
-                f"{queue} takes back no more: {turn.refused} messages stay as they are"
-            )
-        copied += turn.gone
-        if turn.looked < MAX_UNACKED:
-            break  # all that lay there, or a consumer took the rest
+        one = QueuePass(queue, choose, headers=_headers, before_acks=flush)
+        one.run(amqp_url)
+        if one.refused:
+            raise Overloaded(f"{queue} is full: {one.refused} of its messages were not copied")
+        copied += one.gone
+        if one.seen < MAX_UNACKED:
+            break  # all messages were seen, or a consumer took the rest
     return copied
 
 
@@ -83,5 +75,5 @@ def log_copy(delivery: Delivery) -> Outgoing:
 
 
 def _headers(delivery: Delivery) -> dict[str, object]:
-    """Its own, and where it was first sent: it comes through the default exchange now."""
+    """Its own headers, and where it was first published: the default exchange hides it."""
     return {**delivery.headers, **origin_headers(delivery)}

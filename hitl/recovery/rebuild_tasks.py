@@ -1,7 +1,7 @@
-"""Puts right the review tasks that contradict the record.
+"""Corrects the review tasks that contradict the event log.
 
-After a restore a task may be open though the record says that a person has decided, and an item may
-wait for a person though no task asks one. Both follow from `event` and `item`.
+After a restore a task may be open although a person has decided, and an item may wait for a person
+although it has no task. Both follow from `event` and `item`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ _BEHIND = f"""
         WHERE task.seeded_for IS NULL AND task.status <> 'decided'
           AND item.progress >= {REVIEWED} AND item.progress - {REVIEWED - 1} > task.revision)
 """  # noqa: S608 - a number of our own
-# What the reviewer pressed, as far as the event tells: reports and exports count it again.
+# The reviewer's decision, as far as the event has it: reports and exports count it again.
 _DECISIONS = text(f"""
     WITH {_BEHIND}
     INSERT INTO review_decision (idempotency_key, task_id, reviewer, action, label, lease_token,
@@ -56,7 +56,7 @@ _CLOSE = text(f"""
         decided_at = behind.reviewed_at, leased_by = NULL, leased_at = NULL, lease_expires_at = NULL
     FROM behind WHERE review_task.id = behind.id
 """)  # noqa: S608 - as above
-_UNASKED = """
+_WITHOUT_TASK = """
     SELECT item.text, item.metadata, event.trace_id, event.data
     FROM item JOIN event ON event.workflow = item.workflow AND event.item_id = item.id
     WHERE item.status = 'HUMAN_REVIEW' AND event.type = 'item.review_requested'
@@ -67,7 +67,7 @@ _UNASKED = """
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """How many were put right; `without_text` wait for a person and cannot be shown to one."""
+    """How many were corrected; `without_text` wait for a person and cannot be shown to one."""
 
     closed: int
     opened: int
@@ -75,10 +75,10 @@ class Tasks:
 
 
 def rebuild_tasks(engine: Engine) -> Tasks:
-    """Closes what is decided, opens what nobody was asked.
+    """Closes the tasks of decided items, and opens the missing ones.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: stopped; what was committed by then is right.
+        sqlalchemy.exc.DBAPIError: stopped; changes committed by then are correct.
     """
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -86,7 +86,7 @@ def rebuild_tasks(engine: Engine) -> Tasks:
         closed = connection.execute(_CLOSE).rowcount
     intake = Intake(engine, utc_now)
     opened = without_text = 0
-    for rows in _unasked(engine):
+    for rows in _without_task(engine):
         requests = [_request(*row) for row in rows if row[0] is not None]
         without_text += len(rows) - len(requests)
         opened += len(requests)
@@ -94,11 +94,11 @@ def rebuild_tasks(engine: Engine) -> Tasks:
     return Tasks(closed, opened, without_text)
 
 
-def _unasked(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
+def _without_task(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
     connection = engine.raw_connection()
     try:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_UNASKED)
+            cursor.execute(_WITHOUT_TASK)
             while rows := cursor.fetchmany(TASKS_AT_ONCE):
                 yield rows
     finally:
@@ -108,7 +108,7 @@ def _unasked(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
 def _request(
     content: str, metadata: dict[str, Any] | None, trace_id: str | None, data: dict[str, Any]
 ) -> tuple[ItemReviewRequested, str]:
-    """What the router asked, and the trace it belongs to, with a span of its own."""
+    """The router's request, and a `traceparent` of its trace with a span of its own."""
     event = ItemReviewRequested.model_validate(
         {**data, "item": {**data["item"], "text": content, "metadata": metadata or {}}}
     )

@@ -1,1 +1,1 @@
-"""RabbitMQ and PostgreSQL of a stack's own, and the processes and ports they take."""
+"""A stack's private RabbitMQ and PostgreSQL, their processes and ports."""

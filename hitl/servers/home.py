@@ -1,4 +1,4 @@
-"""The folder of a stack, HITL_HOME, and the names of what lies in it."""
+"""The folder of a stack, HITL_HOME, and the files in it."""
 
 import fcntl
 import getpass
@@ -16,7 +16,7 @@ from shared.release import ROOT, is_wheel
 
 @dataclass
 class ServiceState:
-    """What the supervisor knows about one service; whether it is ready is asked, not stored."""
+    """One service as the supervisor knows it; its readiness is asked, not stored."""
 
     name: str
     port: int
@@ -26,7 +26,7 @@ class ServiceState:
 
 @dataclass
 class StackState:
-    """What the supervisor tells the other commands, through `run/stack.json`."""
+    """What the supervisor writes for the other commands, in `run/stack.json`."""
 
     phase: str = "starting"
     amqp_url: str = ""
@@ -39,15 +39,14 @@ class StackState:
 
 @dataclass(frozen=True)
 class Home:
-    """The folder of one stack, and the names of what lies in it."""
+    """The folder of one stack."""
 
     path: Path
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Home":
-        """HITL_HOME, relative to where the user stands; else `.hitl` in the checkout. A wheel's is
-        where this user's programs keep their state (the XDG base directories): the same from
-        wherever it is called."""
+        """HITL_HOME, relative to the current folder; else `.hitl` in the checkout. For a wheel, the
+        user's state folder (XDG Base Directory Specification)."""
         state = environment.get("XDG_STATE_HOME") or "~/.local/state"
         unset = f"{state}/hitl" if is_wheel() else ROOT / ".hitl"
         given = environment.get("HITL_HOME", "").strip() or unset
@@ -55,17 +54,17 @@ class Home:
 
     @property
     def run(self) -> Path:
-        """Records of running processes."""
+        """The folder of records of running processes."""
         return self.path / "run"
 
     @property
     def data(self) -> Path:
-        """Fetched data sets."""
+        """The folder of downloaded data sets."""
         return self.path / "data"
 
     @property
     def supervisor_record(self) -> Path:
-        """Who supervises this stack."""
+        """The record of this stack's supervisor."""
         return self.run / "supervisor.json"
 
     @property
@@ -78,7 +77,7 @@ class Home:
         return self.path / "logs" / f"{name}.log"
 
     def secret(self, name: str) -> str:
-        """A random secret of this stack, made at the first call."""
+        """A random secret of this stack, created at the first call."""
         return kept_secret(self.path / "secrets" / name)
 
     def supervisor(self) -> Record | None:
@@ -87,7 +86,7 @@ class Home:
         return record if record is not None and record.alive() else None
 
     def read_state(self) -> StackState | None:
-        """What the last supervisor wrote; None before the first start."""
+        """The state that the last supervisor wrote; None before the first start."""
         try:
             raw = json.loads((self.run / "stack.json").read_text())
             raw["services"] = [ServiceState(**service) for service in raw["services"]]
@@ -96,11 +95,11 @@ class Home:
             return None
 
     def write_state(self, state: StackState) -> None:
-        """Tell the other commands; readable by this user only, as it holds passwords."""
+        """Writes the state; readable by this user only, as it holds passwords."""
         write_private(self.run / "stack.json", json.dumps(asdict(state), indent=1))
 
     def lock(self) -> IO[str] | None:
-        """The right to supervise this home, held while the file is open; None if another has it."""
+        """The lock of this home's supervisor, held while the file is open; None if taken."""
         self.run.mkdir(parents=True, exist_ok=True)
         file = (self.run / "lock").open("w")
         try:
@@ -113,7 +112,7 @@ class Home:
 
 
 def user_name() -> str:
-    """Who types, for the record."""
+    """The user's name, for the record."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user has no name
@@ -121,7 +120,7 @@ def user_name() -> str:
 
 
 def kept_secret(path: Path) -> str:
-    """The random secret in this file, made at the first call."""
+    """The random secret in this file, created at the first call."""
     if not path.exists():
         write_private(path, secrets.token_urlsafe(24))
     return path.read_text().strip()

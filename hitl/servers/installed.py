@@ -1,6 +1,6 @@
-"""Finds the installed RabbitMQ and PostgreSQL to run.
+"""Finds the installed RabbitMQ and PostgreSQL: on PATH, then where Debian keeps them.
 
-What is first on PATH; then what Debian keeps off it. A server's data tie it to one PostgreSQL.
+A cluster's data can be used only by the PostgreSQL version that wrote them.
 """
 
 import os
@@ -17,7 +17,7 @@ _CHANGE_USER = ("/usr/sbin", "/sbin")
 
 
 def rabbitmq_program(name: str) -> Path | None:
-    """One program of RabbitMQ: `rabbitmq-server`, `rabbitmqctl`, …"""
+    """The path of one program of RabbitMQ: `rabbitmq-server`, `rabbitmqctl`, …"""
     on_path, real = shutil.which(name), DEBIANS_RABBITMQ / name
     if real.exists() and (on_path is None or os.path.dirname(on_path) in _CHANGE_USER):
         return real
@@ -25,7 +25,7 @@ def rabbitmq_program(name: str) -> Path | None:
 
 
 def rabbitmq_version(server: Path) -> str | None:
-    """Of the RabbitMQ that this program starts; None where it does not say."""
+    """The version of the RabbitMQ that this program starts; None if unknown."""
     if in_path := re.search(r"/rabbitmq_server-([\d.]+)/", str(server.resolve())):
         return in_path[1]
     control = server.with_name("rabbitmqctl")
@@ -36,7 +36,7 @@ def rabbitmq_version(server: Path) -> str | None:
 
 
 def postgres_programs(version: int | None = None) -> Path | None:
-    """The folder of `initdb`, `postgres`, `pg_dump`, …: the first one, or the one of a version."""
+    """The folder of `initdb`, `postgres`, `pg_dump`, …: the first, or that of a major version."""
     for found, folder in _postgres_folders():
         if version in (None, found):
             return folder
@@ -44,12 +44,12 @@ def postgres_programs(version: int | None = None) -> Path | None:
 
 
 def postgres_versions() -> list[int]:
-    """Which versions are there, in the order in which they are taken."""
+    """The installed major versions, in the order of preference."""
     return list(dict.fromkeys(version for version, _folder in _postgres_folders()))
 
 
 def _postgres_folders() -> Iterator[tuple[int, Path]]:
-    """On PATH in its order, then Debian's, the newest first."""
+    """Those on PATH in its order, then Debian's, the newest first."""
     for entry in os.get_exec_path():
         if initdb := shutil.which("initdb", path=entry):
             said = subprocess.run([initdb, "--version"], capture_output=True, text=True).stdout

@@ -1,12 +1,12 @@
-"""TCP ports on 127.0.0.1 that are free, and not about to be somebody else's.
+"""Chooses free TCP ports on 127.0.0.1, without races between stacks.
 
 Between the choice of a port and the server's bind lie seconds, in which another stack could choose
-the same. So who chooses one claims it first: by binding an abstract Unix socket that is named after
-the port, which the kernel gives to one process and takes back when that ends (unix(7)). It reaches
-exactly as far as the ports do: one network namespace, all users.
+the same. So a process claims a port first: by binding an abstract Unix socket that is named after
+the port, which the kernel gives to one process and frees when that ends (unix(7)). Its scope is
+that of the ports: one network namespace, all users.
 
-Chosen below the range that the kernel hands out to outgoing connections (32768 and up), so that
-none of these can take a port either.
+Ports are chosen below the range for outgoing connections (32768 and up), so that none of these can
+take one either.
 """
 
 import os
@@ -14,9 +14,9 @@ import random
 import socket
 
 LOWEST, HIGHEST = 20_000, 32_000
-# Several times what a stack has. The oldest is let go: its server runs, or never will.
+# Several times what a stack needs. The oldest is released: its server runs, or never will.
 MAX_CLAIMS = 64
-_claims: dict[int, tuple[str, int]] = {}  # whose, and the file descriptor of its socket
+_claims: dict[int, tuple[str, int]] = {}  # the owner, and the file descriptor of its socket
 
 
 def is_free(port: int) -> bool:
@@ -33,7 +33,7 @@ def is_free(port: int) -> bool:
 
 
 def claim(port: int, owner: str = "") -> bool:
-    """Is it free, and from now on this owner's until this process ends? Its owner may ask again."""
+    """Claims a free port for `owner` until this process ends; True if it is the owner's now."""
     if port in _claims:
         return owner == _claims[port][0] and is_free(port)
     mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -52,7 +52,7 @@ def claim(port: int, owner: str = "") -> bool:
 
 
 def free_ports(count: int, owner: str = "") -> list[int]:
-    """Claims `count` free ports that nobody has, at random."""
+    """Claims `count` free ports at random."""
     found: list[int] = []
     for port in random.SystemRandom().sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
         if port not in _claims and claim(port, owner):
@@ -60,6 +60,11 @@ def free_ports(count: int, owner: str = "") -> list[int]:
         if len(found) == count:
             return found
     raise RuntimeError(f"fewer than {count} free ports between {LOWEST} and {HIGHEST}")
+
+
+def last_or_free_port(last: int, owner: str) -> int:
+    """Claims the port of the last run (0: none) where it is free, else another."""
+    return last if last and claim(last, owner) else free_ports(1, owner)[0]
 
 
 def port_from(port: int, owner: str) -> int:

@@ -19,63 +19,46 @@ import psycopg2
 from psycopg2 import sql
 
 from hitl.access.database_roles import RIGHTS
+from hitl.servers.home import kept_secret
 from hitl.servers.installed import postgres_programs, postgres_versions
-from hitl.servers.ports import claim, free_ports, is_free
+from hitl.servers.ports import last_or_free_port
+from hitl.servers.private import STOP_SECONDS, PrivateServer, ServerError
 from hitl.servers.processes import POLL_SECONDS, Child, Record, write_private
-from hitl.servers.rabbitmq import START_TRIES, ServerError
 
 USER = DATABASE = "hitl"
-READY_SECONDS = 60.0
-STOP_SECONDS = 25.0
-LEFT_SECONDS = 5.0  # for what a killed server left; then Postgres itself says what is in its way
+LEFT_SECONDS = 5.0  # for the children of a killed server to end; then Postgres names the obstacle
 # Where a cluster goes when its user cannot enter the stack's own folder (/root, say).
 SHARED_DATA = Path("/var/lib/hitl")
 
 
-class PrivatePostgres:
-    """A cluster whose data and password stay in `home`; its port stays where it is free.
+class PrivatePostgres(PrivateServer):
+    """A cluster; with `fast` it runs without fsync, and stops without a checkpoint."""
 
-    `fast` is for throwaway data: no fsync, and it stops without a checkpoint.
-    """
-
-    def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
-        self.home = home
-        self.log = log
-        self.fast = fast
-        self.port = 0
-        self.password = ""
-        self.server: Child | None = None
+    title = "PostgreSQL"
 
     @property
     def database_url(self) -> str:
-        """Where the owner connects, with the password (libpq's form)."""
+        """The owner's address, with the password (libpq's form)."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
 
-    def url_of(self, role: str) -> str:
-        """Where a role of `hitl.access.database_roles` connects, once it was made."""
-        return f"postgresql://{role}:{self.role_passwords[role]}@127.0.0.1:{self.port}/{DATABASE}"
+    def url_of(self, user: str) -> str:
+        """The address for a role of `hitl.access.database_roles`, once it was created."""
+        return f"postgresql://{user}:{self.role_passwords[user]}@127.0.0.1:{self.port}/{DATABASE}"
 
     @property
     def role_passwords(self) -> dict[str, str]:
-        """Made of the owner's, which is random; they say nothing about it."""
+        """Derived from the owner's, which is random; they do not reveal it."""
         key = self.password.encode()
         return {role: hmac.new(key, role.encode(), "sha256").hexdigest() for role in RIGHTS}
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self.server.pid if self.server else None
 
     def start(self) -> None:
         """Make the cluster at the first start, start the server, return at once.
 
-        Raises ServerError where PostgreSQL is not installed or no user may run it.
+        Raises:
+            ServerError: PostgreSQL is not installed, or no user may run it.
         """
         user = server_user()
-        password = self.home / "password"
-        if not password.exists():
-            write_private(password, secrets.token_urlsafe(24))
-        self.password = password.read_text()
+        self.password = kept_secret(self.home / "password")
         data = self._data_folder(user)
         programs = programs_for(data)
         if not (data / "PG_VERSION").exists():
@@ -94,7 +77,7 @@ class PrivatePostgres:
         if self.fast:
             settings |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
         options = [f"--{name}={value}" for name, value in settings.items()]
-        self.server = Child(
+        server = Child(
             "postgres",
             [str(programs / "postgres"), "-D", str(data), *options],
             {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
@@ -106,8 +89,9 @@ class PrivatePostgres:
             orphan_signal=signal.SIGINT,
             user=user,
         )
+        self.processes = [server]
         remove_stale_lock(data)
-        self.server.start()
+        server.start()
 
     def ready(self) -> bool:
         """Does it answer a query?"""
@@ -118,31 +102,15 @@ class PrivatePostgres:
         return True
 
     def wait_ready(self) -> None:
-        """Return when the database answers; raises ServerError with the end of its log."""
-        for tries_left in reversed(range(START_TRIES)):
-            deadline = time.monotonic() + READY_SECONDS
-            while self.alive() and time.monotonic() < deadline:
-                if self.ready():
-                    self._make_database()
-                    return
-                time.sleep(0.05)
-            if self.alive() or not tries_left or is_free(self.port):
-                break
-            # Somebody took the port after we had looked.
-            self.stop()
-            self.start()
-        tail = self.server.log_tail() if self.server else ""
-        self.stop()
-        raise ServerError(f"PostgreSQL did not start; the end of {self.log}:\n{tail}")
+        """Return when the database is there and answers.
 
-    def alive(self) -> bool:
-        """Is the server running?"""
-        return self.server is not None and self.server.alive()
-
-    def stop(self) -> None:
-        """Stop the server; nothing of it is left running."""
-        if self.server is not None:
-            self.server.stop(STOP_SECONDS)
+        Raises:
+            ServerError: the server did not start; the text has the end of its log.
+        """
+        super().wait_ready()
+        name = sql.SQL("SELECT 1 FROM pg_database WHERE datname = {}").format(sql.Literal(DATABASE))
+        if not self._run(name):
+            self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _run(self, statement: str | sql.Composed) -> list[tuple[object, ...]]:
         connection = psycopg2.connect(
@@ -161,35 +129,30 @@ class PrivatePostgres:
         finally:
             connection.close()
 
-    def _make_database(self) -> None:
-        name = sql.SQL("SELECT 1 FROM pg_database WHERE datname = {}").format(sql.Literal(DATABASE))
-        if not self._run(name):
-            self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-
     def _choose_port(self) -> None:
         """The last run's port where it is free, so that a saved address keeps working."""
         saved = self.home / "port"
         last = int(saved.read_text()) if saved.exists() else 0
-        owner = str(self.home)
-        self.port = last if last and claim(last, owner) else free_ports(1, owner)[0]
+        self.port = last_or_free_port(last, str(self.home))
+        self.ports = {"sql": self.port}
         write_private(saved, str(self.port))
 
     def _data_folder(self, user: str | None) -> Path:
-        """Where the cluster lies: in `home`, or where its user can enter; `location` says where."""
+        """The cluster's folder: in `home`, or where its user can enter; kept in `location`."""
         location = self.home / "location"
         if location.exists():
             return Path(location.read_text())
         data = self.home / "cluster"
         self.home.mkdir(parents=True, exist_ok=True)
         if user is not None and not may_enter(user, self.home):
-            # A random part: a folder that was deleted and made again must not find old data.
+            # A random part: a home that was deleted and made again must not find old data.
             data = SHARED_DATA / f"postgres-{secrets.token_hex(6)}"
             SHARED_DATA.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_private(location, str(data))
         return data
 
     def _make_cluster(self, programs: Path, data: Path, user: str | None) -> None:
-        """initdb under another name: what has the right name is whole, also after a kill -9."""
+        """Runs initdb under another name: the final name means complete, also after a kill -9."""
         draft = data.with_name(f"{data.name}.new")
         for old in (draft, data):
             shutil.rmtree(old, ignore_errors=True)
@@ -197,7 +160,7 @@ class PrivatePostgres:
         if user is not None:
             account = pwd.getpwnam(user)
             os.chown(draft, account.pw_uid, account.pw_gid)
-        # The user that runs initdb may not read our files: it gets a copy of its own.
+        # The user that runs initdb cannot read our files: it gets a copy of its own.
         handle, pwfile = tempfile.mkstemp(prefix="hitl-")
         with os.fdopen(handle, "w") as file:
             file.write(self.password)
@@ -228,9 +191,10 @@ class PrivatePostgres:
 
 
 def programs_for(data: Path) -> Path:
-    """The programs of the version that made the data, which no other reads; the first for new ones.
+    """The programs of the version that wrote the data; for new data, the first that is found.
 
-    Raises ServerError where they are not installed.
+    Raises:
+        ServerError: they are not installed.
     """
     made_by = data / "PG_VERSION"
     version = int(made_by.read_text()) if made_by.exists() else None
@@ -240,14 +204,14 @@ def programs_for(data: Path) -> Path:
     if version is None or not others:
         raise ServerError("PostgreSQL is not installed (no initdb)")
     raise ServerError(
-        f"the data in {data} are PostgreSQL {version}'s, which is not installed (there is:"
-        f" {others}). Either install it (Debian: apt-get install postgresql-{version}), or take"
-        f' them along: docs/operate/upgrades.md, "PostgreSQL of another version"'
+        f"the data in {data} are PostgreSQL {version}'s, which is not installed (only {others})."
+        f" Either install it (Debian: apt-get install postgresql-{version}), or migrate them:"
+        ' docs/operate/upgrades.md, "PostgreSQL of another version"'
     )
 
 
 def server_user() -> str | None:
-    """Whom the server runs as: us (None), or `postgres` where we are root."""
+    """The user to run the server as: us (None), or `postgres` where we are root."""
     if os.geteuid() != 0:
         return None
     try:
@@ -271,7 +235,7 @@ def may_enter(user: str, folder: Path) -> bool:
 
 
 def remove_stale_lock(data: Path) -> None:
-    """Stop a server that still runs on this data, or remove the lock a crash left behind.
+    """Stops a server that still runs on this data, or removes the lock that a crash left behind.
 
     Postgres itself refuses to start when the pid in its lock file belongs to any live process, and
     while a process of the old server is still attached to its shared memory.

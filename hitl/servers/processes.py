@@ -21,8 +21,7 @@ RESEND_SECONDS = 2.0
 
 
 def escape_unencodable_output() -> None:
-    """Whatever the locale: what it cannot write comes out as \\u2026, as on stderr, and ends
-    nothing."""
+    """Writes characters that the locale lacks as \\u2026, as on stderr, instead of failing."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -50,7 +49,7 @@ def write_private(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """A process, named so that a recycled pid cannot be mistaken for it."""
+    """A process, identified so that a recycled pid cannot be mistaken for it."""
 
     pid: int
     started: int
@@ -64,14 +63,14 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> "Record | None":
-        """The record in a file; None if there is none or it is torn."""
+        """The record in a file; None if there is none, or an incomplete one."""
         try:
             return cls(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, path: Path) -> None:
-        """Keep the record for the next start."""
+        """Writes the record for the next start."""
         write_private(path, json.dumps(self.__dict__))
 
     def alive(self) -> bool:
@@ -79,7 +78,7 @@ class Record:
         return self.boot == boot_id() and start_ticks(self.pid) == self.started
 
     def stop(self, stop_signal: signal.Signals, grace_seconds: float) -> None:
-        """Signal a process that is not our child, wait, and kill it when it does not go."""
+        """Signals a process that is not our child, waits, and kills it if it does not end."""
         for number, patience in ((stop_signal, grace_seconds), (signal.SIGKILL, 5.0)):
             if not self.alive():
                 return
@@ -90,13 +89,13 @@ class Record:
 
 
 def boot_id() -> str:
-    """Which boot of the machine this is: start times repeat after a reboot, this does not."""
+    """The id of the machine's boot: start times may repeat after a reboot, this does not."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass
 class Child:
-    """One child process: how to start it, where it writes, how it wants to be stopped."""
+    """One child process: how to start it, where it logs, how to stop it."""
 
     name: str
     argv: Sequence[str]
@@ -104,15 +103,15 @@ class Child:
     log: Path
     record: Path
     stop_signal: signal.Signals = signal.SIGTERM
-    # When we die by kill -9. Erlang drops a SIGTERM that comes while it boots; SIGKILL is certain,
-    # and nothing that was confirmed or committed is lost by it.
+    # When we die by kill -9. Erlang drops a SIGTERM while it boots; SIGKILL always works, and
+    # loses nothing that was confirmed or committed.
     orphan_signal: signal.Signals = signal.SIGKILL
     user: str | None = None
     cwd: Path = Path("/")
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def start(self, orphan_grace_seconds: float = 25.0) -> None:
-        """Start it, after stopping an orphan of an earlier run.
+        """Starts it, after stopping an orphan of an earlier run.
 
         Call from a thread that lives as long as the child: Linux sends the parent-death signal when
         the *thread* that forked it ends (prctl(2), PR_SET_PDEATHSIG).
@@ -124,7 +123,7 @@ class Child:
         if self.user is not None:
             argv += [f"--reuid={self.user}", f"--regid={self.user}", "--init-groups"]
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        # A server's complaint may hold a piece of a text: not for the machine's other users.
+        # A server's error may quote a text: not for the machine's other users.
         private = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(private, "ab") as log:
             self.process = subprocess.Popen(
@@ -138,7 +137,7 @@ class Child:
             )
         record = Record.of(self.process.pid)
         if record is not None:
-            with contextlib.suppress(OSError):  # a full disk: it runs, which is what matters
+            with contextlib.suppress(OSError):  # a full disk: it runs nevertheless
                 record.write(self.record)
 
     @property
@@ -151,12 +150,12 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def stop(self, grace_seconds: float) -> bool:
-        """Ask it to stop, wait, kill what is left of its group; True if it went by itself."""
+        """Asks it to stop, waits, kills the rest of its group; True if it ended in time."""
         if self.process is None:
             return True
         deadline = time.monotonic() + grace_seconds
         while self.process.poll() is None and (left := deadline - time.monotonic()) > 0:
-            # Again and again: a process may drop a signal that comes while it starts.
+            # Repeated: a process may drop a signal while it starts.
             self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(min(left, RESEND_SECONDS))
@@ -167,7 +166,7 @@ class Child:
         return clean
 
     def kill(self) -> None:
-        """End it and every process it left in its group, now."""
+        """Kills it and every process left in its group."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -12,53 +12,41 @@ import os
 import secrets
 import shutil
 import socket
-import time
 from pathlib import Path
 
 from hitl.access.broker_users import OWNER, USERS, VHOST, definitions
+from hitl.servers.home import kept_secret
 from hitl.servers.installed import rabbitmq_program, rabbitmq_version
-from hitl.servers.ports import claim, free_ports, is_free
+from hitl.servers.ports import last_or_free_port
+from hitl.servers.private import STOP_SECONDS, PrivateServer, ServerError
 from hitl.servers.processes import Child, write_private
 
-START_TRIES = 3
-READY_SECONDS = 60.0
-# A clean stop with the management plugin holds a fixed wait of 5 s.
-STOP_SECONDS = 25.0
-# What a node says that wants a feature of its data's last RabbitMQ which that did not have.
+# Logged by a node that needs a feature which the RabbitMQ that wrote the data did not have.
 TOO_OLD = "disabled_required_feature_flag"
 UPGRADES = "docs/operate/upgrades.md, The servers"
 PORT_NAMES = ("amqp", "api", "metrics", "distribution", "epmd")
 
 
-class ServerError(RuntimeError):
-    """A private server is not installed, or did not start; the message says why."""
+class PrivateRabbitMQ(PrivateServer):
+    """A node and its epmd; with `fast` the node is killed instead of stopped."""
 
-
-class PrivateRabbitMQ:
-    """A node whose data, name and password stay in `home`; its ports stay where they are free.
-
-    `fast` is for throwaway data: the node is killed instead of stopped.
-    """
+    title = "RabbitMQ"
 
     def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
-        self.home = home
-        self.log = log
-        self.fast = fast
-        self.ports: dict[str, int] = {}
-        self.password = ""
-        self.nodes: list[Child] = []
+        super().__init__(home, log, fast=fast)
+        self.stop_seconds = 0.0 if fast else STOP_SECONDS
 
     @property
     def amqp_url(self) -> str:
-        """Where the owner connects, with the password."""
+        """The owner's address, with the password."""
         return self.url_of(OWNER)
 
     def url_of(self, user: str) -> str:
-        """Where one of `hitl.access.broker_users` connects, with the password."""
+        """The address for one of `hitl.access.broker_users`, with the password."""
         return f"amqp://{user}:{self.password_of(user)}@127.0.0.1:{self.ports['amqp']}/{VHOST}"
 
     def password_of(self, user: str) -> str:
-        """The owner's is random; the others are made of it, and say nothing about it."""
+        """The owner's is random; the others are derived from it and do not reveal it."""
         if user == OWNER:
             return self.password
         return hmac.new(self.password.encode(), user.encode(), "sha256").hexdigest()
@@ -70,18 +58,14 @@ class PrivateRabbitMQ:
 
     @property
     def metrics_url(self) -> str:
-        """What Prometheus scrapes; the label `queue` is there."""
+        """The address for Prometheus, of metrics with the label `queue`."""
         return f"http://127.0.0.1:{self.ports['metrics']}/metrics"
 
-    @property
-    def pid(self) -> int | None:
-        """The node's process id while it runs."""
-        return self.nodes[-1].pid if self.nodes else None
-
     def start(self) -> None:
-        """Start epmd and the node and return at once; `wait_ready` waits.
+        """Start epmd and the node and return at once.
 
-        Raises ServerError where RabbitMQ is not installed.
+        Raises:
+            ServerError: RabbitMQ is not installed, or a newer one wrote the data.
         """
         server, epmd = rabbitmq_program("rabbitmq-server"), shutil.which("epmd")
         if server is None or epmd is None:
@@ -94,12 +78,12 @@ class PrivateRabbitMQ:
         run = self.home / "run"
         epmd_argv = [epmd, "-address", "127.0.0.1", "-port", str(self.ports["epmd"])]
         # Our own epmd, as our child: the one that Erlang would start outlives the node.
-        self.nodes = [
+        self.processes = [
             Child("epmd", epmd_argv, env, self.log, run / "epmd.json"),
             Child("rabbitmq", [str(server)], env, self.log, run / "rabbitmq.json", cwd=self.home),
         ]
-        for node in self.nodes:
-            node.start()
+        for process in self.processes:
+            process.start()
 
     def ready(self) -> bool:
         """Does the node speak AMQP 0-9-1, and does its management API answer?"""
@@ -114,53 +98,27 @@ class PrivateRabbitMQ:
             return False
 
     def _refuse_newer_data(self, server: Path) -> None:
-        """An older RabbitMQ would not say so: 3.10 starts on data of 4.3, and finds nothing there.
-
-        Raises ServerError where a newer one has written here.
-        """
+        """Raises ServerError if a newer RabbitMQ wrote the data: an older one would start, and find
+        nothing there (3.10 on data of 4.3)."""
         last = self.home / "version"
         known = rabbitmq_version(server) if last.exists() else None
         if known is not None and _series(known) < _series(last.read_text()):
             raise ServerError(
-                f"the data in {self.home} are RabbitMQ {last.read_text()}'s, and this is {known}:"
-                " an older one does not find what a newer one keeps. Nothing was touched. Install"
+                f"the data in {self.home} were written by RabbitMQ {last.read_text()}, and this is"
+                f" {known}, which cannot read them. Nothing was changed. Install"
                 f" {last.read_text()} again, or set HITL_HOME to another folder ({UPGRADES})"
             )
 
-    def wait_ready(self) -> None:
-        """Return when the node is ready; raises ServerError with the end of its log, or with what
-        to do where the data are too old for it."""
-        for tries_left in reversed(range(START_TRIES)):
-            deadline = time.monotonic() + READY_SECONDS
-            while self.alive() and time.monotonic() < deadline:
-                if self.ready():
-                    return
-                time.sleep(0.1)
-            if not self.alive() and self.nodes and TOO_OLD in self.nodes[-1].log_tail():
-                self.stop()
-                raise ServerError(
-                    f"the data in {self.home} are of an older RabbitMQ, which this one cannot take"
-                    " over. Nothing in them was changed. Either start the old one again, let its"
-                    f" queues run empty, `hitl down`, move {self.home} away, and `hitl up` with the"
-                    f" new one; or go by way of the releases between them ({UPGRADES})"
-                )
-            if self.alive() or not tries_left or all(map(is_free, self.ports.values())):
-                break
-            # Somebody took one of the ports after we had looked.
-            self.stop()
-            self.start()
-        tail = self.nodes[-1].log_tail() if self.nodes else ""
-        self.stop()
-        raise ServerError(f"RabbitMQ did not start; the end of {self.log}:\n{tail}")
-
-    def alive(self) -> bool:
-        """Are the node and its epmd running?"""
-        return bool(self.nodes) and all(node.alive() for node in self.nodes)
-
-    def stop(self) -> None:
-        """Stop the node, then its epmd; nothing of it is left running."""
-        for node in reversed(self.nodes):
-            node.stop(0.0 if self.fast else STOP_SECONDS)
+    def failure(self, log_tail: str) -> str:
+        """Where the data are too old for this RabbitMQ, what to do."""
+        if TOO_OLD not in log_tail:
+            return super().failure(log_tail)
+        return (
+            f"the data in {self.home} were written by an older RabbitMQ, and this one cannot"
+            " upgrade them. Nothing was changed. Either start the old one again, let its queues"
+            f" run empty, `hitl down`, move {self.home} away, and `hitl up` with the new one; or"
+            f" upgrade through the releases between them ({UPGRADES})"
+        )
 
     def _api_answers(self) -> bool:
         api = http.client.HTTPConnection("127.0.0.1", self.ports["api"], timeout=1)
@@ -179,19 +137,14 @@ class PrivateRabbitMQ:
         """The last run's ports where they are free, so that a saved address keeps working."""
         saved = self.home / "ports.json"
         last = json.loads(saved.read_text()) if saved.exists() else {}
-        self.ports = {}
-        for name in PORT_NAMES:
-            owner = f"{self.home} {name}"
-            kept = name in last and claim(last[name], owner)
-            self.ports[name] = last[name] if kept else free_ports(1, owner)[0]
+        self.ports = {
+            name: last_or_free_port(last.get(name, 0), f"{self.home} {name}") for name in PORT_NAMES
+        }
         write_private(saved, json.dumps(self.ports))
 
     def _write_files(self) -> dict[str, str]:
         """Write the node's configuration; returns the environment it starts with."""
-        password = self.home / "password"
-        if not password.exists():
-            write_private(password, secrets.token_urlsafe(24))
-        self.password = password.read_text()
+        self.password = kept_secret(self.home / "password")
         name = self.home / "node-name"
         if not name.exists():
             write_private(name, f"hitl-{secrets.token_hex(4)}@localhost")
@@ -250,5 +203,5 @@ class PrivateRabbitMQ:
 
 
 def _series(version: str) -> tuple[int, ...]:
-    """4.3.6 → (4, 3): within one, data go both ways."""
+    """4.3.6 → (4, 3): within a series data can be up- and downgraded."""
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())

@@ -1,6 +1,6 @@
-"""Sample items for a stack that nobody sends anything to: movie reviews, at a gentle pace.
+"""Publishes sample items, movie reviews, for a stack without a producer.
 
-The held-out snippets, each once: another start goes on where this one stopped.
+The held-out snippets, each once: the next start resumes where this one stopped.
 """
 
 import json
@@ -26,7 +26,7 @@ DEFAULT_RATE_PER_SECOND = 2.0
 
 
 def message(snippet: Snippet) -> Outgoing:
-    """What a producer sends: the text under a stable id, so that sent twice it is one item."""
+    """A submission under a stable id: sent twice, it is one item."""
     body = {"id": snippet.id, "text": snippet.text, "metadata": {"source": "demo"}}
     return Outgoing(
         exchange=ITEMS,
@@ -37,14 +37,6 @@ def message(snippet: Snippet) -> Outgoing:
     )
 
 
-def read_position(path: Path) -> int:
-    """How many snippets have been published so far."""
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
 def publish(
     broker: Broker,
     snippets: Sequence[Snippet],
@@ -53,8 +45,11 @@ def publish(
     per_second: float,
     stopping: threading.Event,
 ) -> None:
-    """Publish the rest of the snippets; what the broker refuses is tried again, for ever."""
-    done = read_position(position)
+    """Publishes the remaining snippets from `position` on; retries for ever."""
+    try:
+        done = int(position.read_text())
+    except (OSError, ValueError):
+        done = 0
     for number in range(done, len(snippets)):
         due = time.monotonic() + 1 / per_second
         while not stopping.is_set():
@@ -63,14 +58,14 @@ def publish(
                 position.write_text(str(number + 1))
                 break
             except Overloaded as error:
-                print(f"waiting: {error}", flush=True)
+                print(f"retrying: {error}", flush=True)
         if stopping.wait(max(0.0, due - time.monotonic())):
             return
     print(f"all {len(snippets)} samples are published", flush=True)
 
 
 def main() -> None:
-    """Publish until the samples run out or somebody says stop."""
+    """Publishes until the samples run out or a signal comes."""
     settings = Settings.from_environment(os.environ).require("amqp_url")
     home = Home.from_environment(os.environ)
     per_second = float(os.environ.get("HITL_DEMO_RATE") or DEFAULT_RATE_PER_SECOND)

@@ -1,4 +1,4 @@
-"""The pipeline's processes: which there are, on which ports, and what happens when one dies."""
+"""The pipeline's services as processes: their ports, and their restart after a crash."""
 
 import http.client
 import json
@@ -15,7 +15,7 @@ from hitl.servers.processes import Child
 from shared.backoff import pause_after
 from shared.release import ROOT
 
-# In the order in which they stop: whoever puts work in goes before whoever takes it out.
+# In the order in which they stop: a producer of work before its consumers.
 SERVICES = {
     "inference": ("HITL_INFERENCE_PORT", 9101),
     "router": ("HITL_ROUTER_PORT", 9102),
@@ -24,26 +24,26 @@ SERVICES = {
     "logger": ("HITL_LOGGER_PORT", 9104),
 }
 STOP_SECONDS = 25.0
-PROBE_SECONDS = 3.0  # a busy machine is slow to answer, and no less ready
+PROBE_SECONDS = 3.0  # a service on a busy machine is slow to answer, and still ready
 FIRST_RESTART_SECONDS = 0.5
 LAST_RESTART_SECONDS = 30.0
-STEADY_SECONDS = 60.0  # after so long a life, the next death counts as a first one
+STEADY_SECONDS = 60.0  # after running so long, the next exit counts as a first one
 
 
 @dataclass
 class Service:
-    """One supervised program: its process, and when to start it again."""
+    """One supervised program: its process, and when to restart it."""
 
     state: ServiceState
     child: Child
-    deaths_in_a_row: int = 0
+    exits_in_a_row: int = 0
     started_at: float = 0.0
-    start_again_at: float | None = None
+    restart_at: float | None = None
 
 
 @dataclass
 class Fleet:
-    """The services of one stack. `environment` is what all of them share, `own` what one has."""
+    """The services of one stack: the environment that they share, and each one's `own`."""
 
     home: Home
     environment: dict[str, str]
@@ -58,24 +58,24 @@ class Fleet:
         wanted = running.state.port if running else int(self.environment.get(key) or default)
         port = port_from(wanted, f"{self.home.path} {name}")
         if port != wanted and wanted:
-            self.say(f"Port {wanted} is taken: {name} uses {port}.")
+            self.say(f"Port {wanted} is in use: {name} listens on {port}.")
         self.environment[key] = str(port)
         environment = {**self.environment, **self.own.get(name, {})}
         child = python_child(self.home, name, f"services.{name}", environment)
         if running is None:
             running = self.services[name] = Service(ServiceState(name, port), child)
         running.child, running.state.port = child, port
-        running.started_at, running.start_again_at = time.monotonic(), None
+        running.started_at, running.restart_at = time.monotonic(), None
         child.start()
         running.state.pid = child.pid
 
     def watch(self) -> bool:
-        """Start dead services again, later and later; True if anything changed."""
+        """Restarts services that have exited, with a growing delay; True if anything changed."""
         changed = False
         now = time.monotonic()
         for name, service in self.services.items():
-            if service.start_again_at is not None:
-                if now >= service.start_again_at:
+            if service.restart_at is not None:
+                if now >= service.restart_at:
                     service.state.restarts += 1
                     self.start(name)
                     changed = True
@@ -86,20 +86,20 @@ class Fleet:
 
     def _schedule(self, service: Service, now: float) -> None:
         if now - service.started_at > STEADY_SECONDS:
-            service.deaths_in_a_row = 0
-        delay = pause_after(service.deaths_in_a_row, FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
+            service.exits_in_a_row = 0
+        delay = pause_after(service.exits_in_a_row, FIRST_RESTART_SECONDS, LAST_RESTART_SECONDS)
         process = service.child.process
         code = process.returncode if process else None
-        service.deaths_in_a_row += 1
-        service.child.kill()  # what it may have left in its group
+        service.exits_in_a_row += 1
+        service.child.kill()  # processes that it may have left in its group
         service.state.pid = None
-        service.start_again_at = now + delay
+        service.restart_at = now + delay
         last = service.child.log_tail(1)
-        why = "" if last.startswith("{") else last  # a JSON line is no last word, only the last
-        self.say(f"{service.state.name} ended ({code}); starting it again in {delay:g} s. {why}")
+        why = "" if last.startswith("{") else last  # a JSON line is ordinary logging, no reason
+        self.say(f"{service.state.name} exited ({code}); restarting it in {delay:g} s. {why}")
 
     def unready(self) -> list[str]:
-        """The services that do not say that they are ready."""
+        """The services that do not answer that they are ready."""
         return [
             name
             for name, service in self.services.items()
@@ -107,9 +107,8 @@ class Fleet:
         ]
 
     def stop(self, name: str, grace_seconds: float) -> bool:
-        """Stop one service; True if it went by itself."""
-        service = self.services.pop(name)
-        return service.child.stop(grace_seconds)
+        """Stops one service; True if it ended in time."""
+        return self.services.pop(name).child.stop(grace_seconds)
 
 
 def python_child(home: Home, name: str, module: str, environment: Mapping[str, str]) -> Child:
@@ -120,21 +119,19 @@ def python_child(home: Home, name: str, module: str, environment: Mapping[str, s
         {**environment, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         home.log(name),
         home.run / f"{name}.json",
-        cwd=Path.cwd(),  # relative paths in the environment mean where the user stands
+        cwd=Path.cwd(),  # relative paths in the environment are relative to the user's folder
     )
 
 
 class Look(NamedTuple):
-    """What a service says of itself: whether it is ready, and which workflows it does not serve as
-    their files say, and why."""
+    """A service's readiness, and the workflows that it does not serve as configured, and why."""
 
     ready: bool
     refused: dict[str, str]
 
 
 def look(service: ServiceState) -> Look:
-    """Asks a service; one that does not answer is not ready, and what another process answers on
-    its port is no answer."""
+    """Asks a service's `/readyz`; without an answer, or with another process's, it is not ready."""
     probe = http.client.HTTPConnection("127.0.0.1", service.port, timeout=PROBE_SECONDS)
     try:
         probe.request("GET", "/readyz")

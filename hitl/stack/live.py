@@ -34,7 +34,7 @@ class Rate:
 
 
 def figures(status: Status, rate: Rate | None) -> dict[str, str]:
-    """The numbers of the flow, from left to right; no rate where only one look was taken."""
+    """The figures of the flow, from left to right; the rate needs more than one look."""
     items = status["items"]
     waiting = sum(
         depth["ready"] + (depth["unacked"] or 0)
@@ -50,7 +50,7 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
         "failed": f"{items.get('FAILED', 0):,}",
     }
     if "postgres" in status["problems"]:
-        numbers = dict.fromkeys(numbers, "?")  # not 0: nothing has gone
+        numbers = dict.fromkeys(numbers, "?")  # unknown, not 0
     for what, found in (
         ("for a lead", status["for_leads"]),
         ("for a second person, and there is none", status["nobody_left"]),
@@ -66,43 +66,43 @@ def figures(status: Status, rate: Rate | None) -> dict[str, str]:
 
 
 def service_words(status: Status) -> str:
-    """Every service with its state, in a line."""
+    """Every service with its state, in one line."""
     return "  ".join(f"{service['name']} {state_of(service)}" for service in status["services"])
 
 
 def state_of(service: ServiceStatus) -> str:
-    """In words: a colour alone says nothing in a log."""
+    """As text: colours are lost in a log."""
     state = "ready" if service["ready"] else "down" if service["pid"] is None else "not ready"
     return state + (f" (restarts: {service['restarts']})" if service["restarts"] else "")
 
 
-def login_words(home: Home, status: Status) -> str:
-    """Where to review, and as whom."""
-    words = f"Review page: {status['ui_url']}"
+def login_hint(home: Home, status: Status) -> str:
+    """The address of the review page, and the first account's login."""
+    hint = f"Review page: {status['ui_url']}"
     if home.reviewer_password.exists():
-        words += f"\nLogin: reviewer   password: {home.reviewer_password.read_text().strip()}"
-    return words
+        hint += f"\nLogin: reviewer   password: {home.reviewer_password.read_text().strip()}"
+    return hint
 
 
 def plain_line(status: Status, rate: Rate) -> str:
-    """The numbers in one line, for a log."""
+    """The figures in one line, for a log."""
     numbers = ", ".join(f"{name} {value}" for name, value in figures(status, rate).items())
     return f"{time.strftime('%H:%M:%S')} {numbers} | {service_words(status)}"
 
 
 def flow(status: Status, rate: Rate | None = None) -> Group:
-    """The numbers as a table, which queues hold something, and who does not answer."""
+    """The figures as a table, the queues that are not empty, and the servers that do not answer."""
     numbers = figures(status, rate)
     table = Table(expand=False)
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_row(*numbers.values())
     parts: list[RenderableType] = [table]
-    # The stream keeps what was read.
+    # The stream keeps its messages after they were read.
     held = {name: depth for name, depth in status["queues"].items() if name != POLICY_STREAM}
     for name, depth in sorted(held.items(), key=lambda one: -one[1]["ready"]):
         if depth["ready"] or depth["unacked"]:
-            unacked = f", {depth['unacked']:,} in hand" if depth["unacked"] else ""
+            unacked = f", {depth['unacked']:,} unacked" if depth["unacked"] else ""
             parts.append(Text(f"{name}: {depth['ready']:,} waiting{unacked}"))
     for server, problem in status["problems"].items():
         parts.append(Text(f"{server} does not answer: {problem}", style="red"))
@@ -110,21 +110,16 @@ def flow(status: Status, rate: Rate | None = None) -> Group:
 
 
 def picture(home: Home, status: Status, rate: Rate | None = None) -> Group:
-    """The same, with who is ready, and where to review."""
+    """The flow, the state of the services, and the review page."""
     services = [
         Text.assemble(
             ("● ", "green" if service["ready"] else "red"), f"{service['name']} {state_of(service)}"
         )
         for service in status["services"]
     ]
-    refused = [Text(words, style="red") for words in refusals(status)]
-    return Group(flow(status, rate), *services, *refused, Text(login_words(home, status)))
-
-
-def refusals(status: Status) -> list[str]:
-    """A line for each workflow that a service does not serve as its files say."""
-    return [
-        f"{service} refuses workflow {workflow}: {printable(why)}"
+    refused = [
+        Text(f"{service} refuses workflow {workflow}: {printable(why)}", style="red")
         for service, workflows in status["refused"].items()
         for workflow, why in workflows.items()
     ]
+    return Group(flow(status, rate), *services, *refused, Text(login_hint(home, status)))

@@ -1,4 +1,4 @@
-"""The RabbitMQ and Postgres of a stack: its own, or those that the environment names."""
+"""The RabbitMQ and Postgres of a stack: private ones, or those that the environment names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hitl.access.database_roles import RIGHTS
 from hitl.servers.home import Home
 from hitl.servers.postgres import PrivatePostgres
+from hitl.servers.private import PrivateServer
 from hitl.servers.rabbitmq import PrivateRabbitMQ
 from hitl.support.connection import given, given_api_url
 
@@ -37,22 +38,22 @@ class Servers:
 
     @property
     def amqp_url(self) -> str:
-        """Where RabbitMQ's owner finds it."""
+        """RabbitMQ's address for its owner."""
         return self.rabbitmq.amqp_url if self.rabbitmq else self.given_amqp_url
 
     @property
     def api_url(self) -> str | None:
-        """RabbitMQ's management API, with user and password; None where nobody told us."""
+        """RabbitMQ's management API, with user and password; None where it is not known."""
         return self.rabbitmq.api_url if self.rabbitmq else self.given_api_url
 
     @property
     def database_url(self) -> str:
-        """Where the database's owner finds it."""
+        """The database's address for its owner."""
         return self.postgres.database_url if self.postgres else self.given_database_url
 
     def addresses_for(self, program: str) -> dict[str, str]:
-        """What one program's environment says of them: on servers of our own it has a user of its
-        own, with its own rights; on given ones it is whom the addresses name."""
+        """The environment variables of one program: on private servers it has a user of its own,
+        with its own rights; on given ones the user that the addresses name."""
         role = f"hitl_{program}"
         database_url = self.given_database_url
         if self.postgres:
@@ -62,11 +63,6 @@ class Servers:
             "DATABASE_URL": database_url,
         }
 
-    def private(self) -> list[tuple[str, PrivateRabbitMQ | PrivatePostgres]]:
-        """The private servers by name, in the order in which they stop."""
-        found: list[tuple[str, PrivateRabbitMQ | PrivatePostgres]] = []
-        if self.postgres:
-            found.append(("PostgreSQL", self.postgres))
-        if self.rabbitmq:
-            found.append(("RabbitMQ", self.rabbitmq))
-        return found
+    def private(self) -> list[PrivateServer]:
+        """The private servers, in the order in which they stop."""
+        return [server for server in (self.postgres, self.rabbitmq) if server is not None]

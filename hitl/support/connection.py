@@ -5,14 +5,13 @@ HITL_HOME.
 """
 
 import os
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from hitl.servers.home import Home
 from hitl.servers.postgres import PrivatePostgres
-from hitl.servers.rabbitmq import ServerError
+from hitl.servers.private import ServerError
 from shared.addresses import ESCAPES, is_address
 from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.messaging.connection import Broker
@@ -43,7 +42,7 @@ def api_url(environment: Mapping[str, str] = os.environ) -> str:
     """The management API of the broker, with user and password.
 
     Raises:
-        ConfigurationError: neither set nor known from a running stack, or no address.
+        ConfigurationError: neither set nor known from a running stack, or not an address.
     """
     return given_api_url(environment) or _address(
         "API_URL", environment, variable="HITL_RABBITMQ_API_URL"
@@ -54,7 +53,7 @@ def given_api_url(environment: Mapping[str, str]) -> str | None:
     """HITL_RABBITMQ_API_URL; None where unset.
 
     Raises:
-        ConfigurationError: it is no address.
+        ConfigurationError: it is not an address.
     """
     found = environment.get("HITL_RABBITMQ_API_URL", "").strip()
     if found and not (is_address(found, ("http", "https")) and urlsplit(found).hostname):
@@ -75,23 +74,6 @@ def given(key: str, environment: Mapping[str, str]) -> str:
     return str(found.get_secret_value())
 
 
-def trusted(api_url: str) -> ssl.SSLContext:
-    """Whom to believe that it is the management API: `?cacertfile=PATH` names an authority, as in
-    AMQP_URL; else whom the system trusts.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    return ssl.create_default_context(
-        cafile=dict(parse_qsl(urlsplit(api_url).query)).get("cacertfile")
-    )
-
-
-def vhost_in_path(amqp_url: str) -> str:
-    """The address's virtual host as the management API's paths have it."""
-    return quote(unquote(urlsplit(amqp_url).path[1:]) or "/", safe="")
-
-
 def _address(key: str, environment: Mapping[str, str], variable: str = "") -> str:
     if not variable and (address := given(key, environment)):
         return address
@@ -107,15 +89,15 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
 
 @contextmanager
 def database_at_hand(*, may_make: bool = True) -> Iterator[tuple[str, bool]]:
-    """The database's address, and whether it is the private one of a stack that does
-    not run: its server is started for as long as it takes, if need be with a new database.
+    """The database's address, and whether it is the private one of a stopped stack: its server runs
+    for the length of the block, with `may_make` on a new database where there is none.
 
     Raises:
         HitlError: that server cannot be started.
     """
     home = Home.from_environment(os.environ)
-    there = may_make or (home.path / "postgres" / "location").exists()
-    if given("DATABASE_URL", os.environ) or home.supervisor() is not None or not there:
+    usable = may_make or (home.path / "postgres" / "location").exists()
+    if given("DATABASE_URL", os.environ) or home.supervisor() is not None or not usable:
         yield database_url(os.environ), False
         return
     server = PrivatePostgres(home.path / "postgres", home.log("postgres"))
@@ -131,10 +113,10 @@ def database_at_hand(*, may_make: bool = True) -> Iterator[tuple[str, bool]]:
 
 @contextmanager
 def connected(amqp_url: str, name: str) -> Iterator[Broker]:
-    """A broker that is there, for the length of the block; `name` is what operators see.
+    """A connected broker for the length of the block; `name` is the connection's, for operators.
 
     Raises:
-        Overloaded: it does not answer.
+        Overloaded: the broker does not answer.
     """
     broker = Broker(amqp_url, name=name)
     broker.start()

@@ -1,4 +1,4 @@
-"""The database of a command: an engine or a transaction, and what is said where there is none."""
+"""The database of a command, and its errors as one line."""
 
 import os
 from collections.abc import Iterator
@@ -14,9 +14,16 @@ from shared.storage.database import connect, database_errors
 
 
 @contextmanager
-def engine() -> Iterator[Engine]:
-    """The database, over one connection."""
-    database = connect(database_url(os.environ), pool_size=1, application="hitl-cli")
+def engine(
+    application: str = "hitl-cli", *, address: str | None = None, connections: int = 1
+) -> Iterator[Engine]:
+    """The database at `address`, else the command line's, for the length of the block.
+
+    Raises:
+        HitlError: there is no address, or it is none.
+    """
+    url = database_url(os.environ) if address is None else address
+    database = connect(url, pool_size=connections, application=application)
     try:
         yield database
     finally:
@@ -25,20 +32,17 @@ def engine() -> Iterator[Engine]:
 
 @contextmanager
 def transaction() -> Iterator[Session]:
-    """A transaction; what goes wrong becomes one line and exit code 1."""
-    try:
-        with engine() as database, database_errors(), Session(database) as session, session.begin():
-            yield session
-    except HitlError as error:
-        refuse(str(error))
+    """A transaction; an error becomes one line and exit code 1."""
+    with errors_as_one_line(), engine() as database, Session(database) as session, session.begin():
+        yield session
 
 
 @contextmanager
-def problems_named() -> Iterator[None]:
-    """What cannot be read or reached becomes one line and exit code 2: a check that could not be
-    made is no finding, which is 1."""
+def errors_as_one_line(code: int = 1) -> Iterator[None]:
+    """Ends the command with one line and this exit code, where something cannot be read or reached.
+    2 is for checks: 1 is a finding there."""
     try:
         with database_errors():
             yield
     except (HitlError, OSError) as error:
-        refuse(str(error), code=2)
+        refuse(str(error), code=code)

@@ -1,8 +1,8 @@
 """Reads items from a file: CSV, JSON Lines or plain text.
 
-Every format ends up as the body that a producer sends, so that a file is held to the same rules:
-what is neither the text nor the id nor `metadata` itself is metadata, in all of them. Of one of our
-exports it is the item alone, as it was.
+Every line becomes the body that a producer sends, so that the same rules apply: in all formats,
+fields that are neither the text nor the id nor `metadata` are added to the metadata. Of one of our
+exports, only the original item is read.
 """
 
 import json
@@ -19,8 +19,8 @@ Format = Literal["csv", "jsonl", "txt"]
 
 
 class Line(NamedTuple):
-    """An item's JSON body, or why there is none, and the line of the file where it ends; `others`
-    are the columns or fields that became metadata."""
+    """An item's JSON body, or why there is none, and the number of its last line in the file;
+    `others` are the columns or fields that became metadata."""
 
     number: int
     body: bytes
@@ -32,23 +32,23 @@ def format_of(name: str, first_line: bytes) -> Format:
     """By the name's ending; standard input by its first line, as JSON begins with a brace.
 
     Raises:
-        ConfigurationError: the ending says nothing.
+        ConfigurationError: the ending is none of these.
     """
     for ending in ("csv", "jsonl", "txt"):
         if name.lower().endswith(f".{ending}"):
             return ending
     if name == "-":
         return "jsonl" if first_line.lstrip().startswith(b"{") else "txt"
-    raise ConfigurationError(f"{name}: is it csv, jsonl or txt? Say so with --format")
+    raise ConfigurationError(f"{name}: unknown format; use --format csv, jsonl or txt")
 
 
 def read_lines(
     lines: Iterable[bytes], kind: Format, *, text_column: str, id_column: str
 ) -> Iterator[Line]:
-    """The items of a file, in order; blank lines are nobody's item.
+    """The items of a file, in order; blank lines are skipped.
 
     Raises:
-        ConfigurationError: a CSV file has no column of that name, or is no table from some line on.
+        ConfigurationError: a CSV file has no such column, or is malformed.
     """
     if kind == "csv":
         try:
@@ -95,15 +95,15 @@ def _exported(number: int, row: Mapping[str, object]) -> Line:
     except ValueError as error:
         return Line(number, b"", f"metadata: {error}")
     if "text" not in found:
-        return Line(number, b"", "an exported row without a text: it was erased, or never there")
+        return Line(number, b"", "an exported row without a text, which was erased or never stored")
     return _body(
         number, {name: found[name] for name in ("id", "text", "metadata") if name in found}
     )
 
 
 def _json(number: int, content: bytes, text_column: str, id_column: str) -> Line:
-    """As it came, where it has the fields of an item alone; what is no JSON, whoever reads the body
-    will say."""
+    """The line unchanged, where it has no other fields than an item's, or is invalid: whoever
+    validates the body refuses it."""
     exported = exported_line(content)
     if exported is not None:
         return _exported(number, exported)
@@ -127,14 +127,13 @@ def _json(number: int, content: bytes, text_column: str, id_column: str) -> Line
             return Line(number, content)
         both = sorted(others.keys() & (metadata or {}).keys())
         if both:
-            said = f"{', '.join(both)}: a field of the line and of its metadata"
-            return Line(number, b"", said)
+            return Line(number, b"", f"{', '.join(both)}: both in the line and in its metadata")
         item["metadata"] = {**(metadata or {}), **others}
-    # Escaped: half an emoji is for the reader of the body to refuse.
+    # Escaped: a lone surrogate is refused by whoever validates the body.
     return Line(number, json.dumps(item).encode(), None, tuple(others))
 
 
 def _body(number: int, item: dict[str, Any], others: Sequence[str] = ()) -> Line:
-    """Bytes that were no UTF-8 go out as they came in: whoever reads the body will say so."""
+    """Bytes that are not UTF-8 stay as they are: whoever validates the body refuses them."""
     whole = json.dumps(item, ensure_ascii=False)
     return Line(number, whole.encode("utf-8", "surrogateescape"), None, others)

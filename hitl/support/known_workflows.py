@@ -1,4 +1,4 @@
-"""The workflows that an option names: checked, hinted at, completed by the tab key."""
+"""The workflows that an option names: checks, hints, shell completion."""
 
 import os
 from glob import escape
@@ -7,23 +7,36 @@ from pathlib import Path
 from shared.errors import ConfigurationError
 from shared.service.settings import Settings
 from shared.suggestions import did_you_mean
+from shared.topology import topology
 from shared.workflows.files import workflow_paths
 
 
 def existing_workflows(names: list[str] | None) -> list[str]:
-    """The names, each of a workflow that there is.
+    """The names, checked.
 
     Raises:
-        ConfigurationError: of one there is no file.
+        ConfigurationError: one has no workflow file.
     """
     if names:
         workflow_paths(Settings.from_environment(os.environ).workflows_dir, names)
     return names or []
 
 
+def configured_queues() -> list[str]:
+    """The queues and streams of the configured workflows.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or there is no workflow.
+    """
+    settings = Settings.from_environment(os.environ)
+    names = tuple(workflow_paths(settings.workflows_dir, settings.workflows))
+    shape = topology(names, settings.retry_delays_seconds)
+    return [queue.name for queue in (*shape.queues, *shape.streams)]
+
+
 def unknown_workflow_hint(names: list[str] | None) -> str:
-    """What to add to "nothing was found" where a name may be mistyped; else empty. A workflow
-    whose file is gone still has its rows, so that this is no reason to refuse."""
+    """What to add to "nothing was found" where a name may be mistyped; else empty. A workflow may
+    have rows without a file, so that this is only a hint."""
     settings = Settings.from_environment(os.environ)
     files = [path.stem for path in settings.workflows_dir.glob("*.toml")]
     return "".join(
@@ -34,7 +47,7 @@ def unknown_workflow_hint(names: list[str] | None) -> str:
 
 
 def completed(incomplete: str) -> list[str]:
-    """For the tab key: the workflows that have a file, whatever else is wrong here."""
+    """The workflows that have a file, for shell completion; never an error."""
     try:
         folder = Settings.from_environment(os.environ).workflows_dir
     except ConfigurationError:

@@ -1,29 +1,24 @@
-"""A workflow's model for the commands: its versions, the current one, loading one of them.
+"""A workflow's model versions: where they are, the current one, loading one of them.
 
-What `hitl retrain` and `hitl model` share. torch is imported only where a model is needed.
+`hitl retrain` and `hitl model` share it. torch is imported only where a model is needed.
 """
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy import Engine
 
 from hitl.servers.home import Home, user_name
-from hitl.support.connection import database_url
 from services.feedback.registry.mlflow_copy import NotCopied, copy_to_mlflow
 from services.feedback.registry.versions import Registry
-from shared.errors import ConfigurationError, HitlError
+from shared.errors import ConfigurationError
 from shared.labels import label_key
 from shared.models.current import BASE_VERSION
 from shared.service.settings import Settings
-from shared.storage.database import connect, database_errors
 from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 if TYPE_CHECKING:
@@ -34,8 +29,9 @@ DEFAULT_THRESHOLD = 0.85
 
 
 @dataclass(frozen=True)
-class Place:
-    """A workflow, its registry, what its policy file says of the threshold, and where MLflow is."""
+class ModelContext:
+    """A workflow with its model registry, its policy's threshold, the folder of fetched data sets,
+    and MLflow's address (empty: none)."""
 
     workflow: Workflow
     registry: Registry
@@ -44,10 +40,10 @@ class Place:
     mlflow_uri: str
 
     def folder(self, version: str) -> Path:
-        """Where a version's weights lie; a hub model is downloaded.
+        """The folder of a version's weights; a hub model is downloaded.
 
         Raises:
-            ConfigurationError: there is no such version, or the model cannot be had.
+            ConfigurationError: there is no such version, or the download failed.
         """
         if version != BASE_VERSION:
             return self.registry.folder / self.registry.receipt(version).folder
@@ -60,56 +56,54 @@ class Place:
 
     def load(self, version: str) -> "Classifier":
         """A version as the worker loads it."""
-        if version == BASE_VERSION:
-            return load_model(self.workflow.model, self.workflow.labels)
-        return load_model(str(self.folder(version)), self.workflow.labels)
+        model = self.workflow.model if version == BASE_VERSION else str(self.folder(version))
+        return load_model(model, self.workflow.labels)
 
 
 def load_model(model: str, labels: tuple[str, ...]) -> "Classifier":
-    """As the worker does, on one thread."""
+    """A model as the worker loads it, on one thread."""
     from services.inference.classifier import load
 
     return load(model, labels=labels or None)
 
 
-def served_by(workflow: Workflow, environment: Mapping[str, str] = os.environ) -> str:
-    """The model that the worker would score a workflow with, in words, after loading it so.
+def served_by(workflow: Workflow) -> str:
+    """Loads the model that the worker would score a workflow with, and describes it.
 
     Raises:
-        ConfigurationError: it cannot be had, or the version in use cannot and another would serve.
+        ConfigurationError: it cannot be loaded, or the version in use cannot and the worker would
+            fall back to another.
     """
     from services.inference.classifier import load_as_worker
     from services.inference.model_feed import ModelFeed
 
-    settings = Settings.from_environment(environment)
-    home = Home.from_environment(environment)
+    settings = Settings.from_environment(os.environ)
+    home = Home.from_environment(os.environ)
     models = settings.models_dir or home.path / "models"
     feed = ModelFeed(models, partial(load_as_worker, settings))
     feed.add(workflow)
     model = feed.model(workflow.name)
     if problems := feed.refused():
         raise ConfigurationError(
-            f"{problems[workflow.name]}; {model.model_version} would serve in its place"
+            f"{problems[workflow.name]}; the worker would fall back to {model.model_version}"
         )
-    slower = "; scored in rows of equal length, slower: padding would change its answers"
-    labels = ", ".join(model.labels)
-    return f"loaded {model.model_version}, labels {labels}" + (
-        slower if model.batches == "equal_lengths" else ""
-    )
+    told = f"loaded {model.model_version}, labels {', '.join(model.labels)}"
+    if model.batches == "equal_lengths":
+        told += "; scored in batches of equal length (slower): padding would change its answers"
+    return told
 
 
-def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Place:
-    """Where everything of a workflow is.
+def model_context(workflow: str) -> ModelContext:
+    """The model context of a workflow.
 
     Raises:
         ConfigurationError: there is no such workflow, or the settings are wrong.
     """
-    settings = Settings.from_environment(environment)
-    home = Home.from_environment(environment)
-    path = workflow_paths(settings.workflows_dir, [workflow])[workflow]
-    content = read_workflow_file(path)
+    settings = Settings.from_environment(os.environ)
+    home = Home.from_environment(os.environ)
+    content = read_workflow_file(workflow_paths(settings.workflows_dir, [workflow])[workflow])
     threshold = content.policy.get("threshold", DEFAULT_THRESHOLD)
-    return Place(
+    return ModelContext(
         workflow=content.workflow,
         registry=Registry(settings.models_dir or home.path / "models", workflow),
         threshold=float(threshold) if isinstance(threshold, int | float) else DEFAULT_THRESHOLD,
@@ -118,51 +112,34 @@ def place_of(workflow: str, environment: Mapping[str, str] = os.environ) -> Plac
     )
 
 
-def replay_set(place: Place, replay: Path | None, labels: tuple[str, ...]) -> "ReplaySet | None":
-    """What must not be forgotten: the given file, else, of the embedded model, its own movies."""
+def replay_set(
+    context: ModelContext, replay: Path | None, labels: tuple[str, ...]
+) -> "ReplaySet | None":
+    """The texts that training must not forget: the given file's, else the embedded model's own
+    movie reviews."""
     from services.feedback.training.rated_texts import LABELS
     from services.feedback.training.replay_set import from_file, movies
 
     if replay is not None:
         return from_file(replay, labels)
-    if place.workflow.model == "embedded" and set(LABELS) == {label_key(label) for label in labels}:
+    embedded = context.workflow.model == "embedded"
+    if embedded and set(LABELS) == {label_key(label) for label in labels}:
         try:
-            return movies(place.data, labels)
+            return movies(context.data, labels)
         except ConfigurationError:
             return None  # never fetched, as in a container: the card says that nothing was replayed
     return None
 
 
-@contextmanager
-def database() -> Iterator[Engine]:
-    """The log's database."""
-    engine = connect(database_url(os.environ), pool_size=2, application="hitl-models")
-    try:
-        with database_errors():
-            yield engine
-    finally:
-        engine.dispose()
-
-
-@contextmanager
-def errors_as_one_line() -> Iterator[None]:
-    """What goes wrong becomes one line and exit code 1."""
-    try:
-        yield
-    except HitlError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-
-
-def copied(place: Place) -> None:
-    """MLflow, where there is one, follows the folder; what it misses is said and fails nothing."""
-    if place.mlflow_uri:
+def update_mlflow(context: ModelContext) -> None:
+    """Copies the registry to MLflow, where that is set; a failure is printed and ends nothing."""
+    if context.mlflow_uri:
         try:
-            copy_to_mlflow(place.mlflow_uri, place.registry)
+            copy_to_mlflow(context.mlflow_uri, context.registry)
         except NotCopied as error:
             typer.echo(str(error), err=True)
 
 
 def user_at_host() -> str:
-    """Who types where, for the record."""
+    """The user and the machine, for the record."""
     return f"{user_name()}@{socket.gethostname()}"

@@ -1,6 +1,6 @@
-"""Draws a workflow by Mermaid: its exchanges, queues, services and policy.
+"""Draws a workflow as a Mermaid flowchart: its exchanges, queues, services and policy.
 
-Queues and bindings are read from the topology, so that the picture cannot lie about them.
+Queues and bindings are read from the topology, so that they are always correct.
 """
 
 import re
@@ -41,7 +41,7 @@ def _lines(workflow: Workflow, policy: Policy) -> Iterator[str]:
     }
     yield f"producers([producers]) -->|{_quoted(name)}| {_id(ITEMS)}"
     for exchange in drawn.exchanges:
-        if exchange.name == QUEUES:  # dead letters and retries would hide the way of an item
+        if exchange.name == QUEUES:  # dead letters and retries would hide an item's path
             continue
         # An exchange may have the name of its queue.
         yield f"{_id(exchange.name)}{{{{{_quoted(exchange.name)}}}}}"
@@ -69,7 +69,7 @@ def _lines(workflow: Workflow, policy: Policy) -> Iterator[str]:
 
 
 def _decisions(policy: Policy) -> Iterator[str]:
-    """The questions in the order in which the policy asks them: yes, and where to; no, the next."""
+    """The policy's conditions in their order: yes leads to a target, no to the next."""
     asked = [*_questions(policy), (_threshold(policy), "accept")]
     for number, (question, target) in enumerate(asked, start=1):
         step = f"step{number}"
@@ -135,6 +135,6 @@ def _queue(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A label: Mermaid reads HTML and its own entities in it, so both are written as entities."""
+    """A label: Mermaid interprets HTML and its own entities in it, so both are escaped."""
     special = re.sub(r"[^\w\s.,:;=/()*?+-]|[#;]", lambda found: f"#{ord(found[0])};", text)
     return f'"{special}"'

@@ -12,14 +12,22 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[Callable[[str], None]]:
+    """A spinner that disappears at the end; the function shows the current step."""
+    with Console(stderr=True).status(what) as status:
+        yield lambda step: status.update(Text(f"{what}: {step}"))
 
 
 @contextmanager
 def progress_bar(
     what: str, total: int | None, *, counted: bool = False, every: int = 1
 ) -> Iterator[Callable[[int], None]]:
-    """A bar that is gone in the end; what is passed to the function moves it, `every` so many at a
-    time. `total` None: nobody knows. It shows the share, or where `counted` the numbers."""
+    """A bar that disappears at the end. The function moves it by its argument, `every` so many at a
+    time; `total` None means unknown. It shows the share, or with `counted` the numbers."""
     share = MofNCompleteColumn() if counted else TaskProgressColumn()
     columns = (TextColumn("{task.description}"), BarColumn(), share, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -38,7 +46,7 @@ def progress_bar(
 
 @contextmanager
 def training_bar(console: Console) -> Iterator[Callable[[float, str], None]]:
-    """A bar that stays; the function takes the share that is done, and what is being done."""
+    """A bar that stays; the function takes the share that is done, and the current step."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("starting", total=1.0)

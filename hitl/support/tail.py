@@ -1,4 +1,4 @@
-"""Follows decisions through a queue of one's own, beside those of the consumers."""
+"""Follows decisions on a queue of its own, beside those of the consumers."""
 
 import hashlib
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from shared.topology import EVENTS
 
 Decided = ItemAccepted | ItemReviewed
 KINDS = (ItemAccepted.type, ItemReviewed.type)
-BACKLOG_MESSAGES = 10_000  # kept for a slow reader; then the oldest go, from this queue only
+BACKLOG_MESSAGES = 10_000  # kept for a slow reader; then this queue drops the oldest
 EXCERPT_CHARACTERS = 200
 _COLOURS = ("green", "cyan", "magenta", "yellow", "blue", "red")
 
@@ -27,11 +27,7 @@ class Tail:
     """Follows the decisions of one workflow ("*": of all) on the caller's thread."""
 
     def __init__(
-        self,
-        workflow: str,
-        *,
-        on_decision: Callable[[Decided], None],
-        on_ready: Callable[[], None],
+        self, workflow: str, *, on_decision: Callable[[Decided], None], on_ready: Callable[[], None]
     ) -> None:
         self._keys = [f"{kind}.{workflow}" for kind in KINDS]
         self._on_decision = on_decision
@@ -42,7 +38,7 @@ class Tail:
         """Follows until a callback or a signal raises.
 
         Raises:
-            Overloaded: there is no connection, or it ended; the text says why.
+            Overloaded: no connection, or it was lost; the text says why.
         """
         self._session.run(amqp_url)
 
@@ -70,7 +66,7 @@ class Tail:
         try:
             event = decode(delivery_of("", method, properties, body), ItemAccepted, ItemReviewed)
         except Permanent:
-            return  # not ours to judge: whoever consumes it dead-letters it
+            return  # invalid: its consumers dead-letter it
         if isinstance(event, ItemAccepted | ItemReviewed):  # for mypy: decode() has seen to it
             try:
                 self._on_decision(event)
@@ -84,7 +80,7 @@ def as_json(event: Decided) -> str:
 
 
 def as_text(event: Decided) -> Text:
-    """One line for people: when, what, how sure, by whom, about which text."""
+    """One line for people: time, label, confidence, who decided, text."""
     decision = event.decision
     label = printable(decision.label)
     by = printable(decision.reviewer or decision.decided_by)
@@ -99,5 +95,5 @@ def as_text(event: Decided) -> Text:
 
 
 def _colour(label: str) -> str:
-    """The same colour for the same label, today and tomorrow."""
+    """Always the same colour for the same label."""
     return _COLOURS[hashlib.sha256(label.encode()).digest()[0] % len(_COLOURS)]

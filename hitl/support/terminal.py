@@ -1,6 +1,9 @@
-"""Text and ages as a terminal may show them, and the last line of a command that cannot go on."""
+"""Text and ages for a terminal, and the end of a command that cannot continue."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import typer
@@ -10,8 +13,8 @@ _UNITS = {"d": 86_400, "h": 3_600, "m": 60}
 
 
 def printable(line: str) -> str:
-    """Without what would speak to the terminal: a producer's text may hold anything. What joins
-    letters and emojis stays."""
+    """The text without control characters: a producer's may hold terminal escapes. Characters that
+    join letters or emojis stay."""
     return "".join(one if one.isprintable() or one in _JOINERS else "\ufffd" for one in line)
 
 
@@ -23,7 +26,18 @@ def readable(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
+@contextmanager
+def reader_may_stop() -> Iterator[None]:
+    """Ends the command without a complaint once the reader of stdout has closed it (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python would complain once more while it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
 def refuse(problem: str, *, code: int = 1) -> NoReturn:
-    """End the command with one line that says why."""
+    """Ends the command with this line on stderr."""
     print(problem, file=sys.stderr)
     raise typer.Exit(code)

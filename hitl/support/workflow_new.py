@@ -1,4 +1,4 @@
-"""Writes the file of a new workflow, where one may be made."""
+"""Writes the file of a new workflow."""
 
 import json
 import re
@@ -20,7 +20,7 @@ EMBEDDED = "embedded"
 EMBEDDED_LABELS = ("negative", "positive")
 GUIDELINE = "Say here what a reviewer must know to choose: what each label means, what is in doubt."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_NAMELESS = re.compile(r"LABEL_\d+")  # what transformers calls labels that were given no name
+_NAMELESS = re.compile(r"LABEL_\d+")  # transformers' default names for labels
 
 
 def render(
@@ -50,45 +50,45 @@ def render(
 
 
 def checked_labels(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The labels to write: those wanted, which must be the model's, or else the model's own.
+    """The labels to write: those wanted, which must be the model's, or by default the model's.
 
     Raises:
-        ConfigurationError: they do not fit together, or are none.
+        ConfigurationError: they are not the model's, or there are none.
     """
     wanted = distinct(wanted)
     own = labels_of(model)
     if own is None:  # a hub id: its labels are known once it is loaded
         if len(wanted) < 2:
-            raise ConfigurationError(f"name the labels that {model} knows: --labels a,b,…")
+            raise ConfigurationError(f"give the labels of {model}: --labels a,b,…")
         return tuple(wanted)
     if not wanted:
         return own
     nameless = len(own) == len(wanted) and all(map(_NAMELESS.fullmatch, own))
     if not nameless and sorted(map(label_key, own)) != sorted(map(label_key, wanted)):
         raise ConfigurationError(
-            f"the model {model} has the labels {', '.join(own)}, not {', '.join(wanted)}: choose "
-            f"those, or another --model; `hitl train-texts` makes one from labelled texts"
+            f"the model {model} has the labels {', '.join(own)}, not {', '.join(wanted)}: use "
+            f"those, or another --model; `hitl train-texts` trains one on labelled texts"
         )
     return tuple(wanted)
 
 
 def checked_name(name: str) -> str:
-    """The name itself.
+    """The name, checked.
 
     Raises:
-        ConfigurationError: no workflow may be called so.
+        ConfigurationError: it is not a valid name.
     """
     if not is_workflow_name(name) or name == "unknown":
         raise ConfigurationError(
-            f"{name!r} cannot name a workflow: a to z, 0 to 9, - and _, a letter first, at most 63 "
-            f"characters, and not 'unknown'. It is the routing key of its items."
+            f"{name!r} is not a workflow name: a to z, 0 to 9, - and _, a letter first, at most 63 "
+            f"characters, and not 'unknown'. It is the routing key of the items."
         )
     return name
 
 
 @contextmanager
 def written_last(path: Path, text: str) -> Iterator[None]:
-    """Shows the file at the end of the block, whole; that it can be written is known before.
+    """Creates the file at the end of the block; a draft shows before it that it can be written.
 
     Raises:
         ConfigurationError: it cannot be written; the block was not entered.
@@ -99,7 +99,7 @@ def written_last(path: Path, text: str) -> Iterator[None]:
     except OSError as error:
         raise ConfigurationError(
             f"{path} cannot be written from here ({error.strerror}), and its queues are not"
-            " declared. Put the file there from where it can be, then run `hitl prepare`"
+            " declared. Create the file from elsewhere, then run `hitl prepare`"
             " (compose: docker compose run --rm migrate); see docs/build/workflows.md"
         ) from None
     try:
@@ -113,7 +113,7 @@ def labels_of(model: str) -> tuple[str, ...] | None:
     """The labels of the embedded model or of one in a folder; None for a hub id.
 
     Raises:
-        ConfigurationError: there is no such folder, or no model in it.
+        ConfigurationError: there is no such folder, or it has no model.
     """
     if model == EMBEDDED:
         return EMBEDDED_LABELS
@@ -137,7 +137,7 @@ def labels_of(model: str) -> tuple[str, ...] | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     raise ConfigurationError(
-        f"{model} holds no model: neither calibration.json nor config.json names its labels"
+        f"{model} has no model: neither calibration.json nor config.json has its labels"
     )
 
 

@@ -1,7 +1,7 @@
-"""Writes the file that a user has named: whole or not at all, and over nothing but a plain file.
+"""Writes a file that a user has named: completely or not at all, replacing only a plain file.
 
-A symbolic link is followed: the file that it names is replaced, and the link stays. A named pipe, a
-terminal or /dev/null is written through. A disk, a socket or a folder is refused.
+A symbolic link is followed: its target is replaced, and the link stays. A named pipe, a terminal or
+/dev/null is written to directly. A disk, a socket or a folder is refused.
 """
 
 import os
@@ -17,11 +17,11 @@ from shared.errors import HitlError
 
 @contextmanager
 def written_file(path: Path) -> Iterator[BinaryIO]:
-    """What is written appears under the name once the block has ended well; else it is as before.
+    """The file appears once the block has ended without an error; else nothing changes.
 
     Raises:
-        HitlError: nothing can be written there, and why.
-        OSError: the disk is full, a folder may not be written.
+        HitlError: it is not a plain file.
+        OSError: the disk is full, or the folder is not writable.
     """
     try:
         there: os.stat_result | None = path.stat()
@@ -29,7 +29,7 @@ def written_file(path: Path) -> Iterator[BinaryIO]:
         there = None
     if there is not None and not stat.S_ISREG(there.st_mode):
         if not (stat.S_ISFIFO(there.st_mode) or stat.S_ISCHR(there.st_mode)):
-            raise HitlError(f"{path} is no file: name a new one, or a plain file to replace")
+            raise HitlError(f"{path} is not a plain file: name a new file, or one to replace")
         with path.open("wb") as through:
             yield through
         return
@@ -53,7 +53,7 @@ def written_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _usual_mode() -> int:
-    """As `open` would have made it: a temporary file is for its owner alone."""
+    """The mode of a new file: a temporary file is readable by its owner alone."""
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask

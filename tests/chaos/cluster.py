@@ -56,11 +56,11 @@ class Member(PrivateRabbitMQ):
         """kill -9 of the node; its epmd stays, as on a machine of its own."""
         assert self.pid is not None
         os.kill(self.pid, signal.SIGKILL)
-        until(lambda: not self.nodes[-1].alive())
+        until(lambda: not self.processes[-1].alive())
 
     def start_again(self) -> None:
         """On the data that it had."""
-        self.nodes[-1].start()
+        self.processes[-1].start()
         until(self.ready, seconds=90, what="the killed node being back")
 
     def _write_files(self) -> dict[str, str]:

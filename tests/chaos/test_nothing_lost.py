@@ -12,7 +12,7 @@ from random import Random, SystemRandom
 
 import pytest
 
-from hitl.servers.rabbitmq import ServerError
+from hitl.servers.private import ServerError
 from tests.chaos.faults import ALL, CHEAP, RESTARTING, Fault
 from tests.chaos.harness import Pipeline, Producer, Reviewer, running
 from tests.chaos.ledger import Account, settled

@@ -246,7 +246,7 @@ def test_routing_keys_that_went_with_an_exchange_come_back(stack: Stack) -> None
         # If the runbook's line is run / I expect all of them again, and items through it.
         said = stack.compose("run", "--rm", "-T", "migrate").stdout
         assert held() == before
-    assert "holds router to its routing keys again" in said
+    assert "restricts router to its routing keys again" in said
     [item_id] = publish(stack, CERTAIN)
     assert accepted(stack)["item"]["id"] == item_id
 

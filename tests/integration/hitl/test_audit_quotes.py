@@ -67,7 +67,7 @@ def test_quoted_words_are_found_and_go_and_the_ledger_stays_whole(
     found = audit(engine, amqp_url, "quotes")
     assert found.exit_code == 1, found.output
     assert "2 failures in the log found" in found.stdout
-    assert f"1 dead letters of {quoted} found" in found.stdout
+    assert f"1 dead-lettered messages of {quoted} found" in found.stdout
     assert "Harbour" not in found.output
     before = everything_in(engine)
     assert "Harbour Street" in before
@@ -93,7 +93,7 @@ def test_quoted_words_are_found_and_go_and_the_ledger_stays_whole(
     # the ledger whole, by its anchors, by an export, and by an outsider's lines;
     whole = audit(engine, amqp_url, "verify", "--anchors", str(anchors))
     assert whole.exit_code == 0, whole.output
-    assert "2 failures have lost their words" in whole.stdout
+    assert "2 failures were redacted" in whole.stdout
     file = tmp_path / "ledger.jsonl"
     assert audit(engine, amqp_url, "export", str(file)).exit_code == 0
     assert audit(engine, amqp_url, "verify", "--from-export", str(file)).exit_code == 0

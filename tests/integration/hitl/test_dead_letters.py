@@ -141,7 +141,7 @@ def test_looking_tells_what_and_why_and_changes_nothing(program: Outsider) -> No
     shown = dlq("show", "--reason", "not_utf8").stdout
     assert "text: missing" in shown
     assert "\x1b[31m" not in shown, "a letter must not speak to the terminal"
-    assert "No such dead letter" in dlq("show", "--reason", "not_json").stdout
+    assert "No such dead-lettered message" in dlq("show", "--reason", "not_json").stdout
     assert dlq("show", "--older-than", "soon").exit_code == 2
 
     # And I may look as often as I like: RabbitMQ counts each look as a delivery
@@ -210,7 +210,7 @@ def test_a_letter_whose_headers_cannot_be_read_hides_no_other(program: Outsider)
     # I expect both to be counted, shown and put back
     assert '"letters": 2, "reasons": {"unknown": 1, "schema": 1}' in dlq("list", "--json").stdout
     assert items(dlq("show", "--json").stdout.splitlines()) == ["far", "near"]
-    assert "2 letters put back" in dlq("redrive", "--yes").stderr
+    assert "2 messages requeued" in dlq("redrive", "--yes").stderr
     assert program.ready(ROUTER_QUEUE) == 2  # the other client cannot read that time either
 
 
@@ -220,7 +220,7 @@ def test_a_thousand_letters_go_back_in_order_to_their_queue_alone(program: Outsi
         letter(program, str(number))
     # A dry run says so and changes nothing
     dry = dlq("redrive", "--dry-run")
-    assert "1000 letters would go back" in dry.stderr
+    assert "1000 messages would be requeued" in dry.stderr
     assert program.ready("hitl.router.dlq") == 1_000
     assert program.ready(ROUTER_QUEUE) == 0
     # Nor does a redrive that nobody confirms
@@ -229,7 +229,7 @@ def test_a_thousand_letters_go_back_in_order_to_their_queue_alone(program: Outsi
 
     # If I put them back, I expect all in order, with their ids, their attempts counted anew
     done = dlq("redrive", "--yes")
-    assert "1000 letters put back" in done.stderr, done.output
+    assert "1000 messages requeued" in done.stderr, done.output
     assert program.ready("hitl.router.dlq") == 0
     assert program.ready(LOG_QUEUE) == 0, "no other queue sees them a second time"
     back = program.drain(ROUTER_QUEUE)
@@ -250,10 +250,10 @@ def test_a_filter_takes_its_own_and_the_others_keep_their_places(program: Outsid
     for number in range(300):
         letter(program, str(number), reason="schema" if number % 3 else "not_finite")
     done = dlq("redrive", "--reason", "not_finite", "--yes")
-    assert "100 letters put back" in done.stderr, done.output
+    assert "100 messages requeued" in done.stderr, done.output
     assert ids(program, ROUTER_QUEUE) == [f"m-{number}" for number in range(0, 300, 3)]
     done = dlq("redrive", "--limit", "5", "--yes")
-    assert "5 letters put back" in done.stderr
+    assert "5 messages requeued" in done.stderr
     left = [f"m-{number}" for number in range(300) if number % 3]
     assert ids(program, ROUTER_QUEUE) == left[:5]
     assert ids(program, "hitl.router.dlq") == left[5:]
@@ -268,13 +268,13 @@ def test_what_cannot_or_should_not_go_back_stays(program: Outsider) -> None:
     until(lambda: program.ready("hitl.unroutable") == 1)
     done = dlq("redrive", "--yes")
     assert done.exit_code == 1
-    assert "0 letters put back" in done.stderr
-    assert "there is no queue hitl.sentiment.review" in done.stderr
-    assert "there is no queue hitl.nosuch.inference" in done.stderr
+    assert "0 messages requeued" in done.stderr
+    assert "the queue hitl.sentiment.review does not exist" in done.stderr
+    assert "the queue hitl.nosuch.inference does not exist" in done.stderr
     assert "--force" in done.stderr
     # With --force the first goes, too
     assert (
-        "1 letters put back" in dlq("redrive", "--queue", "hitl.router", "--force", "--yes").stderr
+        "1 messages requeued" in dlq("redrive", "--queue", "hitl.router", "--force", "--yes").stderr
     )
     assert [m.headers["x-hitl-redrives"] for m in program.drain(ROUTER_QUEUE)] == [4]
     # A queue that takes nothing keeps nothing either: the letter stays
@@ -284,7 +284,7 @@ def test_what_cannot_or_should_not_go_back_stays(program: Outsider) -> None:
     program.declare(INFERENCE, **full)
     done = dlq("redrive", "--queue", INFERENCE, "--yes")
     assert done.exit_code == 1
-    assert "1 stay: their queue takes nothing" in done.stderr
+    assert "1 stay: their queue refused them" in done.stderr
     assert ids(program, f"{INFERENCE}.dlq") == ["m-refused"]
 
 
@@ -318,13 +318,13 @@ def test_a_purge_writes_down_what_it_removes(program: Outsider, tmp_path: Path) 
     assert dlq("purge").exit_code == 1, "everything has to be said"
     assert dlq("purge", "--all").exit_code == 1, "and agreed to"
     assert (
-        "70 letters would be removed" in dlq("purge", "--older-than", "30.5h", "--dry-run").stderr
+        "70 messages would be removed" in dlq("purge", "--older-than", "30.5h", "--dry-run").stderr
     )
     assert program.ready("hitl.router.dlq") == 101
 
     file = tmp_path / "kept.jsonl"
     done = dlq("purge", "--older-than", "30.5h", "--yes", "--save", str(file))
-    assert "70 letters removed" in done.stderr, done.output
+    assert "70 messages removed" in done.stderr, done.output
     kept = [json.loads(line) for line in file.read_text().splitlines()]
     assert items(file.read_text().splitlines())[:3] == ["31", "32", "33"]
     assert json.loads(kept[0]["body"])["text"] == "text of 31"
@@ -332,7 +332,7 @@ def test_a_purge_writes_down_what_it_removes(program: Outsider, tmp_path: Path) 
     assert base64.b64decode(kept[-1]["body_base64"]) == b"\xff\x00"
     assert file.stat().st_mode & 0o077 == 0, "texts of people are not for everybody"
     # Without --save it goes to the home folder; nothing is left
-    assert "31 letters removed" in dlq("purge", "--all", "--yes").stderr
+    assert "31 messages removed" in dlq("purge", "--all", "--yes").stderr
     [default] = tmp_path.glob("purged-*.jsonl")
     assert len(default.read_text().splitlines()) == 31
     assert program.ready("hitl.router.dlq") == 0
@@ -386,7 +386,7 @@ def test_an_item_that_is_put_back_and_then_succeeds_is_no_longer_failed(
         # If I put it back once the router is mended, I expect the route, and no trace of two
         router = Router(lambda _: Policy(threshold=0.5), salt="s", clock=utc_now)
         with working(amqp_url, ROUTER_QUEUE, router):
-            assert "1 letters put back" in dlq("redrive", "--yes").stderr
+            assert "1 messages requeued" in dlq("redrive", "--yes").stderr
             until(lambda: status() in ("HUMAN_REVIEW", "AI_ACCEPTED"))
     with engine.connect() as connection:
         types = connection.execute(text("SELECT type FROM event ORDER BY type")).scalars().all()

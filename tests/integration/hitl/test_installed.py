@@ -14,7 +14,8 @@ import pytest
 from hitl.servers import installed
 from hitl.servers.installed import postgres_programs, postgres_versions, rabbitmq_program
 from hitl.servers.postgres import PrivatePostgres
-from hitl.servers.rabbitmq import PrivateRabbitMQ, ServerError
+from hitl.servers.private import ServerError
+from hitl.servers.rabbitmq import PrivateRabbitMQ
 from shared.storage.database import migrate
 from tests.conftest import Postgres, RabbitMQ, started
 from tests.support.amqp_client import until

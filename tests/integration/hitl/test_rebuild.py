@@ -155,4 +155,4 @@ def test_tasks_that_contradict_the_record_are_put_right(engine: Engine, room: Re
     # the second to be asked, with its text, and nothing the next time.
     assert room.task("asked, and lost").item["text"] == "a fine film"
     assert room.task("asked, and lost").status == "open"
-    assert "tasks: 0 closed that the record says are decided, 0 opened" in rebuilt(engine)
+    assert "tasks: 0 closed as already decided, 0 opened" in rebuilt(engine)

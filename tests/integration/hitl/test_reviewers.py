@@ -130,7 +130,7 @@ def test_a_reviewer_is_limited_to_workflows_and_freed_again(
 def test_without_a_terminal_it_says_how_to_give_a_password(reviewer: CommandLine) -> None:
     done = reviewer("add", "zoe")
     assert done.returncode == 1
-    assert done.stderr == "there is no terminal to ask for a password: --password-stdin\n"
+    assert done.stderr == "no terminal to ask for a password: use --password-stdin\n"
 
 
 def test_a_mistyped_name_is_answered_with_the_one_that_was_meant(reviewer: CommandLine) -> None:

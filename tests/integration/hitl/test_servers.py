@@ -198,8 +198,7 @@ def test_postgres_keeps_its_rows_over_a_crash_and_a_change_of_port(home: Path) -
         port = server.port
     finally:
         # If the server is killed, which leaves its lock file behind, and its port is taken
-        assert server.server is not None
-        server.server.kill()
+        server.processes[-1].kill()
     with socket.create_server(("127.0.0.1", port)):
         again = PrivatePostgres(home / "postgres", home / "log")
         with started(again, installed=True):
@@ -218,14 +217,13 @@ def test_postgres_waits_for_the_processes_that_a_killed_server_left(home: Path) 
     server.start()
     try:
         server.wait_ready()
-        assert server.pid is not None and server.server is not None
+        assert server.pid is not None
         children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
         late = Record.of(int(children[0]))
         assert late is not None
         os.kill(late.pid, signal.SIGSTOP)
     finally:
-        assert server.server is not None
-        server.server.kill()
+        server.processes[-1].kill()
     wakes = threading.Timer(1.0, os.kill, (late.pid, signal.SIGCONT))
     wakes.start()
     again = PrivatePostgres(home / "postgres", home / "log", fast=True)

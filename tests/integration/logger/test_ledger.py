@@ -227,7 +227,7 @@ TAMPERINGS: dict[str, tuple[list[str], str]] = {
             """UPDATE item SET text = '[erased]', text_salts = NULL, erased_at = now()
                WHERE id = '1-1'"""
         ],
-        "item '1-1' of sentiment: its text was taken away, and no event says so",
+        "item '1-1' of sentiment: its text was erased, and no event records it",
     ),
     "an item deleted": (
         ["DELETE FROM item WHERE id = '1-1'"],

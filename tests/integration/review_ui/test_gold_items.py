@@ -305,7 +305,7 @@ def test_the_command_adds_a_file_once(
     # I expect three items, and to be told that they are not handed out yet
     assert "3 gold items added" in once.output
     assert "seeded_share is 0" in once.output
-    assert "0 gold items added; 3 were there already" in twice.output
+    assert "0 gold items added; 3 existed already" in twice.output
     engine = connect(database_url)
     with Session(engine) as session:
         assert session.scalar(select(func.count()).select_from(KnownItem)) == 3

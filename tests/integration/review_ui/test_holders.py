@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from sqlalchemy import Engine, text
 
 from hitl.stack.live import figures
-from hitl.stack.status import Status, nobody_left
+from hitl.stack.status import Status, counts
 from services.review_ui.outbox.task_gauges import count_tasks
 from shared.service.lifecycle import Lifecycle
 from shared.workflows.files import ReviewRules, Workflow
@@ -122,27 +122,27 @@ def test_what_waits_for_a_second_person_who_is_not_there_is_said(
         served.clock.turn(10)
         # I expect that to be said to them, by the status and by a metric
         assert ada.get("/api/v1/stats").json()["me"]["for_others"] == 2
-        assert nobody_left(url)["waiting"] == 2
-        assert nobody_left(url)["since"] is not None
+        assert counts(url).nobody_left["waiting"] == 2
+        assert counts(url).nobody_left["since"] is not None
         assert counted() == 2
         status = Status(  # type: ignore[typeddict-item]  # what the line needs of it
             items={}, queues={}, problems={}, for_leads={"waiting": 0, "since": None},
-            nobody_left=nobody_left(url),
+            nobody_left=counts(url).nobody_left,
         )  # fmt: skip
         assert figures(status, None)["for a second person, and there is none"].startswith("2,")
         # If I settle one myself, as there is nobody else, I expect my answer to stand
         again = ada.post(f"/api/v1/tasks/{by_item['i0']['id']}/reopen")
         assert again.status_code == 200, again.text
         assert decide(ada, again.json(), "negative").status_code == 200
-        assert nobody_left(url)["waiting"] == 1
+        assert counts(url).nobody_left["waiting"] == 1
         # If a second person comes, I expect them to be asked, and nothing to be stuck.
         with served.logged_in("bob") as bob:
-            assert nobody_left(url) == {"waiting": 0, "since": None}
+            assert counts(url).nobody_left == {"waiting": 0, "since": None}
             assert {task["item_id"] for task in claim(bob)} == {"i1"}
     # A program that may review counts, a person who may not review this workflow does not.
     with engine.begin() as connection:
         connection.execute(text("UPDATE reviewer SET workflows = '[\"other\"]' WHERE name = 'bob'"))
-    assert nobody_left(url)["waiting"] == 1
+    assert counts(url).nobody_left["waiting"] == 1
 
 
 def test_a_reviewer_is_not_told_which_blind_answers_wait(engine: Engine, served: Served) -> None:

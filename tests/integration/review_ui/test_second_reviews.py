@@ -107,10 +107,10 @@ def test_a_dispute_that_waits_for_a_lead_is_told_with_its_age(engine: Engine) ->
     people.answer("ada", "negative")
     people.answer("ada", "negative")
     url = engine.url.render_as_string(hide_password=False)
-    assert counts(url)[1] == {"waiting": 0, "since": None}
+    assert counts(url).for_leads == {"waiting": 0, "since": None}
     people.answer("bob", "positive")
     # I expect `hitl status` to say how many wait for a lead, and since that answer,
-    (_, told) = counts(url)
+    told = counts(url).for_leads
     assert told == {"waiting": 1, "since": people.clock.now.isoformat()}
     # and the certifier to show it for this workflow only.
     later = people.clock.now + timedelta(hours=5)
@@ -119,7 +119,7 @@ def test_a_dispute_that_waits_for_a_lead_is_told_with_its_age(engine: Engine) ->
         assert for_leads(session, "topics", later) == (0, 0.0)
     # If a lead settles it, I expect nothing to wait
     people.answer("lea", "positive")
-    assert counts(url)[1] == {"waiting": 0, "since": None}
+    assert counts(url).for_leads == {"waiting": 0, "since": None}
 
 
 def test_who_answered_does_not_settle_unless_they_take_it_up(engine: Engine) -> None:

@@ -209,8 +209,8 @@ def test_the_way_back_is_asked_for_and_waits_for_its_turn_and_for_the_services(
     # and nothing done.
     asked = migrated("--to", steps[-3], said="n\n")
     assert asked.exit_code == 1
-    assert f"takes back {steps[-1]}" in asked.stdout and f"takes back {steps[-2]}" in asked.stdout
-    assert f"takes back {steps[-3]}" not in asked.stdout
+    assert f"undoes {steps[-1]}" in asked.stdout and f"undoes {steps[-2]}" in asked.stdout
+    assert f"undoes {steps[-3]}" not in asked.stdout
     assert version() == steps[-1]
     # If another migration is under way and a service reads the tables, both for longer than a
     # program of ours may usually wait

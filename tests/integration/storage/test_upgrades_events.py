@@ -114,14 +114,14 @@ def test_events_of_a_newer_writer_are_read_or_kept_and_go_through_after_the_upgr
             assert set(found["reasons"]) <= {"unknown_type"}, found
         assert "no event 'item.scored' of version '2' is known" in dlq("show", "--json").stdout
         # A redrive before the upgrade changes nothing: they come back.
-        assert "3 letters put back" in dlq("redrive", "--reason", "unknown_type", "--yes").stderr
+        assert "3 messages requeued" in dlq("redrive", "--reason", "unknown_type", "--yes").stderr
         until(lambda: letters(program) == {ROUTER_QUEUE: 1, LOG_QUEUE: 2}, what="them to be back")
     # If the readers are upgraded to a release that knows the later version
     monkeypatch.setitem(REGISTRY, ("item.scored", 2), ItemScored)
     with working(amqp_url, services(engine)):
         # and what was set aside is put back
         put = dlq("redrive", "--reason", "unknown_type", "--item", "changed", "--yes")
-        assert "3 letters put back" in put.stderr, put.output
+        assert "3 messages requeued" in put.stderr, put.output
         # I expect it to go its way, routed and logged like any other;
         until(lambda: statuses(engine).get("changed") == "AI_ACCEPTED", what="the later version")
         until(lambda: letters(program) == {ROUTER_QUEUE: 0, LOG_QUEUE: 1}, what="the rest to stay")

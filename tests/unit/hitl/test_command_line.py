@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hitl.support.moments import moment
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.commands.items import paced
-from hitl.support.moments import moment
 from shared.messages import Outgoing
 from shared.release import ROOT
 

@@ -45,7 +45,7 @@ def test_any_labels_and_any_guideline_make_a_valid_file(
 
 @pytest.mark.parametrize("name", ["Tweets", "2nd", "a b", "", "a.b", "../a", "é", "unknown"])
 def test_a_bad_name_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="cannot name a workflow"):
+    with pytest.raises(ConfigurationError, match="is not a workflow name"):
         checked_name(name)
 
 
@@ -72,11 +72,11 @@ def test_labels_are_the_models(tmp_path: Path) -> None:
     # and an error that says what to do where they cannot be.
     for model, wanted, words in (
         ("embedded", ("spam", "ham"), "has the labels negative, positive, not spam, ham"),
-        (adapter, ("a", "b"), "choose those"),
+        (adapter, ("a", "b"), "use those"),
         ("some/model", (), "name the labels"),
         ("embedded", ("negative", "negative"), "more than once"),
         (str(tmp_path / "none"), (), "no such folder"),
-        (str(tmp_path), (), "holds no model"),
+        (str(tmp_path), (), "has no model"),
     ):
         with pytest.raises(ConfigurationError, match=words):
             checked_labels(model, wanted)
@@ -123,7 +123,7 @@ def test_the_command_writes_once_and_says_what_is_next(tmp_path: Path) -> None:
     before = (flows / "mood.toml").read_bytes()
     again = new("new", "mood")
     assert again.returncode == 1
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert (flows / "mood.toml").read_bytes() == before
     # and the list to show it beside one that is broken.
     (flows / "bad.toml").write_text("[workflow]\n")
