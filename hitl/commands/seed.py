@@ -26,7 +26,7 @@ def seed(
     workflow: WorkflowName = "sentiment",
 ) -> None:
     """Mix gold items into the reviewers' tasks: `{"id", "text", "label", "metadata"?,
-    "distribution"?}` a line. [review] seeded_share sets their share of the tasks.
+    "distribution"?}` a line. The workflow's `seeded_share` is their share of the tasks.
 
     `distribution` is shown as the AI's; without it the item is shown blind. The files of `hitl
     export labels` can be used as they are, also as .csv, .parquet or a folder.

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hitl.support.moments import moment
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
 from hitl.commands.items import paced
+from hitl.support.options import moment
 from shared.messages import Outgoing
 from shared.release import ROOT
 
@@ -154,7 +154,7 @@ def test_a_time_counts_in_the_zone_that_it_names(given: str, meant: str) -> None
 def test_what_is_no_time_is_refused(words: tuple[str, ...], given: str) -> None:
     # 2024 would be read as so many seconds after 1970, and the answer would be about everything
     answer = hitl(*words, "--since", given)
-    assert (answer.exit_code, "is no time: write 2024-05-01" in answer.output) == (2, True)
+    assert (answer.exit_code, "is not a time: write 2024-05-01" in answer.output) == (2, True)
 
 
 def test_a_picture_of_no_known_kind_is_refused_before_any_work() -> None:

@@ -85,7 +85,7 @@ def test_what_is_no_text_and_no_id_is_metadata_in_every_format() -> None:
     [
         (b'{"text": "a", "text": "b"}', "'text' is named more than once"),
         (b'{"text": "a", "metadata": {"n": 1, "n": 2}}', "'n' is named more than once"),
-        (b'{"text": "a", "n": 1, "metadata": {"n": 2}}', "n: a field of the line and of its"),
+        (b'{"text": "a", "n": 1, "metadata": {"n": 2}}', "n: both in the line and in its metadata"),
     ],
 )
 def test_a_field_that_is_there_twice_is_no_item(line: bytes, problem: str) -> None:

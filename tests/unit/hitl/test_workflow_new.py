@@ -73,7 +73,7 @@ def test_labels_are_the_models(tmp_path: Path) -> None:
     for model, wanted, words in (
         ("embedded", ("spam", "ham"), "has the labels negative, positive, not spam, ham"),
         (adapter, ("a", "b"), "use those"),
-        ("some/model", (), "name the labels"),
+        ("some/model", (), "give the labels"),
         ("embedded", ("negative", "negative"), "more than once"),
         (str(tmp_path / "none"), (), "no such folder"),
         (str(tmp_path), (), "has no model"),
@@ -117,7 +117,7 @@ def test_the_command_writes_once_and_says_what_is_next(tmp_path: Path) -> None:
     # I expect a valid file, who declares its queues, and how to go on,
     assert done.returncode == 0, done.stderr
     assert read_workflow_file(flows / "mood.toml").workflow.guideline == "How does it feel?"
-    assert "not declared from here" in done.stdout
+    assert "not declared yet" in done.stdout
     assert "routing key mood" in done.stdout
     # not the same again,
     before = (flows / "mood.toml").read_bytes()

@@ -66,7 +66,7 @@ def test_a_folder_and_a_socket_are_refused(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "socket"))
         for path in (tmp_path, tmp_path / "socket"):
-            with pytest.raises(HitlError, match="is no file"):
+            with pytest.raises(HitlError, match="is not a plain file"):
                 write(path)
     assert stat.S_ISSOCK((tmp_path / "socket").stat().st_mode)
 
