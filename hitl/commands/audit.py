@@ -127,7 +127,7 @@ def head(
 @app.command()
 def erase(
     item: Annotated[str, typer.Argument(help="The item's id.")],
-    reason: Annotated[str, typer.Option(help="Stays in the log for ever: name nobody.")],
+    reason: Annotated[str, typer.Option(help="Stays in the log for ever: do not name a person.")],
     workflow: WorkflowName = "sentiment",
     by: By = None,
 ) -> None:
@@ -146,7 +146,7 @@ def erase(
 def quotes(
     erase: Annotated[bool, typer.Option("--erase", help="Redact them for good.")] = False,
     reason: Annotated[
-        str, typer.Option(help="Stays in the log for ever: name nobody.")
+        str, typer.Option(help="Stays in the log for ever: do not name a person.")
     ] = "an error quoted a person's text",
     by: By = None,
 ) -> None:

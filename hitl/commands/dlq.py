@@ -65,11 +65,11 @@ def list_dead_letters(queue: InQueue = None, as_objects: AsJsonLines = False) ->
             times: list[datetime] = []
 
             def tally(
-                letter: DeadLetter, reasons: Counter[str] = reasons, times: list[datetime] = times
+                message: DeadLetter, reasons: Counter[str] = reasons, times: list[datetime] = times
             ) -> Action:
-                reasons[letter.reason] += 1
-                if letter.failed_at is not None:
-                    times.append(letter.failed_at)
+                reasons[message.reason] += 1
+                if message.failed_at is not None:
+                    times.append(message.failed_at)
                 return "keep"
 
             if count:
@@ -99,11 +99,11 @@ def show(
     wanted = Filter(reason, older_than, item, limit)
     console = Console(highlight=False, markup=False)
 
-    def display(letter: DeadLetter) -> bool:
+    def display(message: DeadLetter) -> bool:
         if as_objects:
-            print(line(as_object(letter)), end="", flush=True)
+            print(line(as_object(message)), end="", flush=True)
         else:
-            describe(console, letter, wanted.now)
+            describe(console, message, wanted.now)
         return True
 
     with errors_in_one_line():
@@ -133,12 +133,12 @@ def redrive(
         queues = found_queues(queue)
         homes = existing_homes(queues)
 
-        def may_return(letter: DeadLetter) -> bool:
-            if letter.home not in homes:
-                homeless[letter.home] += 1
+        def may_return(message: DeadLetter) -> bool:
+            if message.home not in homes:
+                homeless[message.home] += 1
                 return False
-            if letter.redrives >= MAX_REDRIVES and not force:
-                skipped[letter.queue] += 1
+            if message.redrives >= MAX_REDRIVES and not force:
+                skipped[message.queue] += 1
                 return False
             return True
 
@@ -210,7 +210,7 @@ def process(
     label: str | None,
     action: Action,
     *,
-    accept: Callable[[DeadLetter], bool] = lambda letter: True,
+    accept: Callable[[DeadLetter], bool] = lambda message: True,
     before_acks: Callable[[], None] = lambda: None,
 ) -> tuple[int, int]:
     """Does `action` to every message that matches and is accepted, with a progress bar if it has a
@@ -224,11 +224,11 @@ def process(
             bar = progress_bar(f"{label} {name}", depth, counted=True)
         with bar as advance:
 
-            def choose(letter: DeadLetter, advance: Callable[[int], None] = advance) -> Action:
+            def choose(message: DeadLetter, advance: Callable[[int], None] = advance) -> Action:
                 if wanted.full:
                     return "stop"
                 advance(1)
-                if not (wanted.matches(letter) and accept(letter)):
+                if not (wanted.matches(message) and accept(message)):
                     return "keep"
                 wanted.selected += 1
                 return action
@@ -256,8 +256,8 @@ def saving(file: Path) -> Iterator[tuple[Callable[[DeadLetter], bool], Callable[
     file.parent.mkdir(parents=True, exist_ok=True)
     with appending(file, mode=0o600) as output:  # texts of people
 
-        def write(letter: DeadLetter) -> bool:
-            output.write(line(as_object(letter)))
+        def write(message: DeadLetter) -> bool:
+            output.write(line(as_object(message)))
             return True
 
         def flush() -> None:

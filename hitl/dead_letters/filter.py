@@ -44,13 +44,13 @@ class Filter:
     def full(self) -> bool:
         return self.limit is not None and self.selected >= self.limit
 
-    def matches(self, letter: DeadLetter) -> bool:
+    def matches(self, message: DeadLetter) -> bool:
         """Does the filter match it? Without a time it has no age, and is never older."""
         if self.older_than is not None:
-            failed_at = letter.failed_at
+            failed_at = message.failed_at
             if failed_at is None or self.now - failed_at < self.older_than:
                 return False
-        return self.reason in (None, letter.reason) and self.item in (None, letter.item_id)
+        return self.reason in (None, message.reason) and self.item in (None, message.item_id)
 
 
 def found_queues(given: str | None) -> dict[str, int]:

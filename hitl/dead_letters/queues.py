@@ -96,7 +96,7 @@ class QueuePass:
         choose: Callable[[DeadLetter], Action],
         *,
         headers: Callable[[Delivery], dict[str, object]] = lambda delivery: dict(delivery.headers),
-        home: Callable[[DeadLetter], str] = lambda letter: letter.home,
+        home: Callable[[DeadLetter], str] = lambda message: message.home,
         before_acks: Callable[[], None] = lambda: None,
     ) -> None:
         """`headers` and `home`: the headers and the queue of a message to requeue. `before_acks`
@@ -170,39 +170,39 @@ class QueuePass:
         if self.seen >= self._expected:
             self._end()
 
-    def _handle(self, channel: Channel, letter: DeadLetter) -> None:
+    def _handle(self, channel: Channel, message: DeadLetter) -> None:
         try:
-            action = self._choose(letter)
+            action = self._choose(message)
         except BaseException as error:  # also KeyboardInterrupt
             self._fail(error)
             return
         if action == "requeue":
-            self._requeue(channel, letter)
+            self._requeue(channel, message)
         elif action == "remove":
-            self._leaving.add(letter.delivery.tag)
+            self._leaving.add(message.delivery.tag)
             self._schedule_flush()
         self._stopped = action == "stop"
 
-    def _requeue(self, channel: Channel, letter: DeadLetter) -> None:
-        properties = letter.properties
-        properties.headers = self._headers(letter.delivery)
+    def _requeue(self, channel: Channel, message: DeadLetter) -> None:
+        properties = message.properties
+        properties.headers = self._headers(message.delivery)
         properties.delivery_mode = 2
-        properties.priority = first_priority(letter.delivery)
-        others = passed_on(letter.delivery) or {}
+        properties.priority = first_priority(message.delivery)
+        others = passed_on(message.delivery) or {}
         for name in OTHERS:
             setattr(properties, name, others.get(name))
         self._published += 1
-        self._unconfirmed[self._published] = letter
+        self._unconfirmed[self._published] = message
         # To its queue alone, by the default exchange: no other consumer sees it a second time.
         channel.basic_publish(
-            "", self._home(letter), letter.delivery.body, properties, mandatory=True
+            "", self._home(message), message.delivery.body, properties, mandatory=True
         )
 
     def _on_return(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         """Precedes the ack of the same message, and identifies it only by its content."""
-        for number, letter in self._unconfirmed.items():
-            same = self._home(letter) == method.routing_key and letter.delivery.body == body
-            same = same and letter.properties.message_id == properties.message_id
+        for number, message in self._unconfirmed.items():
+            same = self._home(message) == method.routing_key and message.delivery.body == body
+            same = same and message.properties.message_id == properties.message_id
             if same and number not in self._returned:
                 self._returned.add(number)
                 return
@@ -212,11 +212,11 @@ class QueuePass:
         upto = method.delivery_tag
         numbers = [n for n in self._unconfirmed if n <= upto] if method.multiple else [upto]
         for number in numbers:
-            letter = self._unconfirmed.pop(number, None)
-            if letter is None:
+            message = self._unconfirmed.pop(number, None)
+            if message is None:
                 continue
             if isinstance(method, pika.spec.Basic.Ack) and number not in self._returned:
-                self._leaving.add(letter.delivery.tag)
+                self._leaving.add(message.delivery.tag)
             else:
                 self.refused += 1
         self._schedule_flush()

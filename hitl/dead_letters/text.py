@@ -17,22 +17,22 @@ from shared.messaging.retry import ERROR, first_priority
 EXCERPT_CHARACTERS = 300
 
 
-def as_object(letter: DeadLetter) -> dict[str, object]:
+def as_object(message: DeadLetter) -> dict[str, object]:
     """The whole message for programs; a body that is not UTF-8 as base64."""
-    delivery = letter.delivery
+    delivery = message.delivery
     try:
         body = {"body": delivery.body.decode("utf-8")}
     except UnicodeDecodeError:
         body = {"body_base64": base64.b64encode(delivery.body).decode()}
-    failed_at = letter.failed_at
+    failed_at = message.failed_at
     return {
-        "queue": letter.queue,
-        "home": letter.home,
-        "item_id": letter.item_id,
-        "reason": letter.reason,
+        "queue": message.queue,
+        "home": message.home,
+        "item_id": message.item_id,
+        "reason": message.reason,
         "error": delivery.header(ERROR),
         "failed_at": None if failed_at is None else failed_at.isoformat(),
-        "redrives": letter.redrives,
+        "redrives": message.redrives,
         "exchange": delivery.exchange,
         "routing_key": delivery.routing_key,
         "message_id": delivery.message_id,
@@ -47,12 +47,12 @@ def as_object(letter: DeadLetter) -> dict[str, object]:
     }
 
 
-def describe(console: Console, letter: DeadLetter, now: datetime) -> None:
+def describe(console: Console, message: DeadLetter, now: datetime) -> None:
     """Prints the message for people."""
-    delivery = letter.delivery
-    failed_at = letter.failed_at
+    delivery = message.delivery
+    failed_at = message.failed_at
     old = "?" if failed_at is None else readable((now - failed_at).total_seconds())
-    title = f"{letter.queue}  {letter.reason}  {letter.item_id}  {old} old"
+    title = f"{message.queue}  {message.reason}  {message.item_id}  {old} old"
     console.print(printable(title), style="bold")
     headers = ", ".join(
         f"{key}={str(value)[:80]}"
@@ -63,7 +63,7 @@ def describe(console: Console, letter: DeadLetter, now: datetime) -> None:
         "error": delivery.header(ERROR),
         "exchange": delivery.exchange or "-",
         "routing key": delivery.routing_key,
-        "requeued": f"{letter.redrives} times" if letter.redrives else None,
+        "requeued": f"{message.redrives} times" if message.redrives else None,
         "headers": headers,
         "text": " ".join(excerpt(delivery)[:EXCERPT_CHARACTERS].split()),
     }

@@ -1,9 +1,8 @@
 """Checks whether the ledger is whole, and names the first event or block that is not; pure.
 
 Takes events in the order of `seq` and each block after all events up to its last; keeps only what
-no block has claimed yet, so that memory does not grow with the ledger. A row that had to be changed
-(hitl/ledger/quotes.py) is right where a later event of the ledger says that it was, and how it
-reads now.
+no block has claimed yet, so that memory does not grow with the ledger. A redacted row
+(hitl/ledger/quotes.py) is accepted where a later event of the ledger has the hash of its new text.
 """
 
 import json
@@ -15,7 +14,7 @@ from services.logger.ledger import Block, Leaf, leaf_hash, merkle_root, unpack
 
 ITEM_REDACTED = "item.redacted"
 ERASED = "[erased]"
-MAX_FINDINGS = 1_000  # whoever has changed more than this has changed everything
+MAX_FINDINGS = 1_000  # more would not tell an operator more
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Chained:
-    """A block as it was found, with the hash that it says it has."""
+    """A block as it was found, with its stored hash."""
 
     block: Block
     block_hash: bytes
@@ -56,11 +55,11 @@ class Checker:
     """Give it all records with `event` and `block`, then call `finish`."""
 
     def __init__(self, anchors: Mapping[int, bytes]) -> None:
-        """`anchors`: the hashes that blocks had when somebody wrote them down, by height."""
+        """`anchors`: by height, the hashes of blocks at the time when they were anchored."""
         self.findings: list[Finding] = []
         self.events = 0
         self.uncovered = 0  # events from before the ledger
-        self.redacted = 0  # whose words were taken away, as an event says
+        self.redacted = 0  # failures whose error was redacted, as an event records
         self.head: Chained | None = None
         self._anchors = anchors
         self._seen_anchors: set[int] = set()

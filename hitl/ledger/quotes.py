@@ -102,9 +102,9 @@ def quoting_dead_letters(amqp_url: str, queues: Iterable[str], *, erase: bool) -
     for name in queues:
         found = 0
 
-        def choose(letter: DeadLetter) -> Action:
+        def choose(message: DeadLetter) -> Action:
             nonlocal found
-            if re.search(_MARKS, letter.delivery.header(ERROR) or "") is None:
+            if re.search(_MARKS, message.delivery.header(ERROR) or "") is None:
                 return "keep"
             found += 1
             return "requeue" if erase else "keep"

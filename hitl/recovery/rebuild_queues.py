@@ -48,8 +48,8 @@ def _copy(
     """Moves every message to the end of the queue once; returns how many."""
     copies: list[Outgoing] = []
 
-    def choose(letter: DeadLetter) -> Action:
-        copies.append(log_copy(letter.delivery))
+    def choose(message: DeadLetter) -> Action:
+        copies.append(log_copy(message.delivery))
         return "requeue"
 
     def flush() -> None:

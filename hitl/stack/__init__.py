@@ -1,1 +1,1 @@
-"""A whole stack on this machine: started, watched, described, stopped."""
+"""A complete stack on this machine: start, supervision, status, stop."""
