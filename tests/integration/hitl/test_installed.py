@@ -253,7 +253,7 @@ def test_data_of_an_older_rabbitmq_are_refused_in_one_message(
     server = PrivateRabbitMQ(tmp_path / "home", tmp_path / "log", fast=True)
     server.start()
     # If it is waited for, I expect to hear what is wrong and what to do, at the first try
-    with pytest.raises(ServerError, match="of an older RabbitMQ") as refused:
+    with pytest.raises(ServerError, match="by an older RabbitMQ") as refused:
         server.wait_ready()
     assert "docs/operate/upgrades.md" in str(refused.value)
     assert "Kernel pid" not in str(refused.value)

@@ -368,7 +368,7 @@ def test_check_without_a_name_checks_what_we_ship(tmp_path: Path) -> None:
     # I expect it to say as well what takes effect at once, and what waits.
     done = hitl("workflow", "check", home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "other labels or another model" in done.stdout
+    assert "a changed model or changed labels" in done.stdout
     assert "sentiment.toml: valid" in done.stdout
     assert "No model was loaded" in done.stdout
 

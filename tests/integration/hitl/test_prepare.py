@@ -131,7 +131,7 @@ def test_a_queue_that_is_another_is_named_and_all_else_is_declared(
         # wait for this command, to be able to start.
         assert done.returncode == 0, done.stderr
         [said] = [line for line in done.stderr.splitlines() if "not served" in line]
-        assert "workflow a: " in said
+        assert "Workflow a is not served" in said
         assert "hitl.a.review" in said
         assert owner.exists("hitl.b.accepted")
         owner.publish("{}", routing_key="b")
