@@ -196,7 +196,7 @@ def test_data_of_a_postgres_that_is_gone_are_left_alone_and_it_is_named(home: Pa
     before = sorted(path.name for path in made_by.parent.iterdir())
     # I expect its name, what there is, and what to do
     versions = ", ".join(map(str, postgres_versions()))
-    with pytest.raises(ServerError, match=rf"PostgreSQL 9's.*there is: {versions}.*postgresql-9"):
+    with pytest.raises(ServerError, match=rf"PostgreSQL 9's.*only {versions}.*postgresql-9"):
         server.start()
     # and every file where it was.
     assert sorted(path.name for path in made_by.parent.iterdir()) == before
