@@ -107,7 +107,7 @@ def test_nothing_is_decided_in_the_name_of_who_logs_in_beside(
         # If ada goes on in hers, I expect her to be told, and nothing to be written down
         for _press in range(6):
             page.keyboard.press("1")
-        expect(page.get_by_role("alert")).to_contain_text("somebody else has logged in")
+        expect(page.get_by_role("alert")).to_contain_text("Another account has logged in")
         with Session(engine) as session:
             assert session.query(ReviewDecision).count() == 0
             bobs = session.query(ReviewTask).filter(ReviewTask.leased_by == "bob").count()

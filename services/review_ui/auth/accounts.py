@@ -95,13 +95,21 @@ class Accounts:
         return _account(row)
 
     def set_password(self, session: Session, name: str, password: str) -> None:
-        """A new password, which ends every open session of the account."""
+        """A new password, which ends every open session of the account.
+
+        Raises:
+            AccountError: there is no such account, or the password is empty or too long.
+        """
         row = self._row(session, name)
         row.password_hash = self._hash(password)
         row.session_epoch += 1
 
     def disable(self, session: Session, name: str) -> None:
-        """No login from now on, and every open session ends. Decisions stay."""
+        """No login from now on, and every open session ends. Decisions stay.
+
+        Raises:
+            AccountError: there is no such account.
+        """
         row = self._row(session, name)
         row.disabled_at = row.disabled_at or self._clock()
         row.session_epoch += 1

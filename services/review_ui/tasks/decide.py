@@ -139,7 +139,11 @@ def decide(
 
 
 def locked(session: Session, task_id: UUID) -> ReviewTask:
-    """The task, held against every other decision and undo until the end of the transaction."""
+    """The task, held against every other decision and undo until the end of the transaction.
+
+    Raises:
+        Refused: `no_such_task`.
+    """
     statement = select(ReviewTask).where(ReviewTask.id == task_id).with_for_update()
     task = session.scalar(statement.execution_options(populate_existing=True))
     if task is None:

@@ -89,7 +89,11 @@ def create(
 
 
 def rotate(session: Session, webhook_id: UUID, now: datetime) -> Webhook:
-    """A new secret; the one before signs as well for `OVERLAP`."""
+    """A new secret; the one before signs as well for `OVERLAP`.
+
+    Raises:
+        NoWebhook: there is none of this id.
+    """
     row = locked(session, webhook_id)
     row.previous_secret, row.previous_until = row.secret, now + OVERLAP
     row.secret = new_secret()
