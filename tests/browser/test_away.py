@@ -144,7 +144,7 @@ def test_a_hold_that_ends_takes_nothing_from_under_the_hands(
         page.keyboard.press("Enter")
         # and to be told, once I decide
         page.keyboard.press("1")
-        expect(page.locator('[data-id="toast"]')).to_contain_text("hold on this item had ended")
+        expect(page.locator('[data-id="toast"]')).to_contain_text("hold on this item has expired")
         assert shown(page) == "i1"
         # and a reason not to be that of another item
         page.keyboard.press("f")

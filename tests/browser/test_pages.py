@@ -366,7 +366,7 @@ def test_the_pages_ask_who_calls(served: Served, engine: Engine) -> None:
             }
             answer = client.post("/gradio_api/run/predict", json=call)
             assert answer.status_code == 500, function
-            assert "Log in again" in answer.text
+            assert "log in again" in answer.text
             called += 1
         assert called >= 5
         # and the other ways into Gradio to be shut
