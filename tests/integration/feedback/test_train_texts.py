@@ -58,7 +58,7 @@ def test_a_model_for_other_labels_is_made_in_seconds(tmp_path: Path) -> None:
     [said] = model.classify(["Thank you for the parcel!"])
     assert max(said.distribution) == said.distribution[2]
     # and the folder not to be written over.
-    with pytest.raises(ConfigurationError, match="is there already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         train(examples, labels, out, recipe=recipe, seed=1, most=None, progress=lambda *_: None)
 
 
@@ -77,7 +77,7 @@ def test_no_text_is_in_two_parts_whatever_its_case() -> None:
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
-        ('{"text": "a", "label": "x"}\n', "needs two labels"),
+        ('{"text": "a", "label": "x"}\n', "needs at least two labels"),
         ('{"text": "a"}\n', "row 1: needs a text and a label"),
         ("nonsense\n", "Expecting value"),
     ],
