@@ -119,5 +119,5 @@ def _network(
 
     network = base_network(len(state["classifier.bias"]))
     network.load_state_dict(state, strict=False)
-    assembly = Assembly(pad_id=0)  # the encoder's
-    return padded(network, device, assembly), padded_in_bf16(network, device, assembly)
+    whole = padded(network, device, Assembly(pad_id=0))  # the encoder's padding
+    return whole, padded_in_bf16(whole, device)

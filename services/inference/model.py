@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -46,31 +45,28 @@ class Model:
     in_bf16: Callable[[], Network] | None = None
 
 
-def padded(
-    network: nn.Module, device: torch.device, assembly: Assembly, *, in_bf16: bool = False
-) -> Network:
-    """A transformers classifier on `device`, ready to score and never again to train.
-
-    `in_bf16` is for matrix products; torch keeps norms and softmax in float32, and so the weights.
-    """
+def padded(network: nn.Module, device: torch.device, assembly: Assembly) -> Network:
+    """A transformers classifier on `device`, ready to score and never again to train."""
     network.to(device).eval().requires_grad_(False)
-    precision = partial(torch.autocast, device.type, torch.bfloat16) if in_bf16 else nullcontext
-    answers = answering(network, assembly, device)
+    return answering(network, assembly, device)
+
+
+def autocast(network: Network, device: torch.device) -> Network:
+    """The same with matrix products in bfloat16; torch keeps norms, softmax and weights as they
+    are."""
 
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
-        with precision():
-            return answers(rows)
+        with torch.autocast(device.type, torch.bfloat16):
+            return network(rows)
 
     return score
 
 
-def padded_in_bf16(
-    network: nn.Module, device: torch.device, assembly: Assembly
-) -> Callable[[], Network] | None:
-    """How `padded` is made in bfloat16; None where that gains nothing."""
+def padded_in_bf16(network: Network, device: torch.device) -> Callable[[], Network] | None:
+    """How a `padded` network is made in bfloat16; None where that gains nothing."""
     if device.type != "cuda" or not torch.cuda.is_bf16_supported(including_emulation=False):
         return None
-    return partial(padded, network, device, assembly, in_bf16=True)
+    return partial(autocast, network, device)
 
 
 def named(model_id: str, digest: str) -> str:

@@ -1,7 +1,7 @@
 """A transformers text classifier, by folder or by hub id, as a `Model`."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,6 @@ from torch import nn
 from services.inference.model import (
     Batches,
     Model,
-    Network,
     digest_of,
     named,
     padded,
@@ -71,13 +70,14 @@ def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
             logger.warning("not packed: %s", problem, extra={"model": model_id})
             packed = None
     assembly = checkpoint.assembly
-    in_bf16: Callable[[], Network] | None = padded_in_bf16(network, device, assembly)
+    whole = packed or padded(network, device, assembly)
+    in_bf16 = padded_in_bf16(whole, device)
     if packed is not None and bf16_is_fast():
         in_bf16 = packed.in_bf16
     batches: Batches = "equal_lengths" if assembly.alike else "padded"
     digest = digest_of(_versioned(folder, checkpoint.files))
     return Model(
-        network=packed or padded(network, device, assembly),
+        network=whole,
         tokenizer=checkpoint.tokenizer,
         labels=checkpoint.labels,
         batches=batches if packed is None else "packed",

@@ -148,11 +148,6 @@ class Policy(Section):
         """The workflow's labels; empty for any."""
         return frozenset(map(label_key, self._labels))
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The workflow's labels, by alphabet; empty for any."""
-        return tuple(sorted(self._labels))
-
     @cached_property
     def review_keys(self) -> frozenset[str]:
         """The labels that always go to people."""

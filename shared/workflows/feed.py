@@ -130,7 +130,7 @@ class WorkflowFeed:
         for path in () if self._only else sorted(self._directory.glob("*.toml")):
             if path.stem not in self._paths:
                 self._paths[path.stem] = path
-                self._files.add(path.stem, path, new=True)
+                self._files.add(path.stem, path)
         changed = self._files.changed()
         late = [name for name, at in self._retry_at.items() if self._now() >= at]
         due = [name for name in late if self._files.is_settled(name)]  # else it is being written

@@ -145,11 +145,9 @@ class SettledFiles:
         self._seen = {name: _content(path) for name, path in paths.items()}
         self._in_use = dict(self._seen)
 
-    def add(self, name: str, path: Path, *, new: bool = False) -> None:
-        """One more file, as it is now; a `new` one is named once it has stood still."""
-        self._seen[name] = _content(path)
-        self._in_use[name] = None if new else self._seen[name]
-        self._paths[name] = path
+    def add(self, name: str, path: Path) -> None:
+        """One more file, to be named once it has stood still."""
+        self._paths[name], self._seen[name], self._in_use[name] = path, _content(path), None
 
     def is_settled(self, name: str) -> bool:
         """Whether it is, as far as is known, what was read last."""

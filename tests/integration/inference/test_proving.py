@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from services.inference import pretrained, proving
 from services.inference.classifier import load
-from services.inference.model import padded
+from services.inference.model import autocast, padded
 from services.inference.packed import Linear, Packed
 from services.inference.precision import Evidence, compare
 from services.inference.proving import Proof
@@ -198,8 +198,9 @@ def test_a_padded_network_in_bfloat16_is_near_and_no_further_than_that() -> None
     torch.manual_seed(3)
     network = BertForSequenceClassification(BertConfig(**SIZE, **LABELS))
     rows = [[2, 5, 6, 3], [2, 7, 3], [2, 8, 9, 10, 11, 3]]
-    exact = padded(network, torch.device("cpu"), Assembly(pad_id=0))(rows)
-    other = padded(network, torch.device("cpu"), Assembly(pad_id=0), in_bf16=True)(rows)
+    cpu = torch.device("cpu")
+    scores = padded(network, cpu, Assembly(pad_id=0))
+    exact, other = scores(rows), autocast(scores, cpu)(rows)
     # I expect nearly the same scores, and the weights as they were
     assert 0 < float((exact - other).abs().max()) < 0.02
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
