@@ -55,15 +55,13 @@ class Settings(BaseModel):
     models_dir: Path | None = Field(
         None, description="retrained models; unset: `models` in HITL_HOME"
     )
-    mlflow_uri: str = Field(
-        "", description="MLflow gets a copy of every model version; unset: none does"
-    )
-    workflows: Names = Field((), description="names to serve, by commas; unset: all in the folder")
+    mlflow_uri: str = Field("", description="MLflow server that gets a copy of every model version")
+    workflows: Names = Field((), description="names, comma-separated; unset: all in the folder")
     log_level: str = Field(
-        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="of our logs"
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="lowest level that is logged"
     )
 
-    http_host: str = Field("127.0.0.1", description="where every service listens")
+    http_host: str = Field("127.0.0.1", description="address that every service listens on")
     inference_port: Port = Field(9101, description="metrics and health")
     router_port: Port = Field(9102, description="metrics and health")
     review_port: Port = Field(7860, description="review page, API, metrics and health")
@@ -71,49 +69,45 @@ class Settings(BaseModel):
     feedback_port: Port = Field(9105, description="metrics and health")
 
     max_body_bytes: int = Field(
-        1_048_576, gt=0, description="a larger item is a dead letter; 4194304 (4 MiB) at most"
+        1_048_576, gt=0, description="larger items are dead-lettered; 4194304 (4 MiB) at most"
     )
-    prefetch: int = Field(1_000, gt=0, le=65_535, description="of router and review intake")
-    inference_prefetch: int = Field(64, gt=0, le=65_535, description="of inference")
+    prefetch: int = Field(1_000, gt=0, le=65_535, description="unacked messages: router, intake")
+    inference_prefetch: int = Field(64, gt=0, le=65_535, description="unacked messages: inference")
     delivery_limit: int = Field(
-        5, gt=0, lt=20, description="deliveries without an ack, then a dead letter; below 20"
+        5, gt=0, lt=20, description="deliveries without an ack before it is dead-lettered; < 20"
     )
-    retry_delays_seconds: Seconds = Field((5, 30, 300), description="before each further try")
+    retry_delays_seconds: Seconds = Field((5, 30, 300), description="delay before each retry")
     breaker_failures: int = Field(50, gt=0, description="dead letters in a row that pause a worker")
-    breaker_pause_seconds: float = Field(30.0, gt=0, description="for how long")
+    breaker_pause_seconds: float = Field(30.0, gt=0, description="how long it is paused")
     shutdown_seconds: float = Field(25.0, gt=0, description="from SIGTERM to the end, at most")
 
     model_threads: int = Field(1, gt=0, description="of torch; more processes beat more threads")
-    token_budget: int | None = Field(None, gt=0, description="tokens a batch; unset: by device")
+    token_budget: int | None = Field(None, gt=0, description="tokens per batch; unset: by device")
     precision: Literal["exact", "auto", "bf16"] = Field(
-        "exact", description="of scores; auto: bfloat16 if proven; bf16: an error if not proven"
+        "exact", description="of the scores; auto: bfloat16 if proven; bf16: an error if not proven"
     )
     precision_texts: Path | None = Field(
         None, description="texts like yours, at least 598, one a line or JSON Lines: the proof"
     )
-    highlights: bool = Field(True, description="inference weighs the words of what people decide")
-    log_batch_rows: int = Field(2_000, gt=0, description="rows a commit of the logger")
-    lease_seconds: int = Field(300, gt=0, description="a task is a reviewer's for so long")
-    max_held_tasks: int = Field(
-        100, gt=0, description="a reviewer or program may hold so many at once"
-    )
-    undo_seconds: float = Field(5.0, ge=0, description="a human decision leaves after so long")
+    highlights: bool = Field(True, description="inference marks the words that speak for a label")
+    log_batch_rows: int = Field(2_000, gt=0, description="rows per commit of the logger")
+    lease_seconds: int = Field(300, gt=0, description="how long a claimed task stays reserved")
+    max_held_tasks: int = Field(100, gt=0, description="tasks that one reviewer may hold at once")
+    undo_seconds: float = Field(5.0, ge=0, description="delay until a human decision is published")
     webhook_retry_seconds: Seconds = Field(
         (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
-        description="before each further attempt of a webhook",
+        description="delay before each retry of a webhook",
     )
-    webhook_timeout_seconds: float = Field(15.0, gt=0, le=30, description="for its answer")
-    webhook_private: bool = Field(
-        False, description="webhooks may go to loopback and private addresses"
-    )
+    webhook_timeout_seconds: float = Field(15.0, gt=0, le=30, description="timeout of its answer")
+    webhook_private: bool = Field(False, description="webhooks may call private addresses, too")
     keep_sent_days: float = Field(
-        30.0, gt=0, le=36_500, description="published events and arrived webhooks stay so long"
+        30.0, gt=0, le=36_500, description="retention of published events and delivered webhooks"
     )
-    session_hours: float = Field(12.0, gt=0, description="a login is good for so long")
+    session_hours: float = Field(12.0, gt=0, description="lifetime of a login")
     session_secret: SecretStr = Field(SecretStr(""), description="signs the session cookies")
-    panel_salt: SecretStr = Field(SecretStr(""), description="draws the audit panel")
+    panel_salt: SecretStr = Field(SecretStr(""), description="secret that draws the audit panel")
     certificate_lease_seconds: float = Field(
-        3_600.0, gt=0, description="without the certifier a certificate is good for so long"
+        3_600.0, gt=0, description="validity of a certificate while the certifier is silent"
     )
 
     @field_validator("amqp_url")
