@@ -316,7 +316,7 @@ def test_a_backup_that_is_damaged_or_a_database_in_use_is_refused(
     # there a half of a backup, which would keep a full disk full.
     assert not list(tmp_path.glob("half*"))
     for refused, why in ((again, "exists already"), (into_use, "has tables"), (damaged, "damaged"),
-                         (half, "was `hitl prepare` run?")):  # fmt: skip
+                         (half, "`hitl prepare` been run?")):  # fmt: skip
         assert refused.exit_code == 2
         assert why in refused.stderr
         assert password not in refused.output

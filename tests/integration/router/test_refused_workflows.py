@@ -97,4 +97,4 @@ def test_models_that_cannot_be_loaded_leave_the_others_scored_and_are_tried_agai
         until(partial(shows, pipeline, "b-cut", 0.0), seconds=90, what="b-cut being served")
         scored("b-cut")
         assert set(refused_by(pipeline)) == {"e-odd"}
-        assert pipeline.log("inference").count("workflow refused") == 2
+        assert pipeline.log("inference").count("workflow rejected") == 2
