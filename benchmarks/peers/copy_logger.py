@@ -12,7 +12,8 @@ from psycopg2.extensions import connection, cursor
 from pydantic_core import to_json
 
 from shared.events.envelope import decode
-from shared.events.models import PUBLISHED, ItemAccepted
+from shared.events.models import ItemAccepted
+from shared.events.registry import PUBLISHED
 from shared.messages import Delivery
 
 _EVENT = "event (event_id, type, version, workflow, item_id, occurred_at, source, trace_id, data)"

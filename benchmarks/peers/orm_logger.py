@@ -9,7 +9,7 @@ import pika
 from sqlalchemy.orm import Session
 
 from shared.events.envelope import decode
-from shared.events.models import PUBLISHED
+from shared.events.registry import PUBLISHED
 from shared.messages import Delivery
 from shared.storage.database import connect
 from shared.storage.tables import EventRow

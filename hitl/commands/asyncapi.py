@@ -13,7 +13,6 @@ from pydantic.json_schema import models_json_schema
 
 from shared.events.live_policy import MESSAGE_TYPE, LivePolicy
 from shared.events.models import (
-    PUBLISHED,
     Event,
     ItemAccepted,
     ItemExplained,
@@ -23,7 +22,8 @@ from shared.events.models import (
     ItemScored,
     ItemShadowScored,
 )
-from shared.events.submissions import Submission
+from shared.events.registry import PUBLISHED
+from shared.events.submissions import AnswerSubmission, Submission
 from shared.messages import ATTRIBUTE_PREFIXES, attribute_names
 from shared.release import package_version
 from shared.topology import (
@@ -85,18 +85,25 @@ def document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             "items": _channel(
-                "{workflow}", ITEMS, Submission.__name__, "What producers send, persistent."
+                "{workflow}",
+                ITEMS,
+                [Submission.__name__, AnswerSubmission.__name__],
+                "What producers send, persistent.",
             ),
             **{
                 _name(event): _channel(
-                    f"{event.type}.{{workflow}}", EVENTS, event.__name__, READERS[event]
+                    f"{event.type}.{{workflow}}",
+                    EVENTS,
+                    [each.__name__ for each in PUBLISHED if each.type == event.type],
+                    text,
                 )
-                for event in PUBLISHED
+                for event, text in READERS.items()
             },
             "live_policy": _live_policy_channel(),
         },
         "operations": {
             "submitItem": _operation("receive", "items", Submission.__name__),
+            "submitItemToAnswer": _operation("receive", "items", AnswerSubmission.__name__),
             **{
                 f"publish{event.__name__}": _operation("send", _name(event), event.__name__)
                 for event in PUBLISHED
@@ -105,7 +112,11 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "messages": {
-                Submission.__name__: _submission(),
+                Submission.__name__: _submission(Submission, "An item to decide on"),
+                AnswerSubmission.__name__: _submission(
+                    AnswerSubmission,
+                    "An item of a workflow that asks for more than a label by our own model",
+                ),
                 **{event.__name__: _event(event) for event in PUBLISHED},
                 LivePolicy.__name__: {
                     "name": MESSAGE_TYPE,
@@ -124,12 +135,12 @@ def _name(event: type[Event]) -> str:
     return event.type.replace(".", "_")
 
 
-def _channel(address: str, exchange: str, message: str, description: str) -> dict[str, Any]:
+def _channel(address: str, exchange: str, messages: list[str], description: str) -> dict[str, Any]:
     kind = next(drawn.kind for drawn in topology([], ()).exchanges if drawn.name == exchange)
     return {
         "address": address,
         "description": description,
-        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "messages": {message: {"$ref": f"#/components/messages/{message}"} for message in messages},
         "parameters": {"workflow": {"description": "The workflow's name, e.g. sentiment."}},
         "bindings": {
             "amqp": {
@@ -175,10 +186,10 @@ def _operation(action: str, channel: str, message: str) -> dict[str, Any]:
     }
 
 
-def _submission() -> dict[str, Any]:
+def _submission(model: type[Submission], title: str) -> dict[str, Any]:
     text = {"type": "string"}
     return {
-        "title": "An item to decide on",
+        "title": title,
         "summary": "Without an id in the body, the CloudEvents id counts, then the message_id.",
         "description": (
             "CloudEvents attributes are read from headers named "
@@ -198,7 +209,7 @@ def _submission() -> dict[str, Any]:
                 **dict.fromkeys(("traceparent", *attribute_names("traceparent")), text),
             },
         },
-        "payload": _schema(Submission),
+        "payload": _schema(model),
     }
 
 
@@ -239,7 +250,8 @@ def _schemas() -> dict[str, Any]:
     models: tuple[type[BaseModel], ...] = (*PUBLISHED, LivePolicy)
     written: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in models]
     _, found = models_json_schema(
-        [(Submission, "validation"), *written], ref_template="#/components/schemas/{model}"
+        [(Submission, "validation"), (AnswerSubmission, "validation"), *written],
+        ref_template="#/components/schemas/{model}",
     )
     schemas: dict[str, Any] = found["$defs"]
     return schemas

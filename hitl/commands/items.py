@@ -21,13 +21,14 @@ from hitl.support.options import AsJsonLines, WorkflowName
 from hitl.support.progress import progress_bar
 from hitl.support.tail import Decided, Tail, as_json, as_text
 from hitl.support.terminal import reader_may_stop, refuse
+from shared.answers.base import AnswerSpec
 from shared.clock import utc_now
 from shared.errors import ConfigurationError, Overloaded, Permanent
 from shared.events.item_message import BULK_PRIORITY, item_message
 from shared.events.models import derive_id
 from shared.messages import Outgoing
 from shared.service.settings import Settings
-from shared.workflows.files import workflow_paths
+from shared.workflows.files import read_workflow_file, workflow_paths
 
 app = typer.Typer(add_completion=False)
 
@@ -55,7 +56,8 @@ def publish(
     published = 0
     try:
         settings = Settings.from_environment(os.environ)
-        workflow_paths(settings.workflows_dir, [workflow])
+        path = workflow_paths(settings.workflows_dir, [workflow])[workflow]
+        spec = read_workflow_file(path).workflow.spec
         size = Path(file).stat().st_size if Path(file).is_file() else None  # of a pipe
         with (
             opened(file) as source,
@@ -64,7 +66,7 @@ def publish(
         ):
             rows = items_of(file, source, format, text_column, id_column, advance)
             limit = settings.max_body_bytes
-            good = messages(rows, workflow, limit, ids_from_content, problems, metadata)
+            good = messages(rows, workflow, spec, limit, ids_from_content, problems, metadata)
             for window in paced(good, rate):
                 broker.publish(window)
                 published += len(window)
@@ -164,6 +166,7 @@ def resume_hint(published: int) -> str:
 def messages(
     rows: Iterable[Line],
     workflow: str,
+    spec: AnswerSpec,
     max_body_bytes: int,
     ids_from_content: bool,
     problems: list[str],
@@ -184,6 +187,7 @@ def messages(
                 clock=utc_now,
                 new_id=str(derive_id("published", workflow, text)) if ids_from_content else None,
                 priority=BULK_PRIORITY,
+                spec=spec,
             )
         except Permanent as error:
             problems.append(f"line {row.number}: {error}")

@@ -20,7 +20,8 @@ from hitl.ledger.check import ERASED, ITEM_REDACTED
 from hitl.ledger.erase import ITEM_ERASED
 from services.logger.copying import STAGED_ITEM_COLUMNS, item_lines
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts, facts, merge
-from shared.events.models import REGISTRY, Event, ItemEvent, ItemSubmitted
+from shared.events.models import Event, ItemEvent, ItemSubmitted
+from shared.events.registry import REGISTRY
 
 ITEMS_AT_ONCE = 2_000
 _NO_TEXT = "-"  # a placeholder: no event has the text

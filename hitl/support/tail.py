@@ -9,14 +9,15 @@ from rich.text import Text
 
 from hitl.support.terminal import printable
 from shared.errors import Permanent
+from shared.events.answered import AnswerAccepted, AnswerReviewed
 from shared.events.envelope import decode
-from shared.events.models import ItemAccepted, ItemReviewed
+from shared.events.models import Event, ItemAccepted, ItemReviewed
 from shared.formats.json_lines import line
 from shared.messaging.amqp.headers import delivery_of
 from shared.messaging.session import Session
 from shared.topology import EVENTS
 
-Decided = ItemAccepted | ItemReviewed
+Decided = ItemAccepted | ItemReviewed | AnswerAccepted | AnswerReviewed
 KINDS = (ItemAccepted.type, ItemReviewed.type)
 BACKLOG_MESSAGES = 10_000  # kept for a slow reader; then this queue drops the oldest
 EXCERPT_CHARACTERS = 200
@@ -64,10 +65,16 @@ class Tail:
 
     def _on_message(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:
         try:
-            event = decode(delivery_of("", method, properties, body), ItemAccepted, ItemReviewed)
+            event: Event = decode(
+                delivery_of("", method, properties, body),
+                ItemAccepted,
+                ItemReviewed,
+                AnswerAccepted,
+                AnswerReviewed,
+            )
         except Permanent:
             return  # invalid: its consumers dead-letter it
-        if isinstance(event, ItemAccepted | ItemReviewed):  # for mypy: decode() has seen to it
+        if isinstance(event, Decided):  # for mypy: decode() has seen to it
             try:
                 self._on_decision(event)
             except Exception as error:
@@ -82,12 +89,12 @@ def as_json(event: Decided) -> str:
 def as_text(event: Decided) -> Text:
     """One line for people: time, label, confidence, who decided, text."""
     decision = event.decision
-    label = printable(decision.label)
+    label = printable(decision.brief)
     by = printable(decision.reviewer or decision.decided_by)
     text = printable(" ".join(event.item.text[:EXCERPT_CHARACTERS].split()))
     sure = "" if decision.confidence is None else f"{decision.confidence:.2f}"
     shown = Text(f"{decision.decided_at.astimezone():%H:%M:%S}  ", style="dim", no_wrap=True)
-    shown.append(f"{label:<12.20}", style=f"bold {_colour(decision.label)}")
+    shown.append(f"{label:<12.20}", style=f"bold {_colour(decision.brief)}")
     shown.append(f" {sure:>4}  ")
     shown.append(f"{by:<10.20}", style="dim" if decision.decided_by == "ai" else "bold")
     shown.append(f"  {text}", style="default")

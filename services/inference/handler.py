@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.inference.classifier import Prediction as Scores
+from shared.answers.base import PLAIN, AnswerSpec
 from shared.clock import Clock
 from shared.errors import Permanent, Retryable, unforeseen
+from shared.events.answered import AnswerItem, AnswerPrediction, AnswerScored, AnswerSubmitted
 from shared.events.envelope import encode
 from shared.events.models import ItemScored, ItemSubmitted, Prediction
 from shared.events.submissions import receive_item
@@ -30,6 +32,10 @@ class Scorer(Protocol):
     def classify(self, texts: Sequence[str]) -> list[Scores]: ...
 
 
+BROUGHT = "producer"
+"""Stands for the versions of predictions that come with items, in metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that scores a share of the items after the live one, and decides nothing."""
@@ -41,11 +47,13 @@ class Candidate:
 @dataclass(slots=True)
 class Served:
     """What one queue's items are scored for, and by which model. Another thread may put another
-    model in its place at any time: whoever scores a batch takes it once."""
+    model in its place at any time: whoever scores a batch takes it once. Without a model, what is
+    predicted comes with the items, if at all."""
 
     workflow: str
-    classifier: Scorer
+    classifier: Scorer | None
     candidate: Candidate | None = None
+    spec: AnswerSpec = PLAIN
 
 
 Offer = Callable[[Candidate, ItemScored, str], None]
@@ -79,11 +87,13 @@ class InferenceHandler:
         readable: dict[str, list[tuple[int, ItemSubmitted]]] = {}
         for index, delivery in enumerate(batch):
             try:
+                served = self._served[delivery.queue]
                 submitted = receive_item(
                     delivery,
-                    workflow=self._served[delivery.queue].workflow,
+                    workflow=served.workflow,
                     max_body_bytes=self._max_body_bytes,
                     clock=self._clock,
+                    spec=served.spec,
                 )
             except Permanent as error:
                 results[index] = error
@@ -92,14 +102,32 @@ class InferenceHandler:
         for queue, entries in readable.items():
             served = self._served[queue]
             model, candidate = served.classifier, served.candidate
-            scores = self._score(model, [event.item.text for _, event in entries])
-            for (index, submitted), score in zip(entries, scores, strict=True):
-                event = self._scored(served.workflow, model, submitted, score)
+            predictions = self._predict(model, [submitted for _, submitted in entries])
+            for (index, submitted), prediction in zip(entries, predictions, strict=True):
+                event = self._scored(served, submitted, prediction)
                 traceparent = valid_or_new(traceparent_of(batch[index]))
                 results[index] = (encode(event, source="inference", traceparent=traceparent),)
-                if candidate is not None and self._offer is not None:
+                if (
+                    candidate is not None
+                    and self._offer is not None
+                    and isinstance(event, ItemScored)
+                ):
                     self._offer(candidate, event, traceparent)
         return results
+
+    def _predict(
+        self, model: Scorer | None, entries: Sequence[ItemSubmitted]
+    ) -> list[Prediction | AnswerPrediction | None]:
+        """In their order: what an item brings, else what the model says, if there is one."""
+        found = [
+            event.prediction if isinstance(event, AnswerSubmitted) else None for event in entries
+        ]
+        left = [place for place, prediction in enumerate(found) if prediction is None]
+        if model is not None and left:
+            scores = self._score(model, [entries[place].item.text for place in left])
+            for place, score in zip(left, scores, strict=True):
+                found[place] = prediction_of(model, score)
+        return found
 
     def _score(self, classifier: Scorer, texts: list[str]) -> list[Scores]:
         INFERENCE_BATCH_SIZE.observe(len(texts))
@@ -117,17 +145,38 @@ class InferenceHandler:
             raise
 
     def _scored(
-        self, workflow: str, model: Scorer, submitted: ItemSubmitted, scores: Scores
-    ) -> ItemScored:
-        prediction = prediction_of(model, scores)
-        now = self._clock()
-        PREDICTIONS.labels(workflow, prediction.label, model.model_version).inc()
-        CONFIDENCE.labels(workflow).observe(prediction.confidence)
-        age = (now - submitted.item.received_at).total_seconds()
+        self,
+        served: Served,
+        submitted: ItemSubmitted,
+        prediction: Prediction | AnswerPrediction | None,
+    ) -> ItemScored | AnswerScored:
+        workflow, item, now = served.workflow, submitted.item, self._clock()
+        if prediction is not None:
+            _count(served, prediction)
+            CONFIDENCE.labels(workflow).observe(prediction.confidence)
+        age = (now - item.received_at).total_seconds()
         ITEM_AGE.labels("scored").observe(max(age, 0.0))
-        return ItemScored(
-            workflow=workflow, occurred_at=now, item=submitted.item, prediction=prediction
+        if isinstance(prediction, Prediction) or not isinstance(item, AnswerItem):
+            assert isinstance(prediction, Prediction)  # a plain item is scored, or fails  # noqa: S101
+            return ItemScored(workflow=workflow, occurred_at=now, item=item, prediction=prediction)
+        return AnswerScored(
+            workflow=workflow,
+            occurred_at=now,
+            item=item,
+            kind=served.spec.kind,
+            prediction=prediction,
         )
+
+
+def _count(served: Served, prediction: Prediction | AnswerPrediction) -> None:
+    """By name, where the workflow's file says which there are; producers may send any version."""
+    model = served.classifier
+    own = model is not None and prediction.model_version == model.model_version
+    version = prediction.model_version if own else BROUGHT
+    kind = served.spec.kind
+    names = prediction.names if kind in ("label", "labels", "spans") else (kind,)
+    for name in names or ("(none)",):
+        PREDICTIONS.labels(served.workflow, name, version).inc()
 
 
 def prediction_of(model: Scorer, scores: Scores) -> Prediction:

@@ -16,8 +16,9 @@ from services.inference.batcher import plan
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
 from shared.clock import Clock
+from shared.events.answered import AnswerReviewRequested
 from shared.events.envelope import decode, encode
-from shared.events.models import ItemExplained, ItemReviewRequested, WordWeight
+from shared.events.models import Event, ItemExplained, ItemReviewRequested, WordWeight
 from shared.events.traceparent import traceparent_of
 from shared.messages import Delivery, Outgoing
 from shared.messaging.connection import Broker
@@ -118,8 +119,10 @@ class Highlighter:
         """What became of the request, and the event, if any."""
         if delivery.redelivered and delivery.count("x-delivery-count") >= self._delivery_limit:
             return "given_up", None  # it may be what ends this process
-        event = decode(delivery, ItemReviewRequested)
+        event: Event = decode(delivery, ItemReviewRequested, AnswerReviewRequested)
         model = self._served[delivery.queue].classifier
+        if model is None or not isinstance(event, ItemReviewRequested):
+            return "no_label", None  # words are weighed for one label
         prediction = event.prediction
         if event.routing.blind:
             return "blind", None

@@ -76,7 +76,8 @@ class ModelFeed:
         self._states: dict[str, _State] = {}
 
     def add(self, workflow: Workflow) -> Served:
-        """One more workflow, its model loaded; the others are scored meanwhile. Safe to repeat.
+        """One more workflow, its model loaded if it has one; the others are scored meanwhile. Safe
+        to repeat.
 
         Where the current version cannot be used, the one before it is, else the workflow's own: a
         start must not fail for a version that was promoted meanwhile.
@@ -84,6 +85,8 @@ class ModelFeed:
         Raises:
             ConfigurationError: the workflow's own model is needed and cannot be loaded.
         """
+        if not workflow.has_model:
+            return Served(workflow.name, None, spec=workflow.spec)
         with self._changing:
             state = self._states.get(workflow.name)
             if state is None or state.workflow != workflow:  # its file was mended meanwhile
@@ -134,7 +137,7 @@ class ModelFeed:
                 if wanted != state.live:
                     # The labels that the workflow has been scored by: another order or another
                     # name of one would turn what the policy says of them into nonsense.
-                    labels = state.served.classifier.labels
+                    labels = state.model.labels
                     self._take_over(state, self._loaded(state.workflow, current, labels))
                     state.live = wanted
             except BaseException as error:  # a panic of a library in Rust is no Exception
@@ -170,7 +173,7 @@ class ModelFeed:
         if model is None:
             model = self._own_model(workflow)
         _count(name, model)
-        state = _State(workflow, Served(name, model), model, content, in_use)
+        state = _State(workflow, Served(name, model, spec=workflow.spec), model, content, in_use)
         if problem is not None:
             self._refuse(state, "live", problem)
         return state
@@ -237,7 +240,7 @@ class ModelFeed:
             elif held is not None and key == state.shadow:
                 candidate = Candidate(held.classifier, wanted.share)
             else:
-                labels = state.served.classifier.labels
+                labels = state.model.labels
                 candidate = Candidate(self._loaded(state.workflow, wanted, labels), wanted.share)
         except BaseException as error:
             key = candidate = None
@@ -262,7 +265,7 @@ class ModelFeed:
                 "workflow": name,
                 "role": role,
                 "problem": problem,
-                "model_version": state.served.classifier.model_version,
+                "model_version": state.model.model_version,
             },
         )
 

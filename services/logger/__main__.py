@@ -38,6 +38,7 @@ def main() -> None:
             handler=Logger(
                 engine,
                 workflows=files,
+                spec_of=files.spec_of,
                 portion_rows=settings.log_batch_rows,
                 max_body_bytes=settings.max_body_bytes,
                 clock=utc_now,

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts
+from services.logger.projection import ANSWER_COLUMNS, KNOWN_COLUMNS, STATUS_COLUMNS, ItemFacts
 from services.logger.rows import EventRow
 
 ItemKey = tuple[str, str]
@@ -73,6 +73,10 @@ _ITEM: dict[str, Callable[[Any], str]] = {
     "trace_id": str,
     "scored_at": _time,
     "routed_at": _time,
+    "kind": str,
+    "asked": _json,
+    "ai_answer": _json,
+    "answer": _json,
 }
 EVENT_COLUMNS = tuple(_EVENT)
 ITEM_COLUMNS = (
@@ -83,6 +87,7 @@ ITEM_COLUMNS = (
     "received_at",
     *STATUS_COLUMNS,
     *KNOWN_COLUMNS,
+    *ANSWER_COLUMNS,
 )
 STAGED_ITEM_COLUMNS = (*ITEM_COLUMNS, "text_salts")
 _EVENT_FORMATS, _EVENT_VALUES = zip(*_EVENT.values(), strict=True)

@@ -1,7 +1,7 @@
 """The handler of `hitl.log`: a batch becomes rows, committed before any message is acked."""
 
 import logging
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -11,11 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from services.logger.rows import EventRow, read_event, read_item
 from services.logger.store import Batch, Written, prepare, write
+from shared.answers.base import PLAIN, AnswerSpec
 from shared.bisection import bisected
 from shared.clock import Clock, as_utc
 from shared.errors import Permanent
 from shared.events.envelope import encode
-from shared.events.models import Event, ItemAccepted, ItemFailed, ItemReviewed
+from shared.events.models import Event, ItemAccepted, ItemEvent, ItemFailed, ItemReviewed
 from shared.events.submissions import excerpt, guess_id
 from shared.events.traceparent import traceparent_of
 from shared.messages import Delivery, Outgoing, Result
@@ -54,15 +55,17 @@ class Logger:
         engine: Engine,
         *,
         workflows: Container[str],
+        spec_of: Callable[[str], AnswerSpec] = lambda _workflow: PLAIN,
         max_body_bytes: int,
         clock: Clock,
         portion_rows: int = PORTION_ROWS,
         portion_bytes: int = PORTION_BYTES,
     ) -> None:
-        """`workflows` are those that items may be sent to; a transaction takes at most
-        `portion_rows` messages of about `portion_bytes`."""
+        """`workflows` are those that items may be sent to, `spec_of` says what one asks for; a
+        transaction takes at most `portion_rows` messages of about `portion_bytes`."""
         self._engine = engine
         self._workflows = workflows
+        self._spec_of = spec_of
         self._max_body_bytes = max_body_bytes
         self._clock = clock
         self._portion_rows = portion_rows
@@ -124,7 +127,11 @@ class Logger:
         if delivery.routing_key not in self._workflows:
             return self._unknown_workflow(delivery)
         return read_item(
-            delivery, delivery.routing_key, max_body_bytes=self._max_body_bytes, clock=self._clock
+            delivery,
+            delivery.routing_key,
+            max_body_bytes=self._max_body_bytes,
+            clock=self._clock,
+            spec=self._spec_of(delivery.routing_key),
         )
 
     def _unknown_workflow(self, delivery: Delivery) -> Outgoing:
@@ -187,9 +194,11 @@ class Logger:
         now = self._clock()
         for row in written.events:
             event = row.event
-            if isinstance(event, ItemAccepted | ItemReviewed):
+            if event.type in (ItemAccepted.type, ItemReviewed.type) and isinstance(
+                event, ItemEvent
+            ):
                 age = (now - as_utc(event.item.received_at)).total_seconds()
-                accepted = isinstance(event, ItemAccepted)
+                accepted = event.type == ItemAccepted.type
                 stage = self._accepted_age if accepted else self._reviewed_age
                 stage.observe(max(age, 0.0))
 

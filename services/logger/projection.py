@@ -10,7 +10,17 @@ from datetime import datetime
 from typing import Any
 
 from shared.clock import as_utc
+from shared.events.answered import (
+    AnswerAccepted,
+    AnswerDecision,
+    AnswerEvent,
+    AnswerPrediction,
+    AnswerReviewed,
+    AnswerReviewRequested,
+    AnswerScored,
+)
 from shared.events.models import (
+    Decision,
     Event,
     ItemAccepted,
     ItemEvent,
@@ -29,6 +39,7 @@ from shared.topology import ROUTER_QUEUE
 
 # How far an item has come. A failure ranks below the stage that it kept the item from, so that a
 # replay that succeeds outranks it; a reopened decision outranks the one before.
+_ASKED = {"draft", "candidates", "action", "expires_at"}
 FAILED_AT_INFERENCE = 0
 SCORED = 10
 FAILED_AT_ROUTER = 15
@@ -47,6 +58,8 @@ STATUS_COLUMNS = (
     "failure",
     "reviewed_at",
 )
+# The answer, and what it hangs on: a person's words may be in them, so that they can be erased.
+ANSWER_COLUMNS = ("asked", "ai_answer", "answer")
 # The columns that an event may not mention: then they say what a lower-ranked one says.
 KNOWN_COLUMNS = (
     "ai_label",
@@ -58,6 +71,7 @@ KNOWN_COLUMNS = (
     "trace_id",
     "scored_at",
     "routed_at",
+    "kind",
 )
 
 
@@ -86,6 +100,10 @@ class ItemFacts:
     received_at: datetime | None = None
     scored_at: datetime | None = None
     routed_at: datetime | None = None
+    kind: str | None = None
+    asked: dict[str, Any] | None = None
+    ai_answer: dict[str, Any] | None = None
+    answer: dict[str, Any] | None = None
 
     @property
     def rank(self) -> tuple[int, str, str]:
@@ -123,30 +141,25 @@ def facts(event: Event, trace_id: str | None) -> ItemFacts | None:
                 text=event.text,
                 trace_id=trace_id,
             )
-        case ItemScored():
+        case ItemScored() | AnswerScored():
             row = _item_facts(event, "SCORED", SCORED, event.prediction, trace_id)
             row.scored_at = row.status_at
-        case ItemAccepted():
+        case ItemAccepted() | AnswerAccepted():
             row = _item_facts(event, "AI_ACCEPTED", AI_ACCEPTED, event.prediction, trace_id)
             row.status_at = row.routed_at = as_utc(event.decision.decided_at)
-            row.final_label = event.decision.label
-            row.policy_version = event.decision.policy_version
-            row.reasons = _plain(event.decision.reasons)
-        case ItemReviewRequested():
+            _decided(row, event.decision)
+        case ItemReviewRequested() | AnswerReviewRequested():
             row = _item_facts(event, "HUMAN_REVIEW", HUMAN_REVIEW, event.prediction, trace_id)
             row.status_at = row.routed_at = as_utc(event.routing.routed_at)
             row.policy_version = event.routing.policy_version
             row.reasons = _plain(event.routing.reasons)
-        case ItemReviewed():
-            agreed = same_label(event.decision.label, event.prediction.label)
-            status = "HUMAN_ACCEPTED" if agreed else "HUMAN_CORRECTED"
+        case ItemReviewed() | AnswerReviewed():
+            status = "HUMAN_ACCEPTED" if _agreed(event) else "HUMAN_CORRECTED"
             rank = REVIEWED + event.review.revision - 1
             row = _item_facts(event, status, rank, event.prediction, trace_id)
             row.status_at = row.reviewed_at = as_utc(event.decision.decided_at)
-            row.final_label = event.decision.label
+            _decided(row, event.decision)
             row.reviewer = event.decision.reviewer
-            row.policy_version = event.decision.policy_version
-            row.reasons = _plain(event.decision.reasons)
         case _:
             raise AssertionError(f"no projection for {event.type}")
     return row
@@ -158,7 +171,7 @@ def merge(one: ItemFacts, other: ItemFacts) -> ItemFacts:
     high, low = (other, one) if other.rank > one.rank else (one, other)
     if high.metadata is None and (low.metadata is not None or high.text is None):
         high.text, high.metadata = low.text, low.metadata
-    for column in KNOWN_COLUMNS:
+    for column in (*KNOWN_COLUMNS, "asked", "ai_answer"):
         if getattr(high, column) is None:
             setattr(high, column, getattr(low, column))
     high.received_at = _earlier(high.received_at, low.received_at)
@@ -166,10 +179,14 @@ def merge(one: ItemFacts, other: ItemFacts) -> ItemFacts:
 
 
 def _item_facts(
-    event: ItemEvent, status: str, progress: int, prediction: Prediction, trace_id: str | None
+    event: ItemEvent,
+    status: str,
+    progress: int,
+    prediction: Prediction | AnswerPrediction | None,
+    trace_id: str | None,
 ) -> ItemFacts:
     item = event.item
-    return ItemFacts(
+    row = ItemFacts(
         workflow=event.workflow,
         id=item.id,
         status=status,
@@ -177,13 +194,35 @@ def _item_facts(
         status_at=as_utc(event.occurred_at),
         text=item.text,
         metadata=item.metadata,
-        ai_label=prediction.label,
-        confidence=prediction.confidence,
-        distribution=prediction.distribution,
-        model_version=prediction.model_version,
         trace_id=trace_id,
         received_at=as_utc(item.received_at),
     )
+    if prediction is not None:
+        row.ai_label = prediction.brief
+        row.confidence = prediction.confidence
+        row.model_version = prediction.model_version
+    if isinstance(prediction, Prediction):
+        row.distribution = prediction.distribution
+    if isinstance(event, AnswerEvent):
+        row.kind = event.kind
+        row.asked = event.item.model_dump(mode="json", include=_ASKED) or None
+        if event.prediction is not None:
+            row.ai_answer = event.prediction.answer
+    return row
+
+
+def _decided(row: ItemFacts, decision: Decision | AnswerDecision) -> None:
+    row.final_label = decision.brief
+    row.policy_version = decision.policy_version
+    row.reasons = _plain(decision.reasons)
+    if isinstance(decision, AnswerDecision):
+        row.answer = decision.answer
+
+
+def _agreed(event: ItemReviewed | AnswerReviewed) -> bool:
+    if isinstance(event, ItemReviewed):
+        return same_label(event.decision.label, event.prediction.label)
+    return event.decision.action == "accepted"
 
 
 def _failure_rank(queue: str) -> int:

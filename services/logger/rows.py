@@ -3,15 +3,21 @@
 import os
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pydantic import JsonValue
+from pydantic.main import IncEx
 from pydantic_core import to_json
 
 from services.logger.ledger import SALT_BYTES, Metadata, commitment
+from shared.answers.base import PLAIN, AnswerSpec
+from shared.answers.reading import ANSWERS
 from shared.clock import Clock
 from shared.errors import Permanent
+from shared.events.answered import AnswerDecision, AnswerEvent, AnswerSubmitted
 from shared.events.envelope import attribute, decode
-from shared.events.models import PUBLISHED, Event, ItemEvent, ItemFailed, ItemSubmitted
+from shared.events.models import Event, ItemEvent, ItemFailed, ItemSubmitted
+from shared.events.registry import PUBLISHED
 from shared.events.submissions import own_id, read_submission, submit, without_nul
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery
@@ -21,7 +27,11 @@ _NUL_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SOURCE_CHARACTERS = 200
 # The text of a person stays out of the log, so that it can be erased (shared/storage/tables). A
 # reviewer's note may quote it, and is in `review_decision`.
-_ITEM_TEXT = {"item": {"text": True, "metadata": True}, "review": {"note": True}}
+_OF_ITEM: IncEx = {name: True for name in ("text", "metadata", "draft", "candidates", "action")}
+_ITEM_TEXT: IncEx = {"item": _OF_ITEM, "review": {"note": True}}
+_SUBMITTED_TEXT: IncEx = {"item": _OF_ITEM, "prediction": True}
+# Of an answer that may hold a person's words the log says only whether it is the predicted one.
+AS_PREDICTED, ANOTHER = "(as predicted)", "(another answer)"
 _FAILED_TEXT = {"text": True}
 
 
@@ -52,18 +62,26 @@ def read_event(delivery: Delivery) -> EventRow:
 
 
 def read_item(
-    delivery: Delivery, workflow: str, *, max_body_bytes: int, clock: Clock
+    delivery: Delivery,
+    workflow: str,
+    *,
+    max_body_bytes: int,
+    clock: Clock,
+    spec: AnswerSpec = PLAIN,
 ) -> EventRow | None:
     """The row `item.submitted` for a producer's message; None where it cannot be read or has no id
     of its own: inference, which reads it too, says what became of it."""
     try:
         submission = read_submission(
-            delivery.body, max_body_bytes=max_body_bytes, content_encoding=delivery.content_encoding
+            delivery.body,
+            max_body_bytes=max_body_bytes,
+            content_encoding=delivery.content_encoding,
+            spec=spec,
         )
         item_id = own_id(submission, delivery)
         if item_id is None:
             return None
-        submitted = submit(submission, item_id, delivery, workflow=workflow, clock=clock)
+        submitted = submit(submission, item_id, delivery, workflow=workflow, clock=clock, spec=spec)
     except Permanent:
         return None
     return _row(delivery, submitted)
@@ -71,19 +89,46 @@ def read_item(
 
 def _row(delivery: Delivery, event: Event) -> EventRow:
     source = attribute(delivery, "source") or delivery.exchange
-    data = event.model_dump_json(
-        exclude=_FAILED_TEXT if isinstance(event, ItemFailed) else _ITEM_TEXT
-    )
     salt, committed = _committed(event)
     return EventRow(
         event_id=event.message_id,
         event=event,
         source=without_nul(source[:_SOURCE_CHARACTERS]),
         trace_id=trace_id(traceparent_of(delivery)),
-        data=data,
+        data=_data(event),
         salt=salt,
         commitment=committed,
     )
+
+
+def _data(event: Event) -> str:
+    if isinstance(event, ItemFailed):
+        return event.model_dump_json(exclude=_FAILED_TEXT)
+    if isinstance(event, AnswerSubmitted):
+        return event.model_dump_json(exclude=_SUBMITTED_TEXT)
+    if isinstance(event, AnswerEvent):
+        return to_json(_answer_data(event)).decode()
+    return event.model_dump_json(exclude=_ITEM_TEXT)
+
+
+def _answer_data(event: AnswerEvent) -> dict[str, Any]:
+    """With the short lines of its answers as `label`s, so that who reads the log finds them where
+    those of a `label` workflow are; a person's words are in neither."""
+    data = event.model_dump(mode="json", exclude=_ITEM_TEXT)
+    prediction, decision = event.prediction, getattr(event, "decision", None)
+    quotes = ANSWERS[event.kind].quotes
+    if prediction is not None:
+        data["prediction"]["label"] = AS_PREDICTED if quotes else prediction.brief
+    if isinstance(decision, AnswerDecision):
+        same = prediction is not None and prediction.brief == decision.brief
+        other = ANOTHER if quotes else decision.brief
+        data["decision"]["label"] = data["prediction"]["label"] if same else other
+        data["decision"]["ai_label"] = data["prediction"] and data["prediction"]["label"]
+    if quotes:
+        for part in filter(None, (data["prediction"], data.get("decision"))):
+            for name in ("answer", "ai_answer"):
+                part.pop(name, None)
+    return data
 
 
 def _committed(event: Event) -> tuple[bytes, bytes] | tuple[None, None]:

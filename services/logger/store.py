@@ -20,6 +20,7 @@ from services.logger.copying import EVENT_COLUMNS, STAGED_ITEM_COLUMNS, ItemKey
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
 from services.logger.rows import EventRow
+from shared.events.answered import AnswerScored
 from shared.events.models import ItemScored
 from shared.service.metrics import LEDGER_HEIGHT
 from shared.storage.edits import EDITED, as_sent
@@ -48,6 +49,13 @@ _MERGED = (
     f"""metadata = CASE WHEN item.erased_at IS NOT NULL THEN item.metadata
         WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.metadata, item.metadata)
         ELSE coalesce(item.metadata, EXCLUDED.metadata) END""",
+    *(
+        f"{c} = CASE WHEN item.erased_at IS NOT NULL THEN NULL"
+        f" ELSE coalesce(item.{c}, EXCLUDED.{c}) END"
+        for c in ("asked", "ai_answer")
+    ),
+    f"""answer = CASE WHEN item.erased_at IS NOT NULL THEN NULL
+        WHEN {_OUTRANKS} THEN EXCLUDED.answer ELSE item.answer END""",
     """text_salts = CASE WHEN item.erased_at IS NULL
         THEN coalesce(item.text_salts, '') || coalesce(EXCLUDED.text_salts, '') END""",
     "received_at = least(item.received_at, EXCLUDED.received_at)",
@@ -148,7 +156,7 @@ def write(engine: Engine, batch: Batch) -> Written:
 def _edits(cursor: DBAPICursor, again: Sequence[EventRow]) -> tuple[list[EventRow], int]:
     """Those with another text than the item's row, and how many have only other metadata. Each is
     scored, so that one type of event tells of all."""
-    scored = [(row, row.event) for row in again if isinstance(row.event, ItemScored)]
+    scored = [(row, row.event) for row in again if isinstance(row.event, ItemScored | AnswerScored)]
     if not scored:
         return [], 0
     sent = as_sent((event.workflow, event.item) for _, event in scored)

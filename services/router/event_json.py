@@ -11,7 +11,8 @@ from functools import lru_cache
 from pydantic_core import to_json
 
 from services.router.route import Route
-from shared.events.models import Item, Prediction, RouteReason
+from shared.events.answered import AnswerDecision, AnswerScored
+from shared.events.models import Item, Prediction, RouteReason, Sampling
 
 _PLACEHOLDER = secrets.token_hex()  # no label and no version holds it
 
@@ -23,7 +24,32 @@ def event_head(workflow: str, now: datetime) -> bytes:
 
 def join_event(head: bytes, item: Item, tail: bytes) -> bytes:
     """The whole event."""
-    return b"".join((head, b',"item":', Item.__pydantic_serializer__.to_json(item), tail))
+    written = type(item).__pydantic_serializer__.to_json(item)
+    return b"".join((head, b',"item":', written, tail))
+
+
+def answer_tail(scored: AnswerScored, chosen: Route, now: datetime) -> bytes:
+    """`event_tail` for an answer that is not one label."""
+    prediction = scored.prediction
+    rest: dict[str, object] = {"kind": scored.kind, "prediction": prediction}
+    if chosen.route == "review":
+        rest["routing"] = _routing(chosen, now)
+    elif prediction is not None:
+        rest["decision"] = AnswerDecision(
+            kind=prediction.kind,
+            answer=prediction.answer,
+            decided_by="ai",
+            confidence=prediction.confidence,
+            model_version=prediction.model_version,
+            policy_version=chosen.policy_version,
+            reasons=chosen.reasons,
+            decided_at=now,
+            threshold=chosen.threshold,
+            certificate_version=chosen.certificate_version,
+            sampling=Sampling.model_validate(chosen.sampling._asdict()),
+            ai_answer=prediction.answer,
+        )
+    return b"," + to_json(rest)[1:]
 
 
 def event_tail(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes) -> bytes:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-from services.router.event_json import event_head, event_tail, join_event
+from services.router.event_json import answer_tail, event_head, event_tail, join_event
 from services.router.policy import Policy
 from services.router.route import Steering, route, steer
 from shared.clock import Clock, as_utc
 from shared.errors import NotYet, Permanent
+from shared.events.answered import AnswerAccepted, AnswerReviewRequested, AnswerScored
 from shared.events.envelope import Stamp, decode, enclose
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Content, ItemAccepted, ItemReviewRequested, ItemScored, derive_text
@@ -23,7 +24,9 @@ from shared.service.metrics import ITEM_AGE, ROUTES, RULES_INCOMPARABLE, observe
 
 logger = logging.getLogger(__name__)
 
-Routed = ItemAccepted | ItemReviewRequested
+Routed = ItemAccepted | ItemReviewRequested | AnswerAccepted | AnswerReviewRequested
+Scored = ItemScored | AnswerScored
+SCORED: tuple[type[Scored], ...] = (ItemScored, AnswerScored)
 REMEMBERED_ITEMS = 100_000  # about 1 kB each
 # Counted from 0 on: a rate does not see a counter's first value.
 COMMON_ROUTES = (
@@ -115,7 +118,7 @@ class Router:
 
     def _handle(self, delivery: Delivery, context: BatchContext) -> Result:
         try:
-            scored = decode(delivery, ItemScored)
+            scored: Scored = decode(delivery, *SCORED)
         except Permanent as error:
             return error
         workflow, item = scored.workflow, scored.item
@@ -155,7 +158,7 @@ class Router:
         return served
 
     def _decide(
-        self, scored: ItemScored, content: Content, served: Served, context: BatchContext
+        self, scored: Scored, content: Content, served: Served, context: BatchContext
     ) -> Decided:
         now, prediction = context.now, scored.prediction
         chosen = route(
@@ -172,8 +175,14 @@ class Router:
             self._count_incomparable(scored.workflow, rule.name)
         context.routes.append((scored.workflow, chosen.route, chosen.reasons[0].code))
         context.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
-        kind = ItemAccepted if chosen.route == "accept" else ItemReviewRequested
-        written = event_tail(prediction, chosen, now, context.json)
+        accepted = chosen.route == "accept"
+        kind: type[Routed]
+        if isinstance(scored, AnswerScored):
+            kind = AnswerAccepted if accepted else AnswerReviewRequested
+            written = answer_tail(scored, chosen, now)
+        else:
+            kind = ItemAccepted if accepted else ItemReviewRequested
+            written = event_tail(scored.prediction, chosen, now, context.json)
         return Decided(content, kind, context.stamp, served.head, written)
 
     def _count_incomparable(self, workflow: str, rule: str) -> None:

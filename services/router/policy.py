@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from services.router.rules import KnownLabel, Number, Rule, Section, Share
 from shared.errors import ConfigurationError
+from shared.events.answered import AnswerPrediction
 from shared.events.models import Item, Prediction
 from shared.labels import label_key
 from shared.workflows.files import WorkflowFile
@@ -126,7 +127,9 @@ class Policy(Section):
         terms = {"alpha": self.certificate.alpha, "delta": self.certificate.delta}
         return _content_digest({**content, **terms, "labels": sorted(self._labels)})
 
-    def first_rule(self, item: Item, prediction: Prediction) -> Rule | None:
+    def first_rule(
+        self, item: Item, prediction: Prediction | AnswerPrediction | None
+    ) -> Rule | None:
         """The rule that decides: the first whose conditions all hold."""
         for rule in self.rules:
             if rule.when.holds(item, prediction):

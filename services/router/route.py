@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from services.router.draw import Draw, draw
 from services.router.policy import Policy
 from services.router.rules import Rule
+from shared.events.answered import AnswerPrediction
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Item, Prediction, RouteReason
 from shared.labels import label_key
@@ -21,6 +22,7 @@ ReasonCode = Literal[
     "not_certified",  # nobody vouches for the machine: no certificate for this model and time
     "panel",  # drawn for the blind audit
     "always_review",  # the policy sends this label to people
+    "no_prediction",  # nothing was predicted that could be accepted
     "unknown_label",  # the model named a label that the workflow does not have
     "not_fully_read",  # the model saw only part of the text
     "rule",  # a business rule says so
@@ -103,7 +105,7 @@ def route(
     policy: Policy,
     workflow: str,
     item: Item,
-    prediction: Prediction,
+    prediction: Prediction | AnswerPrediction | None,
     salt: str,
     salt_version: str,
     now: datetime,
@@ -113,16 +115,17 @@ def route(
 
     `steering` None: as if nothing had been heard from the certifier.
     """
-    steering = _for_model(steering or steer(policy, None, now), prediction.model_version)
-    key = label_key(prediction.label)
-    threshold = steering.threshold
-    if threshold is not None:
-        threshold = policy.thresholds_by_key.get(key, threshold)
-    sure = threshold is not None and prediction.confidence >= threshold
-    sampling = draw(salt, salt_version, workflow, item.id, steering.panel_rate)
     rule = policy.first_rule(item, prediction)
-
-    reasons = _against(policy, key, prediction, steering, sampling, rule)
+    if prediction is None:
+        nothing = draw(salt, salt_version, workflow, item.id, 0.0)  # no answer to audit
+        reasons = [_reason("no_prediction", "nobody predicted an answer")]
+        if rule is not None and rule.then == "review":
+            reasons.append(_reason("rule", rule.text))
+        return _for_people(policy, reasons, None, nothing, False, rule, now, None)
+    steering = _for_model(steering or steer(policy, None, now), prediction.model_version)
+    threshold, sure = _measured(policy, prediction, steering.threshold)
+    sampling = draw(salt, salt_version, workflow, item.id, steering.panel_rate)
+    reasons = _against(policy, prediction, steering, sampling, rule)
     if not reasons and (sure or rule is not None):
         return Route(
             "accept",
@@ -136,6 +139,20 @@ def route(
     if threshold is not None and not sure:
         below = compared(prediction.confidence, "is below", threshold)
         reasons.append(_reason("below_threshold", below))
+    certificate = steering.certificate_version
+    return _for_people(policy, reasons, threshold, sampling, sure, rule, now, certificate)
+
+
+def _for_people(
+    policy: Policy,
+    reasons: list[RouteReason],
+    threshold: float | None,
+    sampling: Draw,
+    sure: bool,
+    rule: Rule | None,
+    now: datetime,
+    certificate_version: str | None,
+) -> Route:
     asks = _asking(rule, sampling)
     return Route(
         "review",
@@ -147,8 +164,30 @@ def route(
         queue=asks.queue if asks else "default",
         priority=asks.priority if asks else 0,
         due_at=now + timedelta(minutes=asks.due_minutes) if asks and asks.due_minutes else None,
-        certificate_version=steering.certificate_version,
+        certificate_version=certificate_version,
     )
+
+
+def _measured(
+    policy: Policy, prediction: Prediction | AnswerPrediction, threshold: float | None
+) -> tuple[float | None, bool]:
+    """The threshold that decides, and whether the prediction reaches it.
+
+    Where names have thresholds of their own, each part is held against its own, the others against
+    the common one; without parts the whole is held against the highest of those in the answer.
+    """
+    if threshold is None:
+        return None, False
+    confidence, by_key = prediction.confidence, policy.thresholds_by_key
+    if by_key:
+        parts = prediction.certainties
+        if parts:
+            asked = {name: by_key.get(label_key(name), threshold) for name in parts}
+            name = min(parts, key=lambda name: parts[name] - asked[name])
+            return asked[name], parts[name] >= asked[name]
+        own = [by_key.get(label_key(name), threshold) for name in prediction.names]
+        threshold = max(own, default=threshold)
+    return threshold, confidence >= threshold
 
 
 def _for_model(steering: Steering, model_version: str) -> Steering:
@@ -161,22 +200,23 @@ def _for_model(steering: Steering, model_version: str) -> Steering:
 
 def _against(
     policy: Policy,
-    key: str,
-    prediction: Prediction,
+    prediction: Prediction | AnswerPrediction,
     steering: Steering,
     sampling: Draw,
     rule: Rule | None,
 ) -> list[RouteReason]:
-    """All that sends the item to people however sure the model is; `key` is its label's."""
+    """All that sends the item to people however sure the model is."""
     reasons: list[RouteReason] = []
     if steering.threshold is None:
         reasons.append(_reason("not_certified", steering.why))
     if sampling.on_panel:
         reasons.append(_reason("panel", "drawn at random for the audit panel"))
-    if key in policy.review_keys:
-        reasons.append(_reason("always_review", f"{prediction.label!r} always goes to people"))
-    if policy.label_keys and key not in policy.label_keys:
-        reasons.append(_reason("unknown_label", f"the workflow has no label {prediction.label!r}"))
+    for name in prediction.names:
+        key = label_key(name)
+        if key in policy.review_keys:
+            reasons.append(_reason("always_review", f"{name!r} always goes to people"))
+        if policy.label_keys and key not in policy.label_keys:
+            reasons.append(_reason("unknown_label", f"the workflow has no label {name!r}"))
     if prediction.truncated and not policy.accept_truncated:
         reasons.append(_reason("not_fully_read", "the model read only part of the text"))
     if rule is not None and rule.then == "review":

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.events.answered import AnswerPrediction
 from shared.events.models import Item, Label, Prediction
 from shared.labels import known_as, label_key
 
@@ -225,11 +226,12 @@ class When(Section):
         """Does it depend on what the model said?"""
         return bool(self.label) or (self.confidence_below, self.confidence_above) != (None, None)
 
-    def holds(self, item: Item, prediction: Prediction) -> bool:
+    def holds(self, item: Item, prediction: Prediction | AnswerPrediction | None) -> bool:
+        """Whether all of them do; those on a prediction never of an item that has none."""
+        if prediction is None and self.sees_the_prediction:
+            return False
         return (
-            (not self.label or label_key(prediction.label) in self._label_keys)
-            and (self.confidence_below is None or prediction.confidence < self.confidence_below)
-            and (self.confidence_above is None or prediction.confidence > self.confidence_above)
+            (prediction is None or self._holds_of(prediction))
             and (self.min_characters is None or len(item.text) >= self.min_characters)
             and (self.max_characters is None or len(item.text) <= self.max_characters)
             and all(
@@ -240,6 +242,16 @@ class When(Section):
                 self._pattern is None
                 or self._pattern.search(item.text.encode("utf-8", "replace")) is not None
             )
+        )
+
+    def _holds_of(self, prediction: Prediction | AnswerPrediction) -> bool:
+        return (
+            (
+                not self.label
+                or any(label_key(name) in self._label_keys for name in prediction.names)
+            )
+            and (self.confidence_below is None or prediction.confidence < self.confidence_below)
+            and (self.confidence_above is None or prediction.confidence > self.confidence_above)
         )
 
 

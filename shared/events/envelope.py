@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 import pydantic
 
 from shared.errors import Permanent, problems_of
-from shared.events.models import REGISTRY, Event
+from shared.events.models import Event
+from shared.events.registry import REGISTRY
 from shared.events.traceparent import next_hop
 from shared.messages import Delivery, Outgoing, attribute_names
 from shared.topology import EVENTS

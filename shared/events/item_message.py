@@ -2,9 +2,10 @@
 
 from uuid import uuid4
 
+from shared.answers.base import PLAIN, AnswerSpec
 from shared.clock import Clock
 from shared.events.models import Item
-from shared.events.submissions import make_item, read_submission
+from shared.events.submissions import make_item, prediction_in, read_submission
 from shared.events.traceparent import new_trace
 from shared.messages import SHORT_BYTES, Outgoing
 from shared.topology import ITEMS
@@ -23,16 +24,18 @@ def item_message(
     clock: Clock,
     new_id: str | None = None,
     priority: int | None = None,
+    spec: AnswerSpec = PLAIN,
 ) -> tuple[Outgoing, Item]:
     """The message for an item's JSON `body`, and the item as it will be read: its id is the
-    body's, else `new_id`, else a new UUID.
+    body's, else `new_id`, else a new UUID. `spec`: what the workflow asks for.
 
     Raises:
         Permanent: inference would dead-letter it for this reason.
     """
     fallback = new_id or str(uuid4())
-    submission = read_submission(body, max_body_bytes=max_body_bytes)
-    item = make_item(submission, submission.id or fallback, clock())
+    submission = read_submission(body, max_body_bytes=max_body_bytes, spec=spec)
+    item = make_item(submission, submission.id or fallback, clock(), spec)
+    prediction_in(submission, item, spec)
     message = Outgoing(
         exchange=ITEMS,
         routing_key=workflow,

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha1
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -82,6 +82,25 @@ class Prediction(Fact):
     )
     truncated: bool = Field(default=False, description="part of the text was not scored")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What a policy calls it by."""
+        return (self.label,)
+
+    @property
+    def certainties(self) -> None:
+        """A label has no parts."""
+        return None
+
+    @property
+    def brief(self) -> str:
+        """The answer in a short line."""
+        return self.label
+
+    def stored(self) -> dict[str, Any]:
+        """As tables keep it."""
+        return self.model_dump(mode="json")
+
 
 class RouteReason(Fact):
     """Why an item went where it went: `code` for programs, `text` for people."""
@@ -115,6 +134,11 @@ class Decision(Fact):
     ai_label: Label | None = None
     reviewer: str | None = None
     action: Literal["accepted", "corrected"] | None = None
+
+    @property
+    def brief(self) -> str:
+        """The answer in a short line."""
+        return self.label
 
 
 class Routing(Fact):
@@ -311,20 +335,6 @@ class ItemShadowScored(Event):
     @property
     def identity(self) -> tuple[str, ...]:
         return (*super().identity, self.prediction.model_version)
-
-
-PUBLISHED: tuple[type[Event], ...] = (
-    ItemScored,
-    ItemAccepted,
-    ItemReviewRequested,
-    ItemReviewed,
-    ItemExplained,
-    ItemShadowScored,
-    ItemFailed,
-)
-REGISTRY: dict[tuple[str, int], type[Event]] = {
-    (model.type, model.version): model for model in PUBLISHED
-}
 
 
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}

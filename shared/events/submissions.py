@@ -12,10 +12,13 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from shared.answers.base import PLAIN, Action, AnswerError, AnswerSpec
 from shared.clock import Clock
 from shared.errors import Permanent
+from shared.events.answered import AnswerItem, AnswerPrediction, AnswerSubmitted
 from shared.events.envelope import attribute, parse
-from shared.events.models import MAX_ID_CHARACTERS, Item, ItemSubmitted
+from shared.events.models import MAX_ID_CHARACTERS, Item, ItemSubmitted, Prediction
+from shared.events.predictions import GivenPrediction, read_prediction
 from shared.formats.strict_json import Unclear, refuse_unclear
 from shared.messages import Delivery
 
@@ -37,17 +40,33 @@ class Submission(BaseModel):
     metadata: dict[str, JsonValue] | None = None
 
 
+class AnswerSubmission(Submission):
+    """The same of a workflow that asks for another kind of answer, or uses the predictions that
+    come with items."""
+
+    draft: str | None = Field(default=None, min_length=1)
+    candidates: list[str] | None = None
+    action: Action | None = None
+    expires_at: datetime | None = Field(default=None, strict=False)
+    prediction: GivenPrediction | None = None
+
+
 def read_submission(
-    body: bytes, *, max_body_bytes: int, content_encoding: str | None = None
+    body: bytes,
+    *,
+    max_body_bytes: int,
+    content_encoding: str | None = None,
+    spec: AnswerSpec = PLAIN,
 ) -> Submission:
-    """The submission in a message's body.
+    """The submission in the body of a message for a workflow that asks for `spec`.
 
     Raises:
         Permanent: `too_large`, `not_utf8`, `not_json`, `schema` or `empty_text`.
     """
     if len(body) > max_body_bytes:
         raise Permanent("too_large", f"{len(body)} bytes; at most {max_body_bytes} are read")
-    submission = parse(Submission, body, content_encoding)
+    kind = Submission if spec.plain else AnswerSubmission
+    submission = parse(kind, body, content_encoding)
     try:
         refuse_unclear(body)
     except Unclear as error:
@@ -57,7 +76,9 @@ def read_submission(
     return submission
 
 
-def make_item(submission: Submission, item_id: str, received_at: datetime) -> Item:
+def make_item(
+    submission: Submission, item_id: str, received_at: datetime, spec: AnswerSpec = PLAIN
+) -> Item:
     """The item of this id in a submission, as it can be stored.
 
     Raises:
@@ -67,12 +88,25 @@ def make_item(submission: Submission, item_id: str, received_at: datetime) -> It
         raise Permanent("schema", f"id: at most {MAX_ID_CHARACTERS} characters")
     if "\0" in item_id:  # with the mark that stands for NUL it would be another item's
         raise Permanent("schema", "id: has a NUL character, which cannot be stored")
-    return Item(
+    text = without_nul(submission.text)
+    metadata = _clean(submission.metadata or {})
+    if not isinstance(submission, AnswerSubmission):
+        return Item(id=item_id, text=text, metadata=metadata, received_at=received_at)
+    item = AnswerItem(
         id=item_id,
-        text=without_nul(submission.text),
-        metadata=_clean(submission.metadata or {}),
+        text=text,
+        metadata=metadata,
         received_at=received_at,
+        draft=submission.draft and without_nul(submission.draft),
+        candidates=submission.candidates and tuple(map(without_nul, submission.candidates)),
+        action=submission.action,
+        expires_at=submission.expires_at,
     )
+    if spec.kind == "preference" and len(item.candidates or ()) < 2:
+        raise Permanent("schema", "candidates: two texts at least, of which one is preferred")
+    if spec.kind == "approval" and item.action is None:
+        raise Permanent("schema", "action: the call to approve, {name, arguments}, is missing")
+    return item
 
 
 def own_id(submission: Submission, delivery: Delivery) -> str | None:
@@ -81,20 +115,56 @@ def own_id(submission: Submission, delivery: Delivery) -> str | None:
     return submission.id or attribute(delivery, "id") or delivery.message_id or None
 
 
+def prediction_in(
+    submission: Submission, item: Item, spec: AnswerSpec
+) -> Prediction | AnswerPrediction | None:
+    """What the producer predicts, where the workflow uses it; None where nothing was brought.
+
+    Raises:
+        Permanent: `schema`.
+    """
+    if not isinstance(submission, AnswerSubmission) or not isinstance(item, AnswerItem):
+        return None
+    if not spec.predictions or submission.prediction is None:
+        return None
+    try:
+        return read_prediction(submission.prediction, spec, item.asked)
+    except AnswerError as error:
+        raise Permanent("schema", f"prediction.{error}") from None
+
+
 def submit(
-    submission: Submission, item_id: str, delivery: Delivery, *, workflow: str, clock: Clock
+    submission: Submission,
+    item_id: str,
+    delivery: Delivery,
+    *,
+    workflow: str,
+    clock: Clock,
+    spec: AnswerSpec = PLAIN,
 ) -> ItemSubmitted:
     """The item of this id as submitted to `workflow`, when its producer says, else now.
 
     Raises:
         Permanent: `schema`.
     """
-    item = make_item(submission, item_id, _sent_at(delivery) or clock())
-    return ItemSubmitted(workflow=workflow, occurred_at=item.received_at, item=item)
+    item = make_item(submission, item_id, _sent_at(delivery) or clock(), spec)
+    if not isinstance(item, AnswerItem):
+        return ItemSubmitted(workflow=workflow, occurred_at=item.received_at, item=item)
+    return AnswerSubmitted(
+        workflow=workflow,
+        occurred_at=item.received_at,
+        item=item,
+        prediction=prediction_in(submission, item, spec),
+    )
 
 
 def receive_item(
-    delivery: Delivery, *, workflow: str, max_body_bytes: int, clock: Clock
+    delivery: Delivery,
+    *,
+    workflow: str,
+    max_body_bytes: int,
+    clock: Clock,
+    spec: AnswerSpec = PLAIN,
 ) -> ItemSubmitted:
     """All of these steps; an item that brings no id gets a new one.
 
@@ -102,10 +172,13 @@ def receive_item(
         Permanent: `too_large`, `not_utf8`, `not_json`, `schema` or `empty_text`.
     """
     submission = read_submission(
-        delivery.body, max_body_bytes=max_body_bytes, content_encoding=delivery.content_encoding
+        delivery.body,
+        max_body_bytes=max_body_bytes,
+        content_encoding=delivery.content_encoding,
+        spec=spec,
     )
     item_id = own_id(submission, delivery) or str(uuid4())
-    return submit(submission, item_id, delivery, workflow=workflow, clock=clock)
+    return submit(submission, item_id, delivery, workflow=workflow, clock=clock, spec=spec)
 
 
 def guess_id(delivery: Delivery) -> str:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
+from shared.answers.base import PLAIN, AnswerSpec
 from shared.backoff import pause_after
 from shared.errors import HitlError, Overloaded, reason_of
 from shared.service.metrics import POLICY_REFUSED
@@ -32,6 +33,17 @@ POLL_SECONDS = 0.5
 RETRY_SECONDS = 10.0  # its model may be on its way; twice as long after each further failure
 DECLARED_SECONDS = 1.0  # its queues may be: whoever may declare them sees the file as we do
 MAX_RETRY_SECONDS = 300.0
+
+# Queues, tasks and certificates hang together with these: they wait for the next start.
+FIXED = (
+    "answer",
+    "labels",
+    "model",
+    "form_schema",
+    "overlap",
+    "producer_predictions",
+    "hypothesis",
+)
 
 Begin = Callable[[WorkflowFile], None]
 """Raises `Overloaded` where the workflow cannot be served yet, anything else where it cannot be."""
@@ -153,6 +165,11 @@ class WorkflowFeed:
         """Whether there is such a workflow, even if it is not served: its items wait for it."""
         return isinstance(name, str) and (name in self.workflows or self.has_file(name))
 
+    def spec_of(self, name: str) -> AnswerSpec:
+        """What a workflow asks for; one that is not served is taken for a plain one."""
+        served = self.workflows.get(name)
+        return PLAIN if served is None else served.spec
+
     def has_file(self, name: str) -> bool:
         """Whether there is a file for it that this service may serve."""
         possible = name in self._only if self._only else is_workflow_name(name)
@@ -181,9 +198,8 @@ class WorkflowFeed:
         logger.info("workflow served", extra={"workflow": name})
 
     def _follow_file(self, served: Workflow) -> None:
-        """Labels and model hang together with queues, tasks and certificates: they wait."""
         about: dict[str, object] = {"workflow": served.name}
-        kept = {"labels": served.labels, "model": served.model}
+        kept = {name: getattr(served, name) for name in FIXED}
         try:
             written = read_workflow_file(self._paths[served.name])
             now = written.workflow.model_copy(update=kept)
@@ -202,8 +218,16 @@ class WorkflowFeed:
             logger.info("workflow file reloaded: guideline and [review] updated", extra=about)
         if now != written.workflow:
             logger.warning(
-                "labels or model changed in a workflow file: restart all services to apply them",
-                extra={**about, **{f"{key}_until_then": kept[key] for key in kept}},
+                "labels, model or answer changed in a workflow file: restart all services to apply"
+                " them",
+                extra={
+                    **about,
+                    **{
+                        f"{key}_until_then": value
+                        for key, value in kept.items()
+                        if value != getattr(written.workflow, key)
+                    },
+                },
             )
 
     def _refuse(self, name: str, error: BaseException) -> None:

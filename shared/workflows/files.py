@@ -4,12 +4,15 @@ One TOML file per workflow. `[workflow]` and `[review]` are read here; `[policy]
 stands to the router, whose policy module alone knows what it means.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from shared.answers.base import AnswerSpec, Kind
 from shared.errors import ConfigurationError, problems_of
 from shared.events.models import WORKFLOW_NAME, Label, Probability, WorkflowName
 from shared.labels import distinct
@@ -27,6 +31,10 @@ from shared.service.settings import Settings
 from shared.suggestions import did_you_mean
 
 _NAME = re.compile(WORKFLOW_NAME)
+
+
+NO_MODEL = "none"
+_LABELLED = frozenset({"label", "labels", "spans"})
 
 
 def _distinct(labels: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,17 +55,72 @@ class ReviewRules(BaseModel):
 
 
 class Workflow(BaseModel):
-    """A workflow's name, its labels in model order, its model and what reviewers are told."""
+    """A workflow's name, what it asks for, its labels in model order, its model and what reviewers
+    are told."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: WorkflowName
+    answer: Kind = "label"
     labels: Annotated[tuple[Label, ...], AfterValidator(_distinct)] = Field(
         default=(), description="empty: as the model names them"
     )
-    model: Annotated[str, StringConstraints(min_length=1)] = "embedded"
+    model: Annotated[str, StringConstraints(min_length=1)] = Field(
+        default="embedded", description='"none": what is predicted comes with the items, if at all'
+    )
+    form_schema: Mapping[str, object] | None = Field(
+        default=None,
+        alias="schema",
+        description="JSON Schema 2020-12 of a form or of an approval's arguments; in the file the "
+        "path of one, from its folder",
+    )
+    overlap: bool = Field(default=False, description="spans may overlap")
+    producer_predictions: bool = Field(
+        default=False, description="a prediction that an item brings counts before the model's"
+    )
+    hypothesis: str = Field(
+        default="", description="for a model of entailment: what it is asked, {} for the label"
+    )
     guideline: str = ""
     review: ReviewRules = Field(default=ReviewRules(), description="the file's [review]")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_model_of_ours(cls, given: object) -> object:
+        if isinstance(given, dict) and given.get("answer", "label") not in _LABELLED:
+            return {"model": NO_MODEL, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        kind = self.answer
+        if self.labels and kind not in _LABELLED:
+            raise ValueError(f"labels mean nothing where answer = {kind!r}")
+        if not self.labels and self.model == NO_MODEL and kind in _LABELLED:
+            raise ValueError("labels: name them, since there is no model that could")
+        if self.form_schema is not None and kind not in ("form", "approval"):
+            raise ValueError(f"schema means nothing where answer = {kind!r}")
+        if self.overlap and kind != "spans":
+            raise ValueError(f"overlap means nothing where answer = {kind!r}")
+        if self.model != NO_MODEL and kind not in _LABELLED:
+            raise ValueError(f'model: {kind!r} has none of ours: write model = "none"')
+        return self
+
+    @property
+    def has_model(self) -> bool:
+        """Whether inference scores its items, or takes what they bring."""
+        return self.model != NO_MODEL
+
+    @property
+    def spec(self) -> AnswerSpec:
+        """What is asked for."""
+        return AnswerSpec(
+            kind=self.answer,
+            labels=self.labels,
+            overlap=self.overlap,
+            schema=self.form_schema,
+            predictions=self.producer_predictions or not self.has_model,
+        )
 
 
 class WorkflowFile(BaseModel):
@@ -87,7 +150,8 @@ def read_draft(path: Path) -> WorkflowFile:
         ConfigurationError: it cannot be read, is no TOML, or says something unknown.
     """
     try:
-        return WorkflowFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return WorkflowFile.model_validate(_with_schema(tables, path.parent))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -96,6 +160,29 @@ def read_draft(path: Path) -> WorkflowFile:
         raise ConfigurationError(f"{path}: its values are nested too deeply") from None
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {problems_of(error, 'file')}") from None
+
+
+def _with_schema(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The tables of a file, with the JSON Schema that it names in the place of its path.
+
+    Raises:
+        ConfigurationError: the schema cannot be read, or is none.
+    """
+    table = tables.get("workflow")
+    if not isinstance(table, dict) or not isinstance(named := table.get("schema"), str):
+        return tables
+    path = folder / named
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        Draft202012Validator.check_schema(schema)
+    except OSError as error:
+        raise ConfigurationError(f"schema {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"schema {path}: {error}") from None
+    except SchemaError as error:
+        where = ".".join(map(str, error.absolute_path)) or "schema"
+        raise ConfigurationError(f"schema {path}: {where}: {error.message}") from None
+    return {**tables, "workflow": {**table, "schema": schema}}
 
 
 def read_workflow_file(path: Path) -> WorkflowFile:

@@ -23,6 +23,7 @@ from hitl.servers.installed import postgres_programs
 from hitl.servers.postgres import PrivatePostgres, as_user, server_user
 from hitl.servers.processes import write_private
 from services.inference.handler import InferenceHandler, Served
+from services.review_ui.tasks.asked import predicted_brief
 from services.review_ui.tasks.intake import Intake
 from services.router.handler import Router
 from services.router.policy import Policy
@@ -98,7 +99,7 @@ class Site:
         assert len(tasks) == count
         for task in tasks:
             other = {"positive": "negative", "negative": "positive"}
-            room.decide("ann", task, other[task.prediction["label"]])
+            room.decide("ann", task, other[str(predicted_brief(task))])
         room.clock.turn(60)
         broker = Broker(self.amqp_url, name="relay")
         broker.start()

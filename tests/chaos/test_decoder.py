@@ -20,7 +20,8 @@ from services.logger.rows import read_event, read_item
 from shared.clock import utc_now
 from shared.errors import Permanent
 from shared.events.envelope import decode, encode
-from shared.events.models import PUBLISHED, REGISTRY, ItemFailed
+from shared.events.models import ItemFailed
+from shared.events.registry import PUBLISHED, REGISTRY
 from shared.events.submissions import excerpt, guess_id, receive_item
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery

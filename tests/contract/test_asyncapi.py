@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hitl.commands.asyncapi import document, render
-from shared.events.models import REGISTRY
+from shared.events.registry import REGISTRY
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "build" / "asyncapi.yaml"
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from shared.events.envelope import decode, encode
-from shared.events.models import REGISTRY, Event
+from shared.events.models import Event
+from shared.events.registry import REGISTRY
 from shared.events.traceparent import trace_id
 from shared.messages import Delivery
 from tests.support.example_events import EXAMPLES

@@ -3,6 +3,16 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from shared.answers.base import Action
+from shared.events.answered import (
+    AnswerAccepted,
+    AnswerDecision,
+    AnswerItem,
+    AnswerPrediction,
+    AnswerReviewed,
+    AnswerReviewRequested,
+    AnswerScored,
+)
 from shared.events.models import (
     Decision,
     Event,
@@ -146,6 +156,84 @@ SHADOW_SCORED = ItemShadowScored(
     live_confidence=0.625,
     live_model_version="embedded@0123456789ab",
 )
+ANSWER_ITEM = AnswerItem(
+    **ITEM.model_dump(exclude={"metadata"}),
+    metadata=ITEM.metadata,
+    draft="A draft.",
+    candidates=("one", "another"),
+    action=Action(name="refund", arguments={"amount": 12.5}),
+    expires_at=LATER,
+)
+ANSWER_PREDICTION = AnswerPrediction(
+    kind="labels",
+    answer={"labels": ["toxic", "insult"]},
+    confidence=0.75,
+    parts={"toxic": 0.9375, "insult": 0.75, "threat": 0.0625},
+    model_version="moderation@0123456789ab",
+    tokens=17,
+    windows=2,
+    truncated=True,
+)
+ANSWER_SCORED = AnswerScored(
+    workflow="moderation",
+    occurred_at=NOON,
+    item=ANSWER_ITEM,
+    kind="labels",
+    prediction=ANSWER_PREDICTION,
+)
+ANSWER_ACCEPTED = AnswerAccepted(
+    workflow="moderation",
+    occurred_at=NOON,
+    item=ANSWER_ITEM,
+    kind="labels",
+    prediction=ANSWER_PREDICTION,
+    decision=AnswerDecision(
+        kind="labels",
+        answer={"labels": ["toxic", "insult"]},
+        decided_by="ai",
+        confidence=0.75,
+        model_version="moderation@0123456789ab",
+        policy_version="150c3f3d1179",
+        reasons=(RouteReason(code="confident", text="confidence 0.75 reaches 0.70"),),
+        decided_at=NOON,
+        threshold=0.7,
+        certificate_version="cert-3",
+        sampling=SAMPLING,
+        ai_answer={"labels": ["toxic", "insult"]},
+    ),
+)
+ANSWER_REVIEW_REQUESTED = AnswerReviewRequested(
+    workflow="moderation",
+    occurred_at=NOON,
+    item=ANSWER_ITEM,
+    kind="labels",
+    prediction=ANSWER_PREDICTION,
+    routing=REVIEW_REQUESTED.routing,
+)
+ANSWER_REVIEWED = AnswerReviewed(
+    workflow="moderation",
+    occurred_at=LATER,
+    item=ANSWER_ITEM,
+    kind="labels",
+    prediction=ANSWER_PREDICTION,
+    decision=AnswerDecision(
+        kind="labels",
+        answer={"labels": ["threat"]},
+        decided_by="human",
+        confidence=None,
+        model_version="moderation@0123456789ab",
+        policy_version="150c3f3d1179",
+        reasons=REASONS,
+        decided_at=LATER,
+        threshold=0.85,
+        certificate_version="cert-3",
+        sampling=SAMPLING,
+        ai_answer={"labels": ["toxic", "insult"]},
+        reviewer="grace",
+        action="corrected",
+    ),
+    review=REVIEWED.review,
+)
 EXAMPLES: tuple[Event, ...] = (
     SCORED,
     ACCEPTED,
@@ -154,4 +242,8 @@ EXAMPLES: tuple[Event, ...] = (
     EXPLAINED,
     SHADOW_SCORED,
     FAILED,
+    ANSWER_SCORED,
+    ANSWER_ACCEPTED,
+    ANSWER_REVIEW_REQUESTED,
+    ANSWER_REVIEWED,
 )

@@ -14,6 +14,7 @@ from services.review_ui.tasks.filters import EVERYTHING, TaskFilter
 from services.review_ui.tasks.reopen import reopen
 from services.review_ui.tasks.undo import Undone
 from services.review_ui.tasks.views import TaskView, view
+from shared.answers.base import AnswerSpec
 from shared.events.models import ItemReviewed
 from shared.messages import Outgoing
 from shared.storage.outbox import publish_due
@@ -110,7 +111,7 @@ class ReviewRoom:
                 session,
                 reviewer,
                 request,
-                labels=LABELS,
+                spec=AnswerSpec(labels=LABELS),
                 review=self.review,
                 now=self.clock(),
                 undo_seconds=UNDO_SECONDS,

@@ -79,6 +79,7 @@ def routes(context: RequestContext) -> APIRouter:
                         confidence=task.prediction["confidence"],
                     )
                     for task in found[:SAMPLE]
+                    if task.prediction is not None
                 ],
             )
 

@@ -18,6 +18,7 @@ from services.review_ui.auth.tokens import Token
 from services.review_ui.reports.stats import Backlog
 from services.review_ui.tasks import highlights
 from services.review_ui.tasks.views import TaskView, view
+from shared.answers.base import PLAIN, AnswerSpec
 from shared.clock import Clock
 from shared.storage.database import database_errors
 from shared.storage.tables import ReviewDecision, ReviewTask
@@ -61,6 +62,11 @@ class RequestContext:
     def labels(self) -> dict[str, tuple[str, ...]]:
         """The configured labels by workflow."""
         return {name: workflow.labels for name, workflow in self.workflows.items()}
+
+    def spec(self, workflow: str) -> AnswerSpec:
+        """What a workflow asks for; a plain label where it is not served here."""
+        served = self.workflows.get(workflow)
+        return PLAIN if served is None else served.spec
 
     def known_labels(self, workflow: str | None) -> set[str]:
         """The configured labels of this workflow, or of all."""

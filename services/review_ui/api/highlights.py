@@ -10,6 +10,7 @@ from services.review_ui.api.context import RequestContext
 from services.review_ui.api.errors import ApiError
 from services.review_ui.api.schemas import errors
 from services.review_ui.tasks import highlights
+from services.review_ui.tasks.asked import predicted_brief
 from services.review_ui.tasks.highlights import Piece
 from services.review_ui.tasks.views import highlighted
 from shared.storage.tables import ReviewTask
@@ -37,7 +38,7 @@ def routes(context: RequestContext) -> APIRouter:
                 weighed = highlights.find(session, [task]).get((task.workflow, task.item_id))
                 found = highlighted(task, weighed, account.name)
                 if found is not None:
-                    return Highlighted(label=task.prediction["label"], pieces=found)
+                    return Highlighted(label=str(predicted_brief(task)), pieces=found)
         raise ApiError(404, "no_highlights", "You may see no highlights of this task (yet).")
 
     return api

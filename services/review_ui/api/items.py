@@ -98,6 +98,7 @@ def routes(context: RequestContext) -> APIRouter:
         return submit(
             given.items,
             workflow=workflow,
+            spec=context.spec(workflow),
             edited=edited,
             publish=publish,
             clock=context.clock,

@@ -16,6 +16,7 @@ from services.review_ui.tasks.claim import MAX_CLAIM, Lease
 from services.review_ui.tasks.decide import Action
 from services.review_ui.tasks.filters import Only, TaskFilter
 from services.review_ui.tasks.views import TaskView
+from shared.answers.base import Kind
 from shared.labels import spellings
 from shared.storage.tables import ReviewDecision
 
@@ -54,7 +55,12 @@ class Login(Asked):
 
 class WorkflowInfo(BaseModel):
     name: str
+    answer: Kind
     labels: list[str]
+    form_schema: dict[str, JsonValue] | None = Field(
+        alias="schema", description="JSON Schema of a form or of an action's arguments"
+    )
+    overlap: bool = Field(description="spans may overlap")
     guideline: str
 
 
@@ -126,7 +132,14 @@ class Decide(Asked):
     key: UUID
     lease_token: int = Field(ge=0, le=2**63 - 1)
     action: Action
-    label: ShortText | None = Field(default=None, description="with action correct")
+    label: ShortText | None = Field(
+        default=None, description="with action correct, where the workflow asks for a label"
+    )
+    answer: dict[str, JsonValue] | None = Field(
+        default=None,
+        description="with action correct: the whole answer, as the workflow asks for it",
+        examples=[{"labels": ["insult", "toxic"]}],
+    )
     reason: Text | None = Field(default=None, description="with action flag")
     note: Text | None = None
     seconds: float | None = Field(
@@ -150,7 +163,11 @@ class Outcome(BaseModel):
     key: UUID
     task_id: UUID
     action: ShownAction
-    label: str | None
+    label: str | None = Field(description="of another kind a short line")
+    answer: dict[str, JsonValue] | None = Field(
+        exclude_if=lambda answer: answer is None,
+        description="of another kind than a label, the whole of it; else it is not there",
+    )
     effective: bool
     decided_at: datetime
     undo_until: datetime = Field(description="until then an undo leaves no trace downstream")

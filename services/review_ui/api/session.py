@@ -19,7 +19,14 @@ def routes(context: RequestContext) -> APIRouter:
             name=account.name,
             role=account.role,
             workflows=[
-                WorkflowInfo(name=name, labels=list(each.labels), guideline=each.guideline)
+                WorkflowInfo(
+                    name=name,
+                    answer=each.answer,
+                    labels=list(each.labels),
+                    schema=each.form_schema,
+                    overlap=each.overlap,
+                    guideline=each.guideline,
+                )
                 for name, each in context.workflows.items()
                 if account.sees(name)
             ],

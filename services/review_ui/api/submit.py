@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field, JsonValue
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.answers.base import AnswerSpec
 from shared.clock import Clock
 from shared.errors import Permanent
 from shared.events.item_message import item_message
@@ -45,6 +46,7 @@ def submit(
     items: Sequence[Mapping[str, JsonValue]],
     *,
     workflow: str,
+    spec: AnswerSpec,
     edited: Edited,
     publish: Publish,
     clock: Clock,
@@ -75,6 +77,7 @@ def submit(
                 max_body_bytes=max_body_bytes,
                 clock=clock,
                 new_id=new_id,
+                spec=spec,
             )
             if texts.setdefault(read.id, read.text) != read.text:
                 raise Permanent("edited", _EDITED)

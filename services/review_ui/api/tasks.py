@@ -30,6 +30,7 @@ from services.review_ui.reports.lists import Page, TaskState
 from services.review_ui.tasks import claim, decide, gold, holders
 from services.review_ui.tasks.decide import DecisionRequest, StaleLease
 from services.review_ui.tasks.views import TaskView
+from shared.answers.base import PLAIN
 from shared.service.metrics import REVIEW_DURATION, REVIEWS
 from shared.workflows.files import ReviewRules
 
@@ -154,7 +155,7 @@ def routes(context: RequestContext) -> APIRouter:
         "/tasks/{task_id}/decision", name="decide", tags=["tasks"], responses=errors(404, 409)
     )
     def decide_task(task_id: UUID, given: Decide, account: Here) -> Outcome:
-        """Accept the AI's label, give another, skip or flag. A decision that comes after the lease
+        """Accept the AI's answer, give another, skip or flag. A decision that comes after the lease
         has gone to somebody else is recorded and answered with 409 `stale_lease`."""
         request = DecisionRequest(task_id=task_id, **given.model_dump())
         with context.transaction() as session:
@@ -163,7 +164,7 @@ def routes(context: RequestContext) -> APIRouter:
                 session,
                 account.name,
                 request,
-                labels=flow.labels if flow else (),
+                spec=flow.spec if flow else PLAIN,
                 review=flow.review if flow else ReviewRules(),
                 now=context.clock(),
                 undo_seconds=context.undo_seconds,
@@ -183,6 +184,7 @@ def routes(context: RequestContext) -> APIRouter:
             task_id=task_id,
             action=action,
             label=row.label,
+            answer=row.answer,
             effective=True,
             decided_at=row.decided_at,
             undo_until=outcome.undo_until,

@@ -17,6 +17,7 @@ from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Decided, DecisionRequest, Refused
 from services.review_ui.tasks.filters import TaskFilter
 from services.review_ui.tasks.undo import undo
+from shared.answers.base import PLAIN
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.storage.waiting_tasks import OPEN_TO_ALL, URGENCY
@@ -32,6 +33,7 @@ _MATCHING = """
     ORDER BY {urgency} LIMIT :count
     """
 _ELIGIBLE = f"""{OPEN_TO_ALL} AND NOT blind AND round = 'first'
+      AND prediction IS NOT NULL AND (kind IS NULL OR kind = 'labels')
       AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
       AND (leased_by IS NULL OR leased_by = :me OR lease_expires_at <= :now)
       AND NOT skipped_by @> jsonb_build_array(CAST(:me AS text))"""
@@ -106,7 +108,7 @@ def accept(
                 seconds=0.0,
                 batch=batch,
             ),
-            labels=(),
+            spec=PLAIN,
             review=rules(task.workflow),
             now=now,
             undo_seconds=undo_seconds,

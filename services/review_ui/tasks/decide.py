@@ -5,22 +5,31 @@ same idempotency key again answers the same and does nothing. A decision that co
 lease) is recorded and changes nothing. How it is taken back: undo.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, assert_never, cast
+from functools import partial
+from typing import Any, Literal, assert_never, cast
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
+from services.review_ui.tasks.asked import (
+    answer_to,
+    kind_of,
+    predicted_brief,
+    prediction_of,
+    same_answer,
+)
 from services.review_ui.tasks.reviewed_event import reviewed
 from services.review_ui.tasks.rounds import Answer, Final, after, drawn
 from services.review_ui.tasks.views import blind_for, labels_of
 from services.review_ui.webhooks import store as webhook_store
+from shared.answers.base import AnswerError, AnswerSpec
 from shared.errors import HitlError
-from shared.events.models import Prediction, Round
-from shared.labels import known_as, label_key
+from shared.events.models import Round
+from shared.labels import known_as, spelled
 from shared.storage import outbox
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.workflows.files import ReviewRules
@@ -49,6 +58,7 @@ class DecisionRequest:
     lease_token: int
     action: Action
     label: str | None = None
+    answer: Mapping[str, Any] | None = None
     reason: str | None = None
     note: str | None = None
     seconds: float | None = None
@@ -82,23 +92,23 @@ def decide(
     reviewer: str,
     request: DecisionRequest,
     *,
-    labels: Sequence[str],
+    spec: AnswerSpec,
     review: ReviewRules,
     now: datetime,
     undo_seconds: float,
 ) -> Decided | StaleLease:
-    """Records the decision in the session's transaction. `labels`: the configured ones; `review`:
-    the workflow's rules for second reviews.
+    """Records the decision in the session's transaction. `spec`: what its workflow asks for;
+    `review`: the workflow's rules for second reviews.
 
     Raises:
-        Refused: `no_such_task`, `key_reused`, `label_required`, `unknown_label`, `blind` or
-            `reason_required`.
+        Refused: `no_such_task`, `key_reused`, `label_required`, `unknown_label`, `answer_required`,
+            `bad_answer`, `no_prediction`, `blind` or `reason_required`.
     """
     task = locked(session, request.task_id)
     window = timedelta(seconds=undo_seconds)
     earlier = session.scalar(by_key(reviewer, request.key))
     shown = earlier.ai_label_shown if earlier else not blind_for(task, reviewer)
-    label, action = _label_and_action(task, request, labels, shown)
+    label, answer, action = _answer_and_action(task, request, spec, shown)
     if earlier is not None:
         if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):
             raise Refused("key_reused", "This idempotency key was used for another decision.")
@@ -117,6 +127,7 @@ def decide(
         reviewer=reviewer,
         action=action,
         label=label,
+        answer=answer,
         reason=request.reason,
         note=request.note,
         lease_token=request.lease_token,
@@ -178,32 +189,54 @@ def by_key(reviewer: str, key: UUID) -> Select[ReviewDecision]:
     )
 
 
-def _label_and_action(
-    task: ReviewTask, request: DecisionRequest, labels: Sequence[str], shown: bool
-) -> tuple[str | None, Action]:
-    """The label given, and the action it amounts to: choosing the AI's label is accepting it."""
-    suggested = str(task.prediction["label"])
+def _answer_and_action(
+    task: ReviewTask, request: DecisionRequest, spec: AnswerSpec, shown: bool
+) -> tuple[str | None, dict[str, Any] | None, Action]:
+    """The answer given, short and whole (None of a label: the short one is all there is), and the
+    action it amounts to: giving the predicted answer is accepting it."""
+    predicted = predicted_brief(task)
     match request.action:
         case "accept":
             if not shown:
-                raise Refused("blind", "This item is blind: choose a label yourself.")
-            return suggested, "accept"
+                raise Refused("blind", "This item is blind: give an answer yourself.")
+            if task.prediction is None or predicted is None:
+                raise Refused("no_prediction", "Nothing was predicted here: give an answer.")
+            return predicted, task.prediction.get("answer"), "accept"
         case "correct":
-            if request.label is None:
-                raise Refused("label_required", "Give the right label.")
-            known = labels_of(labels, Prediction.model_validate(task.prediction))
-            label = known_as(request.label, known)
-            if label is None:
-                raise Refused("unknown_label", f"No such label; choose one of {', '.join(known)}.")
-            return label, "accept" if label_key(label) == label_key(suggested) else "correct"
+            label, answer = _given(task, request, spec)
+            same = predicted is not None and same_answer(task, label, predicted)
+            return label, answer, "accept" if same else "correct"
         case "skip":
-            return None, "skip"
+            return None, None, "skip"
         case "flag":
             if not request.reason:
                 raise Refused("reason_required", "Give a reason for the flag.")
-            return None, "flag"
+            return None, None, "flag"
         case unreachable:
             assert_never(unreachable)
+
+
+def _given(
+    task: ReviewTask, request: DecisionRequest, spec: AnswerSpec
+) -> tuple[str, dict[str, Any] | None]:
+    if kind_of(task) == "label":
+        given = request.label
+        if given is None and request.answer is not None:
+            given = spelled(request.answer.get("label"))
+        if given is None:
+            raise Refused("label_required", "Give the right label.")
+        known = labels_of(spec.labels, prediction_of(task))
+        label = known_as(given, known)
+        if label is None:
+            raise Refused("unknown_label", f"No such label; choose one of {', '.join(known)}.")
+        return label, None
+    if request.answer is None:
+        raise Refused("answer_required", f"Give the right answer, of kind {spec.kind}.")
+    try:
+        answer = answer_to(task, request.answer, spec)
+    except AnswerError as error:
+        raise Refused("bad_answer", str(error)) from None
+    return answer.brief, answer.value
 
 
 def _update_task(
@@ -218,6 +251,7 @@ def _update_task(
             "reviewer": row.reviewer,
             "round": row.round,
             "label": row.label,
+            **({} if row.answer is None else {"answer": row.answer}),
             "reason": row.reason,
             "note": row.note,
         }
@@ -252,8 +286,12 @@ def _label_or_next_round(task: ReviewTask, review: ReviewRules) -> Final | Round
     if task.round == "first":
         task.drawn = drawn(task.workflow, task.item_id, review.second_review_share)
     checked = task.blind and review.adjudicate_panel_disagreements
-    unlike_ai = str(task.prediction["label"]) if checked else None
-    return after(given, drawn=task.drawn, unlike_ai=unlike_ai)
+    return after(
+        given,
+        drawn=task.drawn,
+        unlike_ai=predicted_brief(task) if checked else None,
+        same=partial(same_answer, task),
+    )
 
 
 def _close_and_publish(session: Session, task: ReviewTask, row: ReviewDecision) -> None:

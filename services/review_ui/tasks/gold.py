@@ -152,7 +152,8 @@ def mix_in(
     given: list[ReviewTask] = []
     for task in claimed:
         disputed = task.round == "adjudication"
-        share = 0.0 if disputed else workflows[task.workflow].review.seeded_share
+        labelled = task.kind is None  # gold items of other kinds there are none yet
+        share = 0.0 if disputed or not labelled else workflows[task.workflow].review.seeded_share
         lot = hash01(None, "known item", reviewer, str(task.id), str(task.lease_token))
         known = _next(session, reviewer, task, now) if lot < share else None
         if known is None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from services.review_ui.tasks import highlights
 from shared.clock import Clock
 from shared.errors import Permanent
+from shared.events.answered import AnswerReviewRequested
 from shared.events.envelope import decode
 from shared.events.models import Event, ItemExplained, ItemReviewRequested, derive_id
 from shared.events.traceparent import trace_id, traceparent_of, valid_or_new
@@ -29,13 +30,14 @@ logger = logging.getLogger(__name__)
 _INSERT = text(
     """
     INSERT INTO review_task (id, workflow, item_id, queue, priority, uncertainty, due_at, blind,
-                             item, prediction, routing, traceparent, created_at)
+                             item, prediction, routing, traceparent, created_at, kind)
     SELECT id, workflow, item_id, queue, priority, uncertainty, due_at, blind,
-           item, prediction, routing, traceparent, created_at
+           item, prediction, routing, traceparent, created_at, kind
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS new(
         id uuid, workflow text, item_id text, queue text, priority bigint,
         uncertainty double precision, due_at timestamptz, blind boolean,
-        item jsonb, prediction jsonb, routing jsonb, traceparent text, created_at timestamptz)
+        item jsonb, prediction jsonb, routing jsonb, traceparent text, created_at timestamptz,
+        kind text)
     WHERE NOT EXISTS (
         SELECT FROM item
         WHERE item.workflow = new.workflow AND item.id = new.item_id
@@ -65,11 +67,13 @@ class Intake:
         weighed: list[dict[str, object]] = []
         for index, delivery in enumerate(batch):
             try:
-                event: Event = decode(delivery, ItemReviewRequested, ItemExplained)
+                event: Event = decode(
+                    delivery, ItemReviewRequested, AnswerReviewRequested, ItemExplained
+                )
             except Permanent as error:
                 results[index] = error
             else:
-                if isinstance(event, ItemReviewRequested):
+                if isinstance(event, ItemReviewRequested | AnswerReviewRequested):
                     rows.append(self._row(event, traceparent_of(delivery)))
                 elif isinstance(event, ItemExplained):
                     weighed.append(highlights.row(event))
@@ -105,10 +109,13 @@ class Intake:
                 extra={"item_id": row["item_id"], "trace_id": trace_id(str(row["traceparent"]))},
             )
 
-    def _row(self, event: ItemReviewRequested, traceparent: str | None) -> dict[str, object]:
+    def _row(
+        self, event: ItemReviewRequested | AnswerReviewRequested, traceparent: str | None
+    ) -> dict[str, object]:
         now = self._clock()
         ITEM_AGE.labels("review").observe(max(0.0, (now - event.item.received_at).total_seconds()))
-        routing = event.routing
+        routing, prediction = event.routing, event.prediction
+        predicted = None if prediction is None else prediction.stored()
         return {
             "id": str(derive_id("task", event.workflow, event.item_id)),
             "workflow": event.workflow,
@@ -118,11 +125,12 @@ class Intake:
             # The order of blind tasks must not tell how sure the AI is of them.
             "uncertainty": hash01(None, "blind order", event.workflow, event.item_id)
             if routing.blind
-            else 1.0 - event.prediction.confidence,
+            else 1.0 - (prediction.confidence if prediction else 0.0),
             "due_at": routing.due_at.isoformat() if routing.due_at else "infinity",
             "blind": routing.blind,
             "item": event.item.model_dump(mode="json"),
-            "prediction": event.prediction.model_dump(mode="json"),
+            "prediction": predicted,
+            "kind": event.kind if isinstance(event, AnswerReviewRequested) else None,
             "routing": routing.model_dump(mode="json"),
             "traceparent": valid_or_new(traceparent),
             "created_at": now.isoformat(),

@@ -5,7 +5,7 @@ first ──agreed, or not to be checked──► final
                                                    └──another──► adjudication ──► final
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -30,11 +30,15 @@ class Final:
 
 
 def after(
-    answers: Sequence[Answer], *, drawn: bool = False, unlike_ai: str | None = None
+    answers: Sequence[Answer],
+    *,
+    drawn: bool = False,
+    unlike_ai: str | None = None,
+    same: Callable[[str, str], bool] = same_label,
 ) -> Final | Round:
     """What follows from the answers so far, in the order given: the outcome or the next round.
     A second person answers what is `drawn`, and what the first answered unlike the label
-    `unlike_ai`.
+    `unlike_ai`, as `same` compares them.
 
     Raises:
         ValueError: there is no answer, or a second one without a first.
@@ -44,7 +48,7 @@ def after(
     last = answers[-1]
     match last.round:
         case "first":
-            differs = unlike_ai is not None and not same_label(last.label, unlike_ai)
+            differs = unlike_ai is not None and not same(last.label, unlike_ai)
             return "second" if drawn or differs else Final(last.label)
         case "second":
             firsts = [answer.label for answer in answers if answer.round == "first"]

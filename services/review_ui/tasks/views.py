@@ -12,8 +12,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, JsonValue
 
+from services.review_ui.tasks.asked import item_of, kind_of, prediction_of
 from services.review_ui.tasks.highlights import Piece, pieces
-from shared.events.models import Item, Prediction, Round, RouteReason, Routing
+from shared.answers.base import Action, Kind
+from shared.events.answered import AnswerItem, AnswerPrediction
+from shared.events.models import Prediction, Round, RouteReason, Routing
 from shared.labels import known_as
 from shared.storage.tables import Highlight, ReviewTask
 
@@ -32,12 +35,30 @@ class Suggestion(BaseModel):
     threshold: float | None = Field(description="accepted without a person from here on")
 
 
+class Predicted(BaseModel):
+    """What was predicted, of any kind; absent from blind tasks."""
+
+    answer: dict[str, JsonValue]
+    brief: str = Field(description="the answer in a short line")
+    confidence: float = Field(description="that all of it is right, 0 to 1")
+    parts: dict[str, float] | list[float] | None = Field(
+        description="confidences by label or field path, of spans in their order"
+    )
+    model_version: str
+    threshold: float | None = Field(description="accepted without a person from here on")
+
+
 class EarlierAnswer(BaseModel):
     """What somebody answered in an earlier round; only who settles a dispute sees it."""
 
     reviewer: str
     round: Round
-    label: str | None = Field(description="null: flagged, for the reason given")
+    label: str | None = Field(
+        description="of another kind a short line; null: flagged, for the reason given"
+    )
+    answer: dict[str, JsonValue] | None = Field(
+        default=None, description="of another kind than a label, the whole of it"
+    )
     reason: str | None
     note: str | None
 
@@ -56,8 +77,13 @@ class TaskView(BaseModel):
     )
     received_at: datetime
     labels: list[str]
+    kind: Kind = Field(description="of the answer that is asked for")
+    draft: str | None = Field(description="what kind text corrects")
+    candidates: list[str] | None = Field(description="what kind preference chooses from")
+    action: Action | None = Field(description="what kind approval is asked for")
     blind: bool
-    suggestion: Suggestion | None
+    suggestion: Suggestion | None = Field(description="of kind label: what the model thinks")
+    prediction: Predicted | None
     highlights: list[Piece] | None = Field(
         description="the text in pieces; null: blind, not weighed yet, or never (a long text)"
     )
@@ -78,11 +104,15 @@ def settles(task: ReviewTask, reader: str | None) -> bool:
     return task.round == "adjudication" and task.leased_by is not None and task.leased_by == reader
 
 
-def labels_of(configured: Sequence[str], prediction: Prediction) -> list[str]:
+def labels_of(
+    configured: Sequence[str], prediction: Prediction | AnswerPrediction | None
+) -> list[str]:
     """The labels to choose from: those configured, then what else the model knows.
 
     The model's are sorted: their own order could give the winner away.
     """
+    if not isinstance(prediction, Prediction):
+        return list(configured)
     others = {label for label in prediction.distribution if known_as(label, configured) is None}
     return [*configured, *sorted(others)]
 
@@ -102,7 +132,10 @@ def highlighted(
     if weighed is None or task.seeded_for is not None or blind_for(task, reader):
         return None
     opinion = task.prediction
-    if (weighed.label, weighed.model_version) != (opinion["label"], opinion["model_version"]):
+    if opinion is None or (weighed.label, weighed.model_version) != (
+        opinion["label"],
+        opinion["model_version"],
+    ):
         return None
     return pieces(task.item["text"], weighed.words)
 
@@ -117,16 +150,10 @@ def view(
     settling = settles(task, reader)
     blind = blind_for(task, reader)
     held = reader is None or task.leased_by == reader
-    item = Item.model_validate(task.item)
-    prediction = Prediction.model_validate(task.prediction)
+    item = item_of(task)
+    more = item if isinstance(item, AnswerItem) else None
+    prediction = prediction_of(task)
     routing = Routing.model_validate(task.routing)
-    suggestion = Suggestion(
-        label=prediction.label,
-        confidence=prediction.confidence,
-        distribution=prediction.distribution,
-        model_version=prediction.model_version,
-        threshold=routing.threshold,
-    )
     return TaskView(
         id=task.id,
         workflow=task.workflow,
@@ -136,10 +163,15 @@ def view(
         details=[(name, _as_text(value)) for name, value in item.metadata.items()],
         received_at=item.received_at,
         labels=labels_of(labels.get(task.workflow, ()), prediction),
+        kind=kind_of(task),
+        draft=more and more.draft,
+        candidates=list(more.candidates) if more and more.candidates else None,
+        action=more and more.action,
         blind=blind,
-        suggestion=None if blind else suggestion,
+        suggestion=None if blind else _suggestion(prediction, routing.threshold),
+        prediction=None if blind else _predicted(prediction, routing.threshold),
         highlights=highlighted(task, weighed, reader),
-        truncated=prediction.truncated,
+        truncated=prediction is not None and prediction.truncated,
         reasons=[BLIND_REASON] if blind else list(routing.reasons),
         queue=None if blind else task.queue,
         priority=None if blind else task.priority,
@@ -150,6 +182,42 @@ def view(
         lease_token=0 if blind and not held else task.lease_token,
         lease_expires_at=None if blind and not held else task.lease_expires_at,
         answers=[EarlierAnswer.model_validate(each) for each in task.answers] if settling else [],
+    )
+
+
+def _suggestion(
+    prediction: Prediction | AnswerPrediction | None, threshold: float | None
+) -> Suggestion | None:
+    if not isinstance(prediction, Prediction):
+        return None
+    return Suggestion(
+        label=prediction.label,
+        confidence=prediction.confidence,
+        distribution=prediction.distribution,
+        model_version=prediction.model_version,
+        threshold=threshold,
+    )
+
+
+def _predicted(
+    prediction: Prediction | AnswerPrediction | None, threshold: float | None
+) -> Predicted | None:
+    if prediction is None:
+        return None
+    parts: dict[str, float] | list[float] | None
+    if isinstance(prediction, Prediction):
+        answer: dict[str, JsonValue] = {"label": prediction.label}
+        parts = prediction.distribution
+    else:
+        answer, given = prediction.answer, prediction.parts
+        parts = list(given) if isinstance(given, tuple) else given
+    return Predicted(
+        answer=answer,
+        brief=prediction.brief,
+        confidence=prediction.confidence,
+        parts=parts,
+        model_version=prediction.model_version,
+        threshold=threshold,
     )
 
 

@@ -121,6 +121,12 @@ class ItemRow(Base):
         LargeBinary, deferred=True, comment="event id and salt of each commitment"
     )
     erased_at: Mapped[datetime | None]
+    kind: Mapped[str | None] = mapped_column(comment="of the answer; null: label")
+    asked: Mapped[Json | None] = mapped_column(
+        comment="draft, candidates, action, expires_at: what the answer hangs on"
+    )
+    ai_answer: Mapped[Json | None] = mapped_column(comment="what ai_label is short for")
+    answer: Mapped[Json | None] = mapped_column(comment="what final_label is short for")
 
 
 class Outbox(Base):

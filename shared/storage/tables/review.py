@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ForeignKey, Identity, Index, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from shared.storage.tables.base import Base, Json, one_of
@@ -69,7 +70,7 @@ class ReviewTask(Base):
     due_at: Mapped[datetime] = mapped_column(comment="'infinity' where nothing is due")
     blind: Mapped[bool]
     item: Mapped[Json]
-    prediction: Mapped[Json]
+    prediction: Mapped[Json | None] = mapped_column(JSONB(none_as_null=True))
     routing: Mapped[Json]
     traceparent: Mapped[str]
     created_at: Mapped[datetime]
@@ -89,6 +90,10 @@ class ReviewTask(Base):
     )
     seeded_for: Mapped[str | None] = mapped_column(comment="whose work this known item measures")
     known_label: Mapped[str | None]
+    kind: Mapped[str | None] = mapped_column(comment="of the answer; null: label")
+    known_answer: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True), comment="what known_label is short for"
+    )
 
 
 BY_URGENCY = tuple(
@@ -137,6 +142,9 @@ class ReviewDecision(Base):
     idle_seconds: Mapped[float | None] = mapped_column(
         comment="in hand, without a sign of the reviewer; null: unknown"
     )
+    answer: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True), comment="what label is short for"
+    )
 
 
 class KnownItem(Base):
@@ -151,6 +159,9 @@ class KnownItem(Base):
     label: Mapped[str]
     distribution: Mapped[Json | None] = mapped_column(comment="what the AI is shown to think")
     added_at: Mapped[datetime]
+    answer: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True), comment="what label is short for"
+    )
 
 
 class Highlight(Base):

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import decide
 from services.review_ui.tasks.decide import Decided, DecisionRequest
+from shared.answers.base import AnswerSpec
 from shared.events.models import ItemReviewed
 from shared.storage.database import connect
 from shared.storage.tables import Outbox, ReviewDecision, ReviewTask
@@ -66,7 +67,7 @@ def test_fifty_reviewers_whose_pages_crash_decide_every_item_once(
                 session,
                 reviewer,
                 request,
-                labels=LABELS,
+                spec=AnswerSpec(labels=LABELS),
                 review=room.review,
                 now=room.clock(),
                 undo_seconds=UNDO_SECONDS,

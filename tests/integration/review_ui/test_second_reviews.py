@@ -11,6 +11,7 @@ from hitl.stack.status import counts
 from services.feedback.certificate.workload import for_leads
 from services.review_ui.reports import quality
 from services.review_ui.tasks import claim
+from services.review_ui.tasks.asked import predicted_brief
 from services.review_ui.tasks.decide import Decided, Refused
 from services.review_ui.tasks.rounds import drawn
 from shared.service.lifecycle import Lifecycle
@@ -249,7 +250,7 @@ def test_a_lead_decides_a_flagged_audit_blind_unless_somebody_has_answered_it(
     people = room(engine, NOTHING)
     for name in ("i1", "i2"):
         take_in(engine, requested(name, blind=True))
-    unlike = next(iter({"positive", "negative"} - {people.task("i2").prediction["label"]}))
+    unlike = next(iter({"positive", "negative"} - {predicted_brief(people.task("i2"))}))
     one, two = sorted(people.claim("ada", 2), key=lambda task: task.item_id)
     people.decide("ada", one, None, action="flag")
     people.decide("ada", two, unlike)
@@ -262,7 +263,7 @@ def test_a_lead_decides_a_flagged_audit_blind_unless_somebody_has_answered_it(
     seen = people.seen(one, "lea")
     assert (seen.suggestion, seen.blind) == (None, True)
     assert [(each.label, each.reason) for each in seen.answers] == [(None, "odd")]
-    with pytest.raises(Refused, match="choose a label yourself"):
+    with pytest.raises(Refused, match="give an answer yourself"):
         people.decide("lea", one, None, action="accept")
     # and to settle a disagreement with all of it in view.
     assert people.seen(two, "lea").suggestion is not None

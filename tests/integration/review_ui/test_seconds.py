@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.reports import dashboard
 from services.review_ui.tasks.decide import DecisionRequest, decide
+from shared.answers.base import AnswerSpec
 from shared.events.models import ItemReviewed
 from shared.workflows.files import ReviewRules
 from tests.support.review_data import LABELS, LEASE_SECONDS, UNDO_SECONDS, ReviewRoom, lease_of
@@ -67,7 +68,7 @@ def test_what_the_page_measured_counts_and_reaches_the_dashboard(
             session,
             "ada",
             request,
-            labels=LABELS,
+            spec=AnswerSpec(labels=LABELS),
             review=ReviewRules(),
             now=room.clock(),
             undo_seconds=UNDO_SECONDS,

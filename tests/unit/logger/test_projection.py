@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.logger.projection import (
+    ANSWER_COLUMNS,
     KNOWN_COLUMNS,
     STATUS_COLUMNS,
     ItemFacts,
@@ -205,5 +206,5 @@ def test_every_column_of_the_table_is_merged_by_exactly_one_rule() -> None:
     columns = {column.name for column in ItemRow.__table__.columns}
     own_rules = {"workflow", "id", "text", "metadata", "received_at"}
     stores_own = {"updated_at", "text_salts", "erased_at"}
-    assert columns == {*STATUS_COLUMNS, *KNOWN_COLUMNS} | own_rules | stores_own
+    assert columns == {*STATUS_COLUMNS, *KNOWN_COLUMNS, *ANSWER_COLUMNS} | own_rules | stores_own
     assert {field.name for field in fields(ItemFacts)} == columns - stores_own

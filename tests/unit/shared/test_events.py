@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.events.models import (
-    NAMESPACE,
-    PUBLISHED,
-    REGISTRY,
-    Event,
-    Item,
-    ItemScored,
-    Prediction,
-    derive_id,
-)
+from shared.events.models import NAMESPACE, Event, Item, ItemScored, Prediction, derive_id
+from shared.events.registry import PUBLISHED, REGISTRY
 from tests.support.example_events import EXAMPLES, FAILED, ITEM, NOON, PREDICTION, REVIEWED, SCORED
 
 
@@ -37,6 +29,10 @@ def test_the_ids_are_the_ones_that_are_already_in_databases() -> None:
         "461b1dca-2b7e-50ac-8c31-f88c7640446f",
         "588f9cb4-d342-51d9-97fe-9e543ab5bb15",
         "19d82ab2-1aa5-5b09-bcaf-01bbddbabe88",
+        "f1710f31-e5dc-547f-99cf-23ec9c6695de",
+        "52a5539e-6716-502d-ab52-290b80b54d70",
+        "090a60e2-3343-5441-a211-ea153ec6d4ae",
+        "ad895df1-f664-5418-bfde-75fe9ce8888f",
     ]
     assert all(event.event_id.version == 5 for event in EXAMPLES)
     assert [event.message_id for event in EXAMPLES] == [str(event.event_id) for event in EXAMPLES]

@@ -1,0 +1,74 @@
+"""Reads an answer from JSON, as a producer, a model or a reviewer sends it."""
+
+import math
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from shared.answers.approval import ApprovalAnswer
+from shared.answers.base import KINDS, Answer, AnswerError, AnswerSpec, Asked, Kind
+from shared.answers.form import FormAnswer
+from shared.answers.label import LabelAnswer
+from shared.answers.labels import LabelsAnswer
+from shared.answers.preference import PreferenceAnswer
+from shared.answers.spans import SpansAnswer
+from shared.answers.text import TextAnswer
+from shared.errors import problems_of
+
+ANSWERS: dict[Kind, type[Answer]] = {
+    each.kind: each
+    for each in (
+        LabelAnswer,
+        LabelsAnswer,
+        SpansAnswer,
+        FormAnswer,
+        TextAnswer,
+        PreferenceAnswer,
+        ApprovalAnswer,
+    )
+}
+KIND_NAMES: dict[str, Kind] = {kind: kind for kind in KINDS}
+
+
+def parsed(kind: Kind, value: Any) -> Answer:
+    """The answer in a value of JSON, as it stands there.
+
+    Raises:
+        AnswerError: it has not the shape of this kind.
+    """
+    model = ANSWERS[kind]
+    if not isinstance(value, dict):
+        raise AnswerError("answer", f"must be an object with {' and '.join(model.model_fields)}")
+    try:
+        refuse_not_finite(value)
+        return model.model_validate_json(to_json(value))  # as JSON: a list is a tuple there
+    except ValidationError as error:
+        unknown = [name for name in value if name not in model.model_fields]
+        if unknown and not set(value) & set(model.model_fields):
+            raise AnswerError(
+                "answer",
+                f"a {kind} answer has {' and '.join(model.model_fields)}, not {unknown[0][:40]!r}",
+            ) from None
+        raise AnswerError("answer", problems_of(error, "answer")[:300]) from None
+
+
+def refuse_not_finite(value: Any, field: str = "answer") -> None:
+    """Raises `AnswerError` for NaN or infinity, which some writers put into JSON."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            refuse_not_finite(entry, f"{field}.{name}")
+    elif isinstance(value, list | tuple):
+        for place, entry in enumerate(value):
+            refuse_not_finite(entry, f"{field}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise AnswerError(field, "NaN and infinity are no numbers of JSON")
+
+
+def read_answer(value: Any, spec: AnswerSpec, asked: Asked) -> Answer:
+    """The answer in a value of JSON, checked against what was asked, in its normal form.
+
+    Raises:
+        AnswerError: it is no answer to what was asked.
+    """
+    return parsed(spec.kind, value).checked(spec, asked)
