@@ -93,7 +93,7 @@ def test_mlflow_has_each_version_and_knows_which_decides(
     away = run_model(tmp_path, f"http://127.0.0.1:{free_port()}", "shadow", "v2")
     # I expect it to be done, and to be told what MLflow lacks and how to send it.
     assert away.exit_code == 0, away.output
-    assert "v2 scores 10% of the items" in away.stdout
+    assert "v2 also scores 10% of the items" in away.stdout
     assert "not copied to MLflow" in away.stderr
     assert "hitl model push --workflow sentiment" in away.stderr
     current = registry.current()

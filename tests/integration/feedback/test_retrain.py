@@ -432,7 +432,7 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     version = add_version(home / "models", 2.0)
     base = load("embedded").model_version
     shadowed = hitl(engine, home, model_app, "shadow", "v1", "--share", "0.2")
-    assert "scores 20% of the items" in shadowed.stdout
+    assert "also scores 20% of the items" in shadowed.stdout
     listed = json.loads(hitl(engine, home, model_app, "list", "--json").stdout)
     assert [row["role"] for row in listed] == ["live", "shadow 20%"]
     events = [
@@ -470,7 +470,7 @@ def test_two_versions_are_compared_on_decisions_and_on_live_traffic(
     assert live["psi"] > 1
     words = hitl(engine, home, model_app, "compare", "base", "v1").stdout
     assert "live: 40 items scored by both" in words
-    assert "no candidate" in hitl(engine, home, model_app, "shadow", "--stop").stdout
+    assert "shadowing ended" in hitl(engine, home, model_app, "shadow", "--stop").stdout
 
 
 def test_an_audited_item_stands_for_those_that_nobody_saw(engine: Engine) -> None:

@@ -182,7 +182,7 @@ def test_a_backup_of_a_stack_that_never_was_makes_none(home: Path) -> None:
     program = [sys.executable, "-P", "-m", "hitl", "backup", "--database-only", str(home / "x")]
     done = subprocess.run(program, env=here, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "no stack runs here" in done.stderr
+    assert "no stack is running in" in done.stderr
     assert list(home.iterdir()) == []
 
 

@@ -252,7 +252,7 @@ def test_without_a_stack_the_commands_say_how_to_get_one(
 ) -> None:
     done = hitl(*command, home=tmp_path)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"no stack runs here ({tmp_path}): start one with `hitl up`")
+    assert done.stderr.startswith(f"no stack is running in {tmp_path}: start one with `hitl up`")
 
 
 # -- tail --------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_an_untouched_ledger_is_whole_and_its_blocks_stay(
     lines = (tmp_path / "ledger.jsonl").read_text().splitlines()
     (tmp_path / "cut.jsonl").write_text("\n".join(lines[:-1]))
     result = CliRunner().invoke(app, ["verify", "--from-export", str(tmp_path / "cut.jsonl")])
-    assert (result.exit_code, "is not whole" in result.stderr) == (2, True)
+    assert (result.exit_code, "is incomplete" in result.stderr) == (2, True)
     place = next(number for number, line in enumerate(lines) if "positive" in line)
     changed = json.loads(json.loads(lines[place])["event"])["event_id"]
     lines[place] = lines[place].replace("positive", "negative", 1)
