@@ -82,7 +82,8 @@ def _address(key: str, environment: Mapping[str, str], variable: str = "") -> st
     found = "" if state is None else getattr(state, key.lower()) or ""
     if not found:
         raise ConfigurationError(
-            f"no stack is running in {home.path}: start one with `hitl up`, or set {variable or key}"
+            f"no stack is running in {home.path}: start one with `hitl up`, or set"
+            f" {variable or key}"
         )
     return str(found)
 
