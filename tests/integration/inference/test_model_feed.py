@@ -231,7 +231,7 @@ def test_the_registry_refuses_what_was_changed_and_remembers_who_did_what(tmp_pa
     another_temperature(registry.folder / "v2")
     with pytest.raises(ConfigurationError, match=r"v2 is not what was registered: calibration"):
         registry.promote("v2", by="ada", at=NOW)
-    with pytest.raises(ConfigurationError, match="there is base, v1, v2, v3"):
+    with pytest.raises(ConfigurationError, match="it has base, v1, v2, v3"):
         registry.promote("v7", by="ada", at=NOW)
     # If v1 and then v3 are promoted, I expect each rollback to go one step back
     registry.promote("v1", by="ada", at=NOW)
