@@ -125,9 +125,10 @@ class Packed:
         places = [place for length in lengths for place in range(length)]
         x = self.norm(self.words[_filled(ids)] + self.positions[_filled(places)])
         for layer in self.layers[:-1]:
-            x = self._block(layer, x, x, groups)
+            x = self._block(layer, x, self._attend(layer, x, x, groups))
         firsts = x[_filled([0, *accumulate(lengths[:-1])])]
-        x = self._block(self.layers[-1], x, firsts, groups, first_only=True)
+        last = self.layers[-1]
+        x = self._block(last, firsts, self._attend(last, x, firsts, groups, first_only=True))
         logits = self.head(self.pooler_activation(self.pooler(x))).float()[: len(rows)]
         answer = torch.empty_like(logits)
         answer[torch.tensor(order)] = logits
@@ -168,7 +169,11 @@ class Packed:
             linear.plain()
         return self
 
-    def _block(
+    def _block(self, layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
+        x = layer.attention_norm(layer.output(attended) + x)
+        return layer.output_norm(layer.down(layer.up(x)) + x)
+
+    def _attend(
         self,
         layer: Layer,
         x: Tensor,
@@ -177,23 +182,22 @@ class Packed:
         *,
         first_only: bool = False,
     ) -> Tensor:
-        """What a layer makes of the rows `asking`, which look at all of `x`: every token of it, or
-        only the first of each text. `groups`: length and number of the texts, in order."""
+        """What the rows `asking` find in all of `x`: every token of it asks, or only the first of
+        each text. `groups`: length and number of the texts, in order."""
         queries, (keys, values) = layer.queries(asking), layer.keys_values(x).chunk(2, dim=1)
-        attended = torch.zeros_like(queries, dtype=torch.float32)
+        answer = torch.zeros_like(queries, dtype=torch.float32)
         start = first = 0
         for length, count in groups:
             rows = slice(start, start + length * count)
             ours = slice(first, first + (count if first_only else length * count))
-            found = functional.scaled_dot_product_attention(
+            attended = functional.scaled_dot_product_attention(
                 self._by_head(queries[ours], count),
                 self._by_head(keys[rows], count),
                 self._by_head(values[rows], count),
             )
-            attended[ours] = found.transpose(1, 2).reshape(ours.stop - first, -1)
+            answer[ours] = attended.transpose(1, 2).reshape(ours.stop - first, -1)
             start, first = rows.stop, ours.stop
-        y = layer.attention_norm(layer.output(attended) + asking)
-        return layer.output_norm(layer.down(layer.up(y)) + y)
+        return answer
 
     def _by_head(self, x: Tensor, texts: int) -> Tensor:
         """[texts * length, hidden] -> float32 [texts, heads, length, hidden / heads]."""
