@@ -24,6 +24,7 @@ class PrivateServer(ABC):
     """
 
     title: str
+    fatal: tuple[str, ...] = ()  # in its log: another start would fail the same way
 
     def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
         self.home = home
@@ -64,6 +65,8 @@ class PrivateServer(ABC):
                     return
                 time.sleep(POLL_SECONDS)
             if self.alive() or not tries_left or all(map(is_free, self.ports.values())):
+                break
+            if self.processes and any(map(self.processes[-1].log_tail().__contains__, self.fatal)):
                 break
             # Another process took one of the ports after we had looked.
             self.stop()

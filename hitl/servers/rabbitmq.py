@@ -31,6 +31,7 @@ class PrivateRabbitMQ(PrivateServer):
     """A node and its epmd; with `fast` the node is killed instead of stopped."""
 
     title = "RabbitMQ"
+    fatal = (TOO_OLD,)
 
     def __init__(self, home: Path, log: Path, *, fast: bool = False) -> None:
         super().__init__(home, log, fast=fast)

@@ -370,7 +370,7 @@ def test_check_without_a_name_checks_what_we_ship(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "a changed model or changed labels" in done.stdout
     assert "sentiment.toml: valid" in done.stdout
-    assert "No model was loaded" in done.stdout
+    assert "The models were not loaded" in done.stdout
 
 
 def test_check_loads_the_model_that_the_worker_would_load(tmp_path: Path) -> None:
