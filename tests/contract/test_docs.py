@@ -1,5 +1,6 @@
 """Do the documents tell the truth about what they name?"""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,12 @@ import pytest
 
 from hitl.__main__ import COMMANDS
 from services.router.policy import Policy
+from shared.answers.base import KINDS, Action, AnswerSpec, Asked
+from shared.answers.reading import KIND_NAMES, read_answer
+from shared.clock import utc_now
+from shared.events.answered import AnswerPrediction, AnswerSubmitted
+from shared.events.submissions import receive_item
+from shared.messages import Delivery
 from shared.workflows.files import WorkflowFile
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +85,32 @@ def test_every_command_is_named_for_who_operates() -> None:
     first_cells = " ".join(row.findall(told))
     named = set(re.findall(r"[\w-]+", first_cells))
     assert COMMANDS.keys() - named == set()
+
+
+def test_the_page_has_an_answer_of_each_kind() -> None:
+    # Given the table of kinds / I expect every kind in it, and an answer that is taken
+    told = (ROOT / "docs/build/answers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| `(\{.*?\})` \|", told, flags=re.MULTILINE)
+    assert [kind for kind, _ in rows] == list(KINDS)
+    asked = Asked("Grace of ACME", "a draft", ("one", "another"), Action(name="x", arguments={}))
+    for kind, value in rows:
+        given = json.loads(value)
+        read = read_answer(given, AnswerSpec(KIND_NAMES[kind]), asked)
+        assert given.items() <= read.value.items()  # an approval is completed
+
+
+def test_the_item_with_a_prediction_is_read_as_the_page_says() -> None:
+    item, event = blocks("build/answers.md", "json")
+    spec = AnswerSpec("form", predictions=True)
+    read = receive_item(
+        Delivery("", "hitl.items", "invoices", item.encode(), {}, tag=1),
+        workflow="invoices",
+        max_body_bytes=1_000,
+        clock=utc_now,
+        spec=spec,
+    )
+    assert isinstance(read, AnswerSubmitted)
+    assert isinstance(read.prediction, AnswerPrediction)
+    # And the event of the page says the same of it
+    told = AnswerPrediction.model_validate(json.loads(event)["prediction"])
+    assert told == read.prediction
