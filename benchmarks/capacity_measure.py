@@ -16,7 +16,7 @@ from rich.console import Console
 from benchmarks.harness import Servers, cpu_seconds, resident_bytes, servers
 from benchmarks.pipeline import LONGEST, Line, stack, text
 from services.inference.classifier import load
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 
 TABLES = ("event", "item", "ledger_block", "review_task")
 SETTLE_SECONDS = 120.0

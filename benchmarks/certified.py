@@ -32,7 +32,7 @@ from hitl.servers.ports import free_ports
 from services.feedback.training import rated_texts
 from services.feedback.training.rated_texts import Snippet
 from shared.messaging.connection import declare_all
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 from shared.topology import ITEMS, topology
 
 ALPHA, DELTA = 0.10, 0.10

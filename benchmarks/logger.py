@@ -26,7 +26,8 @@ from services.logger.handler import PORTION_ROWS, PORTIONS, SWITCH_SECONDS, Logg
 from shared.clock import utc_now
 from shared.events.models import ItemScored
 from shared.messages import Delivery, Outgoing
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from shared.topology import LOG_QUEUE
 
 ROUNDS, QUICK_ROUNDS = 5, 2

@@ -34,7 +34,7 @@ from benchmarks.harness import (
 )
 from benchmarks.report import Bars, Report, Table, options, publish, write
 from shared.messaging.connection import declare_all
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 from shared.topology import (
     EVENTS,
     ITEMS,

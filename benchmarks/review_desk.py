@@ -19,7 +19,7 @@ import psycopg2
 from sqlalchemy import make_url
 
 from hitl.servers.postgres import PrivatePostgres
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 
 PASSWORD = "a long enough password"
 CLAIM = 8  # tasks at a time, as the page claims them

@@ -25,7 +25,8 @@ from hitl.access.broker_users import OWNER, TUNABLES
 from hitl.servers.postgres import PrivatePostgres
 from hitl.servers.private import ServerError
 from hitl.servers.rabbitmq import PrivateRabbitMQ
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 
 TEMPLATE = "template_migrated"
 SHARED_PIPELINE = "/one_pipeline/"

@@ -7,7 +7,7 @@ import typer
 
 from hitl.support.connection import database_at_hand
 from hitl.support.database import engine, errors_as_one_line
-from shared.storage.database import migrate, undone_by
+from shared.storage.migration import migrate, undone_by
 
 app = typer.Typer(add_completion=False)
 

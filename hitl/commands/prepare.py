@@ -18,7 +18,7 @@ from hitl.support.database import errors_as_one_line
 from hitl.support.first_reviewer import FIRST_REVIEWER, ensure_first_reviewer, no_account_exists
 from shared.messaging.connection import declare_all
 from shared.service.settings import Settings
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 from shared.topology import topology
 from shared.workflows.files import configured_workflows
 

@@ -24,7 +24,7 @@ from hitl.support.first_reviewer import ensure_first_reviewer
 from shared.errors import ConfigurationError, HitlError, Overloaded
 from shared.messaging.connection import declare_all
 from shared.service.settings import Settings
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 from shared.topology import Topology, topology
 from shared.workflows.files import configured_workflows, read_workflow_file
 

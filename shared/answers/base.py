@@ -5,13 +5,15 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
 from shared.errors import HitlError
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
 
 Kind = Literal["label", "labels", "spans", "form", "text", "preference", "approval"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -47,9 +49,13 @@ class AnswerSpec:
         return self.kind == "label" and not self.predictions
 
     @cached_property
-    def validator(self) -> Draft202012Validator | None:
+    def validator(self) -> "Draft202012Validator | None":
         """What checks a value against the schema."""
-        return None if self.schema is None else Draft202012Validator(self.schema)
+        if self.schema is None:
+            return None
+        from jsonschema import Draft202012Validator  # slow to import, and only forms need it
+
+        return Draft202012Validator(self.schema)
 
 
 class Action(BaseModel):

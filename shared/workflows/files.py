@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -171,6 +169,10 @@ def _with_schema(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
     table = tables.get("workflow")
     if not isinstance(table, dict) or not isinstance(named := table.get("schema"), str):
         return tables
+    # Slow to import, and only forms need it.
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
     path = folder / named
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))

@@ -31,7 +31,8 @@ from shared.clock import utc_now
 from shared.events.models import ItemReviewed, derive_id
 from shared.messages import Handler
 from shared.messaging.connection import Broker, declare_all
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from shared.storage.outbox import publish_due
 from shared.topology import (
     LOG_QUEUE,

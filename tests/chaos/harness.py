@@ -33,7 +33,8 @@ from services.review_ui.auth.accounts import Accounts
 from shared.clock import utc_now
 from shared.messages import Outgoing
 from shared.messaging.connection import Broker
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from tests.chaos.proxy import Proxy
 from tests.support.amqp_client import until
 

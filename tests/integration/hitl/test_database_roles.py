@@ -16,7 +16,8 @@ from hitl.__main__ import app
 from hitl.access.database_roles import RIGHTS, set_rights, url_of
 from services.feedback.reports import reviewed
 from services.feedback.training import labelled_texts
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from shared.storage.tables import Base
 from tests.conftest import Postgres
 

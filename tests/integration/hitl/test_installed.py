@@ -16,7 +16,7 @@ from hitl.servers.installed import postgres_programs, postgres_versions, rabbitm
 from hitl.servers.postgres import PrivatePostgres
 from hitl.servers.private import ServerError
 from hitl.servers.rabbitmq import PrivateRabbitMQ
-from shared.storage.database import migrate
+from shared.storage.migration import migrate
 from tests.conftest import Postgres, RabbitMQ, started
 from tests.support.amqp_client import until
 

@@ -29,7 +29,8 @@ from shared.errors import Overloaded
 from shared.events.envelope import encode
 from shared.messaging.connection import Broker
 from shared.service.settings import Settings
-from shared.storage.database import connect, migration_config
+from shared.storage.database import connect
+from shared.storage.migration import migration_config
 from shared.topology import LOG_QUEUE, topology
 from tests.support.amqp_client import outsider, until
 from tests.support.item_events import TRACEPARENT, Journey, delivered, submitted

@@ -23,7 +23,8 @@ from shared.errors import ConfigurationError
 from shared.messages import Outgoing
 from shared.messaging.address import connection_parameters
 from shared.messaging.connection import Broker, declare_all
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from shared.topology import ITEMS, topology
 from tests.conftest import started
 from tests.support.amqp_client import until

@@ -13,7 +13,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.storage.database import is_bad_data, is_unavailable, migrate, migration_config, sqlstate
+from shared.storage.database import is_bad_data, is_unavailable, sqlstate
+from shared.storage.migration import migrate, migration_config
 from shared.storage.tables import Base
 
 ROOT = Path(__file__).parents[3]
@@ -109,7 +110,7 @@ def test_the_schema_arrives_from_a_folder_with_an_awkward_name(
     checkout = tmp_path / "50 %(here)s of: it"
     shutil.copytree(ROOT / "shared", checkout / "shared")
     # If I migrate from there
-    program = "import sys; from shared.storage.database import migrate; migrate(sys.argv[1])"
+    program = "import sys; from shared.storage.migration import migrate; migrate(sys.argv[1])"
     subprocess.run([sys.executable, "-c", program, database_url], cwd=checkout, check=True)
     # I expect the schema.
     with engine.connect() as connection:

@@ -18,7 +18,8 @@ from sqlalchemy import make_url, text
 from hitl.servers.ports import free_ports
 from services.feedback.certificate.leader import Leader
 from shared.errors import Overloaded
-from shared.storage.database import connect, migrate
+from shared.storage.database import connect
+from shared.storage.migration import migrate
 from tests.conftest import cannot_run
 from tests.support.amqp_client import until
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner, Result
 from hitl.__main__ import app
 from hitl.commands.audit import app as audit
 from shared.errors import ConfigurationError
-from shared.storage.database import MIGRATION_LOCK, connect, migrate, migration_config
+from shared.storage.database import connect
+from shared.storage.migration import MIGRATION_LOCK, migrate, migration_config
 from tests.integration.storage.test_migrations import differences
 from tests.support.amqp_client import until
 from tests.support.filled_database import fill, log, tables
