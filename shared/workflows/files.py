@@ -7,7 +7,7 @@ stands to the router, whose policy module alone knows what it means.
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,10 +18,12 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-from shared.answers.base import AnswerSpec, Kind
+from shared.answers.base import KINDS, AnswerSpec, Kind
 from shared.errors import ConfigurationError, problems_of
 from shared.events.models import WORKFLOW_NAME, Label, Probability, WorkflowName
 from shared.labels import distinct
@@ -31,6 +33,7 @@ from shared.suggestions import did_you_mean
 _NAME = re.compile(WORKFLOW_NAME)
 
 
+EMBEDDED = "embedded"
 NO_MODEL = "none"
 _LABELLED = frozenset({"label", "labels", "spans"})
 
@@ -64,7 +67,7 @@ class Workflow(BaseModel):
         default=(), description="empty: as the model names them"
     )
     model: Annotated[str, StringConstraints(min_length=1)] = Field(
-        default="embedded", description='"none": what is predicted comes with the items, if at all'
+        default=EMBEDDED, description='"none": what is predicted comes with the items, if at all'
     )
     form_schema: Mapping[str, object] | None = Field(
         default=None,
@@ -82,27 +85,48 @@ class Workflow(BaseModel):
     guideline: str = ""
     review: ReviewRules = Field(default=ReviewRules(), description="the file's [review]")
 
+    @field_validator("answer", mode="before")
+    @classmethod
+    def _known_kind(cls, given: object) -> object:
+        if given in KINDS:
+            return given
+        meant = did_you_mean(given, KINDS) if isinstance(given, str) else ""
+        raise _problem(f"there is no kind {given!r}, only {', '.join(KINDS)}{meant}")
+
     @model_validator(mode="before")
     @classmethod
     def _no_model_of_ours(cls, given: object) -> object:
-        if isinstance(given, dict) and given.get("answer", "label") not in _LABELLED:
+        if isinstance(given, dict) and given.get("answer", "label") != "label":
             return {"model": NO_MODEL, **given}
         return given
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
-        kind = self.answer
-        if self.labels and kind not in _LABELLED:
-            raise ValueError(f"labels mean nothing where answer = {kind!r}")
-        if not self.labels and self.model == NO_MODEL and kind in _LABELLED:
-            raise ValueError("labels: name them, since there is no model that could")
-        if self.form_schema is not None and kind not in ("form", "approval"):
-            raise ValueError(f"schema means nothing where answer = {kind!r}")
-        if self.overlap and kind != "spans":
-            raise ValueError(f"overlap means nothing where answer = {kind!r}")
-        if self.model != NO_MODEL and kind not in _LABELLED:
-            raise ValueError(f'model: {kind!r} has none of ours: write model = "none"')
+        if problems := list(self._contradictions()):
+            raise _problem("; ".join(problems))
         return self
+
+    def _contradictions(self) -> Iterator[str]:
+        kind = self.answer
+        nothing = f"means nothing where answer = {json.dumps(kind)}"
+        if kind in _LABELLED and not self.labels and not self.has_model:
+            yield "labels: name them, since there is no model that could"
+        if kind not in _LABELLED:
+            if self.labels:
+                yield f"labels: {nothing}"
+            if self.has_model:
+                yield f'model: none of ours gives a {kind}: write model = "none", or leave it out'
+        elif kind != "label" and self.model == EMBEDDED:
+            yield (
+                f'model: the embedded one gives one label, no {kind}: write model = "none", or name'
+                " one of yours"
+            )
+        if kind == "form" and self.form_schema is None:
+            yield "schema: name the file of the JSON Schema that the fields of the form have"
+        if self.form_schema is not None and kind not in ("form", "approval"):
+            yield f"schema: {nothing}"
+        if self.overlap and kind != "spans":
+            yield f"overlap: {nothing}"
 
     @property
     def has_model(self) -> bool:
@@ -158,6 +182,13 @@ def read_draft(path: Path) -> WorkflowFile:
         raise ConfigurationError(f"{path}: its values are nested too deeply") from None
     except ValidationError as error:
         raise ConfigurationError(f"{path}: {problems_of(error, 'file')}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _problem(said: str) -> PydanticCustomError:
+    """A refusal in our own words alone."""
+    return PydanticCustomError("workflow", "{said}", {"said": said})
 
 
 def _with_schema(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -167,23 +198,26 @@ def _with_schema(tables: dict[str, Any], folder: Path) -> dict[str, Any]:
         ConfigurationError: the schema cannot be read, or is none.
     """
     table = tables.get("workflow")
-    if not isinstance(table, dict) or not isinstance(named := table.get("schema"), str):
+    if not isinstance(table, dict) or "schema" not in table:
         return tables
-    # Slow to import, and only forms need it.
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
+    from shared.answers.schemas import checked_schema  # slow to import, and only forms need it
 
-    path = folder / named
+    named = table["schema"]
+    if not isinstance(named, str):
+        raise ConfigurationError(
+            "workflow.schema: must be the path of a file, from this one's folder"
+        )
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
-        Draft202012Validator.check_schema(schema)
+        schema = checked_schema(json.loads((folder / named).read_text(encoding="utf-8")))
     except OSError as error:
-        raise ConfigurationError(f"schema {path}: {error.strerror}") from None
+        meant = did_you_mean(named, (each.name for each in folder.glob("*.json")))
+        raise ConfigurationError(f"workflow.schema: {named}: {error.strerror}{meant}") from None
+    except RecursionError:
+        raise ConfigurationError(f"workflow.schema: {named}: is nested too deeply") from None
     except ValueError as error:
-        raise ConfigurationError(f"schema {path}: {error}") from None
-    except SchemaError as error:
-        where = ".".join(map(str, error.absolute_path)) or "schema"
-        raise ConfigurationError(f"schema {path}: {where}: {error.message}") from None
+        raise ConfigurationError(f"workflow.schema: {named}: no JSON: {error}") from None
+    except ConfigurationError as error:
+        raise ConfigurationError(f"workflow.schema: {named}: {error}") from None
     return {**tables, "workflow": {**table, "schema": schema}}
 
 
