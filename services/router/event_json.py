@@ -8,10 +8,13 @@ import secrets
 from datetime import datetime
 from functools import lru_cache
 
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from services.router.route import Route
-from shared.events.answered import AnswerDecision, AnswerScored
+from shared.answers.approval import approved
+from shared.answers.base import Action
+from shared.events.answered import NO_MODEL, AnswerDecision, AnswerScored
 from shared.events.models import Item, Prediction, RouteReason, Sampling
 
 _PLACEHOLDER = secrets.token_hex()  # no label and no version holds it
@@ -34,22 +37,28 @@ def answer_tail(scored: AnswerScored, chosen: Route, now: datetime) -> bytes:
     rest: dict[str, object] = {"kind": scored.kind, "prediction": prediction}
     if chosen.route == "review":
         rest["routing"] = _routing(chosen, now)
-    elif prediction is not None:
+    else:
         rest["decision"] = AnswerDecision(
-            kind=prediction.kind,
-            answer=prediction.answer,
+            kind=scored.kind,
+            answer=prediction.answer if prediction else _as_asked(scored.item.action),
             decided_by="ai",
-            confidence=prediction.confidence,
-            model_version=prediction.model_version,
+            confidence=prediction and prediction.confidence,
+            model_version=prediction.model_version if prediction else NO_MODEL,
             policy_version=chosen.policy_version,
             reasons=chosen.reasons,
             decided_at=now,
             threshold=chosen.threshold,
             certificate_version=chosen.certificate_version,
             sampling=Sampling.model_validate(chosen.sampling._asdict()),
-            ai_answer=prediction.answer,
+            ai_answer=prediction and prediction.answer,
         )
     return b"," + to_json(rest)[1:]
+
+
+def _as_asked(action: Action | None) -> dict[str, JsonValue]:
+    """What is accepted without a prediction: an action, as it stands."""
+    assert action is not None  # noqa: S101 - route() accepts nothing else
+    return approved(action).value
 
 
 def event_tail(prediction: Prediction, chosen: Route, now: datetime, now_json: bytes) -> bytes:

@@ -171,7 +171,7 @@ class Router:
             now,
             served.steering,
         )
-        for rule in served.policy.incomparable(scored.item):
+        for rule in served.policy.incomparable(scored.item, prediction):
             self._count_incomparable(scored.workflow, rule.name)
         context.routes.append((scored.workflow, chosen.route, chosen.reasons[0].code))
         context.ages.append(max((now - as_utc(scored.item.received_at)).total_seconds(), 0.0))
@@ -191,7 +191,7 @@ class Router:
         if (workflow, rule) not in self._warned:
             self._warned.add((workflow, rule))
             logger.warning(
-                "a rule does not match: it compares a metadata value with one of another type",
+                "a rule does not match: it compares a value with one of another type",
                 extra={"workflow": workflow, "rule": rule},
             )
 

@@ -13,7 +13,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from services.router.rules import KnownLabel, Number, Rule, Section, Share
+from services.router.rules import KnownLabel, Rule, Share, keys_of
+from services.router.values import Number, Section
+from shared.answers.approval import VERDICTS
+from shared.answers.base import AnswerSpec, digest
 from shared.errors import ConfigurationError
 from shared.events.answered import AnswerPrediction
 from shared.events.models import Item, Prediction
@@ -54,6 +57,7 @@ class Policy(Section):
     panel: Panel = Panel()
     rules: tuple[Rule, ...] = ()
     _labels: frozenset[str] = PrivateAttr(default=frozenset())
+    _spec: AnswerSpec | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _nothing_passes_a_certificate(self) -> Self:
@@ -70,22 +74,36 @@ class Policy(Section):
         return self
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, object], labels: Sequence[str] = ()) -> "Policy":
-        """The policy that `mapping` describes, for a workflow with these labels (empty: any).
+    def from_mapping(
+        cls,
+        mapping: Mapping[str, object],
+        labels: Sequence[str] = (),
+        spec: AnswerSpec | None = None,
+    ) -> "Policy":
+        """The policy that `mapping` describes, for a workflow with these labels (empty: any) that
+        asks for `spec` (None: nobody knows; a condition on any kind of answer is taken).
 
         Raises:
             ConfigurationError: lists every problem, one a line.
         """
         problems = _repeated_names(mapping)
+        kind = spec and spec.kind
+        names = VERDICTS if kind == "approval" else tuple(labels)
+        if kind == "text":
+            problems += [
+                f"{key}: means nothing where answer = 'text': no part of a text has a name"
+                for key in ("label_thresholds", "always_review")
+                if mapping.get(key)
+            ]
         try:
-            policy = cls.model_validate(dict(mapping), context={"labels": tuple(labels)})
+            policy = cls.model_validate(dict(mapping), context={"labels": names, "kind": kind})
         except ValidationError as error:
             for wrong in error.errors(include_url=False):
                 problems.append(f"{_where(wrong['loc'], mapping)}: {_what(wrong)}")
             policy = None
         if policy is None or problems:
             raise ConfigurationError("\n".join(problems))
-        policy._labels = frozenset(labels)
+        policy._labels, policy._spec = frozenset(labels), spec
         twice = len(policy.label_thresholds) - len(policy.thresholds_by_key)
         if twice:
             raise ConfigurationError("label_thresholds: two keys name the same label")
@@ -100,7 +118,7 @@ class Policy(Section):
         """
         workflow = content.workflow
         try:
-            policy = cls.from_mapping(content.policy, workflow.labels)
+            policy = cls.from_mapping(content.policy, workflow.labels, workflow.spec)
             if policy.mode == "certified" and not workflow.review.adjudicate_panel_disagreements:
                 raise ConfigurationError(
                     "mode: 'certified' needs [review] adjudicate_panel_disagreements = true: a "
@@ -125,6 +143,9 @@ class Policy(Section):
         forming = {"always_review", "accept_truncated", "rules"}
         content = self.model_dump(mode="json", by_alias=True, include=forming)
         terms = {"alpha": self.certificate.alpha, "delta": self.certificate.delta}
+        asked = self._spec
+        if asked is not None and asked.kind != "label":
+            content["answer"] = [asked.kind, asked.overlap, asked.schema and digest(asked.schema)]
         return _content_digest({**content, **terms, "labels": sorted(self._labels)})
 
     def first_rule(
@@ -137,24 +158,26 @@ class Policy(Section):
         return None
 
     @cached_property
-    def _with_metadata(self) -> tuple[Rule, ...]:
-        return tuple(rule for rule in self.rules if rule.when.metadata)
+    def _comparing(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.rules if rule.when.compares)
 
-    def incomparable(self, item: Item) -> list[Rule]:
-        """The rules that test a metadata value of this item which is of another kind than theirs:
-        whatever it is, they do not hold."""
-        return [rule for rule in self._with_metadata if not rule.when.comparable(item)]
+    def incomparable(
+        self, item: Item, prediction: Prediction | AnswerPrediction | None
+    ) -> list[Rule]:
+        """The rules that test a value of this item which is of another kind than theirs: whatever
+        it is, they do not hold."""
+        return [rule for rule in self._comparing if not rule.when.comparable(item, prediction)]
 
     # By the labels' keys, and cached: private attributes are slow.
     @cached_property
     def label_keys(self) -> frozenset[str]:
         """The workflow's labels; empty for any."""
-        return frozenset(map(label_key, self._labels))
+        return keys_of(self._labels)
 
     @cached_property
     def review_keys(self) -> frozenset[str]:
         """The labels that always go to people."""
-        return frozenset(map(label_key, self.always_review))
+        return keys_of(self.always_review)
 
     @cached_property
     def thresholds_by_key(self) -> dict[str, float]:

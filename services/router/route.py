@@ -2,7 +2,8 @@
 
 Pure: a policy, an item, its prediction and a time in, a `Route` with all its reasons out. The first
 of these wins: a model or a time without a certificate (mode `certified`), the audit panel, a label
-or a text that the machine must not decide, the first business rule that holds, the confidence.
+or a text that the machine must not decide, the first business rule that holds, the confidence. What
+nobody predicted goes to people, but for an action that a rule approves.
 """
 
 from datetime import datetime, timedelta
@@ -12,7 +13,8 @@ from typing import Literal, NamedTuple
 from services.router.draw import Draw, draw
 from services.router.policy import Policy
 from services.router.rules import Rule
-from shared.events.answered import AnswerPrediction
+from shared.answers.approval import approved
+from shared.events.answered import AnswerItem, AnswerPrediction
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Item, Prediction, RouteReason
 from shared.labels import label_key
@@ -118,6 +120,9 @@ def route(
     rule = policy.first_rule(item, prediction)
     if prediction is None:
         nothing = draw(salt, salt_version, workflow, item.id, 0.0)  # no answer to audit
+        if rule is not None and _approves(rule, item, now):
+            by_rule = (_reason("rule", rule.text),)
+            return Route("accept", by_rule, None, policy.version, nothing, False)
         reasons = [_reason("no_prediction", "nobody predicted an answer")]
         if rule is not None and rule.then == "review":
             reasons.append(_reason("rule", rule.text))
@@ -126,6 +131,8 @@ def route(
     threshold, sure = _measured(policy, prediction, steering.threshold)
     sampling = draw(salt, salt_version, workflow, item.id, steering.panel_rate)
     reasons = _against(policy, prediction, steering, sampling, rule)
+    if rule is not None and isinstance(item, AnswerItem) and item.action is not None:
+        reasons += _against_approval(rule, item, prediction, now)
     if not reasons and (sure or rule is not None):
         return Route(
             "accept",
@@ -222,6 +229,32 @@ def _against(
     if rule is not None and rule.then == "review":
         reasons.append(_reason("rule", rule.text))
     return reasons
+
+
+def _approves(rule: Rule, item: Item, now: datetime) -> bool:
+    """Whether the rule says yes to an action, and in time. Only an approval can be given without a
+    prediction: what it says yes to lies in the item."""
+    return (
+        rule.then == "accept"
+        and isinstance(item, AnswerItem)
+        and item.action is not None
+        and not item.expired(now)
+    )
+
+
+def _against_approval(
+    rule: Rule, item: AnswerItem, prediction: Prediction | AnswerPrediction, now: datetime
+) -> list[RouteReason]:
+    """Why a rule that accepts does not approve this action: its conditions are about the arguments
+    that the program named, so that it cannot say yes to others, nor to a no."""
+    if rule.then != "accept":
+        return []
+    asked = item.action and approved(item.action)
+    if not _approves(rule, item, now):
+        return [_reason("rule", f"{rule.text}, but the action has expired")]
+    if isinstance(prediction, AnswerPrediction) and prediction.read == asked:
+        return []
+    return [_reason("rule", f"{rule.text}, but something else than the action is predicted")]
 
 
 def _in_favour(

@@ -4,17 +4,15 @@ Pure. Texts are searched with RE2, whose time grows only linearly with the text 
 (Cox 2010, https://swtch.com/~rsc/regexp/regexp3.html): a rule can slow the router, never hang it.
 """
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import re2
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     StringConstraints,
@@ -22,15 +20,25 @@ from pydantic import (
     model_validator,
 )
 
-from shared.events.answered import AnswerPrediction
+from services.router.values import Section, Tests, all_comparable, all_hold
+from shared.answers.base import Kind
+from shared.events.answered import AnswerItem, AnswerPrediction
 from shared.events.models import Item, Label, Prediction
 from shared.labels import known_as, label_key
 
 _PATTERN_MEMORY_BYTES = 8 << 20  # RE2 refuses a pattern that would need more
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,59}")
-_NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
-_TRUTH = {"true": True, "false": False}
 _MAX_DUE_MINUTES = 525_600  # a year
+_ASKED_OF: dict[str, tuple[Kind, ...]] = {
+    "label": ("label", "labels", "spans"),
+    "labels_any": ("labels",),
+    "labels_none": ("labels",),
+    "span_labels": ("spans",),
+    "field": ("form",),
+    "action": ("approval",),
+    "argument": ("approval",),
+}
+"""Which kinds of answer a condition can be about; those that are not here: any."""
 
 
 def _known_label(label: str, info: ValidationInfo) -> str:
@@ -55,14 +63,6 @@ def _is_name(name: str) -> str:
     return name
 
 
-def _scalar(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if not isinstance(value, str | bool | int | float):
-        raise ValueError("must be a text, a number, or true or false")
-    return value
-
-
 def _compiles(pattern: str) -> str:
     try:
         _compile(pattern)
@@ -83,125 +83,58 @@ def _message(error: Exception) -> str:
     return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
 
 
+def _not_given(value: object) -> bool:
+    return not value
+
+
 KnownLabel = Annotated[Label, AfterValidator(_known_label)]
+KnownLabels = Annotated[tuple[KnownLabel, ...], BeforeValidator(_as_list)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)]
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0)]
-Scalar = Annotated[Any, BeforeValidator(_scalar)]
 Name = Annotated[str, AfterValidator(_is_name)]
-
-
-class Section(BaseModel):
-    """A table of the policy: frozen, and a key that it does not know is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MetadataTest(Section):
-    """What one metadata value must be; everything given must hold. An absent value fails all but
-    `exists = false`; JSON null counts as absent.
-
-    A text that spells a number or a truth value counts as one where the rule names one: CSV has
-    texts alone. Nothing else is converted; `comparable` says of which values no such test holds.
-    """
-
-    equals: Scalar | None = None
-    in_: tuple[Scalar, ...] | None = Field(default=None, alias="in", min_length=1)
-    gt: Number | None = None
-    ge: Number | None = None
-    lt: Number | None = None
-    le: Number | None = None
-    exists: Annotated[bool, Field(strict=True)] | None = None
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Self:
-        given = len(self.model_dump(exclude_none=True))
-        if given == 0:
-            raise ValueError("names no test; for any value write { exists = true }")
-        if self.exists is False and given > 1:
-            raise ValueError("exists = false leaves nothing to compare")
-        return self
-
-    def holds(self, value: object) -> bool:
-        if value is None:
-            return self.exists is False
-        if self.exists is False:
-            return False
-        if self.equals is not None and not _same(value, self.equals):
-            return False
-        if self.in_ is not None and not any(_same(value, wanted) for wanted in self.in_):
-            return False
-        if not self._orders:
-            return True
-        number = _like(value, 0)
-        return (
-            isinstance(number, int | float)
-            and not isinstance(number, bool)
-            and (self.gt is None or number > self.gt)
-            and (self.ge is None or number >= self.ge)
-            and (self.lt is None or number < self.lt)
-            and (self.le is None or number <= self.le)
-        )
-
-    @property
-    def _orders(self) -> bool:
-        return (self.gt, self.ge, self.lt, self.le) != (None, None, None, None)
-
-    def comparable(self, value: object) -> bool:
-        """Whether the value is of a kind that this test can hold of: `amount > 100` never does of
-        "a lot", nor `equals = "7"` of the number 7."""
-        if value is None or self.exists is False:
-            return True
-        wanted = [] if self.equals is None else [self.equals]
-        wanted += [0] if self._orders else []
-        each = [_kind(_like(value, one)) == _kind(one) for one in wanted]
-        among = [_kind(_like(value, one)) == _kind(one) for one in self.in_ or ()]
-        return all(each) and (any(among) or not among)
-
-
-_OPERATORS = frozenset({"in", "gt", "ge", "lt", "le", "exists"})
-
-
-def _flatten(tests: object, prefix: str = "") -> object:
-    """`{a = {b = "x", n = {ge = 1}}}` becomes `{"a.b": {equals: "x"}, "a.n": {ge: 1}}`."""
-    if not isinstance(tests, Mapping):
-        return tests
-    flat: dict[str, object] = {}
-    for key, wanted in tests.items():
-        path = f"{prefix}{key}"
-        if not isinstance(wanted, Mapping):
-            flat[path] = {"equals": wanted}
-        elif wanted and not _OPERATORS & wanted.keys():
-            nested = _flatten(wanted, f"{path}.")
-            flat.update(nested if isinstance(nested, dict) else {})
-        else:
-            flat[path] = dict(wanted)
-    return flat
 
 
 class When(Section):
     """The conditions of a rule; all that are given must hold.
 
     Lengths are in characters. `confidence_below` and `confidence_above` exclude the number itself.
-    A metadata key is looked up as it stands, then as a path whose steps are separated by dots.
+    A value of the metadata, of the predicted form (`field`) or of the action's arguments
+    (`argument`) is looked up as it stands, then as a path whose steps are separated by dots.
     """
 
-    label: Annotated[tuple[KnownLabel, ...], BeforeValidator(_as_list)] = ()
-    metadata: Annotated[Mapping[str, MetadataTest], BeforeValidator(_flatten)] = Field(
-        default_factory=dict
-    )
+    label: KnownLabels = ()
+    metadata: Tests = Field(default_factory=dict)
     text_matches: Annotated[str, AfterValidator(_compiles)] | None = None
     confidence_below: Share | None = None
     confidence_above: Share | None = None
     min_characters: Count | None = None
     max_characters: Count | None = None
+    # Not in the digest of a policy that has none of them, or every older one would change.
+    labels_any: KnownLabels = Field(default=(), exclude_if=_not_given)
+    labels_none: KnownLabels = Field(default=(), exclude_if=_not_given)
+    span_labels: KnownLabels = Field(default=(), exclude_if=_not_given)
+    field: Tests = Field(default_factory=dict, exclude_if=_not_given)
+    action: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        default=(), exclude_if=_not_given
+    )
+    argument: Tests = Field(default_factory=dict, exclude_if=_not_given)
     _pattern: Any = PrivateAttr(default=None)
     _label_keys: frozenset[str] = PrivateAttr(default=frozenset())
 
     @model_validator(mode="after")
-    def _can_hold(self) -> Self:
-        if not self.model_dump(exclude_defaults=True):
+    def _can_hold(self, info: ValidationInfo) -> Self:
+        given = self.model_dump(exclude_defaults=True)
+        if not given:
             raise ValueError("names no condition: such a rule would match every item")
+        asked = (info.context or {}).get("kind")
+        for name in given:
+            kinds = _ASKED_OF.get(name)
+            if asked is not None and kinds is not None and asked not in kinds:
+                raise ValueError(
+                    f"{name} means nothing where answer = {asked!r}; it is for {', '.join(kinds)}"
+                )
+        if self.labels_any and keys_of(self.labels_any) <= keys_of(self.labels_none):
+            raise ValueError("labels_none rules out all of labels_any")
         above, below = self.confidence_above, self.confidence_below
         if above is not None and below is not None and above >= below:
             raise ValueError("no confidence is above confidence_above and below confidence_below")
@@ -211,20 +144,45 @@ class When(Section):
         return self
 
     def model_post_init(self, context: object, /) -> None:
-        self._label_keys = frozenset(map(label_key, self.label))
+        self._label_keys = keys_of(self.label)
         if self.text_matches is not None:
             self._pattern = _compile(self.text_matches)
 
-    def comparable(self, item: Item) -> bool:
-        """Whether each metadata test could hold of a value of its kind."""
-        return all(
-            test.comparable(look_up(item.metadata, path)) for path, test in self.metadata.items()
+    def comparable(self, item: Item, prediction: Prediction | AnswerPrediction | None) -> bool:
+        """Whether each test of a value could hold of one of its kind."""
+        action = item.action if self.argument and isinstance(item, AnswerItem) else None
+        return (
+            all_comparable(self.metadata, item.metadata)
+            and (action is None or all_comparable(self.argument, action.arguments))
+            and (not self.field or all_comparable(self.field, _form(prediction)))
         )
+
+    @property
+    def compares(self) -> bool:
+        """Does it test a value that may be of another kind than the rule expects?"""
+        return bool(self.metadata or self.field or self.argument)
 
     @property
     def sees_the_prediction(self) -> bool:
         """Does it depend on what the model said?"""
-        return bool(self.label) or (self.confidence_below, self.confidence_above) != (None, None)
+        return (
+            bool(self.label)
+            or (self.confidence_below, self.confidence_above) != (None, None)
+            or self._sees_the_answer
+        )
+
+    # Cached, because it is asked of every item: a `label` workflow pays for nothing else.
+    @cached_property
+    def _sees_the_answer(self) -> bool:
+        return bool(self.labels_any or self.labels_none or self.span_labels or self.field)
+
+    @cached_property
+    def _sees_the_action(self) -> bool:
+        return bool(self.action or self.argument)
+
+    @cached_property
+    def _answer_keys(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        return keys_of(self.labels_any), keys_of(self.labels_none), keys_of(self.span_labels)
 
     def holds(self, item: Item, prediction: Prediction | AnswerPrediction | None) -> bool:
         """Whether all of them do; those on a prediction never of an item that has none."""
@@ -232,11 +190,10 @@ class When(Section):
             return False
         return (
             (prediction is None or self._holds_of(prediction))
+            and (not self._sees_the_action or self._holds_of_action(item))
             and (self.min_characters is None or len(item.text) >= self.min_characters)
             and (self.max_characters is None or len(item.text) <= self.max_characters)
-            and all(
-                test.holds(look_up(item.metadata, path)) for path, test in self.metadata.items()
-            )
+            and (not self.metadata or all_hold(self.metadata, item.metadata))
             # Last, because it costs most. RE2 reads UTF-8; what cannot be encoded becomes "?".
             and (
                 self._pattern is None
@@ -252,6 +209,25 @@ class When(Section):
             )
             and (self.confidence_below is None or prediction.confidence < self.confidence_below)
             and (self.confidence_above is None or prediction.confidence > self.confidence_above)
+            and (not self._sees_the_answer or self._holds_of_answer(prediction))
+        )
+
+    def _holds_of_answer(self, prediction: Prediction | AnswerPrediction) -> bool:
+        named = keys_of(prediction.names)
+        any_of, none_of, span_labels = self._answer_keys
+        return (
+            (not any_of or not named.isdisjoint(any_of))
+            and named.isdisjoint(none_of)
+            and (not span_labels or not named.isdisjoint(span_labels))
+            and (not self.field or all_hold(self.field, _form(prediction)))
+        )
+
+    def _holds_of_action(self, item: Item) -> bool:
+        action = item.action if isinstance(item, AnswerItem) else None
+        return (
+            action is not None
+            and (not self.action or action.name in self.action)
+            and all_hold(self.argument, action.arguments)
         )
 
 
@@ -277,43 +253,12 @@ class Rule(Section):
         return self.reason or f"rule {self.name!r}"
 
 
-def look_up(metadata: Mapping[str, Any], path: str) -> object:
-    """The value under the key `path`, else at the dotted path; None where there is none."""
-    if path in metadata:
-        return metadata[path]
-    value: Any = metadata
-    for step in path.split("."):
-        if not isinstance(value, Mapping) or step not in value:
-            return None
-        value = value[step]
-    return value
+def keys_of(labels: Iterable[str]) -> frozenset[str]:
+    """The labels' keys: equal for spellings of the same label."""
+    return frozenset(map(label_key, labels))
 
 
-def _same(value: object, wanted: object) -> bool:
-    """Equal as JSON: 1 is 1.0, but true is not 1; `value` may spell what is wanted."""
-    value = _like(value, wanted)
-    return value == wanted and isinstance(value, bool) == isinstance(wanted, bool)
-
-
-def _like(value: object, wanted: object) -> object:
-    """A text as the number or the truth value that it spells, where such is wanted."""
-    if not isinstance(value, str) or isinstance(wanted, str):
-        return value
-    spelled = value.strip()
-    if isinstance(wanted, bool):
-        return _TRUTH.get(spelled.lower(), value)
-    if not _NUMBER.fullmatch(spelled):
-        return value
-    try:
-        return int(spelled)  # exact, however long
-    except ValueError:
-        number = float(spelled)
-    return number if math.isfinite(number) else value
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "truth"
-    if isinstance(value, int | float):
-        return "number"
-    return "text" if isinstance(value, str) else "other"
+def _form(prediction: Prediction | AnswerPrediction | None) -> Mapping[str, Any]:
+    """The fields of a predicted form; none of another answer."""
+    given = prediction.answer.get("form") if isinstance(prediction, AnswerPrediction) else None
+    return given if isinstance(given, dict) else {}

@@ -1,11 +1,14 @@
 """The approval of an action that a program wants to take."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, get_args
 
 from pydantic import JsonValue
 
-from shared.answers.base import Answer, AnswerSpec, Asked, Kind, digest
+from shared.answers.base import Action, Answer, AnswerSpec, Asked, Kind, digest
 from shared.answers.form import check_schema
+
+Verdict = Literal["approve", "reject"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
 class ApprovalAnswer(Answer):
@@ -14,7 +17,7 @@ class ApprovalAnswer(Answer):
 
     kind: ClassVar[Kind] = "approval"
     quotes: ClassVar[bool] = True
-    verdict: Literal["approve", "reject"]
+    verdict: Verdict
     arguments: dict[str, JsonValue] | None = None
     reply: str | None = None
 
@@ -33,3 +36,8 @@ class ApprovalAnswer(Answer):
     @property
     def names(self) -> tuple[str, ...]:
         return (self.verdict,)
+
+
+def approved(action: Action) -> ApprovalAnswer:
+    """The yes to an action as it stands."""
+    return ApprovalAnswer(verdict="approve", arguments=action.arguments)

@@ -13,6 +13,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from shared.answers.base import Action, Answer, AnswerError, Asked, Kind
 from shared.answers.reading import parsed
+from shared.clock import as_utc
 from shared.events.models import (
     Content,
     Fact,
@@ -49,6 +50,10 @@ class AnswerItem(Item):
         text, metadata = super().content
         more = (self.draft, self.candidates, self.action and self.action.model_dump_json())
         return Content(hash((text, more)) if any(more) else text, metadata)
+
+    def expired(self, now: datetime) -> bool:
+        """Whether an answer comes too late for who asked."""
+        return self.expires_at is not None and as_utc(self.expires_at) <= now
 
     @property
     def asked(self) -> Asked:

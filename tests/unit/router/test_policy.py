@@ -561,3 +561,24 @@ def test_no_content_whatsoever_is_more_than_refused(content: Mapping[str, object
         Policy.from_mapping(content, LABELS)
     except ConfigurationError as error:
         assert str(error)
+
+
+def test_a_file_of_old_keeps_its_version_and_its_population() -> None:
+    # Certificates and recorded decisions name them: what is added to the policy must not move them.
+    old = policy(
+        """
+        threshold = 0.8
+        always_review = ["negative"]
+        [[rules]]
+        name = "a"
+        when = { label = "positive", metadata = { n = { gt = 3 }, "a.b" = { in = ["x"] } }, \
+text_matches = "x", min_characters = 3, confidence_below = 0.4 }
+        then = "review"
+        queue = "q"
+        [[rules]]
+        name = "b"
+        when = { max_characters = 5 }
+        then = "accept"
+        """
+    )
+    assert (old.version, old.population) == ("cc10b29dbcfa", "52b363981641")

@@ -8,7 +8,9 @@ from prometheus_client import REGISTRY
 
 from services.router.handler import Router
 from services.router.policy import Policy
+from shared.answers.base import Action
 from shared.errors import NotYet, Permanent, Retryable
+from shared.events.answered import AnswerAccepted, AnswerItem, AnswerScored
 from shared.events.envelope import decode, encode
 from shared.events.models import (
     Event,
@@ -303,3 +305,25 @@ def test_what_cannot_be_routed_fails_alone() -> None:
         "not_json",
     ]
     assert isinstance(results[3], Sequence)
+
+
+def test_an_action_that_a_rule_approves_is_accepted_as_it_stands() -> None:
+    # Given a rule that approves small refunds, and a small refund; nobody predicts anything
+    desk = Desk()
+    small = {"name": "small", "when": {"argument": {"amount": {"lt": 50}}}, "then": "accept"}
+    desk.use(threshold=0.85, rules=[small])
+    action = Action(name="refund", arguments={"amount": 30.5, "to": ["Ada"]})
+    item = AnswerItem(id="a", text="Refund?", received_at=NOW, action=action)
+    asked = AnswerScored(
+        workflow="sentiment", occurred_at=NOW, item=item, kind="approval", prediction=None
+    )
+    # I expect an event that says yes to these arguments, by the rule, and claims no model for it
+    accepted = decode(delivered(desk.send(asked)), AnswerAccepted)
+    decision = accepted.decision
+    assert decision.answer["verdict"] == "approve"
+    assert decision.answer["arguments"] == action.arguments
+    assert [reason.code for reason in decision.reasons] == ["rule"]
+    assert (decision.decided_by, decision.confidence, decision.threshold) == ("ai", None, None)
+    assert (decision.model_version, decision.ai_answer) == ("none", None)
+    assert accepted.prediction is None
+    assert not (decision.sampling and decision.sampling.on_panel)

@@ -1,0 +1,276 @@
+"""Do rules, thresholds and the approval of actions mean what they say, for each kind of answer?"""
+
+import tomllib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.router.policy import Policy
+from services.router.route import Route, route
+from shared.answers.base import Action, AnswerSpec, Kind
+from shared.errors import ConfigurationError
+from shared.events.answered import AnswerItem, AnswerPrediction
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+TEXT = "Peter of ACME owes 120 euros."
+LABELS: dict[str, tuple[str, ...]] = {
+    "label": ("negative", "positive"),
+    "labels": ("toxic", "insult", "threat"),
+    "spans": ("PER", "ORG"),
+}
+REFUND = Action(
+    name="refund", arguments={"amount": 30, "to": {"country": "AT"}, "lines": [{"n": 2}]}
+)
+INSULT = {"labels": ["insult"]}
+PERSON = {"spans": [{"start": 0, "end": 5, "label": "PER"}]}
+INVOICE = {"form": {"total": 1200, "currency": "EUR", "lines": [{"amount": 7.5}], "note": None}}
+APPROVED = {"verdict": "approve", "arguments": REFUND.arguments}
+
+
+def policy(kind: Kind, toml: str) -> Policy:
+    labels = LABELS.get(kind, ())
+    return Policy.from_mapping(tomllib.loads(toml), labels, AnswerSpec(kind=kind, labels=labels))
+
+
+def rule(kind: Kind, when: str, then: str = "review") -> Policy:
+    one = f'{{ name = "r", when = {when}, then = "{then}" }}'
+    return policy(kind, f"threshold = 0.9\nrules = [{one}]")
+
+
+def predicted(kind: Kind, answer: dict[str, Any], confidence: float = 0.95) -> AnswerPrediction:
+    return AnswerPrediction(kind=kind, answer=answer, confidence=confidence, model_version="m@1")
+
+
+def send(by: Policy, prediction: AnswerPrediction | None, **more: Any) -> Route:
+    item = AnswerItem(**{"id": "i", "text": TEXT, "received_at": NOW, **more})
+    return route(by, "w", item, prediction, "salt", "v1", NOW)
+
+
+def codes(chosen: Route) -> list[str]:
+    return [reason.code for reason in chosen.reasons]
+
+
+@pytest.mark.parametrize(
+    ("kind", "when", "answer", "holds"),
+    [
+        ("labels", '{ label = "Insult" }', INSULT, True),
+        ("labels", '{ labels_any = ["threat", "INSULT"] }', INSULT, True),
+        ("labels", '{ labels_any = "threat" }', INSULT, False),
+        ("labels", '{ labels_any = "threat" }', {"labels": []}, False),
+        ("labels", '{ labels_none = ["threat", "toxic"] }', INSULT, True),
+        ("labels", '{ labels_none = ["threat", "insult"] }', INSULT, False),
+        ("labels", '{ labels_none = ["threat"] }', {"labels": []}, True),
+        ("labels", '{ labels_any = "insult", labels_none = "threat" }', INSULT, True),
+        ("labels", '{ labels_any = "insult", labels_none = "threat" }',
+         {"labels": ["insult", "threat"]}, False),
+        ("spans", '{ span_labels = "per" }', PERSON, True),
+        ("spans", '{ span_labels = ["ORG"] }', PERSON, False),
+        ("spans", '{ span_labels = ["ORG", "PER"] }', {"spans": []}, False),
+        ("form", "{ field = { total = { gt = 1000 } } }", INVOICE, True),
+        ("form", "{ field = { total = { gt = 1200 } } }", INVOICE, False),
+        ("form", '{ field = { total = { gt = 1000 }, currency = "USD" } }', INVOICE, False),
+        ("form", '{ field = { currency = { in = ["USD", "EUR"] } } }', INVOICE, True),
+        ("form", '{ field = { "lines.0.amount" = { le = 7.5 } } }', INVOICE, True),
+        ("form", '{ field = { "lines.1.amount" = { exists = false } } }', INVOICE, True),
+        ("form", '{ field = { "lines.x" = { exists = false } } }', INVOICE, True),
+        ("form", "{ field = { note = { exists = false } } }", INVOICE, True),
+        ("form", "{ field = { vat = { exists = true } } }", INVOICE, False),
+        ("text", '{ text_matches = "ACME" }', {"text": "Dear Peter"}, True),
+        ("preference", "{ confidence_above = 0.9 }", {"preferred": 0}, True),
+    ],
+)  # fmt: skip
+def test_a_condition_on_the_answer_holds_as_it_says(
+    kind: Kind, when: str, answer: dict[str, Any], holds: bool
+) -> None:
+    asked = rule(kind, when)
+    # Given a sure prediction / I expect a person exactly where the rule that asks for one holds
+    chosen = send(asked, predicted(kind, answer))
+    assert codes(chosen) == (["rule"] if holds else ["confident"])
+    # Without any prediction no condition on it holds, not even that something is absent from it.
+    without = send(asked, None)
+    assert without.route == "review"
+    assert codes(without) == (["no_prediction", "rule"] if "text" in when else ["no_prediction"])
+
+
+@pytest.mark.parametrize(
+    ("when", "holds"),
+    [
+        ('{ action = "refund" }', True),
+        ('{ action = ["close", "refund"] }', True),
+        ('{ action = "Refund" }', False),  # a program's name, not a label
+        ("{ argument = { amount = { lt = 50 } } }", True),
+        ('{ argument = { "amount" = { lt = 30 } } }', False),
+        ('{ action = "refund", argument = { "to.country" = "AT", "lines.0.n" = 2 } }', True),
+        ('{ action = "refund", argument = { amount = 30, to = { country = "DE" } } }', False),
+        ("{ argument = { approved_by = { exists = false } } }", True),
+    ],
+)  # fmt: skip
+def test_a_rule_alone_approves_an_action(when: str, holds: bool) -> None:
+    # Given a rule that approves, and nobody who predicts anything
+    chosen = send(rule("approval", when, "accept"), None, action=REFUND)
+    # I expect it to decide where it holds, and people everywhere else
+    if holds:
+        assert (chosen.route, codes(chosen), chosen.would_accept) == ("accept", ["rule"], False)
+        assert (chosen.threshold, chosen.blind, chosen.sampling.q) == (None, False, 0.0)
+    else:
+        assert (chosen.route, codes(chosen)) == ("review", ["no_prediction"])
+
+
+def test_a_rule_approves_nothing_but_an_action_that_still_waits() -> None:
+    small = rule("approval", "{ argument = { amount = { lt = 50 } } }", "accept")
+    # It says yes until the program waits no more,
+    for left, chosen_route in ((1, "accept"), (0, "review"), (-1, "review")):
+        at = NOW + timedelta(seconds=left)
+        assert send(small, None, action=REFUND, expires_at=at).route == chosen_route
+        sure = predicted("approval", APPROVED)
+        assert send(small, sure, action=REFUND, expires_at=at).route == chosen_route
+    # and of no other kind is there an answer that could be accepted.
+    for kind, more in (
+        ("labels", {}),
+        ("form", {}),
+        ("text", {"draft": "d"}),
+        ("preference", {"candidates": ("a", "b")}),
+    ):
+        any_text = rule(kind, "{ min_characters = 1 }", "accept")  # type: ignore[arg-type]  # a Kind
+        assert codes(send(any_text, None, **more)) == ["no_prediction"]
+
+
+def test_a_rule_that_approves_says_yes_to_what_was_asked_alone() -> None:
+    small = rule("approval", "{ argument = { amount = { lt = 50 } } }", "accept")
+    # Given an unsure prediction of the very action / I expect the rule to decide
+    chosen = send(small, predicted("approval", APPROVED, 0.3), action=REFUND)
+    assert (chosen.route, codes(chosen)) == ("accept", ["rule"])
+    # Given a prediction of something else, however sure / I expect a person to see both
+    for other in (
+        {"verdict": "reject"},
+        {"verdict": "approve", "arguments": {"amount": 5_000}},
+        {**APPROVED, "reply": "and tell them"},
+    ):
+        chosen = send(small, predicted("approval", other, 0.99), action=REFUND)
+        assert (chosen.route, codes(chosen)) == ("review", ["rule"])
+        assert "something else than the action is predicted" in chosen.reasons[0].text
+
+
+def test_a_rule_for_people_sends_what_nobody_predicted_to_its_desk() -> None:
+    big = policy(
+        "approval",
+        """
+        threshold = 0.9
+        [[rules]]
+        name = "big"
+        when = { argument = { amount = { ge = 30 } } }
+        then = "review"
+        queue = "treasury"
+        priority = 9
+        due_minutes = 5
+        """,
+    )
+    chosen = send(big, None, action=REFUND)
+    assert codes(chosen) == ["no_prediction", "rule"]
+    assert (chosen.queue, chosen.priority) == ("treasury", 9)
+    assert chosen.due_at == NOW + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "when", "tells"),
+    [
+        ("labels", '{ labels_any = "insult" }', True),
+        ("labels", '{ labels_none = "threat" }', True),
+        ("spans", '{ span_labels = "PER" }', True),
+        ("form", "{ field = { total = { gt = 1 } } }", True),
+        ("approval", '{ action = "refund" }', False),
+        ("approval", "{ argument = { amount = { gt = 1 } } }", False),
+    ],
+)  # fmt: skip
+def test_the_desk_of_a_panel_item_does_not_tell_what_was_predicted(
+    kind: Kind, when: str, tells: bool
+) -> None:
+    answers: dict[str, dict[str, Any]] = {
+        "labels": INSULT,
+        "spans": PERSON,
+        "form": INVOICE,
+        "approval": APPROVED,
+    }
+    asked = policy(
+        kind,
+        f'threshold = 0.9\npanel = {{ rate = 1.0 }}\nrules = [{{ name = "r", when = {when}, '
+        'then = "review", queue = "desk", priority = 5 }]',
+    )
+    action = REFUND if kind == "approval" else None
+    chosen = send(asked, predicted(kind, answers[kind]), action=action)
+    assert (chosen.blind, codes(chosen)) == (True, ["panel", "rule"])
+    assert (chosen.queue, chosen.priority) == (("default", 0) if tells else ("desk", 5))
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "problem"),
+    [
+        ("labels", 'when = { span_labels = "toxic" }', "span_labels means nothing where answer ="),
+        ("label", 'when = { labels_any = "positive" }', "it is for labels"),
+        ("label", 'when = { labels_none = "positive" }', "it is for labels"),
+        ("spans", 'when = { labels_any = "PER" }', "it is for labels"),
+        ("text", 'when = { label = "x" }', "it is for label, labels, spans"),
+        ("form", 'when = { label = "total" }', "label means nothing where answer = 'form'"),
+        ("labels", "when = { field = { total = 1 } }", "it is for form"),
+        ("form", 'when = { action = "refund" }', "it is for approval"),
+        ("form", "when = { argument = { amount = 1 } }", "it is for approval"),
+        ("labels", 'when = { labels_any = "rude" }', "no label 'rude'; it has toxic, insult"),
+        ("spans", 'when = { span_labels = ["PER", "LOC"] }', "no label 'LOC'; it has PER, ORG"),
+        ("form", "when = { field = { total = {} } }", "names no test"),
+        ("form", "when = { field = {} }", "names no condition"),
+        ("labels", "when = { labels_any = [] }", "names no condition"),
+        ("labels", 'when = { labels_any = "toxic", labels_none = "Toxic" }', "rules out all of"),
+    ],
+)  # fmt: skip
+def test_what_means_nothing_for_a_kind_is_refused_by_name(
+    kind: Kind, content: str, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        policy(kind, f'threshold = 0.9\nrules = [{{ name = "r", {content}, then = "review" }}]')
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("rules.r.when")
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "problem"),
+    [
+        ("text", "label_thresholds = { x = 0.5 }", "label_thresholds: means nothing where answer"),
+        ("text", 'always_review = ["x"]', "always_review: means nothing where answer = 'text'"),
+        ("approval", 'always_review = ["deny"]', "no label 'deny'; it has approve, reject"),
+    ],
+)  # fmt: skip
+def test_thresholds_are_for_names_that_an_answer_can_have(
+    kind: Kind, content: str, problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        policy(kind, f"threshold = 0.9\n{content}")
+
+
+def test_what_always_goes_to_people_is_called_by_its_name() -> None:
+    for kind, name, answer in (
+        ("labels", "insult", INSULT),
+        ("spans", "PER", PERSON),
+        ("form", "lines.0.amount", INVOICE),
+        ("preference", "tie", {"preferred": None}),
+        ("approval", "reject", {"verdict": "reject"}),
+    ):
+        asked = policy(kind, f'threshold = 0.9\nalways_review = ["{name}"]')  # type: ignore[arg-type]  # a Kind
+        assert codes(send(asked, predicted(kind, answer), action=REFUND)) == ["always_review"]  # type: ignore[arg-type]
+
+
+def test_a_certificate_speaks_of_one_kind_of_answer_and_one_schema() -> None:
+    def population(**spec: Any) -> str:
+        return Policy.from_mapping({"threshold": 0.9}, (), AnswerSpec(**spec)).population
+
+    plain = Policy.from_mapping({"threshold": 0.9}).population
+    assert population(kind="label") == plain
+    others = [
+        population(kind="labels"),
+        population(kind="spans"),
+        population(kind="spans", overlap=True),
+        population(kind="form"),
+        population(kind="form", schema={"type": "object"}),
+    ]
+    assert len({plain, *others}) == 6
