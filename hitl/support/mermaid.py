@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from services.router.policy import Policy
-from services.router.rules import MetadataTest, Rule
+from services.router.rules import Rule
+from services.router.values import ValueTest
 from shared.topology import (
     EVENTS,
     ITEMS,
@@ -103,8 +104,16 @@ def _threshold(policy: Policy) -> str:
 
 def _conditions(rule: Rule) -> str:
     when = rule.when
-    parts = [f"label is {' or '.join(when.label)}"] if when.label else []
-    parts += [f"{path} {_test(test)}" for path, test in when.metadata.items()]
+    named = (
+        ("label is", when.label),
+        ("has", when.labels_any),
+        ("has not", when.labels_none),
+        ("has a span of", when.span_labels),
+        ("action is", when.action),
+    )
+    parts = [f"{words} {' or '.join(names)}" for words, names in named if names]
+    for tests in (when.metadata, when.field, when.argument):
+        parts += [f"{path} {_test(test)}" for path, test in tests.items()]
     parts += [
         f"{words} {value}"
         for words, value in (
@@ -119,7 +128,7 @@ def _conditions(rule: Rule) -> str:
     return " and ".join(parts)
 
 
-def _test(test: MetadataTest) -> str:
+def _test(test: ValueTest) -> str:
     given = test.model_dump(by_alias=True, exclude_none=True)
     return ", ".join(
         f"= {value}" if key == "equals" else f"{key} {value}" for key, value in given.items()
