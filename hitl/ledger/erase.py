@@ -5,61 +5,57 @@ reveal nothing without the salts. An event in the ledger records the erasure, it
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from hitl.ledger import wordless
 from hitl.ledger.check import ERASED
 from services.logger.chain import record
 from services.logger.projection import AI_ACCEPTED
+from services.logger.rows import ANOTHER, AS_PREDICTED
+from services.review_ui.tasks.asked import kind_of, predicted_brief
+from shared.answers.reading import QUOTING
 from shared.errors import ConfigurationError
 from shared.events.models import ItemReviewed, derive_id
+from shared.storage.tables import ReviewDecision, ReviewTask
 
 ITEM_ERASED = "item.erased"
 # Tables that keep the JSON of events as bytes, by `event_id`.
 BODIES = ("outbox", "webhook_delivery")
+_QUOTES = f"""(coalesce(kind, 'label') IN ({", ".join(f"'{kind}'" for kind in QUOTING)}))"""
 SAMPLED = (
-    "item (text, metadata, failure)",
+    "item (text, metadata, failure, asked, ai_answer, answer, ai_label, final_label)",
     "event (data)",
-    "review_task (item, answers)",
-    "review_decision (note, reason)",
-    "known_item (text, metadata)",
+    "review_task (item, prediction, answers, known_label, known_answer)",
+    "review_decision (note, reason, label, answer)",
+    "known_item (text, metadata, label, answer)",
     "outbox (body)",
     "webhook_delivery (body)",
 )
 
-_ITEM = text("""
-    UPDATE item SET text = :erased, metadata = '{}', text_salts = NULL,
-                    failure = CASE WHEN failure IS NULL THEN NULL ELSE :erased END,
-                    erased_at = coalesce(erased_at, :now), updated_at = :now
+# The salts go with the text. What an answer of a kind that quotes said goes, whether it was the
+# predicted one stays, as in the log.
+_ITEM = text(f"""
+    UPDATE item SET text = :erased, metadata = '{{}}', text_salts = NULL, asked = NULL,
+        failure = CASE WHEN failure IS NULL THEN NULL ELSE :erased END,
+        ai_answer = CASE WHEN {_QUOTES} THEN NULL ELSE ai_answer END,
+        answer = CASE WHEN {_QUOTES} THEN NULL ELSE answer END,
+        ai_label = CASE WHEN {_QUOTES} AND ai_label IS NOT NULL THEN '{AS_PREDICTED}'
+                        ELSE ai_label END,
+        final_label = CASE WHEN NOT {_QUOTES} OR final_label IS NULL THEN final_label
+                           WHEN final_label = ai_label THEN '{AS_PREDICTED}'
+                           ELSE '{ANOTHER}' END,
+        erased_at = coalesce(erased_at, :now), updated_at = :now
     WHERE workflow = :workflow AND id = :item_id
     RETURNING progress
-""")
-# A note or a reason may quote the text.
-_TASKS = text("""
-    UPDATE review_task
-    SET item = item || jsonb_build_object('text', CAST(:erased AS text), 'metadata', '{}'::jsonb),
-        answers = (
-            SELECT coalesce(jsonb_agg(answer || jsonb_build_object(
-                'note', CASE WHEN answer ->> 'note' IS NOT NULL THEN CAST(:erased AS text) END,
-                'reason', CASE WHEN answer ->> 'reason' IS NOT NULL THEN CAST(:erased AS text) END
-            ) ORDER BY place), '[]')
-            FROM jsonb_array_elements(answers) WITH ORDINALITY AS given(answer, place))
-    WHERE workflow = :workflow AND item_id = :item_id
-    RETURNING revision
-""")
-_DECISIONS = text("""
-    UPDATE review_decision
-    SET note = CASE WHEN note IS NOT NULL THEN :erased END,
-        reason = CASE WHEN reason IS NOT NULL THEN :erased END
-    WHERE task_id IN (SELECT id FROM review_task WHERE workflow = :workflow AND item_id = :item_id)
-""")
+""")  # noqa: S608 - names of our own
 _KNOWN = text("DELETE FROM known_item WHERE workflow = :workflow AND item_id = :item_id")
 _LOGGED = text("""
     SELECT event_id, text_commitment IS NOT NULL FROM event
@@ -87,12 +83,11 @@ def erase_text(session: Session, wanted: Erasure) -> bool:
         Overloaded: the ledger has no first block.
     """
     item = {"workflow": wanted.workflow, "item_id": wanted.item_id}
-    given = {**item, "erased": ERASED}
-    progress = session.execute(_ITEM, {**given, "now": wanted.at}).scalar()
+    given = {**item, "erased": ERASED, "now": wanted.at}
+    progress = session.execute(_ITEM, given).scalar()
     if progress is None:
         raise ConfigurationError(f"workflow {wanted.workflow} has no item {wanted.item_id!r}")
-    revisions = session.execute(_TASKS, given).scalars().all()
-    session.execute(_DECISIONS, given)
+    revisions = [_erase_in_task(session, task) for task in _tasks(session, wanted)]
     session.execute(_KNOWN, item)
     logged = session.execute(_LOGGED, item).all()
     # A decision may wait in the outbox before it is logged.
@@ -114,6 +109,41 @@ def forget_samples(session: Session) -> None:
         session.execute(text(f"ANALYZE {columns}"))
 
 
+def _tasks(session: Session, wanted: Erasure) -> Iterable[ReviewTask]:
+    of_item = ReviewTask.workflow == wanted.workflow, ReviewTask.item_id == wanted.item_id
+    return session.scalars(select(ReviewTask).where(*of_item).with_for_update()).all()
+
+
+def _erase_in_task(session: Session, task: ReviewTask) -> int:
+    """Erases the words in a task and in the decisions on it; its revision. A note or a reason may
+    quote the text."""
+    kind, predicted = kind_of(task), predicted_brief(task)
+    mark = wordless.Marks(kind, predicted, task.known_label)
+
+    def said(given: dict[str, Any]) -> dict[str, Any]:
+        kept = {**given, "label": mark(given["label"])}
+        for name in ("note", "reason"):
+            kept[name] = given.get(name) and ERASED
+        if given.get("answer"):
+            kept["answer"] = wordless.answer(kind, given["answer"])
+        return kept
+
+    for row in session.scalars(select(ReviewDecision).where(ReviewDecision.task_id == task.id)):
+        row.label, row.answer = mark(row.label), row.answer and wordless.answer(kind, row.answer)
+        row.note, row.reason = row.note and ERASED, row.reason and ERASED
+    task.item = wordless.item(task.item)
+    task.answers = [said(each) for each in task.answers]
+    task.known_label = mark(task.known_label)
+    task.known_answer = task.known_answer and wordless.answer(kind, task.known_answer)
+    if task.prediction is not None and kind in QUOTING:
+        answer = wordless.answer(kind, task.prediction["answer"])
+        if kind == "approval" and task.status != "decided":
+            answer["verdict"] = "reject"  # nobody accepts an action that they cannot see
+        task.prediction = {**task.prediction, "label": mark(predicted), "answer": answer}
+    session.flush()
+    return task.revision
+
+
 def _erase_in_bodies(session: Session, event_ids: Sequence[UUID]) -> None:
     for table in BODIES:
         found = session.execute(
@@ -132,13 +162,5 @@ def _erase_in_bodies(session: Session, event_ids: Sequence[UUID]) -> None:
 
 def _scrubbed(body: bytes) -> bytes:
     """An event's JSON without the person's text."""
-    content: dict[str, Any] = json.loads(body)
-    inner = content.get("data")  # a webhook's body holds the event
-    event = inner if isinstance(inner, dict) else content
-    if isinstance(event.get("item"), dict):
-        event["item"] |= {"text": ERASED, "metadata": {}}
-    if isinstance(event.get("review"), dict) and event["review"].get("note") is not None:
-        event["review"]["note"] = ERASED
-    if event.get("text") is not None:
-        event["text"] = ERASED
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    kept = wordless.event(json.loads(body))
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")).encode()

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 from services.logger.projection import REVIEWED
 from services.review_ui.tasks.intake import Intake
 from shared.clock import utc_now
+from shared.events.answered import AnswerReviewRequested
 from shared.events.models import ItemReviewRequested
 from shared.events.traceparent import next_hop
 
@@ -23,20 +24,25 @@ _NO_SPAN = "0000000000000001"
 _BEHIND = f"""
     behind AS (
         SELECT task.id, item.workflow, item.id AS item_id, item.reviewed_at,
-               item.progress - {REVIEWED - 1} AS revision
+               item.progress - {REVIEWED - 1} AS revision, item.final_label, item.answer
         FROM review_task task JOIN item ON item.workflow = task.workflow AND item.id = task.item_id
         WHERE task.seeded_for IS NULL AND task.status <> 'decided'
           AND item.progress >= {REVIEWED} AND item.progress - {REVIEWED - 1} > task.revision)
 """  # noqa: S608 - a number of our own
-# The reviewer's decision, as far as the event has it: reports and exports count it again.
+# The reviewer's decision, as far as the event has it: reports and exports count it again. Answers
+# that may hold a person's words are in no event: the item's row has the one that stands.
 _DECISIONS = text(f"""
     WITH {_BEHIND}
-    INSERT INTO review_decision (idempotency_key, task_id, reviewer, action, label, lease_token,
-        effective, revision, ai_label_shown, assigned_at, decided_at, undo_until, round,
-        seconds, idle_seconds)
+    INSERT INTO review_decision (idempotency_key, task_id, reviewer, action, label, answer,
+        lease_token, effective, revision, ai_label_shown, assigned_at, decided_at, undo_until,
+        round, seconds, idle_seconds)
     SELECT event_id, behind.id, data #>> '{{decision,reviewer}}',
            CASE data #>> '{{decision,action}}' WHEN 'accepted' THEN 'accept' ELSE 'correct' END,
-           data #>> '{{decision,label}}', 0, true, CAST(data #>> '{{review,revision}}' AS bigint),
+           CASE WHEN held.answer IS NULL THEN data #>> '{{decision,label}}'
+                ELSE behind.final_label END,
+           CASE WHEN data ->> 'kind' <> 'label'
+                THEN coalesce(data #> '{{decision,answer}}', held.answer) END,
+           0, true, CAST(data #>> '{{review,revision}}' AS bigint),
            CAST(data #>> '{{review,ai_label_shown}}' AS boolean),
            CAST(data #>> '{{review,assigned_at}}' AS timestamptz),
            CAST(data #>> '{{decision,decided_at}}' AS timestamptz),
@@ -45,6 +51,9 @@ _DECISIONS = text(f"""
            CAST(data #>> '{{review,seconds}}' AS float8),
            CAST(data #>> '{{review,idle_seconds}}' AS float8)
     FROM behind JOIN event USING (workflow, item_id)
+    CROSS JOIN LATERAL (
+        SELECT CASE WHEN CAST(data #>> '{{review,revision}}' AS bigint) = behind.revision
+                    THEN behind.answer END AS answer) held
     WHERE type = 'item.reviewed' AND NOT EXISTS (
         SELECT FROM review_decision known WHERE known.task_id = behind.id AND known.effective
           AND known.revision = CAST(data #>> '{{review,revision}}' AS bigint))
@@ -57,7 +66,7 @@ _CLOSE = text(f"""
     FROM behind WHERE review_task.id = behind.id
 """)  # noqa: S608 - as above
 _WITHOUT_TASK = """
-    SELECT item.text, item.metadata, event.trace_id, event.data
+    SELECT item.text, item.metadata, event.trace_id, event.data, item.asked, item.ai_answer
     FROM item JOIN event ON event.workflow = item.workflow AND event.item_id = item.id
     WHERE item.status = 'HUMAN_REVIEW' AND event.type = 'item.review_requested'
       AND NOT EXISTS (SELECT FROM review_task task WHERE task.workflow = item.workflow
@@ -106,10 +115,24 @@ def _without_task(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:
 
 
 def _request(
-    content: str, metadata: dict[str, Any] | None, trace_id: str | None, data: dict[str, Any]
-) -> tuple[ItemReviewRequested, str]:
+    content: str,
+    metadata: dict[str, Any] | None,
+    trace_id: str | None,
+    data: dict[str, Any],
+    asked: dict[str, Any] | None,
+    ai_answer: dict[str, Any] | None,
+) -> tuple[ItemReviewRequested | AnswerReviewRequested, str]:
     """The router's request, and a `traceparent` of its trace with a span of its own."""
-    event = ItemReviewRequested.model_validate(
-        {**data, "item": {**data["item"], "text": content, "metadata": metadata or {}}}
-    )
+    item = {**data["item"], **(asked or {}), "text": content, "metadata": metadata or {}}
+    event: ItemReviewRequested | AnswerReviewRequested
+    if "kind" in data:
+        # A predicted answer that was erased, or lost with its row, is no prediction any more.
+        known = {"answer": ai_answer} if ai_answer else {}
+        predicted = {**known, **(data["prediction"] or {})}
+        prediction = predicted if "answer" in predicted and data["prediction"] else None
+        event = AnswerReviewRequested.model_validate(
+            {**data, "item": item, "prediction": prediction}
+        )
+    else:
+        event = ItemReviewRequested.model_validate({**data, "item": item})
     return event, next_hop(f"00-{trace_id}-{_NO_SPAN}-01" if trace_id else None)

@@ -37,9 +37,9 @@ from shared.events.models import (
 from shared.labels import same_label
 from shared.topology import ROUTER_QUEUE
 
+ASKED = {"draft", "candidates", "action", "expires_at"}
 # How far an item has come. A failure ranks below the stage that it kept the item from, so that a
 # replay that succeeds outranks it; a reopened decision outranks the one before.
-_ASKED = {"draft", "candidates", "action", "expires_at"}
 FAILED_AT_INFERENCE = 0
 SCORED = 10
 FAILED_AT_ROUTER = 15
@@ -205,7 +205,7 @@ def _item_facts(
         row.distribution = prediction.distribution
     if isinstance(event, AnswerEvent):
         row.kind = event.kind
-        row.asked = event.item.model_dump(mode="json", include=_ASKED) or None
+        row.asked = event.item.model_dump(mode="json", include=ASKED) or None
         if event.prediction is not None:
             row.ai_answer = event.prediction.answer
     return row

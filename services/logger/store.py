@@ -19,7 +19,8 @@ from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserte
 from services.logger.copying import EVENT_COLUMNS, STAGED_ITEM_COLUMNS, ItemKey
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
-from services.logger.rows import EventRow
+from services.logger.rows import ANOTHER, AS_PREDICTED, EventRow
+from shared.answers.reading import QUOTING
 from shared.events.answered import AnswerScored
 from shared.events.models import ItemScored
 from shared.service.metrics import LEDGER_HEIGHT
@@ -30,13 +31,38 @@ _OUTRANKS = " > ".join(
     f"""({row}.progress, {row}.status COLLATE "C", coalesce({row}.failure, '') COLLATE "C")"""
     for row in ("EXCLUDED", "item")
 )
+# Of an erased item the short lines say no more than the log does, where its kind quotes.
+_QUOTED = f"""(item.erased_at IS NOT NULL AND coalesce(item.kind, EXCLUDED.kind, 'label')
+    IN ({", ".join(f"'{kind}'" for kind in QUOTING)}))"""
+_SAID = {
+    "ai_label": f"""CASE WHEN {_QUOTED} AND EXCLUDED.ai_label IS NOT NULL THEN '{AS_PREDICTED}'
+        ELSE EXCLUDED.ai_label END""",
+    "final_label": f"""CASE WHEN NOT {_QUOTED} OR EXCLUDED.final_label IS NULL
+        THEN EXCLUDED.final_label
+        WHEN EXCLUDED.final_label = EXCLUDED.ai_label THEN '{AS_PREDICTED}'
+        ELSE '{ANOTHER}' END""",
+    "ai_answer": f"CASE WHEN NOT {_QUOTED} THEN EXCLUDED.ai_answer END",
+    "answer": f"CASE WHEN NOT {_QUOTED} THEN EXCLUDED.answer END",
+    "asked": "CASE WHEN item.erased_at IS NULL THEN EXCLUDED.asked END",
+}
+
+
+def _higher(column: str) -> str:
+    said = _SAID.get(column, f"EXCLUDED.{column}")
+    return f"{column} = CASE WHEN {_OUTRANKS} THEN {said} ELSE item.{column} END"
+
+
+def _known(column: str) -> str:
+    said = _SAID.get(column, f"EXCLUDED.{column}")
+    return (
+        f"{column} = CASE WHEN {_OUTRANKS} THEN coalesce({said}, item.{column})"
+        f" ELSE coalesce(item.{column}, {said}) END"
+    )
+
+
 _MERGED = (
-    *(f"{c} = CASE WHEN {_OUTRANKS} THEN EXCLUDED.{c} ELSE item.{c} END" for c in STATUS_COLUMNS),
-    *(
-        f"{c} = CASE WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.{c}, item.{c})"
-        f" ELSE coalesce(item.{c}, EXCLUDED.{c}) END"
-        for c in KNOWN_COLUMNS
-    ),
+    *map(_higher, (*STATUS_COLUMNS, "answer")),
+    *map(_known, (*KNOWN_COLUMNS, "asked", "ai_answer")),
     # Without metadata a text is only the excerpt of a failure, and any whole text is better.
     # What was erased stays erased, whatever is still on its way.
     f"""text = CASE
@@ -49,13 +75,6 @@ _MERGED = (
     f"""metadata = CASE WHEN item.erased_at IS NOT NULL THEN item.metadata
         WHEN {_OUTRANKS} THEN coalesce(EXCLUDED.metadata, item.metadata)
         ELSE coalesce(item.metadata, EXCLUDED.metadata) END""",
-    *(
-        f"{c} = CASE WHEN item.erased_at IS NOT NULL THEN NULL"
-        f" ELSE coalesce(item.{c}, EXCLUDED.{c}) END"
-        for c in ("asked", "ai_answer")
-    ),
-    f"""answer = CASE WHEN item.erased_at IS NOT NULL THEN NULL
-        WHEN {_OUTRANKS} THEN EXCLUDED.answer ELSE item.answer END""",
     """text_salts = CASE WHEN item.erased_at IS NULL
         THEN coalesce(item.text_salts, '') || coalesce(EXCLUDED.text_salts, '') END""",
     "received_at = least(item.received_at, EXCLUDED.received_at)",

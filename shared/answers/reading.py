@@ -28,6 +28,8 @@ ANSWERS: dict[Kind, type[Answer]] = {
         ApprovalAnswer,
     )
 }
+QUOTING: tuple[Kind, ...] = tuple(kind for kind, model in ANSWERS.items() if model.quotes)
+"""The kinds whose answers may hold words of a person."""
 KIND_NAMES: dict[str, Kind] = {kind: kind for kind in KINDS}
 
 

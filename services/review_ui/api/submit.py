@@ -66,7 +66,7 @@ def submit(
     accepted: list[AcceptedItem] = []
     refused: list[RefusedItem] = []
     ready: list[tuple[int, Item, Outgoing]] = []
-    texts: dict[str, str] = {}
+    texts: dict[str, int] = {}
     for index, item in enumerate(items):
         body = json.dumps(item)
         new_id = once and str(derive_id("sent once", workflow, *once, str(index), body))
@@ -79,7 +79,8 @@ def submit(
                 new_id=new_id,
                 spec=spec,
             )
-            if texts.setdefault(read.id, read.text) != read.text:
+            said = read.content.text
+            if texts.setdefault(read.id, said) != said:
                 raise Permanent("edited", _EDITED)
         except Permanent as error:
             refused.append(RefusedItem(index=index, code=error.reason, message=str(error)))

@@ -87,7 +87,9 @@ class Intake:
                 results[0] = refused_row(self._engine, error)
         return results
 
-    def open_tasks(self, requests: Iterable[tuple[ItemReviewRequested, str | None]]) -> None:
+    def open_tasks(
+        self, requests: Iterable[tuple[ItemReviewRequested | AnswerReviewRequested, str | None]]
+    ) -> None:
         """A task for each request (the event and its traceparent) that needs one.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from services.review_ui.tasks.asked import kind_of, prediction_of, same_answer
+from services.review_ui.tasks.asked import kind_of, predicted_brief, prediction_of, same_answer
 from shared.events.answered import (
     NO_MODEL,
     AnswerDecision,
@@ -20,7 +20,8 @@ def reviewed(task: ReviewTask, row: ReviewDecision) -> ItemReviewed | AnswerRevi
         raise ValueError("only a decision with a label is an event")
     prediction = prediction_of(task)
     routing = Routing.model_validate(task.routing)
-    agreed = prediction is not None and same_answer(task, row.label, prediction.brief)
+    predicted = predicted_brief(task)
+    agreed = predicted is not None and same_answer(task, row.label, predicted)
     decided: dict[str, Any] = {
         "decided_by": "human",
         "confidence": None,

@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from hitl.__main__ import app
+from hitl.ledger.erase import Erasure, erase_text
 from hitl.recovery.rebuild_items import rebuild_items
+from shared.answers.base import Kind
+from shared.answers.reading import QUOTING
+from shared.clock import utc_now
 from shared.storage.tables import ReviewDecision
+from tests.support import answer_events
+from tests.support.answer_events import AnswerJourney
 from tests.support.filled_database import fill, log
 from tests.support.item_events import Journey
 from tests.support.review_data import ReviewRoom
@@ -156,3 +163,109 @@ def test_tasks_that_contradict_the_record_are_put_right(engine: Engine, room: Re
     assert room.task("asked, and lost").item["text"] == "a fine film"
     assert room.task("asked, and lost").status == "open"
     assert "tasks: 0 closed as already decided, 0 opened" in rebuilt(engine)
+
+
+TASKS = (
+    "SELECT to_jsonb(t) - 'traceparent' - 'created_at' FROM review_task t"
+    " WHERE kind IS NOT NULL ORDER BY id"
+)
+DECISIONS = """
+    SELECT jsonb_build_array(d.action, d.label, d.answer, d.revision)
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id WHERE item_id = 'corrected'
+"""
+
+
+@pytest.fixture(params=answer_events.KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
+@pytest.fixture
+def answered(engine: Engine, kind: Kind) -> Engine:
+    """Items of one kind: accepted, corrected by a person (through the table of tasks), accepted by
+    a person, failed, waiting, without a prediction, and erased."""
+    names = ("machine", "corrected", "agreed", "failed", "waiting", "erased")
+    of = {name: AnswerJourney(name, kind) for name in names}
+    of["open"] = AnswerJourney("open", kind, predicted=False)
+    log(engine, *(each.scored() for each in of.values()))
+    log(engine, of["machine"].accepted(), of["failed"].failed("hitl.router"))
+    for name, answer in (("corrected", of["corrected"].said.other), ("agreed", None)):
+        log(engine, of[name].review_requested())
+        answer_events.take_in(engine, of[name])
+        answer_events.decide(engine, "ada", kind, answer)
+        log(engine, of[name].answered(answer or of[name].said.predicted))
+    waiting = (of["waiting"], of["open"], of["erased"])
+    log(engine, *(each.review_requested() for each in waiting))
+    answer_events.take_in(engine, *waiting)
+    log(engine, of["erased"].answered(of["erased"].said.other))
+    with Session(engine) as session, session.begin():
+        erase_text(session, Erasure(kind, "erased", "admin", "asked to", utc_now()))
+    return engine
+
+
+def test_rows_of_any_kind_keep_the_words_that_no_event_has(answered: Engine, kind: Kind) -> None:
+    # Given rows of typed answers that a logger wrote / If they are made again, I expect no change;
+    live = rows(answered, ITEMS)
+    assert "0 were missing, 0 were different" in rebuilt(answered)
+    assert rows(answered, ITEMS) == live
+    # and if what is summed up was altered, or a word of the log stands in the place of an answer,
+    done(
+        answered,
+        "UPDATE item SET status = 'SCORED', ai_label = 'x', final_label = NULL, kind = NULL"
+        " WHERE answer IS NULL",
+        "UPDATE item SET reviewer = 'eve', confidence = 0.1, reasons = NULL",
+    )
+    rebuilt(answered)
+    # every row is what it was.
+    for now, before in zip(rows(answered, ITEMS), live, strict=True):
+        altered = before["answer"] is None and before["ai_answer"] is not None
+        if kind not in QUOTING or not altered:
+            assert now == before
+        else:  # its short line was altered beside the whole answer, and only that can be known
+            assert {**now, "ai_label": 0} == {**before, "ai_label": 0}
+
+
+def test_rows_of_any_kind_that_are_gone_take_their_answers_from_the_people(
+    answered: Engine, kind: Kind
+) -> None:
+    live = {row["id"]: row for row in rows(answered, ITEMS)}
+    done(answered, "DELETE FROM item")
+    rebuilt(answered)
+    found = {row["id"]: row for row in rows(answered, ITEMS)}
+    # I expect all that tasks and decisions know,
+    for name in ("corrected", "agreed", "waiting", "open", "erased"):
+        for column in live[name].keys() - {"text_salts"}:
+            assert found[name][column] == live[name][column], (name, column)
+    # and of what no person was asked about the log's word for it, where the kind quotes.
+    machine = found["machine"]
+    if kind in QUOTING:
+        assert (machine["ai_label"], machine["final_label"]) == ("(as predicted)",) * 2
+        assert (machine["ai_answer"], machine["answer"]) == (None, None)
+    else:
+        assert {**machine, "asked": 0, "text": 0, "metadata": 0, "text_salts": 0} == {
+            **live["machine"], "asked": 0, "text": 0, "metadata": 0, "text_salts": 0,
+        }  # fmt: skip
+
+
+def test_tasks_of_any_kind_are_asked_again_and_closed_with_their_answers(
+    answered: Engine, kind: Kind
+) -> None:
+    # Given tasks that are gone, and one that is open again although it was decided
+    before = {row["item_id"]: row for row in rows(answered, TASKS)}
+    decision = rows(answered, DECISIONS)
+    done(
+        answered,
+        "DELETE FROM review_decision",
+        "DELETE FROM review_task WHERE item_id IN ('waiting', 'open')",
+        "UPDATE review_task SET status = 'open', revision = 0, answers = '[]', decided_at = NULL"
+        " WHERE item_id = 'corrected'",
+    )
+    # If they are put right
+    assert "2 opened" in rebuilt(answered)
+    # I expect the same questions, with the prediction and what it hangs on, and the same answer.
+    found = {row["item_id"]: row for row in rows(answered, TASKS)}
+    for name in ("waiting", "open"):
+        assert found[name] == before[name]
+    assert (found["corrected"]["status"], found["corrected"]["revision"]) == ("decided", 1)
+    assert rows(answered, DECISIONS) == decision

@@ -25,12 +25,15 @@ from hitl.servers.ports import free_ports
 from services.logger.handler import Logger
 from services.logger.projection import ItemFacts, fold
 from services.logger.rows import read_event
+from shared.answers.base import Action, Kind
+from shared.answers.reading import parsed
 from shared.clock import utc_now
 from shared.errors import Overloaded, Permanent, Retryable
 from shared.events.models import Event, Item, ItemFailed
 from shared.messages import Delivery
 from shared.storage.database import connect, readiness
 from tests.support.amqp_client import outsider, until
+from tests.support.answer_events import KINDS, AnswerJourney
 from tests.support.item_events import (
     PREDICTION,
     START,
@@ -172,6 +175,59 @@ def test_in_any_order_the_row_is_what_the_events_say_together(engine: Engine, lo
     ends = [replace(row, id="") for row in found.values()]
     assert ends == [ends[0]] * 500
     assert (ends[0].status, ends[0].reviewer) == ("HUMAN_ACCEPTED", "reviewer 2")
+
+
+def test_of_any_kind_the_row_is_what_the_events_say_together(engine: Engine, log: Logger) -> None:
+    # Given items of every kind, a dozen orders of each one's events, in portions that differ
+    told: dict[str, list[Event]] = {}
+    for kind in KINDS:
+        for seed in range(12):
+            chance, item_id = random.Random(seed), f"{kind} {seed}"
+            events = AnswerJourney(item_id, kind, predicted=seed % 3 > 0).everything()
+            told[item_id] = chance.sample(events, chance.randint(1, len(events)))
+    for start in range(0, 6, 2):
+        wrote(log, *(delivered(each) for events in told.values() for each in events[start:][:2]))
+    # I expect each row to say what the pure projection says of its events.
+    found = items(engine)
+    for item_id, events in told.items():
+        assert [found[item_id]] == fold((event, TRACE) for event in events), item_id
+
+
+def test_two_predictions_of_one_item_stay_apart(engine: Engine, log: Logger) -> None:
+    # Given an event that tells of another prediction than the one before it, in either order
+    first = AnswerJourney("a", "text")
+    second = first.review_requested()
+    other = first.prediction
+    assert other is not None
+    other = other.model_copy(update={"answer": {"text": "another"}})
+    second = second.model_copy(update={"prediction": other})
+    for events in ([first.scored(), second], [second, first.scored()]):
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM item"))
+            connection.execute(text("ALTER TABLE event DISABLE TRIGGER ALL; DELETE FROM event"))
+        for event in events:
+            wrote(log, delivered(event))
+        # I expect the short line and the whole answer to be of the same one.
+        row = items(engine)["a"]
+        assert (row.ai_label, row.ai_answer) == ("another", {"text": "another"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_log_and_the_view_say_what_was_answered_but_no_persons_words(
+    engine: Engine, log: Logger, kind: Kind
+) -> None:
+    # Given an item of this kind, with a person's words wherever there can be any
+    a = AnswerJourney("a", kind)
+    events = (a.scored(), a.accepted(), a.review_requested(), a.answered(a.said.other))
+    wrote(log, *map(delivered, events), delivered(a.failed("hitl.router")))
+    # I expect the words to be in no event,
+    for row in rows(engine, "SELECT * FROM event"):
+        assert "Harbour" not in json.dumps(row["data"])
+    # and the view of the seed to say the answer in one short line.
+    (view,) = rows(engine, "SELECT * FROM workflow_log")
+    assert view["ai_label"] == parsed(kind, a.said.predicted).brief
+    assert (view["status"], view["reviewer"]) == ("HUMAN_CORRECTED", "reviewer 1")
+    assert len(view["ai_label"]) <= 80
 
 
 def test_what_comes_twice_is_written_once(engine: Engine, log: Logger) -> None:
@@ -670,6 +726,40 @@ def test_an_edit_under_the_same_id_is_said_and_the_row_keeps_what_was_decided_on
     wrote(log, delivered(said[0]))
     row = items(engine)["a"]
     assert (row.text, row.status) == ("a lovely film", "AI_ACCEPTED")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"draft": "another draft"},
+        {"candidates": ("one", "two")},
+        {"action": Action(name="send", arguments={"to": 2})},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_another_draft_or_choice_or_action_under_the_same_id_is_an_edit(
+    engine: Engine, log: Logger, other: dict[str, Any]
+) -> None:
+    # Given an item that was asked
+    first = AnswerJourney("a", "text")
+    first.item = first.item.model_copy(
+        update={
+            "draft": "a draft",
+            "candidates": ("two", "one"),
+            "action": Action(name="send", arguments={"to": 1}),
+        }
+    )
+    wrote(log, delivered(first.scored()))
+    # If it comes again with another time to answer / I expect nothing to be said;
+    again = first.scored()
+    later = again.item.model_copy(update={"expires_at": None})
+    wrote(log, delivered(again.model_copy(update={"item": later})))
+    # and if another thing is to be decided on, that it is an edit.
+    edit = again.item.model_copy(update=other)
+    (result,) = log.handle([delivered(again.model_copy(update={"item": edit}))])
+    assert not isinstance(result, Permanent | Retryable)
+    (message,) = result
+    assert ItemFailed.model_validate_json(message.body).reason == "edited"
 
 
 def test_the_first_metadata_stand_and_others_are_counted_compared_as_json(

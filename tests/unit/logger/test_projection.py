@@ -19,12 +19,21 @@ from services.logger.projection import (
     fold,
     merge,
 )
+from shared.answers.base import Kind
+from shared.answers.reading import parsed
 from shared.events.models import Event, ItemSubmitted
 from shared.storage.tables import ItemRow
+from tests.support.answer_events import KINDS, AnswerJourney
 from tests.support.item_events import AUTOMATIC, HUMAN, TRACE, UNSURE, Journey, at
 
 INFERENCE, ROUTER, REVIEW = "hitl.sentiment.inference", "hitl.router", "hitl.sentiment.review"
 A = Journey("a")
+# Of a label and of every other kind, and with nothing predicted.
+JOURNEYS: list[Journey] = [
+    A,
+    *(AnswerJourney("a", kind) for kind in KINDS),
+    AnswerJourney("a", "text", predicted=False),
+]
 
 
 def row(*events: Event) -> ItemFacts:
@@ -34,23 +43,51 @@ def row(*events: Event) -> ItemFacts:
 
 
 @settings(deadline=None)
-@given(st.permutations(A.everything()), st.data())
-def test_the_order_and_the_portions_do_not_show(
-    events: Sequence[Event], data: st.DataObject
-) -> None:
+@given(st.sampled_from(JOURNEYS), st.data())
+def test_the_order_and_the_portions_do_not_show(journey: Journey, data: st.DataObject) -> None:
     # Given all that can happen to an item, in any order, in portions of any size
+    events: Sequence[Event] = data.draw(st.permutations(journey.everything()))
     cuts = sorted(data.draw(st.sets(st.integers(1, len(events) - 1))))
     portions = [events[a:b] for a, b in zip([0, *cuts], [*cuts, len(events)], strict=True)]
-    # If each portion becomes a row and the rows are merged
+    # If each portion becomes a row and the rows are merged, from the left or from the right
     merged = reduce(merge, [row(*portion) for portion in portions])
+    again = reduce(
+        lambda right, left: merge(left, right), [row(*portion) for portion in reversed(portions)]
+    )
     # I expect the row of the events in their natural order.
-    assert merged == row(*A.everything())
+    assert merged == again == row(*journey.everything())
 
 
 @settings(deadline=None)
-@given(st.lists(st.sampled_from(A.everything()), min_size=1, max_size=12))
-def test_an_event_that_comes_again_changes_nothing(events: list[Event]) -> None:
+@given(st.sampled_from(JOURNEYS), st.data())
+def test_an_event_that_comes_again_changes_nothing(journey: Journey, data: st.DataObject) -> None:
+    some = st.lists(st.sampled_from(journey.everything()), min_size=1, max_size=12)
+    events = data.draw(some)
     assert row(*events, *events) == row(*events)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_item_of_another_kind_keeps_what_was_asked_predicted_and_answered(kind: Kind) -> None:
+    journey = AnswerJourney("a", kind)
+    said = journey.said
+    found = row(journey.scored(), journey.review_requested(), journey.answered(said.other))
+    assert (found.status, found.kind) == ("HUMAN_CORRECTED", kind)
+    assert (found.ai_answer, found.answer) == (said.predicted, said.other)
+    assert found.asked is not None
+    assert found.asked.keys() == {"expires_at", *said.asked}
+    assert found.ai_label == parsed(kind, said.predicted).brief
+    assert found.final_label == parsed(kind, said.other).brief
+    # Reopened, and decided as it was predicted
+    again = merge(found, row(journey.answered(said.predicted, revision=2)))
+    assert (again.status, again.answer) == ("HUMAN_ACCEPTED", said.predicted)
+    # A failure on the way takes the answer of nobody
+    assert row(journey.accepted(), journey.failed("hitl.router")).answer == said.predicted
+
+
+def test_an_item_without_a_prediction_is_corrected_by_any_answer() -> None:
+    journey = AnswerJourney("a", "text", predicted=False)
+    found = row(journey.review_requested(), journey.answered(journey.said.predicted))
+    assert (found.status, found.ai_label, found.ai_answer) == ("HUMAN_CORRECTED", None, None)
 
 
 def test_an_item_that_was_accepted_never_waits_for_a_person_again() -> None:
