@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +16,16 @@ from hitl.support.database import errors_as_one_line
 from hitl.support.known_workflows import completed, paths
 from hitl.support.loaded import served_by
 from hitl.support.workflow_new import (
-    EMBEDDED,
-    GUIDELINE,
+    checked_kind,
     checked_labels,
     checked_name,
+    model_of,
     render,
+    schema_text,
     written_last,
 )
 from services.router.policy import Policy
+from shared.answers.base import KINDS, Kind
 from shared.errors import ConfigurationError, HitlError
 from shared.messaging.connection import declare_all
 from shared.release import WORKFLOWS, is_wheel
@@ -62,13 +65,15 @@ def check(
     bad = 0
     for path in chosen:
         try:
-            policy = Policy.of_file(read_workflow_file(path), path)
+            content = read_workflow_file(path)
+            flow, policy = content.workflow, Policy.of_file(content, path)
         except ConfigurationError as error:
             print(error, file=sys.stderr)
             bad += 1
         else:
             rules = f"{len(policy.rules)} rule{'' if len(policy.rules) == 1 else 's'}"
-            print(f"{path}: valid; policy {policy.version}, {rules}")
+            asks = "" if flow.answer == "label" else f"answers of kind {flow.answer}; "
+            print(f"{path}: valid; {asks}policy {policy.version}, {rules}")
             if load:
                 bad += not _loads(path)
     if not load:
@@ -91,11 +96,20 @@ def _loads(path: Path) -> bool:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Of a to z, 0 to 9, - and _; also the routing key.")],
+    answer: Annotated[
+        str, typer.Option(help=f"What is asked for: {', '.join(KINDS)}.", metavar="KIND")
+    ] = "label",
     labels: Annotated[str, typer.Option(help="Separated by commas; default: the model's.")] = "",
-    model: Annotated[str, typer.Option(help="A folder, a hub id, or embedded.")] = EMBEDDED,
-    guideline: Annotated[str, typer.Option(help="What reviewers are told.")] = GUIDELINE,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A folder, a hub id, embedded (the default for a label), or none (for the others)."
+        ),
+    ] = "",
+    guideline: Annotated[str, typer.Option(help="What reviewers are told.")] = "",
 ) -> None:
-    """Write the file of a new workflow, commented, and declare its queues.
+    """Write the file of a new workflow, every key explained, for a form its schema, and declare
+    its queues.
 
     Running services pick it up within seconds; none is restarted.
     """
@@ -111,17 +125,31 @@ def new(
             raise ConfigurationError(
                 f"{path} exists already; `hitl workflow check {name}` checks it"
             )
-        if Path(model).is_dir():
+        kind = checked_kind(answer)
+        if model and Path(model).is_dir():
             model = str(Path(model).resolve())
+        model = model_of(kind, model)
         wanted = [label.strip() for label in labels.split(",") if label.strip()]
-        text = render(name, checked_labels(model, wanted), model, guideline)
+        chosen = checked_labels(model, wanted, kind)
+        text = render(name, chosen, model, guideline, kind=kind)
+        examples = _examples(kind, path.with_suffix(".schema.json"), chosen, wanted)
         # Before the file: a service that sees it looks for the queues, and may not declare them.
-        with written_last(path, text):
+        with written_last(path, text, schema_text(kind)):
             declared = _declare(name, settings)
-        print(f"Wrote {path}.\n{declared}")
+        print(f"Wrote {path}.\n{examples}{declared}")
     if settings.workflows and name not in settings.workflows:
         print(f"Not in HITL_WORKFLOWS: add {name} to it and restart the services.")
     print(NEXT.format(name=name))
+
+
+def _examples(kind: Kind, schema: Path, labels: Sequence[str], wanted: Sequence[str]) -> str:
+    """What to say of what nobody has asked for as it is written."""
+    if schema_text(kind) is not None:
+        there = "was there already" if schema.exists() else "is an example: make it yours"
+        return f"Its schema {schema} {there}.\n"
+    if labels and not wanted and kind != "label":
+        return f"Its labels are an example, make them yours: {', '.join(labels)}.\n"
+    return ""
 
 
 def _declare(name: str, settings: Settings) -> str:
@@ -142,7 +170,7 @@ def _declare(name: str, settings: Settings) -> str:
 @app.command("list")
 def list_workflows() -> None:
     """Show every workflow, the invalid ones too."""
-    table = Table("Name", "Labels", "Model", "Decides by", "State")
+    table = Table("Name", "Asks for", "Model", "Decides by", "State")
     with errors_as_one_line():
         chosen = paths([])
     for path in chosen:
@@ -152,10 +180,10 @@ def list_workflows() -> None:
         except ConfigurationError as error:
             table.add_row(path.stem, "", "", "", str(error))
         else:
-            labels = ", ".join(flow.labels) or "the model's"
-            table.add_row(
-                path.stem, labels, flow.model, f"{policy.mode} {policy.threshold:g}", "valid"
-            )
+            labels = ", ".join(flow.labels) or ("the model's" if flow.has_model else "")
+            asks = labels if flow.answer == "label" else f"{flow.answer}: {labels}".rstrip(": ")
+            decides = f"{policy.mode} {policy.threshold:g}"
+            table.add_row(path.stem, asks, flow.model, decides, "valid")
     Console(markup=False).print(table)
 
 

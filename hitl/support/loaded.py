@@ -74,6 +74,8 @@ def served_by(workflow: Workflow) -> str:
         ConfigurationError: it cannot be loaded, or the version in use cannot and the worker would
             fall back to another.
     """
+    if not workflow.has_model:
+        return "no model to load: predictions come with the items, or there are none"
     from services.inference.classifier import load_as_worker
     from services.inference.model_feed import ModelFeed
 

@@ -11,20 +11,28 @@ from string import Template
 
 from pydantic import ValidationError
 
+from hitl.support.workflow_kinds import SCAFFOLDS
 from services.router.policy import Policy
-from shared.errors import ConfigurationError
+from shared.answers.base import Kind
+from shared.answers.reading import KIND_NAMES
+from shared.errors import ConfigurationError, problems_of
 from shared.labels import distinct, label_key, of_model
-from shared.workflows.files import WorkflowFile, is_workflow_name
+from shared.suggestions import did_you_mean
+from shared.workflows.files import EMBEDDED, NO_MODEL, WorkflowFile, is_workflow_name
 
-EMBEDDED = "embedded"
 EMBEDDED_LABELS = ("negative", "positive")
-GUIDELINE = "Say here what a reviewer must know to choose: what each label means, what is in doubt."
+GUIDELINE = "Say here what a reviewer must know to choose: {}, what is in doubt."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NAMELESS = re.compile(r"LABEL_\d+")  # transformers' default names for labels
 
 
 def render(
-    name: str, labels: Sequence[str], model: str, guideline: str = GUIDELINE, title: str = ""
+    name: str,
+    labels: Sequence[str],
+    model: str,
+    guideline: str = "",
+    title: str = "",
+    kind: Kind = "label",
 ) -> str:
     """The whole file, valid and with every key explained.
 
@@ -32,33 +40,92 @@ def render(
         ConfigurationError: the name, the labels or the model cannot be used like this.
     """
     first = labels[0] if labels else ""
+    says = SCAFFOLDS[kind]
+    guideline = guideline or GUIDELINE.format(says.means)
+    named = {
+        "name": name,
+        "labels": ", ".join(map(_quoted, labels)),
+        "model": f"model = {_quoted(model)} ".ljust(30),
+        "key": first if _BARE_KEY.fullmatch(first) else _quoted(first),
+        "label": _quoted(first),
+        "condition": f"label = {_quoted(first)} ".ljust(42),
+    }
+    rule, when, reason = says.rule
+
+    def filled(part: str) -> str:
+        return Template(part).substitute(named)
+
     text = Template(files("hitl").joinpath("workflow.toml").read_text("utf-8")).substitute(
-        title=title or f"The workflow {name}: which of its labels has a text?",
+        title=title or f"The workflow {name}: {says.title}",
         name=name,
-        labels=", ".join(map(_quoted, labels)),
-        model=f"model = {_quoted(model)} ".ljust(30),
+        restart=says.restart,
+        keys=filled(says.keys),
         guideline=guideline.replace("\\", "\\\\").replace('"""', '\\"\\"\\"'),
-        key=first if _BARE_KEY.fullmatch(first) else _quoted(first),
-        label=_quoted(first),
-        condition=f"label = {_quoted(first)} ".ljust(42),
+        names=says.names,
+        truncated=says.truncated,
+        thresholds=filled(says.thresholds),
+        rule=rule,
+        when=filled(when),
+        reason=reason,
+        conditions=filled(says.conditions),
     )
     try:
-        Policy.of_file(WorkflowFile.model_validate(tomllib.loads(text)))
+        tables = tomllib.loads(text)
+        if says.schema:
+            tables["workflow"]["schema"] = says.schema
+        Policy.of_file(WorkflowFile.model_validate(tables))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigurationError(f"the file would not be valid: {error}") from None
+        said = problems_of(error, "file") if isinstance(error, ValidationError) else error
+        raise ConfigurationError(f"the file would not be valid: {said}") from None
     return text
 
 
-def checked_labels(model: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The labels to write: those wanted, which must be the model's, or by default the model's.
+def checked_kind(kind: str) -> Kind:
+    """The kind of answer of this name.
 
     Raises:
-        ConfigurationError: they are not the model's, or there are none.
+        ConfigurationError: there is none.
+    """
+    if kind not in KIND_NAMES:
+        raise ConfigurationError(
+            f"there is no kind of answer {kind!r}, only {', '.join(KIND_NAMES)}"
+            f"{did_you_mean(kind, KIND_NAMES)}"
+        )
+    return KIND_NAMES[kind]
+
+
+def model_of(kind: Kind, wanted: str) -> str:
+    """The model to write: the one wanted, by default the embedded one, which gives one label.
+
+    Raises:
+        ConfigurationError: there is no model for this kind.
+    """
+    if not wanted:
+        return EMBEDDED if kind == "label" else NO_MODEL
+    if not SCAFFOLDS[kind].has_labels and wanted != NO_MODEL:
+        raise ConfigurationError(f"--model: none of ours answers with {kind}; leave it out")
+    return wanted
+
+
+def checked_labels(model: str, wanted: Sequence[str], kind: Kind = "label") -> tuple[str, ...]:
+    """The labels to write: those wanted, which must be the model's, or by default the model's;
+    where there is no model, some to begin with, but for kind `label`.
+
+    Raises:
+        ConfigurationError: they are not the model's, there are none, or the kind has none.
     """
     wanted = distinct(wanted)
+    if not SCAFFOLDS[kind].has_labels:
+        if wanted:
+            raise ConfigurationError(
+                f"--labels: they mean nothing where {kind} is the answer: leave them out"
+            )
+        return ()
+    if kind != "label" and model == NO_MODEL:
+        return tuple(wanted) or SCAFFOLDS[kind].labels
     own = labels_of(model)
     if own is None:  # a hub id: its labels are known once it is loaded
-        if len(wanted) < 2:
+        if len(wanted) < (2 if kind == "label" else 1):
             raise ConfigurationError(f"give the labels of {model}: --labels a,b,…")
         return tuple(wanted)
     if not wanted:
@@ -86,14 +153,22 @@ def checked_name(name: str) -> str:
     return name
 
 
+def schema_text(kind: Kind) -> str | None:
+    """The schema that lies beside the file, to begin with; None where none is needed."""
+    schema = SCAFFOLDS[kind].schema
+    return json.dumps(schema, indent=2) + "\n" if schema else None
+
+
 @contextmanager
-def written_last(path: Path, text: str) -> Iterator[None]:
-    """Creates the file at the end of the block; a draft shows before it that it can be written.
+def written_last(path: Path, text: str, schema: str | None = None) -> Iterator[None]:
+    """Creates the file at the end of the block, after its `schema`; a draft shows before it that
+    it can be written. A schema that is there stays as it is.
 
     Raises:
         ConfigurationError: it cannot be written; the block was not entered.
     """
     draft = path.with_suffix(".toml.new")
+    beside = path.with_suffix(".schema.json")
     try:
         draft.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -104,6 +179,8 @@ def written_last(path: Path, text: str) -> Iterator[None]:
         ) from None
     try:
         yield
+        if schema is not None and not beside.exists():
+            beside.write_text(schema, encoding="utf-8")
         draft.rename(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -53,9 +53,9 @@ class AnswerSpec:
         """What checks a value against the schema."""
         if self.schema is None:
             return None
-        from jsonschema import Draft202012Validator  # slow to import, and only forms need it
+        from shared.answers.schemas import validator_of  # slow to import, and only forms need it
 
-        return Draft202012Validator(self.schema)
+        return validator_of(self.schema)
 
 
 class Action(BaseModel):

@@ -115,10 +115,10 @@ class Workflow(BaseModel):
             if self.labels:
                 yield f"labels: {nothing}"
             if self.has_model:
-                yield f'model: none of ours gives a {kind}: write model = "none", or leave it out'
+                yield f'model: none of ours answers with {kind}: write model = "none", or leave it out'
         elif kind != "label" and self.model == EMBEDDED:
             yield (
-                f'model: the embedded one gives one label, no {kind}: write model = "none", or name'
+                f'model: the embedded one answers with one label: write model = "none", or name'
                 " one of yours"
             )
         if kind == "form" and self.form_schema is None:

@@ -2,14 +2,24 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hitl.support.workflow_new import checked_labels, checked_name, render, written_last
+from hitl.support.workflow_new import (
+    checked_kind,
+    checked_labels,
+    checked_name,
+    model_of,
+    render,
+    schema_text,
+    written_last,
+)
 from services.router.policy import Policy
+from shared.answers.base import KINDS, Kind
 from shared.errors import ConfigurationError
 from shared.workflows.files import read_workflow_file
 
@@ -82,6 +92,73 @@ def test_labels_are_the_models(tmp_path: Path) -> None:
             checked_labels(model, wanted)
 
 
+def written(folder: Path, kind: Kind, name: str = "new-one") -> Path:
+    """The file of a new workflow of this kind, with what lies beside it."""
+    path = folder / f"{name}.toml"
+    model = model_of(kind, "")
+    text = render(name, checked_labels(model, (), kind), model, kind=kind)
+    with written_last(path, text, schema_text(kind)):
+        pass
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_answer_has_a_valid_file(tmp_path: Path, kind: Kind) -> None:
+    path = written(tmp_path, kind)
+    content = read_workflow_file(path)
+    flow = content.workflow
+    assert (flow.answer, Policy.of_file(content, path).threshold) == (kind, 0.85)
+    assert flow.has_model == (kind == "label")
+    # with all that is said of its kind, and nothing of another's
+    told = path.read_text()
+    assert ("\nlabels = [" in told) == (kind in ("label", "labels", "spans"))
+    assert ("schema.json" in told) == (kind in ("form", "approval"))
+    assert ("overlap" in told) == (kind == "spans")
+    assert ("\nanswer = " in told) == (kind != "label")
+    assert "$" not in told
+    assert max(map(len, told.splitlines())) <= 104
+    assert (tmp_path / "new-one.schema.json").exists() == (kind == "form")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commented_keys_of_a_policy_are_valid_too(tmp_path: Path, kind: Kind) -> None:
+    # Given the file of each kind / If its example of a rule and of a threshold are taken in
+    path = written(tmp_path, kind)
+    before, rule, after = path.read_text().partition("# [[policy.rules]]\n")
+    example, _, conditions = after.partition("#\n# Conditions:\n")
+    before = re.sub(r"(?m)^# (.* = 0\.9)$", r"\1", before)
+    text = before + (rule + example).replace("# ", "")
+    # and each condition that it explains, as a rule of its own
+    found = re.findall(r"(?m)^#   (\w+ = (?:\{.*?\}|\[.*?\]|\S+))(?: {3,}|$|, )", conditions)
+    assert len(found) >= 7
+    for number, condition in enumerate(found):
+        text += (
+            f'\n[[policy.rules]]\nname = "{number}"\nwhen = {{ {condition} }}\nthen = "review"\n'
+        )
+    path.write_text(text)
+    # I expect a policy with all of them
+    policy = Policy.of_file(read_workflow_file(path), path)
+    assert len(policy.rules) == 1 + len(found)
+    assert (policy.label_thresholds != {}) == (kind != "text")
+
+
+def test_what_a_kind_has_not_is_refused(tmp_path: Path) -> None:
+    for call, words in (
+        (lambda: checked_kind("lables"), "no kind of answer 'lables'.*did you mean 'labels'"),
+        (lambda: model_of("form", "some/model"), "none of ours answers with form"),
+        (lambda: checked_labels("none", ("a",), "text"), "they mean nothing where text"),
+        (lambda: checked_labels("some/model", (), "spans"), "give the labels of some/model"),
+        (lambda: checked_labels("none", (), "label"), "give the labels"),
+        (lambda: render("x", ("a",), "embedded", kind="spans"), "the embedded one answers with"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            call()
+    # And a schema that is there already stays as it is
+    (tmp_path / "new-one.schema.json").write_text("{}")
+    written(tmp_path, "form")
+    assert (tmp_path / "new-one.schema.json").read_text() == "{}"
+
+
 def test_where_the_file_cannot_be_written_nothing_is_declared(tmp_path: Path) -> None:
     # Given a folder that cannot be written / If I make a workflow in it
     # I expect to hear what to do, before anything else is done.
@@ -125,6 +202,11 @@ def test_the_command_writes_once_and_says_what_is_next(tmp_path: Path) -> None:
     assert again.returncode == 1
     assert "exists already" in again.stderr
     assert (flows / "mood.toml").read_bytes() == before
+    # one of another kind, of which all is valid,
+    assert "bill.schema.json is an example" in new("new", "bill", "--answer", "form").stdout
+    checked = new("check")
+    assert checked.returncode == 0, checked.stderr
+    assert "bill.toml: valid; answers of kind form; policy" in checked.stdout
     # and the list to show it beside one that is broken.
     (flows / "bad.toml").write_text("[workflow]\n")
     listed = new("list").stdout
