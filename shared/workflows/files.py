@@ -115,11 +115,10 @@ class Workflow(BaseModel):
             if self.labels:
                 yield f"labels: {nothing}"
             if self.has_model:
-                yield f'model: none of ours answers with {kind}: write model = "none", or leave it out'
+                yield f'model: none of ours answers with {kind}: leave it out, or write "none"'
         elif kind != "label" and self.model == EMBEDDED:
             yield (
-                f'model: the embedded one answers with one label: write model = "none", or name'
-                " one of yours"
+                'model: the embedded one answers with one label: name one of yours, or write "none"'
             )
         if kind == "form" and self.form_schema is None:
             yield "schema: name the file of the JSON Schema that the fields of the form have"

@@ -127,9 +127,10 @@ def test_the_commented_keys_of_a_policy_are_valid_too(tmp_path: Path, kind: Kind
     before, rule, after = path.read_text().partition("# [[policy.rules]]\n")
     example, _, conditions = after.partition("#\n# Conditions:\n")
     before = re.sub(r"(?m)^# (.* = 0\.9)$", r"\1", before)
-    text = before + (rule + example).replace("# ", "")
+    text = before + re.sub(r"(?m)^# ", "", rule + example)
     # and each condition that it explains, as a rule of its own
-    found = re.findall(r"(?m)^#   (\w+ = (?:\{.*?\}|\[.*?\]|\S+))(?: {3,}|$|, )", conditions)
+    value = r"(?:\{.*?\}|\[.*?\]|[^\s,]+)"
+    found = re.findall(rf"(?m)^#   (\w+ = {value})(?= {{3,}}|$|, \w+ = \d)", conditions)
     assert len(found) >= 7
     for number, condition in enumerate(found):
         text += (

@@ -118,7 +118,7 @@ SPANS = GOOD.replace("labels =", 'answer = "spans"\nlabels =')
         (TEXT + 'labels = ["a"]', 'workflow: labels: means nothing where answer = "text"'),
         (
             TEXT + 'model = "embedded"',
-            'model: none of ours answers with text: write model = "none"',
+            "model: none of ours answers with text: leave it out",
         ),
         (TEXT + "overlap = true", 'overlap: means nothing where answer = "text"'),
         (TEXT + 'schema = "topics.schema.json"', 'schema: means nothing where answer = "text"'),
