@@ -27,7 +27,7 @@ function page(html) {
 
 test("one key per decision", () => {
   const { press } = page("");
-  const expected = { a: "accept", Enter: "accept", s: "skip", f: "flag", u: "undo", n: "note", "/": "filter", "?": "help" };
+  const expected = { a: "accept", Enter: "send", s: "skip", f: "flag", u: "undo", n: "note", "/": "filter", "?": "help" };
   for (const [key, name] of Object.entries(expected)) assert.deepEqual(press(key), [name], key);
   assert.deepEqual(press("1"), ["label", 0]);
   assert.deepEqual(press("9"), ["label", 8]);

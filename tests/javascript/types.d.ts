@@ -64,20 +64,54 @@ declare global {
     type Parts = Omit<typeof words, "language">;
     type Timer = ReturnType<typeof setTimeout>;
     /** What a key or a button does: a `data-act` of the template, or of a label's button. */
-    type ActionName = CardAction | "label";
+    type ActionName = CardAction | "accept" | "label";
     /** The label's place. */
     type Detail = number | string;
     /** The element that the card's template names so. */
     type At = <N extends keyof CardElements>(name: N) => CardElements[N];
 
-    /** A task in this page's hands: until when (performance.now), and a note begun on it. */
-    type Task = Api.Task & { heldUntil?: number; draft?: string };
+    /** A task in this page's hands: until when (performance.now), an answer and a note begun on it. */
+    type Task = Api.Task & { heldUntil?: number; begun?: Answer | null; noted?: string };
+    /** An answer as the API takes it: `{ labels: ["insult"] }`. */
+    type Answer = Readonly<Record<string, unknown>>;
+    /** What somebody answers; `brief`: in few words. */
+    type Given = { answer: Answer; brief: string };
+    /** What the card of a kind of answer works with. */
+    type Desk = {
+      at: At;
+      words: Words;
+      me: Api.Me;
+      decide: (action: Api.Action, given: Given) => void;
+      /** Sends what is on the card, if it is an answer. */
+      send: () => void;
+      /** The answer on the card is another one. */
+      changed: () => void;
+      /** For screen readers. */
+      say: (text: string) => void;
+    };
+    /** How tasks of one kind are shown and answered. */
+    interface KindCard {
+      /** As it stands on the card, right or wrong; null: there is none. */
+      readonly answer: Answer | null;
+      /** Whether choosing is deciding. */
+      readonly decides?: boolean;
+      /** Fills the card; `answer`: to begin with. */
+      show(task: Task, answer: Answer | null): void;
+      /** What keeps the answer from being sent, marked on the card as well; null: nothing. */
+      wrong(): string | null;
+      brief(answer: Answer): string;
+      /** 0 for the key 1. */
+      digit?(place: number): void;
+      /** Whether it is a key of its own, and then it is done. */
+      key?(event: KeyboardEvent, target: Element): boolean;
+    }
     /** A decision in the list of the last ones. `task`: as it was here; null: from the server. */
     type Decided = {
       key: string;
       task: Task | null;
       itemId?: string;
       label: string | null;
+      answer?: Answer | null;
       action: string;
       changed: boolean;
       late: boolean;

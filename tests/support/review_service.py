@@ -117,7 +117,7 @@ def delivered(event: Event) -> Delivery:
     return deliver(message, review_queue(event.workflow))
 
 
-def take_in(engine: Engine, *events: ItemReviewRequested, clock: TurnedClock | None = None) -> None:
+def take_in(engine: Engine, *events: Event, clock: TurnedClock | None = None) -> None:
     """Makes a task of each request."""
     results = Intake(engine, clock or TurnedClock()).handle([delivered(event) for event in events])
     assert results == [()] * len(events)

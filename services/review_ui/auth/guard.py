@@ -22,7 +22,9 @@ from shared.errors import Overloaded
 
 MAX_BODY_BYTES = 1_048_576
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_OPEN = re.compile(r"/(login|metrics|healthz|readyz|favicon\.ico|ui/(\w+/)?[\w.-]+|api/v1(/.*)?)")
+_OPEN = re.compile(
+    r"/(login|metrics|healthz|readyz|favicon\.ico|ui/(\w+/){0,2}[\w.-]+|api/v1(/.*)?)"
+)
 _PAGES = re.compile(r"/(history|dashboard)?")
 # What Gradio's own front end loads; uploads, files, proxies, calls by name and the rest stay shut.
 _GRADIO = re.compile(

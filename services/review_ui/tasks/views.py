@@ -111,9 +111,13 @@ def labels_of(
 
     The model's are sorted: their own order could give the winner away.
     """
-    if not isinstance(prediction, Prediction):
+    if isinstance(prediction, Prediction):
+        known = prediction.distribution
+    elif prediction is not None and prediction.kind == "labels":
+        known = dict(prediction.certainties or {})
+    else:
         return list(configured)
-    others = {label for label in prediction.distribution if known_as(label, configured) is None}
+    others = {label for label in known if known_as(label, configured) is None}
     return [*configured, *sorted(others)]
 
 

@@ -15,7 +15,19 @@ export function task(id, given = {}) {
     details: [],
     received_at: "2024-05-01T12:00:00Z",
     labels: ["negative", "positive"],
+    kind: "label",
+    draft: null,
+    candidates: null,
+    action: null,
     blind: false,
+    prediction: {
+      answer: { label: "positive" },
+      brief: "positive",
+      confidence: 0.7,
+      parts: { negative: 0.3, positive: 0.7 },
+      model_version: "test@1",
+      threshold: 0.85,
+    },
     suggestion: {
       label: "positive",
       confidence: 0.7,
@@ -38,13 +50,23 @@ export function task(id, given = {}) {
   };
 }
 
+/**
+ * @param {string} name
+ * @param {string[]} labels
+ * @param {Partial<Api.Me["workflows"][number]>} [given]
+ * @returns {Api.Me["workflows"][number]}
+ */
+export function workflow(name, labels, given = {}) {
+  return { name, answer: "label", labels, schema: null, overlap: false, guideline: "", ...given };
+}
+
 /** @type {Api.Me} */
 export const ADA = {
   name: "ada",
   role: "reviewer",
   workflows: [
-    { name: "sentiment", labels: ["negative", "positive"], guideline: "" },
-    { name: "spam", labels: ["ham", "spam"], guideline: "" },
+    workflow("sentiment", ["negative", "positive"]),
+    workflow("spam", ["ham", "spam"]),
   ],
   lease_seconds: 300,
   undo_seconds: 5,

@@ -5,7 +5,7 @@ import { openReasons, sendOwnReason } from "./flag.js";
 const SHOWN_MS = 6_000;
 // What is pressed after an undo is meant for the item that it brings back.
 /** @type {ReadonlySet<Ui.ActionName>} */
-const FOR_THE_CARD = new Set(["accept", "label", "skip", "flag", "note", "undo"]);
+const FOR_THE_CARD = new Set(["accept", "send", "label", "skip", "flag", "note", "undo"]);
 
 export class Actions {
   undoing = false;
@@ -19,6 +19,7 @@ export class Actions {
     /** @type {Record<Ui.ActionName, (detail?: Ui.Detail) => void>} */
     this.does = {
       accept: () => this.#accept(),
+      send: () => this.#send(),
       label: (detail) => this.#label(detail),
       skip: () => deciding.decide("skip"),
       flag: () => screen.buffer.current && openReasons(at),
@@ -58,17 +59,26 @@ export class Actions {
     this.screen.deciding.decide("flag", null, reason);
   }
 
+  /** Takes what is shown: nobody accepts what they neither see nor have begun. */
   #accept() {
-    const { buffer, deciding, messages, words } = this.screen;
+    const { buffer, card, messages, words } = this.screen;
     const task = buffer.current;
-    if (task?.suggestion) deciding.decide("accept", task.suggestion.label);
-    else if (task) messages.toast(words.blind_label);
+    if (task && task.kind !== "label" && task.prediction === null && !card.begun) {
+      messages.toast(task.blind ? words.blind_answer : words.no_prediction);
+    } else this.#send();
+  }
+
+  #send() {
+    const { buffer, card, deciding, messages } = this.screen;
+    if (buffer.current === undefined) return;
+    const { given } = card;
+    if (given.answer === null) messages.toast(given.why);
+    else deciding.decide(given.accepted ? "accept" : "correct", given);
   }
 
   /** @param {Ui.Detail} [index] of the label */
   #label(index) {
-    const given = this.screen.buffer.current?.labels[Number(index)];
-    if (given !== undefined) this.screen.deciding.decide("correct", given);
+    if (this.screen.buffer.current) this.screen.card.kind.digit?.(Number(index));
   }
 
   #note() {
@@ -86,8 +96,9 @@ export class Actions {
 
   #highlights() {
     const { buffer, card, messages, words } = this.screen;
-    const blind = buffer.current?.suggestion === null;
-    if (blind) messages.toast(words.blind_label);
+    const task = buffer.current;
+    if (task && task.kind !== "label") return; // words are weighed for a label
+    if (task?.suggestion === null) messages.toast(task.blind ? words.blind_label : words.no_prediction);
     else messages.say(card.highlights.toggle() ? words.highlights_on : words.highlights_off);
   }
 

@@ -2,15 +2,19 @@
 import { Attention } from "./attention.js";
 import { Highlights } from "./highlights.js";
 import { showAnswers } from "./answers.js";
+import { same } from "./predicted.js";
 import { serverTime } from "../http.js";
-import { make, makeButton, percent, seconds, shortText, span } from "../show.js";
+import { make, percent, seconds, shortText, span } from "../show.js";
 import { fill } from "../words/words.js";
 
 const LEASE_WARNING_MS = 30_000;
+const NAMED = 60; // characters of an answer on a button
 
 export class Card {
   /** @type {Ui.Task | undefined} */
   task = undefined;
+  /** Whether the reviewer has begun to answer it. */
+  begun = false;
   attention = new Attention();
 
   /**
@@ -18,12 +22,14 @@ export class Card {
    * @param {Ui.At} at
    * @param {Ui.Words} words
    * @param {Api.Me["workflows"]} workflows
+   * @param {import("./kinds/kinds.js").Kinds} kinds
    */
-  constructor(root, at, words, workflows) {
+  constructor(root, at, words, workflows, kinds) {
     this.root = root;
     this.at = at;
     this.words = words;
     this.workflows = workflows;
+    this.kinds = kinds;
     this.highlights = new Highlights(at, words);
     setInterval(() => this.showLease(), 1_000);
   }
@@ -36,6 +42,7 @@ export class Card {
    * @param {number} forOthers so many wait for somebody else, as their second answer
    */
   show(task, loading, filtered, forOthers) {
+    if (task !== this.task && this.task && this.begun) this.task.begun = this.kind.answer;
     this.root.dataset.state = task ? "task" : loading ? "loading" : "empty";
     this.at("card").hidden = !task;
     this.at("empty").hidden = Boolean(task);
@@ -54,6 +61,43 @@ export class Card {
     this.task = task;
     this.attention.begin();
     this.#fill(task);
+  }
+
+  /** What shows the answer of the task. */
+  get kind() {
+    return this.kinds.of(this.task?.kind ?? "label");
+  }
+
+  /** What Enter would send; null where that is no answer yet: `why` not. */
+  get given() {
+    const { kind } = this;
+    const { answer } = kind;
+    const why = kind.wrong();
+    if (answer === null || why !== null) return { why: why ?? "", answer: null };
+    const accepted = same(answer, this.task?.prediction?.answer);
+    return { answer, brief: kind.brief(answer), accepted };
+  }
+
+  /** The answer has been worked on. */
+  changed() {
+    this.begun = true;
+    this.showSubmit();
+  }
+
+  /** Puts another answer on the card, to go on from. @param {Ui.Answer} answer */
+  use(answer) {
+    if (this.task === undefined) return;
+    this.kind.show(this.task, answer);
+    this.changed();
+  }
+
+  /** The first button says what it sends. */
+  showSubmit() {
+    const { accept_label, send_label, accept } = this.words;
+    const { given, task } = this;
+    const brief = given.answer === null ? "" : shortText(given.brief, NAMED);
+    const text = given.accepted || task?.kind === "label" ? accept_label : send_label;
+    this.at("accept").textContent = brief ? fill(text, { label: brief }) : accept;
   }
 
   /** How long the task is still held, extended while the page is open. */
@@ -75,7 +119,6 @@ export class Card {
     this.at("text").scrollTop = 0;
     const { top } = this.at("card").getBoundingClientRect();
     if (top < 0) scrollBy(0, top); // who read a long text to its end begins the next at its start
-    this.at("suggest").replaceChildren(...this.#suggestion(task));
     this.at("badges").replaceChildren(...this.#badges(task));
     /** @type {Readonly<Record<string, string>>} */
     const words = this.words;
@@ -83,13 +126,15 @@ export class Card {
     this.at("why").replaceChildren(...reasons.map((reason) => make("li", "", reason)));
     showAnswers(this.at, this.words, task);
     this.#metadata(task);
-    this.at("labels").replaceChildren(...task.labels.map((label, at) => this.#label(task, label, at)));
-    this.at("accept-button").hidden = task.suggestion === null;
-    this.at("accept").textContent = task.suggestion
-      ? fill(this.words.accept_label, { label: task.suggestion.label })
-      : this.words.accept;
-    this.at("note").value = task.draft ?? "";
-    this.at("note").hidden = !task.draft;
+    this.at("card").dataset.kind = task.kind;
+    this.begun = Boolean(task.begun);
+    this.kind.show(task, task.begun ?? task.prediction?.answer ?? null);
+    this.at("accept-button").hidden = Boolean(this.kind.decides) && this.kind.answer === null;
+    this.at("accept-key").textContent = this.kind.decides ? "A" : "\u21b5";
+    this.showSubmit();
+    this.at("suggest").replaceChildren(...this.#suggestion(task));
+    this.at("note").value = task.noted ?? "";
+    this.at("note").hidden = !task.noted;
     const guideline = this.workflows.find((each) => each.name === task.workflow)?.guideline.trim();
     this.at("guideline").textContent = guideline ?? "";
     this.at("guide").hidden = !guideline;
@@ -110,13 +155,14 @@ export class Card {
   }
 
   /** @param {Ui.Task} task */
-  #suggestion(task) {
-    if (task.suggestion === null) return [span(this.words.blind_label)];
-    const { label, confidence } = task.suggestion;
+  #suggestion({ blind, kind, prediction }) {
+    const { ai_suggests, blind_answer, blind_label, no_prediction } = this.words;
+    if (blind) return [span(kind === "label" ? blind_label : blind_answer)];
+    if (prediction === null) return [span(no_prediction)];
     return [
-      span(`${this.words.ai_suggests} `),
-      make("strong", "", label),
-      span(` ${percent(confidence)}`),
+      span(`${ai_suggests} `),
+      make("strong", "", shortText(this.kind.brief(prediction.answer), NAMED)),
+      span(` ${percent(prediction.confidence)}`),
     ];
   }
 
@@ -135,29 +181,6 @@ export class Card {
     }
     if (task.truncated) found.push(make("span", "rv-badge rv-late", this.words.truncated));
     return found;
-  }
-
-  /**
-   * @param {Ui.Task} task
-   * @param {string} label
-   * @param {number} index
-   */
-  #label(task, label, index) {
-    const share = task.suggestion?.distribution[label];
-    const parts = [span(label, "rv-name")];
-    if (index < 9) parts.unshift(make("kbd", "", String(index + 1)));
-    if (share !== undefined) parts.push(span(percent(share), "rv-share"));
-    const button = makeButton("rv-button rv-label", parts);
-    button.dataset.act = "label";
-    button.dataset.index = String(index);
-    if (index < 9) button.setAttribute("aria-keyshortcuts", String(index + 1));
-    if (label === task.suggestion?.label) button.classList.add("rv-chosen");
-    if (share !== undefined) {
-      const bar = make("span", "rv-bar");
-      bar.style.width = `${share * 100}%`;
-      button.append(bar);
-    }
-    return button;
   }
 
   /** @param {number} value seconds */

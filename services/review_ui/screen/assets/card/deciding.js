@@ -14,7 +14,7 @@ export class Deciding {
   /**
    * Hands the decision to the outbox and shows the next item, in this order and without waiting.
    * @param {Exclude<Api.Action, "label">} action
-   * @param {string | null} [given] the label
+   * @param {Ui.Given | null} [given]
    * @param {string | null} [reason]
    */
   decide(action, given = null, reason = null) {
@@ -23,18 +23,20 @@ export class Deciding {
     if (task === undefined) return;
     const { work, idle } = card.attention.taken();
     const key = newKey();
-    /** @type {Api.Decide} */
-    const body = { key, lease_token: task.lease_token, action };
-    if (action === "correct") body.label = given;
-    if (reason) body.reason = reason;
     const note = at("note").value.trim();
-    if (note) body.note = note;
-    body.seconds = Math.min(work, LONGEST_SECONDS);
-    body.idle_seconds = idle;
-    const changed = action !== "accept" && given !== task.suggestion?.label && !task.blind;
-    day.add({ key, task, label: given, action, changed, late: false, note, took: work });
+    const body = {
+      ...said(key, task, action, given),
+      ...(reason && { reason }),
+      ...(note && { note }),
+      seconds: Math.min(work, LONGEST_SECONDS),
+      idle_seconds: idle,
+    };
+    const label = given?.brief ?? null;
+    const answer = given?.answer;
+    const changed = action !== "accept" && label !== task.suggestion?.label && !task.blind;
+    day.add({ key, task, label, answer, action, changed, late: false, note, took: work });
     buffer.next();
-    const what = given ?? (action === "skip" ? words.skipped : words.flagged);
+    const what = label ?? (action === "skip" ? words.skipped : words.flagged);
     this.screen.show(fill(words.recorded, { what }));
     outbox.add({ key, taskId: task.id, at: Date.now(), body });
     day.showLast();
@@ -54,10 +56,10 @@ export class Deciding {
     try {
       const taken = await this.#takeBack(last);
       if (taken === null) return false;
-      const { task, said } = taken;
+      const { task, said: told } = taken;
       day.drop(last);
-      if (task !== null) buffer.putFirst({ ...task, draft: last.note });
-      messages.toast(said);
+      if (task !== null) buffer.putFirst(again(task, last));
+      messages.toast(told);
       return task !== null;
     } catch (error) {
       if (!passing(error)) day.drop(last);
@@ -94,8 +96,35 @@ export class Deciding {
     const known = day.decided.find((each) => each.key === entry.key);
     if (known) known.late = true;
     const why = messages.explained(error);
+    // Still ours, and wrong in a way that only the server knows: back to whoever answered.
+    const bad = error instanceof ApiError && error.code === "bad_answer";
+    if (bad && known?.task) this.screen.buffer.putFirst(again(known.task, known));
     const stale = error instanceof ApiError && error.code === "stale_lease";
     messages.toast(stale ? why : fill(words.refused, { why }));
     day.showLast();
   }
+}
+
+/**
+ * @param {string} key
+ * @param {Ui.Task} task
+ * @param {Api.Action} action
+ * @param {Ui.Given | null} given
+ * @returns {Api.Decide}
+ */
+function said(key, task, action, given) {
+  const decision = { key, lease_token: task.lease_token, action };
+  if (action !== "correct" || given === null) return decision;
+  const { answer } = given;
+  return { ...decision, ...(task.kind === "label" ? { label: String(answer.label) } : { answer }) };
+}
+
+/**
+ * The task as its reviewer left it.
+ * @param {Ui.Task} task
+ * @param {Ui.Decided} decided
+ * @returns {Ui.Task}
+ */
+function again(task, { answer, note }) {
+  return { ...task, begun: answer, noted: note };
 }

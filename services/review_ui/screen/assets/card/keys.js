@@ -23,8 +23,10 @@ const READ = new Set(["PageDown", "PageUp", "ArrowDown", "ArrowUp", "Home", "End
  * @param {HTMLElement} root
  * @param {(name: Ui.ActionName, detail?: Ui.Detail) => void} act
  * @param {() => void} active somebody is there
+ * @param {(event: KeyboardEvent, target: Element) => boolean} [own] whether the kind of answer has a
+ *   meaning of its own for the key; then it is done
  */
-export function bindKeys(root, act, active) {
+export function bindKeys(root, act, active, own = () => false) {
   const text = /** @type {HTMLElement} */ (root.querySelector('[data-id="text"]'));
   // Whoever works with the mouse or a finger works as well.
   for (const sign of ["keydown", "pointerdown", "wheel"]) {
@@ -35,9 +37,15 @@ export function bindKeys(root, act, active) {
     (event) => {
       const shown = root.offsetParent !== null;
       const held = event.repeat || event.ctrlKey || event.metaKey || event.altKey;
-      if (!shown || held || event.isComposing || root.querySelector("dialog[open]")) return;
+      if (!shown || event.isComposing || root.querySelector("dialog[open]")) return;
       const target = aimedAt(event.target);
       if (target.closest("input, textarea, select, [contenteditable]")) return;
+      if (own(event, target)) {
+        event.preventDefault();
+        event.stopPropagation();
+        return;
+      }
+      if (held) return;
       if (READ.has(event.key) && target === document.body) text.focus({ preventScroll: true });
       const found = meaning(event, target);
       if (found === null) return;
@@ -66,7 +74,7 @@ function aimedAt(target) {
 function meaning(event, target) {
   if (event.key === "Enter") {
     // On a button or a link, Enter means that button.
-    return target.closest("button, a, summary") ? null : ["accept"];
+    return target.closest("button, a, summary") ? null : ["send"];
   }
   const number = digit(event);
   if (number !== null) return ["label", number - 1];

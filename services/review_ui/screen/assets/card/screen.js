@@ -11,6 +11,7 @@ import { Deciding } from "./deciding.js";
 import { Filters } from "./filters.js";
 import { offerReasons } from "./flag.js";
 import { bindKeys } from "./keys.js";
+import { Kinds } from "./kinds/kinds.js";
 import { Leads } from "./leads.js";
 import { Messages } from "./messages.js";
 import { Outbox } from "./outbox.js";
@@ -36,7 +37,16 @@ export class Screen {
     at("who").textContent = me.name;
     const filter = () => this.choices.filter;
     this.messages = new Messages(at, words);
-    this.card = new Card(root, at, words, me.workflows);
+    const kinds = new Kinds({
+      at,
+      words,
+      me,
+      decide: (action, given) => this.deciding.decide(action, given),
+      send: () => this.actions.act("send"),
+      changed: () => this.card.changed(),
+      say: (text) => this.messages.say(text),
+    });
+    this.card = new Card(root, at, words, me.workflows, kinds);
     this.choices = new Choices(at, words, me, (chosen) => {
       this.filters.show();
       this.buffer.restart(chosen);
@@ -75,7 +85,7 @@ export class Screen {
       trouble: (error) => this.inTrouble(error),
       refused: (error) => this.messages.toast(this.messages.explained(error)),
       blocked: () => this.outbox.size > 0 && this.outbox.trouble !== null,
-      writing: () => root.querySelector("dialog[open], textarea:focus") !== null,
+      writing: () => this.card.begun || root.querySelector("dialog[open], textarea:focus") !== null,
     });
     this.actions = new Actions(this);
   }
@@ -114,13 +124,19 @@ export class Screen {
   #listen() {
     const { actions, at } = this;
     offerReasons(at, this.words, (reason) => actions.flag(reason));
-    this.root.addEventListener("click", ({ target }) => {
+    this.root.addEventListener("click", ({ target, detail }) => {
       const button = target instanceof Element && target.closest("[data-act]");
       if (!(button instanceof HTMLElement)) return;
       const { act, index } = button.dataset;
+      if (act === "label" && detail > 0) button.blur(); // Enter then sends, and does not press again
       actions.act(/** @type {Ui.ActionName} */ (act), index);
     });
-    bindKeys(this.root, (name, detail) => actions.act(name, detail), () => this.buffer.active());
+    bindKeys(
+      this.root,
+      (name, detail) => actions.act(name, detail),
+      () => this.buffer.active(),
+      (event, target) => this.buffer.current !== undefined && (this.card.kind.key?.(event, target) ?? false),
+    );
     at("note").addEventListener("keydown", (event) => {
       if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey)) {
         event.preventDefault();

@@ -1,0 +1,149 @@
+"""Can a reviewer give an answer of every kind: by keys alone, offline, blind, and take it back?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ReviewDecision, ReviewTask
+from tests.browser.conftest import RunningClock
+from tests.support.amqp_client import until
+from tests.support.answer_requests import asks, workflows_of_all_kinds
+from tests.support.browser import reviewing, shown
+from tests.support.review_service import Served, make_test_context, serving, take_in
+
+
+@pytest.fixture
+def kinds(engine: Engine) -> Iterator[Served]:
+    """The service with a workflow of every kind."""
+    clock = RunningClock()
+    context = make_test_context(engine, clock, Lifecycle(), workflows_of_all_kinds())
+    with serving(context, clock) as served:
+        yield served
+
+
+def decided(engine: Engine) -> list[tuple[str, str, Any]]:
+    """(item, action, answer) of every decision that counts."""
+    with Session(engine) as session:
+        rows = (
+            session.query(ReviewTask.item_id, ReviewDecision.action, ReviewDecision.answer)
+            .join(ReviewTask, ReviewTask.id == ReviewDecision.task_id)
+            .filter(ReviewDecision.effective, ReviewDecision.undone_at.is_(None))
+            .order_by(ReviewDecision.id)
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+
+def decides(engine: Engine, expected: list[tuple[str, str, Any]]) -> None:
+    until(lambda: decided(engine) == expected, what=f"{expected}, not {decided(engine)}")
+
+
+def pressed(page: Page) -> list[str]:
+    """The labels that are on."""
+    return page.locator('[data-id="labels"] [aria-pressed="true"] .rv-name').all_inner_texts()
+
+
+def test_labels_are_switched_by_digits_and_sent_by_enter(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given items with two labels predicted, with none, and with nothing predicted
+    parts = {"toxic": 0.8, "insult": 0.7, "threat": 0.1}
+    both = {"labels": ["toxic", "insult"]}
+    take_in(
+        engine,
+        asks("labels", "i0", both, confidence=0.5, parts=parts),
+        asks("labels", "i1", both, confidence=0.6, parts=parts),
+        asks("labels", "i2", {"labels": []}, confidence=0.7),
+        asks("labels", "i3", both, blind=True, confidence=0.8),
+        asks("labels", "i4", None),
+    )
+    order = ["i4", "i0", "i1", "i3", "i2"]  # a blind one comes anywhere
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        send = page.locator('[data-id="accept-button"]')
+        # I expect nothing chosen where nothing was predicted, and A to accept nothing
+        assert shown(page) == order[0]
+        assert pressed(page) == []
+        page.keyboard.press("a")
+        assert shown(page) == order[0]
+        expect(page.locator('[data-id="toast"]')).to_contain_text("Nothing was predicted")
+        page.keyboard.press("3")
+        assert pressed(page) == ["threat"]
+        expect(page.locator('[data-id="says"]')).to_have_text("threat: on")
+        page.keyboard.press("Enter")
+        # and what was predicted to be on already, with its shares, for one key
+        assert shown(page) == order[1]
+        assert pressed(page) == ["toxic", "insult"]
+        expect(page.locator('[data-id="labels"] .rv-share')).to_have_text(["80 %", "70 %", "10 %"])
+        expect(page.locator('[data-id="suggest"]')).to_have_text("AI suggests toxic, insult 50 %")
+        expect(send).to_contain_text("Accept toxic, insult")
+        page.keyboard.press("a")
+        # If I switch one off and another on, I expect the button to say what it sends
+        assert shown(page) == order[2]
+        page.keyboard.press("1")
+        page.keyboard.press("3")
+        expect(send).to_contain_text("Send insult, threat")
+        page.keyboard.press("Enter")
+        # A blind one shows nothing of the prediction; no label is an answer
+        assert shown(page) == order[3]
+        assert pressed(page) == []
+        expect(page.locator('[data-id="suggest"]')).to_contain_text("stays hidden")
+        assert page.locator(".rv-bar, .rv-share, .rv-chosen").count() == 0
+        page.keyboard.press("a")
+        assert shown(page) == order[3]
+        page.keyboard.press("Enter")
+        # If I use the mouse and then Enter, I expect it to send, not to switch again
+        assert shown(page) == order[4]
+        page.get_by_role("button", name="insult").click()
+        page.keyboard.press("0")
+        page.keyboard.press("2")
+        page.get_by_role("button", name="toxic").click()
+        page.keyboard.press("Enter")
+        decides(
+            engine,
+            [
+                ("i4", "correct", {"labels": ["threat"]}),
+                ("i0", "accept", both),
+                ("i1", "correct", {"labels": ["insult", "threat"]}),
+                ("i3", "correct", {"labels": []}),
+                ("i2", "correct", {"labels": ["toxic", "insult"]}),
+            ],
+        )
+        assert watched.complaints == []
+
+
+def test_labels_offline_and_taken_back_as_they_were(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    take_in(
+        engine,
+        *(
+            asks("labels", f"i{n}", {"labels": ["toxic"]}, confidence=0.5 + n / 10)
+            for n in range(3)
+        ),
+    )
+    with reviewing(chromium, kinds, "ada") as (page, _):
+        # Given an answer made offline
+        page.context.set_offline(True)
+        page.keyboard.press("a")
+        page.keyboard.press("3")
+        page.keyboard.press("Enter")
+        expect(page.locator('[data-id="sync"]')).to_have_text("offline, 2 unsent")
+        # If I take it back, I expect it as I had given it
+        page.keyboard.press("u")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+        assert pressed(page) == ["toxic", "threat"]
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        page.context.set_offline(False)
+        everything = {"labels": ["toxic", "insult", "threat"]}
+        first = ("i0", "accept", {"labels": ["toxic"]})
+        decides(engine, [first, ("i1", "correct", everything)])
+        # and so when the server has it already
+        page.keyboard.press("u")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i1")
+        assert pressed(page) == everything["labels"]
+        assert decided(engine) == [first]
