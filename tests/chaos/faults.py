@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from random import Random
 
+import pytest
+
 from tests.chaos.harness import HEARTBEAT_SECONDS, Pipeline
 from tests.support.amqp_client import until
 
@@ -97,11 +99,11 @@ def terminate_a_service(pipeline: Pipeline, random: Random) -> None:
     name = random.choice(("inference", "router", "logger", "review_ui"))
     # One that is still starting has nothing to finish, and simply ends; and one that is yet to die
     # at a point of its work may come to it on the way out.
-    until(
-        lambda: pipeline.ready(name) and not pipeline.doomed(name),
-        seconds=60,
-        what=f"{name} ready, and not about to die",
-    )
+    try:
+        until(lambda: pipeline.ready(name) and not pipeline.doomed(name), seconds=60)
+    except AssertionError:
+        state = f"ready: {pipeline.ready(name)}, about to die: {pipeline.doomed(name)}"
+        pytest.fail(f"no SIGTERM for {name} after 60 s; {state}\n{pipeline.log(name)[-3000:]}")
     code = pipeline.terminate(name)
     assert code == 0, f"{name} ended with {code} on SIGTERM:\n{pipeline.log(name)[-3000:]}"
 

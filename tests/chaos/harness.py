@@ -310,6 +310,7 @@ class Reviewer(threading.Thread):
         self._pipeline = pipeline
         self._login = {"name": name, "password": PASSWORD}
         self._stopping = threading.Event()
+        self.at_limit = 0  # claims refused since answers to others were lost on the way
         engine = connect(pipeline.postgres.database_url, pool_size=1)
         with Session(engine) as session, session.begin():
             Accounts(utc_now).create(session, name, "reviewer", PASSWORD)
@@ -334,6 +335,7 @@ class Reviewer(threading.Thread):
         """Whether there was anything to answer."""
         try:
             claimed = browser.post("/api/v1/tasks/claim", json={"count": 20})
+            self.at_limit += claimed.status_code == 409
             tasks = claimed.json()["tasks"] if claimed.status_code == 200 else []
         except (httpx.HTTPError, ValueError):
             return False

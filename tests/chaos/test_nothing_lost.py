@@ -95,7 +95,12 @@ def test_nothing_is_lost_in_many_rounds_of_all_faults(minutes: float) -> None:
                 _at_once(pipeline, random, together)
                 faults.update(name for name, _ in together)
             checked = len(producer.confirmed)
-            print(f"round {rounds}: {checked} confirmed so far, {dict(pipeline.ended)}", flush=True)
+            refused = sum(reviewer.at_limit for reviewer in reviewers)
+            print(
+                f"round {rounds}: {checked} confirmed so far, {dict(pipeline.ended)}, "
+                f"{refused} claims over the limit",
+                flush=True,
+            )
         producer.stop()
         account = settled(pipeline, producer.confirmed, 5 * SETTLE_SECONDS)
         for reviewer in reviewers:
