@@ -17,6 +17,7 @@ from hitl.support.written_file import written_file
 from services.feedback.reports.export import DATASET_FILE, Counted, Wanted, What, dataset_card, rows
 from shared.clock import utc_now
 from shared.errors import ConfigurationError
+from shared.formats.peers.registry import PEERS, PeerFormat
 from shared.formats.rows_out import Format
 
 app = typer.Typer(add_completion=False)
@@ -28,8 +29,11 @@ def export(
         What, typer.Argument(help="Corrections, all decisions of people, or all events.")
     ],
     format: Annotated[
-        Literal["csv", "jsonl", "parquet", "hf"],
-        typer.Option(help="hf: a folder for Hugging Face's datasets.load_dataset."),
+        Literal["csv", "jsonl", "parquet", "hf", "label-studio", "doccano", "prodigy", "conll"],
+        typer.Option(
+            help="hf: a folder for Hugging Face's datasets.load_dataset; of the last four one "
+            "kind of answers a file."
+        ),
     ] = "csv",
     out: Annotated[
         Path | None, typer.Option(help="A file, or a new folder for hf; default: standard output.")
@@ -42,14 +46,16 @@ def export(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write corrections, labels or events with the AI's label, context and versions.
+    """Write corrections, labels or events with the AI's answer, context and versions.
 
-    `labels` are all decisions of people, `corrections` those that changed the AI's label; both have
-    the columns input_text and correct_label. In CSV, a text that a spreadsheet would take for a
-    formula has an apostrophe in front; the other formats are exact.
+    `labels` are all decisions of people, `corrections` those that changed the AI's answer; both
+    have the columns input_text and correct_label, and the whole answer as JSON. In CSV, a text that
+    a spreadsheet would take for a formula has an apostrophe in front; the other formats are exact.
     """
     wanted = Wanted(what, workflow or (), label or (), reviewer or (), since, until)
-    form: Format = "parquet" if format == "hf" else format
+    form: Format | PeerFormat = "parquet" if format == "hf" else format
+    if what == "events" and form in PEERS:
+        raise typer.BadParameter(f"{format} has no words for events", param_hint="--format")
     folder, file = None, out
     if format == "hf":
         if out is None:
@@ -77,6 +83,8 @@ def export(
     where = f" in {out}" if out is not None else ""
     remark = "" if counted.rows else unknown_workflow_hint(workflow)
     typer.echo(f"{counted.rows} {what}{where}.{remark}", err=True)
+    if counted.erased:
+        typer.echo(f"Without {counted.erased} items whose text was erased.", err=True)
 
 
 @contextmanager

@@ -4,8 +4,10 @@ import math
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -15,7 +17,7 @@ from rich.console import Console
 
 from hitl.support.connection import amqp_url, connected
 from hitl.support.database import errors_as_one_line
-from hitl.support.item_files import Format, Line, format_of, read_lines
+from hitl.support.item_files import Format, Line, Wanted, format_of, read_folder, read_lines
 from hitl.support.known_workflows import completed, existing_workflows
 from hitl.support.options import AsJsonLines, WorkflowName
 from hitl.support.progress import progress_bar
@@ -38,7 +40,7 @@ PROBLEMS_SHOWN = 20
 
 @app.command()
 def publish(
-    file: Annotated[str, typer.Argument(help="A .csv, .jsonl or .txt file, or - for stdin.")],
+    file: Annotated[str, typer.Argument(help="A file, a dataset's folder, or - for stdin.")],
     workflow: WorkflowName = "sentiment",
     rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many a second.")] = None,
     format: Annotated[Format | None, typer.Option(help="Default: by the file's ending.")] = None,
@@ -47,12 +49,17 @@ def publish(
     ids_from_content: Annotated[
         bool, typer.Option(help="Derive missing ids from the content: sent twice, it is one item.")
     ] = False,
+    answers_as: Annotated[
+        str | None,
+        typer.Option(help="Send answers of people as sure predictions of this model version."),
+    ] = None,
 ) -> None:
     """Publish the items of a file. An item without an id gets a new one. Columns and fields that
-    are neither text nor id become metadata."""
+    are none of an item's become metadata. The files of `hitl export` can be used as they are."""
     errors = Console(stderr=True, highlight=False, markup=False)
     problems: list[str] = []
     metadata: dict[str, None] = {}
+    unsent: Counter[str] = Counter()
     published = 0
     try:
         settings = Settings.from_environment(os.environ)
@@ -64,9 +71,10 @@ def publish(
             connected(amqp_url(), "publish") as broker,
             progress_bar("publishing", size) as advance,
         ):
-            rows = items_of(file, source, format, text_column, id_column, advance)
+            wanted = Wanted(spec, text_column, id_column, answers_as)
+            rows = noted(items_of(file, source, format, wanted, advance), metadata, unsent)
             limit = settings.max_body_bytes
-            good = messages(rows, workflow, spec, limit, ids_from_content, problems, metadata)
+            good = messages(rows, workflow, spec, limit, ids_from_content, problems)
             for window in paced(good, rate):
                 broker.publish(window)
                 published += len(window)
@@ -77,6 +85,8 @@ def publish(
     errors.print(f"{published} items published to {workflow}")
     if metadata:
         errors.print("metadata: " + ", ".join(metadata))
+    if unsent:
+        errors.print(f"in the file, and not sent: {', '.join(map(_counted, unsent.items()))}")
     if problems:
         errors.print(f"{len(problems)} lines were refused:", style="red")
         for problem in problems[:PROBLEMS_SHOWN]:
@@ -119,8 +129,11 @@ def opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdin.buffer
         return
-    if not Path(file).exists() or Path(file).is_dir():
-        raise ConfigurationError(f"{file}: {'a folder' if Path(file).is_dir() else 'no such file'}")
+    if not Path(file).exists():
+        raise ConfigurationError(f"{file}: no such file")
+    if Path(file).is_dir():
+        yield BytesIO()
+        return
     with Path(file).open("rb") as source:
         yield source
 
@@ -129,8 +142,7 @@ def items_of(
     file: str,
     source: BinaryIO,
     format: Format | None,
-    text_column: str,
-    id_column: str,
+    wanted: Wanted,
     advance: Callable[[int], None],
 ) -> Iterator[Line]:
     """The file's items. A malformed file is refused before its first; a pipe can be read only once.
@@ -140,9 +152,14 @@ def items_of(
     """
     first = source.readline()
     kind = format or format_of(file, first)
+    if file != "-" and (Path(file).is_dir() or kind in ("parquet", "hf")):
+        for _ in read_folder(Path(file), wanted):
+            pass
+        yield from read_folder(Path(file), wanted)
+        return
     if file != "-" and source.seekable():
         source.seek(0)
-        for _ in read_lines(source, kind, text_column=text_column, id_column=id_column):
+        for _ in read_lines(source, kind, wanted):
             pass
         source.seek(0)
         first = source.readline()
@@ -152,7 +169,21 @@ def items_of(
             advance(len(line))
             yield line
 
-    yield from read_lines(lines(), kind, text_column=text_column, id_column=id_column)
+    yield from read_lines(lines(), kind, wanted)
+
+
+def noted(rows: Iterable[Line], metadata: dict[str, None], unsent: Counter[str]) -> Iterator[Line]:
+    """The same; the columns or fields that become metadata are added to `metadata`, and what else
+    the records hold to `unsent`."""
+    for row in rows:
+        metadata.update(dict.fromkeys(row.others))
+        unsent.update(row.unsent)
+        yield row
+
+
+def _counted(item: tuple[str, int]) -> str:
+    what, count = item
+    return f"{count} {what} of people" if what == "answers" else f"{count} {what}"
 
 
 def resume_hint(published: int) -> str:
@@ -170,12 +201,9 @@ def messages(
     max_body_bytes: int,
     ids_from_content: bool,
     problems: list[str],
-    metadata: dict[str, None],
 ) -> Iterator[Outgoing]:
-    """A message for each line that inference would accept; the others are added to `problems`, and
-    the columns or fields that become metadata to `metadata`."""
+    """A message for each line that inference would accept; the others are added to `problems`."""
     for row in rows:
-        metadata.update(dict.fromkeys(row.others))
         text = row.body.decode("utf-8", "replace")
         try:
             if row.problem is not None:
@@ -190,7 +218,7 @@ def messages(
                 spec=spec,
             )
         except Permanent as error:
-            problems.append(f"line {row.number}: {error}")
+            problems.append(f"{row.what} {row.number}: {error}")
         else:
             yield ready
 

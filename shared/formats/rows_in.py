@@ -28,7 +28,7 @@ def read_rows(path: Path) -> list[Row]:
     found: list[Row] = []
     erased = 0
     try:
-        for row in _rows(path):
+        for row in rows_of(path):
             if not is_exported(row):
                 found.append(row)
             elif "text" in (item := item_of(row)):
@@ -44,7 +44,12 @@ def read_rows(path: Path) -> list[Row]:
     return found
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[Row]:
+    """The rows as they stand there.
+
+    Raises:
+        OSError, ValueError, NotATable: it cannot be read any further.
+    """
     if path.is_dir():
         for part in sorted(path.rglob("*.parquet")):
             yield from _parquet(part)

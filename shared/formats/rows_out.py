@@ -79,11 +79,16 @@ def moment(time: datetime) -> str:
 
 def json_lines(columns: Sequence[str], batch: Sequence[Sequence[Any]]) -> bytes:
     """The rows as JSON Lines, texts exactly as they are."""
-    lines = (line(dict(zip(columns, row, strict=True)), default=_plain) for row in batch)
+    lines = (line(dict(zip(columns, row, strict=True)), default=plain) for row in batch)
     return "".join(lines).encode()
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A time or an id as JSON has it.
+
+    Raises:
+        TypeError: it is neither.
+    """
     if isinstance(value, datetime):
         return moment(value)
     if isinstance(value, UUID):

@@ -4,7 +4,7 @@ Every label is the one that stands: of a decision that was reopened, the last re
 text that was erased is empty here, too.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,10 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
+from shared.formats.example import Example
+from shared.formats.exported import example_of
+from shared.formats.peers.registry import PeerFormat
+from shared.formats.peers.registry import written as written_for_peer
 from shared.formats.rows_out import BATCH_ROWS, Format, written
 from shared.labels import label_key
 from shared.storage.column_types import column_types
@@ -20,7 +24,14 @@ from shared.storage.database import database_errors
 What = Literal["corrections", "labels", "events"]
 
 _LABEL = "coalesce(e.data #>> '{decision,label}', e.data #>> '{prediction,label}')"
-_LABELS_USED = f"SELECT DISTINCT {_LABEL} FROM event e"  # noqa: S608 (a constant)
+# Of labels and spans each label in them.
+_LABELS_USED = f"""
+    SELECT DISTINCT {_LABEL} FROM event e
+    UNION SELECT named #>> '{{}}'
+    FROM event e, jsonb_path_query(e.data, '$.decision.answer.labels[*]') named
+    UNION SELECT named #>> '{{}}'
+    FROM event e, jsonb_path_query(e.data, '$.decision.answer.spans[*].label') named
+"""  # noqa: S608 (a constant)
 _LABELS = """
     SELECT e.item_id, e.workflow, i.text AS input_text, i.metadata,
            e.data #>> '{prediction,label}' AS ai_label,
@@ -45,7 +56,18 @@ _LABELS = """
            e.data #>> '{decision,certificate_version}' AS certificate_version,
            i.received_at, i.scored_at, i.routed_at,
            (e.data #>> '{review,assigned_at}')::timestamptz AS assigned_at,
-           e.occurred_at AS decided_at, e.trace_id, e.event_id
+           e.occurred_at AS decided_at, e.trace_id, e.event_id,
+           coalesce(e.data ->> 'kind', 'label') AS kind,
+           CASE WHEN e.data #>> '{prediction,label}' IS NULL THEN NULL
+                WHEN coalesce(e.data ->> 'kind', 'label') = 'label'
+                THEN jsonb_build_object('label', e.data #> '{prediction,label}')
+                ELSE coalesce(e.data #> '{prediction,answer}', i.ai_answer) END AS ai_answer,
+           CASE WHEN coalesce(e.data ->> 'kind', 'label') = 'label'
+                THEN jsonb_build_object('label', e.data #> '{decision,label}')
+                ELSE coalesce(e.data #> '{decision,answer}', i.answer) END AS answer,
+           nullif(e.data #> '{prediction,parts}', 'null') AS ai_parts,
+           i.asked ->> 'draft' AS draft, i.asked -> 'candidates' AS candidates,
+           i.asked -> 'action' AS asked_action, i.asked ->> 'expires_at' AS expires_at
     FROM event e
     LEFT JOIN item i ON i.workflow = e.workflow AND i.id = e.item_id
     LEFT JOIN review_task t
@@ -54,7 +76,9 @@ _LABELS = """
       AND (CAST(:workflows AS text[]) IS NULL OR e.workflow = ANY(:workflows))
       AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
       AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
-      AND (CAST(:labels AS text[]) IS NULL OR e.data #>> '{decision,label}' = ANY(:labels))
+      AND (CAST(:labels AS text[]) IS NULL OR e.data #>> '{decision,label}' = ANY(:labels)
+           OR jsonb_path_query_array(e.data, '$.decision.answer.labels[*]') ?| :labels
+           OR jsonb_path_query_array(e.data, '$.decision.answer.spans[*].label') ?| :labels)
       AND (CAST(:reviewers AS text[]) IS NULL OR e.data #>> '{decision,reviewer}' = ANY(:reviewers))
       AND NOT EXISTS (
           SELECT FROM event later
@@ -100,16 +124,20 @@ class Wanted:
 
 @dataclass(slots=True)
 class Counted:
-    """How many rows have left so far."""
+    """How many rows have left so far, and how many had to stay: items whose text was erased."""
 
     rows: int = 0
+    erased: int = 0
 
 
-def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Generator[bytes]:
+def rows(
+    engine: Engine, wanted: Wanted, form: Format | PeerFormat, counted: Counted
+) -> Generator[bytes]:
     """The export's bytes in flat memory; holds one connection until it ends.
 
     Raises:
         Overloaded: the connection to the database was lost.
+        Unsayable: another tool's format has no words for a row.
     """
     with database_errors(), engine.connect() as connection:
         bound = {
@@ -130,7 +158,27 @@ def rows(engine: Engine, wanted: Wanted, form: Format, counted: Counted) -> Gene
                 counted.rows += len(batch)
                 yield batch
 
-        yield from written(column_types(found), batches(), form)
+        match form:
+            case "csv" | "jsonl" | "parquet":
+                yield from written(column_types(found), batches(), form)
+            case _:
+                examples = _examples(column_types(found), batches(), counted)
+                yield from (piece.encode() for piece in written_for_peer(examples, form))
+
+
+def _examples(
+    columns: Iterable[str], batches: Iterable[Sequence[Sequence[object]]], counted: Counted
+) -> Iterator[Example]:
+    """The rows as other tools' formats take them; an erased item says nothing there."""
+    names = tuple(columns)
+    for batch in batches:
+        for row in batch:
+            example = example_of(dict(zip(names, row, strict=True)))
+            if example is not None:
+                yield example
+            else:
+                counted.rows -= 1
+                counted.erased += 1
 
 
 def _spelled(connection: Connection, labels: Sequence[str]) -> list[str]:
@@ -165,7 +213,7 @@ configs:
 {listed}
 
 The texts are those of the people who wrote them, the labels those of the reviewers; times are UTC,
-columns that hold objects (`metadata`, `ai_distribution`, `answers`, `reasons`, `data`) are JSON.
+columns that hold objects (`metadata`, `answer`, `ai_answer`, `answers`, `reasons`, …) are JSON.
 An erased text is empty.
 """
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from hitl.commands.export import app as export_app
 from hitl.commands.seed import app as seed_app
-from hitl.support.item_files import format_of, read_lines
+from hitl.support.item_files import Wanted, format_of, read_lines
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
 from services.review_ui.reports import export as page_export
@@ -108,7 +108,7 @@ def test_exported_labels_become_known_items(decided: Engine, form: str, tmp_path
 def published(file: Path) -> list[dict[str, object]]:
     with file.open("rb") as lines:
         kind = format_of(file.name, b"")
-        found = list(read_lines(lines, kind, text_column="text", id_column="id"))
+        found = list(read_lines(lines, kind, Wanted()))
     problems = [line.problem for line in found if line.problem]
     assert [problem for problem in problems if "erased" not in problem] == []
     return [json.loads(line.body) for line in found if not line.problem]

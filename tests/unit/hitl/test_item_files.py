@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from hitl.support.item_files import Format, Line, read_lines
+from hitl.support.item_files import Format, Line, Wanted, read_lines
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 
 
-def read(content: bytes, kind: Format = "csv", **columns: str) -> list[Line]:
-    names = {"text_column": "text", "id_column": "id", **columns}
-    return list(read_lines(BytesIO(content), kind, **names))
+def read(
+    content: bytes, kind: Format = "csv", text_column: str = "text", id_column: str = "id"
+) -> list[Line]:
+    wanted = Wanted(text_column=text_column, id_column=id_column)
+    return list(read_lines(BytesIO(content), kind, wanted))
 
 
 def items(content: bytes, kind: Format = "csv", **columns: str) -> list[Any]:

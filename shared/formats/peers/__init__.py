@@ -1,0 +1,1 @@
+"""Files of other annotation tools: what their records say in our words, and ours in theirs."""
