@@ -132,6 +132,8 @@ def opened(file: str) -> Iterator[BinaryIO]:
     if not Path(file).exists():
         raise ConfigurationError(f"{file}: no such file")
     if Path(file).is_dir():
+        if next(Path(file).rglob("*.parquet"), None) is None:
+            raise ConfigurationError(f"{file}: a folder without a .parquet file")
         yield BytesIO()
         return
     with Path(file).open("rb") as source:

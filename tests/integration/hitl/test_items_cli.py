@@ -232,7 +232,7 @@ def test_fields_of_other_tools_become_metadata_and_are_told(amqp_url: str, tmp_p
     [
         (("publish", "nowhere.csv"), "nowhere.csv: no such file"),
         (("publish", "README.unknown"), "no such file"),
-        (("publish", "pyproject.toml"), "unknown format; use --format csv, jsonl or txt"),
+        (("publish", "pyproject.toml"), "unknown format; use --format csv, jsonl, txt, parquet"),
         (("publish", "pyproject.toml", "--format=csv"), "no column 'text' among [build-system]"),
         (("publish", "-", "--workflow=unheard"), "no file for workflow unheard"),
     ],
