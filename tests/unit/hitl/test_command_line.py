@@ -164,7 +164,8 @@ def test_a_picture_of_no_known_kind_is_refused_before_any_work() -> None:
 
 def test_a_folder_is_no_file_to_publish(tmp_path: Path) -> None:
     answer = hitl("publish", str(tmp_path))
-    assert (answer.exit_code, answer.output) == (1, f"{tmp_path}: a folder without a .parquet file\n")
+    said = f"{tmp_path}: a folder without a .parquet file\n"
+    assert (answer.exit_code, answer.output) == (1, said)
 
 
 def test_a_rate_without_end_publishes_in_whole_windows() -> None:
