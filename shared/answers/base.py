@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from pydantic_core import to_json
 
 from shared.errors import HitlError
+from shared.labels import same_label
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -112,6 +113,12 @@ class Answer(BaseModel):
         """As JSON, as it travels."""
         dumped: dict[str, JsonValue] = self.model_dump(mode="json")
         return dumped
+
+
+def same_brief(kind: str | None, one: str, other: str) -> bool:
+    """Whether two short lines say the same answer of this kind; None: a label. Labels may be
+    spelled differently in two places; all else is written by `brief` alone."""
+    return one == other if kind not in (None, "label") else same_label(one, other)
 
 
 def shortened(line: str, whole: object) -> str:

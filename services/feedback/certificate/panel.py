@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from services.feedback.certificate.certify import Bools, Floats
-from shared.labels import same_label
+from shared.answers.base import same_brief
 
 # What may speak for a person without keeping the item from ever being accepted by its score.
 SCORE_REASONS = frozenset({"panel", "below_threshold", "not_certified"})
@@ -24,7 +24,8 @@ LOG_PATIENCE = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class PanelItem:
-    """An item of the panel, and the label that people gave it.
+    """An item of the panel, and the label that people gave it (of another `kind` of answer, its
+    short line in the log).
 
     `score` is the confidence, `would_accept` whether it reached the live threshold, `eligible`
     whether the score alone could ever have had it accepted. `resolved_at` and `label` are of the
@@ -44,6 +45,12 @@ class PanelItem:
     resolved_at: datetime | None = None
     label: str | None = None
     u: float = 0.0
+    kind: str | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether people gave the very answer of the machine."""
+        return self.label is not None and same_brief(self.kind, self.label, self.ai_label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,7 @@ def mature(
         if not resolved and not late:
             stopped = item.routed_at
             continue
-        wrong = late or item.label is None or not same_label(item.label, item.ai_label)
+        wrong = late or not item.right
         watched.append((item, wrong))
         if item.text_digest is not None:
             texts[item.text_digest] = wrong

@@ -26,6 +26,7 @@ _COLUMNS = """
     data #>> '{prediction,confidence}' AS score,
     data #>> '{prediction,label}' AS ai_label,
     data #>> '{prediction,model_version}' AS model_version,
+    data ->> 'kind' AS kind,
     data #>> '{routing,would_accept}' AS would_accept,
     data #>> '{routing,blind}' AS blind,
     data #>> '{routing,sampling,u}' AS u,
@@ -53,10 +54,12 @@ _HEAD = text("SELECT height FROM ledger_block ORDER BY height DESC LIMIT 1")
 _BLOCKS = text(
     "SELECT max(height), min(first_seq), max(last_seq) FROM ledger_block WHERE height > :height"
 )
-# Erased texts have none. The digests never leave this process.
+# Of all that is decided on: the same request may come with another draft. Erased texts have none.
+# The digests never leave this process.
 _TEXTS = text(
     """
-    SELECT id, sha256(convert_to(text, 'UTF8')) FROM item
+    SELECT id, sha256(convert_to(concat_ws(chr(10), text, (asked - 'expires_at')::text), 'UTF8'))
+    FROM item
     WHERE workflow = :workflow AND id = ANY(:ids) AND text IS NOT NULL AND erased_at IS NULL
     """
 )
@@ -154,6 +157,7 @@ class PanelLog:
                     model_version=row.model_version,
                     certificate_version=row.certificate_version,
                     u=float(row.u),
+                    kind=row.kind,
                 )
             elif row.type == "item.erased":
                 self._digests[row.item_id] = None

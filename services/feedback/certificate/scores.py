@@ -1,4 +1,5 @@
-"""The models' recent scores, read back from the newest events, never the whole log.
+"""The models' recent scores, read back from the newest events, never the whole log. What nobody
+predicted has none.
 
 A workflow that is lost among busier ones is read by itself, as long as it is small.
 """
@@ -19,7 +20,7 @@ _RECENT = text(
            data #>> '{prediction,model_version}'
     FROM event
     WHERE seq > :after AND type = 'item.scored' AND workflow = :workflow
-      AND occurred_at >= :since
+      AND occurred_at >= :since AND data #>> '{prediction,confidence}' IS NOT NULL
       AND (CAST(:model AS text) IS NULL OR data #>> '{prediction,model_version}' = :model)
     ORDER BY seq DESC LIMIT :most
     """
@@ -38,7 +39,7 @@ _ALL_OWN = text(
     SELECT seq, (data #>> '{prediction,confidence}')::float8,
            data #>> '{prediction,model_version}'
     FROM own
-    WHERE seq > :after
+    WHERE seq > :after AND data #>> '{prediction,confidence}' IS NOT NULL
       AND (CAST(:model AS text) IS NULL OR data #>> '{prediction,model_version}' = :model)
     ORDER BY seq DESC LIMIT :most
     """

@@ -24,6 +24,7 @@ from services.feedback.reports.curves import (
     temperature_of,
 )
 from services.router.policy import Policy
+from shared.answers.reading import ANSWERS, KIND_NAMES
 from shared.errors import ConfigurationError
 from shared.storage.database import database_errors
 from shared.storage.waiting_tasks import FOR_LEADS
@@ -253,7 +254,9 @@ def _certificate(test: _Test, certified: Certified) -> str | None:
 def _temperature(session: Session, workflow: str, matured: Matured) -> Temperature:
     labels = {item.item_id: item.label for item in matured.items if item.label is not None}
     rows = session.execute(_ASKED, {"workflow": workflow, "ids": list(labels)}).all()
-    known = [(row.distribution, labels[row.item_id]) for row in rows]
+    known = [(row.distribution, labels[row.item_id]) for row in rows if row.distribution]
+    if rows and not known:
+        return Temperature(None, 0, "the predictions say nothing about other answers")
     return temperature_of([each for each, _ in known], [label or "" for _, label in known])
 
 
@@ -291,7 +294,8 @@ def _notes(policy: Policy, test: _Test, matured: Matured) -> list[str]:
         )
     if policy.label_thresholds:
         notes.append("[policy.label_thresholds] are not looked at: one threshold for all labels")
-    if len({item.ai_label for item in matured.items}) == 1:
+    quoted = any(item.kind and ANSWERS[KIND_NAMES[item.kind]].quotes for item in matured.items)
+    if len({item.ai_label for item in matured.items}) == 1 and not quoted:
         notes.append(
             f"the machine gave all audited items the label {matured.items[0].ai_label!r}: nothing "
             "is known about any other"

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from shared.answers.base import same_brief
 from shared.intervals import Interval, wilson
-from shared.labels import same_label
 
 MAX_VALUES = 20  # a metadata key with more different ones is no source but an id
 MAX_GROUPS = 15
@@ -33,11 +33,12 @@ class Reviewed(NamedTuple):
     confidence: float
     label: str
     on_panel: bool
+    kind: str | None = None
 
     @property
     def corrected(self) -> bool:
         """Whether the person's label is another one."""
-        return not same_label(self.label, self.ai_label)
+        return not same_brief(self.kind, self.label, self.ai_label)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from services.feedback.certificate.certify import clopper_pearson_upper
 from services.feedback.reports.queueing import BREAK, QueueDelay, queue_delay
 from services.router.policy import Policy
 from services.router.route import Steering, route
+from shared.events.answered import AnswerPrediction
 from shared.events.models import Item, Prediction
-from shared.labels import same_label
 
 _RISK = 0.05  # of the interval
 _PROGRESS_ITEMS = 20_000
@@ -30,12 +30,13 @@ class PastItem:
     a rule asked for them, the panel's rate where only the panel did; 0 where nobody could be.
     `by_panel`: the machine would have accepted it, and only the panel asked people. `sure`: its
     score speaks for that (not a rule). `u`: its number in the panel's draw; None in old
-    logs. `erased`: text and metadata are gone. `label`, `shown` and `seconds` are of the people's
-    last answer.
+    logs. `erased`: text and metadata are gone; `lost`: what was predicted is, too. `corrected`
+    (people's answer is another than the machine's; None: no answer is known), `shown` and `seconds`
+    are of the people's last answer.
     """
 
     item: Item
-    prediction: Prediction
+    prediction: Prediction | AnswerPrediction | None
     routed_at: datetime
     accepted: bool
     by_panel: bool
@@ -43,7 +44,8 @@ class PastItem:
     probability: float
     u: float | None
     erased: bool = False
-    label: str | None = None
+    lost: bool = False
+    corrected: bool | None = None
     shown: bool = False
     seconds: float | None = None
 
@@ -116,9 +118,9 @@ class _Accepted:
         key = (past.probability, past.sure and past.probability < 1.0)
         stratum = self.strata.setdefault(key, _Stratum())
         stratum.items += 1
-        if past.label is not None:
+        if past.corrected is not None:
             stratum.labels += 1
-            stratum.errors += not same_label(past.label, past.prediction.label)
+            stratum.errors += past.corrected
             stratum.shown += past.shown
         elif not past.accepted:
             stratum.unanswered += 1
@@ -181,7 +183,7 @@ def replay(
         counted["seen"] += 1
         if counted["seen"] % _PROGRESS_ITEMS == 0:
             progress(counted["seen"])
-        if past.erased and reads_texts:
+        if past.lost or (past.erased and reads_texts):
             counted["left_out"] += 1
             continue
         counted["items"] += 1
@@ -233,12 +235,14 @@ def replay(
 
 
 def _reads_texts(policy: Policy) -> bool:
-    """Whether a rule asks for what an erased item has no more: its text or its metadata."""
+    """Whether a rule asks for what an erased item has no more: text, metadata or action."""
     return any(
         rule.when.text_matches is not None
         or rule.when.min_characters is not None
         or rule.when.max_characters is not None
         or rule.when.metadata
+        or rule.when.action
+        or rule.when.argument
         for rule in policy.rules
     )
 
@@ -258,8 +262,8 @@ def _notes(
         )
     if counted["left_out"]:
         notes.append(
-            f"{counted['left_out']} items are left out: they are erased, and the policy has rules "
-            "about texts or metadata"
+            f"{counted['left_out']} items are left out: they are erased, and with them what the "
+            "policy or its rules are about"
         )
     if error.unknown:
         notes.append(

@@ -11,7 +11,7 @@ from shared.storage.database import database_errors
 
 _QUERY = text(
     """
-    SELECT i.text, i.metadata, i.ai_label, i.confidence, i.final_label,
+    SELECT i.text, i.metadata, i.ai_label, i.confidence, i.final_label, i.kind,
            t.routing @> '{"sampling": {"on_panel": true}}' AS on_panel
     FROM item i
     LEFT JOIN review_task t
@@ -45,4 +45,5 @@ def reviewed(
                 confidence=row.confidence,
                 label=row.final_label,
                 on_panel=bool(row.on_panel),
+                kind=row.kind,
             )

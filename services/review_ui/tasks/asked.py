@@ -1,10 +1,9 @@
 """What a task asks, read from its row: the item, what was predicted, and answers to it."""
 
-from shared.answers.base import Answer, AnswerSpec, Asked, Kind
+from shared.answers.base import Answer, AnswerSpec, Asked, Kind, same_brief
 from shared.answers.reading import KIND_NAMES, read_answer
 from shared.events.answered import AnswerItem, AnswerPrediction
 from shared.events.models import Item, Prediction
-from shared.labels import same_label
 from shared.storage.tables import ReviewTask
 
 
@@ -33,7 +32,7 @@ def predicted_brief(task: ReviewTask) -> str | None:
 
 def same_answer(task: ReviewTask, one: str, other: str) -> bool:
     """Whether two answers to it, by their short lines, are the same."""
-    return same_label(one, other) if kind_of(task) == "label" else one == other
+    return same_brief(task.kind, one, other)
 
 
 def answer_to(task: ReviewTask, value: object, spec: AnswerSpec) -> Answer:

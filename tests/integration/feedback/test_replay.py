@@ -69,9 +69,9 @@ def test_the_last_answer_counts_and_each_item_once(world: AuditedStream, engine:
         )
     items = list(history(engine, "sentiment", START, utc_now()))
     assert len({past.item.id for past in items}) == len(items) == 600
-    assert sum(past.label is not None for past in items) == before
+    assert sum(past.corrected is not None for past in items) == before
     assert {past.probability for past in items} == {0.2, 1.0}
-    assert all(past.accepted or past.label is not None for past in items)
+    assert all(past.accepted or past.corrected is not None for past in items)
     # Another workflow, or another time, has none.
     assert list(history(engine, "spam", START, utc_now())) == []
     assert list(history(engine, "sentiment", utc_now(), utc_now())) == []

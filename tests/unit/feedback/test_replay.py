@@ -42,7 +42,7 @@ def past(
         sure=sure,
         probability=q if sure else 1.0,
         u=u,
-        label=label if asked else None,
+        corrected=label != "positive" if asked and label else None,
         seconds=30.0 if asked and label else None,
     )
 
