@@ -24,7 +24,7 @@ from services.feedback.reports.curves import (
     temperature_of,
 )
 from services.router.policy import Policy
-from shared.answers.reading import ANSWERS, KIND_NAMES
+from shared.answers.reading import QUOTING
 from shared.errors import ConfigurationError
 from shared.storage.database import database_errors
 from shared.storage.waiting_tasks import FOR_LEADS
@@ -294,8 +294,8 @@ def _notes(policy: Policy, test: _Test, matured: Matured) -> list[str]:
         )
     if policy.label_thresholds:
         notes.append("[policy.label_thresholds] are not looked at: one threshold for all labels")
-    quoted = any(item.kind and ANSWERS[KIND_NAMES[item.kind]].quotes for item in matured.items)
-    if len({item.ai_label for item in matured.items}) == 1 and not quoted:
+    # Of an answer that quotes, the log says only whether it was the predicted one.
+    if len({item.ai_label for item in matured.items if item.kind not in QUOTING}) == 1:
         notes.append(
             f"the machine gave all audited items the label {matured.items[0].ai_label!r}: nothing "
             "is known about any other"

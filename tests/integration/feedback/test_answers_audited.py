@@ -253,8 +253,9 @@ def test_the_commands_read_a_workflow_of_another_kind(
     world = Answered(engine, sample)
     world.comes("cheap", 0.7, sample.predicted)
     draft = tmp_path / "w.toml"
+    (tmp_path / "bill.json").write_text('{"type": "object"}')
     draft.write_text(
-        '[workflow]\nname = "w"\nanswer = "form"\n[policy]\nthreshold = 1.0\n'
+        '[workflow]\nname = "w"\nanswer = "form"\nschema = "bill.json"\n[policy]\nthreshold = 1.0\n'
         '[[policy.rules]]\nname = "small"\nwhen = { field = { total = { le = 120 } } }\n'
         'then = "accept"\n'
     )
