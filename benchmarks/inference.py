@@ -267,7 +267,7 @@ def gemm_peak() -> Peak:
 def flops(case: Case) -> float:
     """Operations that a text needs on average: matrix products of 12 h² weights a layer (4 h wide
     inside), and attention. In the last layer all but keys and values is for one token only."""
-    model = load(case.ours)._model
+    model = load(case.ours)._passes._model
     packed = model.network
     assert isinstance(packed, Packed)
     h, layers = packed.words.shape[1], len(packed.layers)

@@ -76,7 +76,7 @@ def served_by(workflow: Workflow) -> str:
     """
     if not workflow.has_model:
         return "no model to load: predictions come with the items, or there are none"
-    from services.inference.classifier import load_as_worker
+    from services.inference.loading import load_as_worker
     from services.inference.model_feed import ModelFeed
 
     settings = Settings.from_environment(os.environ)

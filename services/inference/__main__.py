@@ -5,9 +5,9 @@ import os
 from contextlib import nullcontext
 from functools import partial
 
-from services.inference.classifier import load_as_worker
 from services.inference.handler import InferenceHandler, Served
 from services.inference.highlighter import Highlighter
+from services.inference.loading import load_as_worker
 from services.inference.model_feed import ModelFeed
 from services.inference.shadow import ShadowScorer
 from shared.clock import utc_now

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Scorer(Protocol):
-    """What the handler needs of a model: see `classifier.Classifier`."""
+    """What the handler needs of a model: see `classifier.Classifier` and `heads`."""
 
     @property
     def labels(self) -> tuple[str, ...]: ...
@@ -29,7 +29,7 @@ class Scorer(Protocol):
     @property
     def model_version(self) -> str: ...
 
-    def classify(self, texts: Sequence[str]) -> list[Scores]: ...
+    def classify(self, texts: Sequence[str]) -> Sequence[Scores | AnswerPrediction]: ...
 
 
 BROUGHT = "producer"
@@ -126,10 +126,10 @@ class InferenceHandler:
         if model is not None and left:
             scores = self._score(model, [entries[place].item.text for place in left])
             for place, score in zip(left, scores, strict=True):
-                found[place] = prediction_of(model, score)
+                found[place] = prediction_of(model, score) if isinstance(score, Scores) else score
         return found
 
-    def _score(self, classifier: Scorer, texts: list[str]) -> list[Scores]:
+    def _score(self, classifier: Scorer, texts: list[str]) -> Sequence[Scores | AnswerPrediction]:
         INFERENCE_BATCH_SIZE.observe(len(texts))
         try:
             return classifier.classify(texts)

@@ -13,6 +13,7 @@ from queue import Empty, Queue
 
 from services.inference.background import in_background
 from services.inference.batcher import plan
+from services.inference.classifier import Prediction as Scores
 from services.inference.handler import Scorer, Served
 from services.inference.highlights import weights, without, words
 from shared.clock import Clock
@@ -153,7 +154,8 @@ class Highlighter:
         for portion in plan([len(text) for text in texts], PORTION_CHARACTERS):
             self._rest()
             for at, score in zip(portion, model.classify([texts[i] for i in portion]), strict=True):
-                found[at] = score.distribution[column]
+                if isinstance(score, Scores):
+                    found[at] = score.distribution[column]
         return found
 
     def _rest(self) -> None:

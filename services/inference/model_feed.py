@@ -8,15 +8,17 @@ with the model that it began with. What cannot be used changes nothing: the last
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from services.inference.handler import Candidate, Scorer, Served
+from services.inference.loading import task_of
 from services.inference.proving import SUFFIX
 from shared.errors import ConfigurationError, reason_of
 from shared.models.current import BASE_VERSION, CURRENT, Current, Shadow, folder_of, read_current
+from shared.models.task import Task
 from shared.service.metrics import (
     CONFIDENCE,
     MODEL_FILES_INFO,
@@ -46,8 +48,8 @@ class Loaded(Scorer, Protocol):
     def batches(self) -> str: ...
 
 
-# A folder or model id and the labels wanted (None: the model's own) -> a loaded model.
-Load = Callable[[str, Sequence[str] | None], Loaded]
+# A folder or model id, and what it is to be loaded for -> a loaded model.
+Load = Callable[[str, Task], Loaded]
 
 
 @dataclass
@@ -72,7 +74,7 @@ class ModelFeed:
         self._load = load
         self._now = now
         self._changing = threading.Lock()
-        self._own: dict[tuple[str, tuple[str, ...]], Loaded] = {}
+        self._own: dict[tuple[str, Task], Loaded] = {}
         self._states: dict[str, _State] = {}
 
     def add(self, workflow: Workflow) -> Served:
@@ -179,7 +181,7 @@ class ModelFeed:
         return state
 
     def _loaded(
-        self, workflow: Workflow, version: Current | Shadow, labels: Sequence[str] | None
+        self, workflow: Workflow, version: Current | Shadow, labels: tuple[str, ...] | None
     ) -> Loaded:
         """The model of a version, tried on one text.
 
@@ -192,7 +194,8 @@ class ModelFeed:
         if not path.is_dir():
             raise ConfigurationError(f"{path}: no such folder")
         try:
-            model = self._load(str(path), labels)
+            # What was trained has the labels itself, whatever the workflow's own model is asked.
+            model = self._load(str(path), Task(workflow.answer, labels))
             model.classify([_PROBE])
         except ConfigurationError:
             raise
@@ -208,9 +211,9 @@ class ModelFeed:
 
     def _own_model(self, workflow: Workflow) -> Loaded:
         """Workflows with the same model and labels share it."""
-        key = (workflow.model, workflow.labels)
+        key = (workflow.model, task_of(workflow))
         if key not in self._own:
-            self._own[key] = self._load(workflow.model, workflow.labels or None)
+            self._own[key] = self._load(*key)
         return self._own[key]
 
     def _take_over(self, state: _State, model: Loaded) -> None:

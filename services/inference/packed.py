@@ -1,8 +1,8 @@
-"""A BERT-like classifier over packed rows, which computes only what it must.
+"""A BERT-like classifier of texts or tokens over packed rows, which computes only what it must.
 
 The tokens of all texts stand one after the other, without padding: every linear layer sees them as
 one matrix, and only attention looks at the texts, those of equal length together. After the last
-attention only the first token of each text goes on, because the head reads no other. Weights are
+attention only the first token of each text goes on, where the head reads no other. Weights are
 repacked once for oneDNN. Why: docs/decisions/0011-packed-inference.md.
 """
 
@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from shared.models.template import Template
 
 logger = logging.getLogger(__name__)
 
@@ -105,16 +107,19 @@ class Layer:
 
 @dataclass(frozen=True)
 class Packed:
-    """Scores rows of token ids: `[n texts] -> logits, float32 [n, labels]`."""
+    """Scores rows of token ids: `[n texts] -> logits, float32 [n, labels]`; where no pooler is, the
+    head reads every token: `[tokens, labels]`, one text's after the other's."""
 
     words: Tensor  # [vocabulary, hidden]
     positions: Tensor  # [window, hidden], the type embedding of a single text already added
     norm: Norm
     layers: tuple[Layer, ...]
     heads: int
-    pooler: Linear
+    pooler: Linear | None
     pooler_activation: Callable[[Tensor], Tensor]
     head: Linear
+    types: Tensor | None = None  # [types, hidden], less that of a single text
+    template: Template | None = None  # of pairs, where the types of their tokens matter
 
     @torch.inference_mode()
     def __call__(self, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -123,11 +128,19 @@ class Packed:
         groups = [(length, len(list(same))) for length, same in groupby(lengths)]
         ids = [token for index in order for token in rows[index]]
         places = [place for length in lengths for place in range(length)]
-        x = self.norm(self.words[_filled(ids)] + self.positions[_filled(places)])
+        x = self.words[_filled(ids)] + self.positions[_filled(places)]
+        if self.types is not None and self.template is not None:
+            kinds = [kind for length in lengths for kind in self.template.types(length)]
+            x = x + self.types[_filled(kinds)]
+        x = self.norm(x)
         for layer in self.layers[:-1]:
             x = self._block(layer, x, self._attend(layer, x, x, groups))
-        firsts = x[_filled([0, *accumulate(lengths[:-1])])]
         last = self.layers[-1]
+        if self.pooler is None:
+            x = self.head(self._block(last, x, self._attend(last, x, x, groups))).float()
+            parts = torch.split(x[: len(ids)], lengths)
+            return torch.cat([part for _, part in sorted(zip(order, parts, strict=True), key=_at)])
+        firsts = x[_filled([0, *accumulate(lengths[:-1])])]
         x = self._block(last, firsts, self._attend(last, x, firsts, groups, first_only=True))
         logits = self.head(self.pooler_activation(self.pooler(x))).float()[: len(rows)]
         answer = torch.empty_like(logits)
@@ -146,7 +159,7 @@ class Packed:
             for layer in self.layers
             for linear in (layer.queries, layer.keys_values, layer.output, layer.up, layer.down)
         ]
-        return [*inside, self.pooler, self.head]
+        return [*inside, *([self.pooler] if self.pooler else []), self.head]
 
     def faithful(self) -> "Packed":
         """Repacks the weights, if that gives the same scores here: the operators are private, and
@@ -204,6 +217,10 @@ class Packed:
         return x.float().view(texts, -1, self.heads, x.shape[1] // self.heads).transpose(1, 2)
 
 
+def _at(placed: tuple[int, Tensor]) -> int:
+    return placed[0]
+
+
 def _filled(indices: list[int]) -> Tensor:
     """With zeros at the end, up to a multiple of `_STEP`; what they lead to is not used."""
     return torch.tensor(indices + [0] * (-len(indices) % _STEP))
@@ -215,8 +232,11 @@ def bf16_is_fast() -> bool:
     return any(able.get(name) for name in _BF16_PROCESSORS)
 
 
-def pack(config: Mapping[str, object], state: Mapping[str, Tensor]) -> Packed | None:
-    """The packed form of a transformers classifier by its config and state dict, float32, CPU.
+def pack(
+    config: Mapping[str, object], state: Mapping[str, Tensor], *, of_tokens: bool = False
+) -> Packed | None:
+    """The packed form of a transformers classifier, of texts or `of_tokens`, by its config and
+    state dict, float32, CPU.
 
     None for an architecture other than BERT's and DistilBERT's, or an unusual variant of them.
     """
@@ -255,9 +275,10 @@ def pack(config: Mapping[str, object], state: Mapping[str, Tensor]) -> Packed | 
         norm=norm(f"{names.embeddings}.LayerNorm"),
         layers=tuple(layer(n) for n in range(int(str(config[names.depth])))),
         heads=int(str(config[names.heads])),
-        pooler=linear(names.pooler),
+        pooler=None if of_tokens else linear(names.pooler),
         pooler_activation=names.pooler_activation,
         head=linear("classifier"),
+        types=None if types is None else types - types[0],
     ).faithful()
 
 

@@ -1,13 +1,15 @@
-"""A transformers text classifier, by folder or by hub id, as a `Model`."""
+"""A transformers classifier of texts or tokens, by folder or by hub id, as a `Model`."""
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from huggingface_hub import snapshot_download
 from torch import nn
 
+from services.inference.entailment import entailing
 from services.inference.model import (
     Batches,
     Model,
@@ -16,11 +18,13 @@ from services.inference.model import (
     padded,
     padded_in_bf16,
     temperature_of,
+    temperatures_of,
 )
 from services.inference.packed import bf16_is_fast, pack
 from shared.errors import ConfigurationError
 from shared.models.proof import differs, prove
 from shared.models.reading import read_checkpoint, refused
+from shared.models.task import LABEL, Task
 
 logger = logging.getLogger(__name__)
 
@@ -53,40 +57,53 @@ def download(hub_id: str) -> Path:
     return folder
 
 
-def load_folder(folder: Path, model_id: str, device: torch.device) -> Model:
+def load_folder(folder: Path, model_id: str, device: torch.device, task: Task = LABEL) -> Model:
     """Read a checkpoint from `folder`, without any network, as float32 on `device`.
 
-    Raises `ConfigurationError` if it is no single-label text classifier with trained weights, or
-    one whose answers cannot be relied on.
+    Raises `ConfigurationError` if it is no classifier for the task with trained weights, or one
+    whose answers cannot be relied on.
     """
-    checkpoint = read_checkpoint(folder)
+    checkpoint = read_checkpoint(folder, task)
     network = checkpoint.network
     with refused(folder):
         on_cpu = device.type == "cpu"
-        packed = pack(network.config.to_dict(), network.state_dict()) if on_cpu else None
+        packed = (
+            pack(network.config.to_dict(), network.state_dict(), of_tokens=checkpoint.of_tokens)
+            if on_cpu
+            else None
+        )
+        if packed is not None and task.hypothesis:
+            packed = replace(packed, template=checkpoint.assembly.types)
         nn.Module.to(network, device)
         prove(checkpoint, device)
         if packed is not None and (problem := differs(checkpoint, packed)):
             logger.warning("not packed: %s", problem, extra={"model": model_id})
             packed = None
     assembly = checkpoint.assembly
-    whole = packed or padded(network, device, assembly)
+    whole = packed or padded(network, device, assembly, of_tokens=checkpoint.of_tokens)
     in_bf16 = padded_in_bf16(whole, device)
     if packed is not None and bf16_is_fast():
         in_bf16 = packed.in_bf16
     batches: Batches = "equal_lengths" if assembly.alike else "padded"
     digest = digest_of(_versioned(folder, checkpoint.files))
-    return Model(
+    model = Model(
         network=whole,
         tokenizer=checkpoint.tokenizer,
         labels=checkpoint.labels,
         batches=batches if packed is None else "packed",
         max_tokens=checkpoint.window,
-        temperature=temperature_of(folder),
+        temperature=1.0 if task.answers == "labels" else temperature_of(folder),
         version=named(model_id, digest),
         sha256=digest,
         in_bf16=in_bf16,
+        of_tokens=checkpoint.of_tokens,
     )
+    if task.hypothesis:
+        with refused(folder):
+            model = entailing(model, model_id, checkpoint, task, packed, device)
+    if task.answers == "labels":
+        model = replace(model, temperatures=temperatures_of(folder, model.labels))
+    return model
 
 
 def _snapshot(hub_id: str, others: Sequence[str]) -> Path:

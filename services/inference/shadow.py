@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from services.inference.background import in_background
+from services.inference.classifier import Prediction as Scores
 from services.inference.handler import Candidate, prediction_of
 from shared.clock import Clock
 from shared.errors import Overloaded
@@ -122,6 +123,7 @@ class ShadowScorer:
                 traceparent=offered.traceparent,
             )
             for offered, answer in zip(portion, answers, strict=True)
+            if isinstance(answer, Scores)
         ]
 
 

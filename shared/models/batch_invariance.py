@@ -24,8 +24,11 @@ SHORTEST_WINDOW = 8  # tokens
 Score = Callable[[Sequence[Sequence[int]]], Tensor]
 
 
-def answering(network: nn.Module, assembly: Assembly, device: torch.device) -> Score:
-    """Scores rows by the network, logits [rows, labels], as they are assembled."""
+def answering(
+    network: nn.Module, assembly: Assembly, device: torch.device, *, of_tokens: bool = False
+) -> Score:
+    """Scores rows by the network as they are assembled: logits [rows, labels]; `of_tokens`:
+    [tokens, labels], one row's after the other's."""
     # A cache is for who writes on; transformers' own pipeline has none here, either.
     more = {"use_cache": False} if "use_cache" in signature(network.forward).parameters else {}
 
@@ -33,7 +36,7 @@ def answering(network: nn.Module, assembly: Assembly, device: torch.device) -> S
     def score(rows: Sequence[Sequence[int]]) -> Tensor:
         batch = {name: each.to(device) for name, each in assembly(rows).items()}
         logits: Tensor = network(**batch, **more).logits
-        return logits
+        return _unpadded(logits, rows, assembly) if of_tokens else logits
 
     return score
 
@@ -52,7 +55,8 @@ def sound(score: Score, rows: Rows) -> list[Tensor]:
     if not all(map(_close, first, again)):
         raise ConfigurationError("it answers the same text differently from call to call")
     pair = first[:2] if all(answer.isfinite().all() for answer in first[:2]) else finite[:2]
-    if len(pair) == 2 and torch.allclose(pair[0], pair[1], rtol=1e-7, atol=1e-9):
+    comparable = len(pair) == 2 and pair[0].shape == pair[1].shape
+    if comparable and torch.allclose(pair[0], pair[1], rtol=1e-7, atol=1e-9):
         raise ConfigurationError("it gives different texts the same scores")
     return first
 
@@ -66,7 +70,7 @@ def batching_problem(score: Score, rows: Rows, alone: Sequence[Tensor], *, alike
         batches += [[rows.one, *rows.mixed], [rows.one, rows.long, *rows.mixed[:1]]]
     for batch in batches:
         try:
-            together = score(batch).double().cpu()
+            together = by_row(score(batch).double().cpu(), batch)
         except Exception as error:
             return reason_of(error)
         for row, logits in zip(batch, together, strict=True):
@@ -132,8 +136,22 @@ def chosen(
     return alike
 
 
+def by_row(logits: Tensor, rows: Sequence[Sequence[int]]) -> Sequence[Tensor]:
+    """Each row's: one answer, or one for each of its tokens."""
+    if len(logits) == len(rows):
+        return logits.unbind()
+    return torch.split(logits, [len(row) for row in rows])
+
+
+def _unpadded(logits: Tensor, rows: Sequence[Sequence[int]], assembly: Assembly) -> Tensor:
+    longest = max(map(len, rows))
+    if logits.shape[:2] != (len(rows), longest):
+        raise ConfigurationError("it does not answer once for each token")
+    return torch.cat([logits[at, assembly.place(row, longest)] for at, row in enumerate(rows)])
+
+
 def _alone(score: Score, row: list[int]) -> Tensor:
-    return score([row])[0].double().cpu()
+    return by_row(score([row]), [row])[0].double().cpu()
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

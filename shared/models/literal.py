@@ -92,12 +92,15 @@ def _renamed(tokenizer: Tokenizer, names: set[str]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(told))
 
 
-def encoding(tokenizer: Tokenizer, text: str, *, framed: bool = True) -> Encoding | None:
-    """A text's tokens, with the template around them or without; None where a part of it has none:
-    without an entry for the unknown, `tokenizers` raises its one kind of error, a bare Exception.
+def encoding(
+    tokenizer: Tokenizer, text: str, second: str | None = None, *, framed: bool = True
+) -> Encoding | None:
+    """A text's tokens, or those of a pair, with the template around them or without; None where a
+    part of it has none: without an entry for the unknown, `tokenizers` raises its one kind of
+    error, a bare Exception.
     """
     try:
-        return tokenizer.encode(text, add_special_tokens=framed)
+        return tokenizer.encode(text, second, add_special_tokens=framed)
     except Exception:
         return None
 

@@ -24,14 +24,14 @@ def prove(checkpoint: Checkpoint, device: torch.device) -> None:
     Raises:
         ConfigurationError: it is random, or answers all texts alike, or not at all.
     """
-    network, plain = checkpoint.network, checkpoint.assembly
+    network, plain, of_tokens = checkpoint.network, checkpoint.assembly, checkpoint.of_tokens
 
     def score(assembly: Assembly) -> Score:
         # Alone it is asked as it is; a batch needs a padding that its config knows of.
         checkpoint.pads_with(-1 if assembly.alike else assembly.pad_id)
-        return batch_invariance.answering(network, assembly, device)
+        return batch_invariance.answering(network, assembly, device, of_tokens=of_tokens)
 
-    as_it_is = batch_invariance.answering(network, plain, device)
+    as_it_is = batch_invariance.answering(network, plain, device, of_tokens=of_tokens)
     size = getattr(network.config.get_text_config(), "vocab_size", None)
     special = {*checkpoint.own_tokenizer.all_special_ids, *checkpoint.template.framed([])}
     words = own_words(checkpoint.tokenizer, special, size if isinstance(size, int) else None)

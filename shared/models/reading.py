@@ -1,5 +1,5 @@
-"""Reads a transformers text classifier from its folder, the same for serving and for training, and
-says by name what makes it unusable.
+"""Reads a transformers classifier of texts or tokens from its folder, the same for serving and for
+training, and says by name what makes it unusable.
 
 transformers fills what is missing with random numbers, makes up tokenizers and leaves out weights
 that it does not know: each of them would answer, and wrongly. Importing this takes seconds.
@@ -15,17 +15,24 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from shared.errors import ConfigurationError, reason_of
 from shared.labels import of_model
 from shared.models.literal import literal, may_be_in_a_text
 from shared.models.pretrained import quiet_loading
+from shared.models.task import LABEL, Task
 from shared.models.template import Assembly, Template, template_of
 from shared.models.trial import Rows
 
 _LFS_POINTER = b"version https://git-lfs"
+_OF_TOKENS = "ForTokenClassification"
 
 
 @dataclass
@@ -35,6 +42,8 @@ class Checkpoint:
     `tokenizer` neither pads nor truncates nor reads special tokens from texts. `window` counts
     tokens, special ones included. `assembly` is how rows become a batch that changes no answer;
     `files` are those of the tokenizer's class, and `paddable` says that there is an id to pad with.
+    `of_tokens`: it answers for each token. `template` is around a text; of those with a hypothesis
+    the longest.
     """
 
     network: PreTrainedModel
@@ -45,6 +54,7 @@ class Checkpoint:
     own_tokenizer: PreTrainedTokenizerBase
     paddable: bool
     assembly: Assembly
+    of_tokens: bool = False
     window: int = 0
     alone: list[Tensor] = field(default_factory=list)
     rows: Rows | None = None
@@ -56,16 +66,16 @@ class Checkpoint:
             config.pad_token_id = pad_id
 
 
-def read_checkpoint(folder: Path) -> Checkpoint:
+def read_checkpoint(folder: Path, task: Task = LABEL) -> Checkpoint:
     """What is in `folder`, without any network; nothing is proven of it yet.
 
     Raises:
-        ConfigurationError: it is no classifier of one label among several with all its weights and
-            its own tokenizer; or it cannot be read, whatever goes wrong.
+        ConfigurationError: it is no classifier for this task with all its weights and its own
+            tokenizer; or it cannot be read, whatever goes wrong.
     """
     with refused(folder):
         _look(folder)
-        network = _network(folder)
+        network = _network(folder, task)
         own = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         _check_tokenizer_files(folder, own)
         if not own.is_fast:
@@ -74,7 +84,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         backend.no_padding()  # many checkpoints bake padding and truncation into tokenizer.json
         backend.no_truncation()
         tokenizer = literal(backend, map(str, own.all_special_tokens))
-        template = template_of(tokenizer)
+        template = max(
+            (template_of(tokenizer, asked) for asked in task.hypotheses or (None,)),
+            key=lambda each: len(each.suffix),
+        )
         network.train(False).requires_grad_(False)
         takes = inspect.signature(network.forward).parameters
         text = network.config.get_text_config()
@@ -88,7 +101,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         return Checkpoint(
             network=network,
             tokenizer=tokenizer,
-            labels=_labels(network.config),
+            labels=_labels(network.config, task),
             template=template,
             files=frozenset(own.vocab_files_names.values()),
             own_tokenizer=own,
@@ -98,6 +111,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
                 types=template if typed else None,
                 mask="attention_mask" in takes,
             ),
+            of_tokens=task.answers == "spans",
             _padless=padless,
         )
 
@@ -136,9 +150,13 @@ def _look(folder: Path) -> None:
                 )
 
 
-def _network(folder: Path) -> PreTrainedModel:
+def _network(folder: Path, task: Task) -> PreTrainedModel:
+    of_tokens = task.answers == "spans"
+    family: Any = (
+        AutoModelForTokenClassification if of_tokens else AutoModelForSequenceClassification
+    )
     with quiet_loading():
-        network, told = AutoModelForSequenceClassification.from_pretrained(
+        network, told = family.from_pretrained(
             folder,
             local_files_only=True,
             dtype=torch.float32,
@@ -153,7 +171,13 @@ def _network(folder: Path) -> PreTrainedModel:
             f"its weights have other shapes than its config says: {_listed(others)}"
         )
     if lacking := {str(key) for key in told["missing_keys"]}:
-        raise ConfigurationError(f"no trained text classifier: its weights lack {_listed(lacking)}")
+        what = "classifier of tokens" if of_tokens else "text classifier"
+        raise ConfigurationError(f"no trained {what}: its weights lack {_listed(lacking)}")
+    # Its weights may fit all the same: the heads of both have the same names and shapes.
+    made = [str(name) for name in network.config.architectures or ()]
+    if made and of_tokens != any(name.endswith(_OF_TOKENS) for name in made):
+        wanted = "tokens" if of_tokens else "texts"
+        raise ConfigurationError(f"it is a {', '.join(made)}, no classifier of {wanted}")
     if foreign := _of_the_encoder(network, told["unexpected_keys"]):
         raise ConfigurationError(
             f"it has weights that transformers leaves out, and answers worse: {_listed(foreign)}"
@@ -202,8 +226,15 @@ def _padding_no_text_has(tokenizer: Tokenizer, own: PreTrainedTokenizerBase) -> 
     return None
 
 
-def _labels(config: Any) -> tuple[str, ...]:
-    if config.num_labels < 2 or config.problem_type in ("regression", "multi_label_classification"):
+def _labels(config: Any, task: Task) -> tuple[str, ...]:
+    many = "multi_label_classification"
+    if task.answers == "labels" and not task.hypothesis:
+        if config.problem_type != many:
+            raise ConfigurationError(
+                f"it does not judge each label by itself: problem_type of its config is "
+                f"{config.problem_type!r}, not {many!r}"
+            )
+    elif config.num_labels < 2 or config.problem_type in ("regression", many):
         raise ConfigurationError("it does not choose one label among several")
     names = config.id2label
     if sorted(names) != list(range(config.num_labels)):

@@ -15,7 +15,8 @@ _ANY = ("a", "1", "the", "。", "я", "\u0645", "!")  # one of them has a token 
 
 
 class Template(NamedTuple):
-    """The special tokens before and after a text, and the type ids of the three parts."""
+    """The tokens before and after a text, special or of a second text, and the type ids of the
+    three parts."""
 
     prefix: tuple[int, ...]
     suffix: tuple[int, ...]
@@ -33,17 +34,22 @@ class Template(NamedTuple):
         return [*self.prefix_types, *[self.text_type] * inside, *self.suffix_types]
 
 
-def template_of(tokenizer: Tokenizer) -> Template:
-    """It, found out by a text.
+def template_of(tokenizer: Tokenizer, second: str | None = None) -> Template:
+    """It, found out by a text; with a `second` text after each, which then belongs to it.
 
     Raises:
-        ConfigurationError: no text has a token.
+        ConfigurationError: no text has a token, or the second has none.
     """
     for text in _ANY:
-        row = encoding(tokenizer, text)
-        special = [] if row is None else row.special_tokens_mask
-        if row is not None and 0 in special:
-            first, last = special.index(0), len(special) - special[::-1].index(0)
+        row = encoding(tokenizer, text, second)
+        if row is None:
+            continue
+        marks = row.special_tokens_mask if second is None else row.sequence_ids
+        ours = [mark == 0 for mark in marks]
+        if True in ours:
+            if second is not None and 1 not in marks:
+                raise ConfigurationError(f"its tokenizer knows no word of {second!r}")
+            first, last = ours.index(True), len(ours) - ours[::-1].index(True)
             return Template(
                 prefix=tuple(row.ids[:first]),
                 suffix=tuple(row.ids[last:]),
@@ -75,7 +81,7 @@ class Assembly:
         mask = torch.zeros_like(ids)
         types = torch.zeros_like(ids)
         for at, row in enumerate(rows):
-            place = slice(longest - len(row), longest) if self.side == "left" else slice(len(row))
+            place = self.place(row, longest)
             ids[at, place] = torch.tensor(row, dtype=torch.int64)
             mask[at, place] = 1
             if self.types is not None:
@@ -86,3 +92,7 @@ class Assembly:
         if self.types is not None:
             batch["token_type_ids"] = types
         return batch
+
+    def place(self, row: Sequence[int], longest: int) -> slice:
+        """Where the row's own tokens are in a batch."""
+        return slice(longest - len(row), longest) if self.side == "left" else slice(len(row))

@@ -111,6 +111,8 @@ class Workflow(BaseModel):
         nothing = f"means nothing where answer = {json.dumps(kind)}"
         if kind in _LABELLED and not self.labels and not self.has_model:
             yield "labels: name them, since there is no model that could"
+        if kind in ("labels", "spans") and not self.labels and self.has_model:
+            yield f"labels: name them, which a model of {kind} must have"
         if kind not in _LABELLED:
             if self.labels:
                 yield f"labels: {nothing}"
@@ -126,6 +128,19 @@ class Workflow(BaseModel):
             yield f"schema: {nothing}"
         if self.overlap and kind != "spans":
             yield f"overlap: {nothing}"
+        if self.hypothesis:
+            yield from self._problems_of_the_hypothesis(nothing)
+
+    def _problems_of_the_hypothesis(self, nothing: str) -> Iterator[str]:
+        if self.answer not in ("label", "labels"):
+            yield f"hypothesis: {nothing}"
+        elif self.model in (EMBEDDED, NO_MODEL):
+            yield f'hypothesis: "{self.model}" is no model of entailment: name one in model'
+        elif len(self.labels) < (2 if self.answer == "label" else 1):
+            yield "labels: name them, a hypothesis is made of each"
+        rest = self.hypothesis.replace("{}", "")
+        if self.hypothesis.count("{}") != 1 or set(rest) & set("{}"):
+            yield "hypothesis: must have {} once, for the label, and no other braces"
 
     @property
     def has_model(self) -> bool:

@@ -28,7 +28,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from services.inference import classifier
+from services.inference import passes
 from services.inference.classifier import Classifier, load
 from shared.errors import ConfigurationError, Permanent
 
@@ -172,7 +172,7 @@ def test_windows_weigh_as_much_as_the_tokens_that_they_hold(tiny: Classifier) ->
 
 def test_a_text_beyond_the_last_window_is_said_to_be_truncated(tiny: Classifier) -> None:
     # Given a text of 8 windows and its like with one word more
-    fits = classifier.MAX_WINDOWS * 14 + 4
+    fits = passes.MAX_WINDOWS * 14 + 4
     whole, cut = tiny.classify([" ".join(["good"] * fits), " ".join(["good"] * (fits + 1))])
     assert (whole.windows, whole.truncated) == (8, False)
     assert (cut.windows, cut.truncated) == (8, True)
@@ -231,7 +231,7 @@ def test_memory_that_torch_cannot_have_is_a_lack_of_memory(tiny: Classifier) -> 
     def too_large(rows: Sequence[Sequence[int]]) -> Tensor:
         return torch.zeros(len(rows), 1 << 50)
 
-    tiny._model = replace(tiny._model, network=too_large)
+    tiny._passes._model = replace(tiny._passes._model, network=too_large)
     # If I score a text, I expect an error that blames no text
     with pytest.raises(MemoryError, match="can't allocate"):
         tiny.classify(["good"])

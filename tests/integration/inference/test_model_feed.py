@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,15 @@ from services.feedback.registry.versions import Registry
 from services.inference.classifier import Classifier, load
 from services.inference.model_feed import RETRY_SECONDS, ModelFeed
 from shared.errors import ConfigurationError
+from shared.models.task import Task
 from shared.workflows.files import Workflow
 from tests.support.model_versions import NOW, add_version
 
 SENTIMENT = Workflow(name="sentiment", labels=("negative", "positive"))
 
 
-def read(model: str, labels: Sequence[str] | None) -> Classifier:
-    return load(model, labels=labels)
+def read(model: str, task: Task) -> Classifier:
+    return load(model, labels=task.labels)
 
 
 class Turned:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from hitl.__main__ import app
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
-from services.inference.classifier import _order
+from services.inference.model import label_order
 from services.review_ui.tasks import gold
 from services.router.policy import Policy
 from services.router.route import route
@@ -66,7 +66,7 @@ def test_two_labels_that_are_the_same_are_refused_by_name(
     with pytest.raises(ConfigurationError, match=r"named more than once|blank"):
         read_workflow_file(file)
     with pytest.raises(ConfigurationError, match=r"named more than once|blank"):
-        _order((*pair, "b"), ("a", "b"))  # else the shares of two labels: not 1 in all
+        label_order((*pair, "b"), ("a", "b"))  # else the shares of two labels: not 1 in all
     with pytest.raises(ConfigurationError, match=r"named more than once|has no name"):
         of_model(dict(enumerate(pair)), 2)
 
@@ -75,7 +75,7 @@ def test_a_model_whose_labels_are_numbers_or_null_is_read_as_what_it_says() -> N
     assert of_model({0: 1, 1: False}, 2) == ("1", "false")
     with pytest.raises(ConfigurationError, match="label 1 has no name"):
         of_model({0: "a", 1: None}, 2)
-    assert _order(("1", "false"), ("False", "1")) == [1, 0]
+    assert label_order(("1", "false"), ("False", "1")) == [1, 0]
 
 
 def test_labelled_texts_keep_zero_and_false_and_lack_what_is_null(tmp_path: Path) -> None:

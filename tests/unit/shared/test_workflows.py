@@ -186,3 +186,33 @@ def test_a_schema_may_refer_to_its_own_parts(tmp_path: Path) -> None:
     assert read_answer(good, flow.spec, Asked("")).value == good
     with pytest.raises(AnswerError, match=r"form\.part\.total: must fit"):
         read_answer({"form": {"part": {"total": -1}}}, flow.spec, Asked(""))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ('answer = "labels"\nmodel = "x"', "labels: name them, which a model of labels must have"),
+        ('answer = "spans"\nmodel = "x"', "labels: name them, which a model of spans must have"),
+        (
+            'labels = ["a", "b"]\nhypothesis = "{}?"',
+            'hypothesis: "embedded" is no model of entailment',
+        ),
+        (
+            'labels = ["a"]\nmodel = "x"\nhypothesis = "{}?"',
+            "labels: name them, a hypothesis is made of each",
+        ),
+        ('labels = ["a", "b"]\nmodel = "x"\nhypothesis = "about"', "must have {} once"),
+        ('labels = ["a", "b"]\nmodel = "x"\nhypothesis = "{}{0}"', "must have {} once"),
+        (
+            'answer = "spans"\nlabels = ["a"]\nmodel = "x"\nhypothesis = "{}?"',
+            "hypothesis: means nothing where",
+        ),
+    ],
+)
+def test_labels_and_hypotheses_that_a_model_needs_are_asked_for(
+    tmp_path: Path, lines: str, problem: str
+) -> None:
+    path = write(tmp_path, f'[workflow]\nname = "topics"\n{lines}\n')
+    with pytest.raises(ConfigurationError) as refused:
+        read_workflow_file(path)
+    assert problem in str(refused.value)
