@@ -18,7 +18,7 @@ from shared.formats.example import ITEM_FIELDS, Example, Reading, Unreadable
 from shared.formats.exported import example_of, exported_line, is_exported, of_csv
 from shared.formats.json_lines import line, numbered
 from shared.formats.peers.registry import PEERS, PeerFormat
-from shared.formats.rows_in import rows_of
+from shared.formats.rows_in import parquet_rows, rows_of
 from shared.formats.rows_out import plain
 from shared.formats.strict_json import Unclear, refuse_unclear
 
@@ -91,7 +91,8 @@ def read_folder(path: Path, wanted: Wanted) -> Iterator[Line]:
         ConfigurationError: it cannot be read as one.
     """
     try:
-        for number, row in enumerate(rows_of(path), start=1):
+        rows = rows_of(path) if path.is_dir() else parquet_rows(path)
+        for number, row in enumerate(rows, start=1):
             if is_exported(row):
                 yield _exported(number, row, wanted)._replace(what="row")
                 continue

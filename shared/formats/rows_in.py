@@ -52,9 +52,9 @@ def rows_of(path: Path) -> Iterator[Row]:
     """
     if path.is_dir():
         for part in sorted(path.rglob("*.parquet")):
-            yield from _parquet(part)
+            yield from parquet_rows(part)
     elif path.suffix.lower() == ".parquet":
-        yield from _parquet(path)
+        yield from parquet_rows(path)
     elif path.suffix.lower() == ".csv":
         yield from _csv(path)
     else:
@@ -78,7 +78,12 @@ def _csv(path: Path) -> Iterator[Row]:
             yield dict.fromkeys(row.cells) | of_csv(row.cells) if ours else dict(row.cells)
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """The rows of a Parquet file, whatever it is called.
+
+    Raises:
+        OSError, ValueError: it is none.
+    """
     import pyarrow.parquet as pq  # heavy, and only this format needs it
 
     with pq.ParquetFile(path) as file:

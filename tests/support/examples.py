@@ -76,8 +76,11 @@ def answers_of(kind: Kind, item: dict[str, Any]) -> st.SearchStrategy[dict[str, 
             return st.fixed_dictionaries({"preferred": places})
         case "approval":
             return st.fixed_dictionaries(
-                {"verdict": st.sampled_from(("approve", "reject")), "arguments": _objects},
-                optional={"reply": texts},
+                {
+                    "verdict": st.sampled_from(("approve", "reject")),
+                    "arguments": _objects,
+                    "reply": st.none() | texts,
+                }
             )
 
 

@@ -33,7 +33,9 @@ _LABELS_USED = f"""
     FROM event e, jsonb_path_query(e.data, '$.decision.answer.spans[*].label') named
 """  # noqa: S608 (a constant)
 _LABELS = """
-    SELECT e.item_id, e.workflow, i.text AS input_text, i.metadata,
+    SELECT e.item_id, e.workflow,
+           CASE WHEN i.erased_at IS NULL THEN i.text END AS input_text,
+           CASE WHEN i.erased_at IS NULL THEN i.metadata END AS metadata,
            e.data #>> '{prediction,label}' AS ai_label,
            (e.data #>> '{prediction,confidence}')::float8 AS ai_confidence,
            e.data #> '{prediction,distribution}' AS ai_distribution,

@@ -33,6 +33,19 @@ _DECIDED = """
       AND (CAST(:since AS timestamptz) IS NULL OR d.decided_at >= :since)
       AND (CAST(:until AS timestamptz) IS NULL OR d.decided_at < :until)
 """
+# The answers as JSON: a `label` workflow keeps the label alone.
+_AI_ANSWER = """
+    CASE WHEN coalesce(t.kind, 'label') <> 'label' THEN t.prediction -> 'answer'
+         WHEN t.prediction ->> 'label' IS NOT NULL
+         THEN jsonb_build_object('label', t.prediction -> 'label') END"""
+_ANSWER = """
+    CASE WHEN coalesce(t.kind, 'label') <> 'label' THEN d.answer
+         WHEN d.label IS NOT NULL THEN jsonb_build_object('label', d.label) END"""
+_ASKED = """
+               {0} ->> 'draft' AS draft, {0} -> 'candidates' AS candidates,
+               {0} -> 'action' AS asked_action, {0} ->> 'expires_at' AS expires_at"""
+_IS_WHOLE = """NOT EXISTS (SELECT FROM item i WHERE i.workflow = t.workflow
+                                     AND i.id = t.item_id AND i.erased_at IS NOT NULL)"""
 # Each with everything spelled out: the columns are part of the API.
 _QUERIES: dict[What, str] = {
     "decisions": f"""
@@ -43,20 +56,28 @@ _QUERIES: dict[What, str] = {
                CASE WHEN {_BLIND} THEN NULL
                     ELSE (t.prediction ->> 'confidence')::float8 END AS confidence,
                d.ai_label_shown, d.reason, d.note, d.effective, d.revision,
-               d.seconds, d.idle_seconds, d.assigned_at, d.decided_at, d.undone_at
+               d.seconds, d.idle_seconds, d.assigned_at, d.decided_at, d.undone_at,
+               coalesce(t.kind, 'label') AS kind, {_ANSWER} AS answer,
+               CASE WHEN {_BLIND} THEN NULL ELSE {_AI_ANSWER} END AS ai_answer
         {_DECIDED} ORDER BY d.id
     """,
     "corrections": f"""
-        SELECT d.id AS number, t.workflow, t.item_id, t.item ->> 'text' AS text,
-               t.item -> 'metadata' AS metadata, d.label, t.prediction ->> 'label' AS ai_label,
+        SELECT d.id AS number, t.workflow, t.item_id,
+               CASE WHEN {_IS_WHOLE} THEN t.item ->> 'text' END AS text,
+               CASE WHEN {_IS_WHOLE} THEN t.item -> 'metadata' END AS metadata,
+               d.label, t.prediction ->> 'label' AS ai_label,
                (t.prediction ->> 'confidence')::float8 AS confidence,
                t.prediction ->> 'model_version' AS model_version,
-               d.reviewer, d.note, d.decided_at
+               d.reviewer, d.note, d.decided_at,
+               coalesce(t.kind, 'label') AS kind, {_ANSWER} AS answer,
+               {_AI_ANSWER} AS ai_answer, t.prediction -> 'parts' AS ai_parts,
+               {_ASKED.format("t.item")}
         {_DECIDED} AND {_STANDS} AND d.label <> t.prediction ->> 'label' AND NOT {_BLIND}
         ORDER BY d.id
     """,
-    "items": """
-        SELECT i.workflow, i.id, i.text, i.metadata,
+    "items": f"""
+        SELECT i.workflow, i.id, CASE WHEN i.erased_at IS NULL THEN i.text END AS text,
+               CASE WHEN i.erased_at IS NULL THEN i.metadata END AS metadata,
                CASE WHEN h.hidden THEN 'HUMAN_REVIEW' ELSE i.status END AS status,
                CASE WHEN h.hidden THEN NULL ELSE i.final_label END AS final_label,
                CASE WHEN h.hidden THEN NULL ELSE i.reviewer END AS reviewer,
@@ -64,7 +85,13 @@ _QUERIES: dict[What, str] = {
                CASE WHEN h.hidden THEN NULL ELSE i.confidence END AS confidence,
                CASE WHEN h.hidden THEN NULL ELSE i.distribution END AS distribution,
                i.model_version, i.policy_version, i.failure, i.received_at, i.scored_at,
-               CASE WHEN h.hidden THEN NULL ELSE i.reviewed_at END AS reviewed_at, i.updated_at
+               CASE WHEN h.hidden THEN NULL ELSE i.reviewed_at END AS reviewed_at, i.updated_at,
+               coalesce(i.kind, 'label') AS kind,
+               CASE WHEN h.hidden OR i.final_label IS NULL THEN NULL WHEN i.kind IS NULL
+                    THEN jsonb_build_object('label', i.final_label) ELSE i.answer END AS answer,
+               CASE WHEN h.hidden OR i.ai_label IS NULL THEN NULL WHEN i.kind IS NULL
+                    THEN jsonb_build_object('label', i.ai_label) ELSE i.ai_answer END AS ai_answer,
+               {_ASKED.format("i.asked")}
         FROM item i
         LEFT JOIN review_task t
           ON t.workflow = i.workflow AND t.item_id = i.id AND t.seeded_for IS NULL
@@ -75,7 +102,7 @@ _QUERIES: dict[What, str] = {
         WHERE i.workflow = ANY(:workflows)
           AND (CAST(:since AS timestamptz) IS NULL OR i.received_at >= :since)
           AND (CAST(:until AS timestamptz) IS NULL OR i.received_at < :until)
-    """,
+    """,  # noqa: S608 (a constant)
 }
 
 

@@ -187,7 +187,7 @@ def _preference(results: list[Json], item: Json, field: str) -> Json:
 
 
 def _approval(results: list[Json], item: Json, field: str) -> Json:
-    found: Json = {}
+    found: Json = {"verdict": None, "arguments": None, "reply": None}
     for place, each in enumerate(results):
         name, where = each.get("from_name"), f"{field}[{place}]"
         if each["type"] == "choices":
@@ -198,7 +198,7 @@ def _approval(results: list[Json], item: Json, field: str) -> Json:
             found["reply"] = _text_in(each, where)
         else:
             raise Unreadable(f"{where}: {name!r} is neither arguments nor reply")
-    if found.get("verdict") not in _VERDICTS:
+    if found["verdict"] not in _VERDICTS:
         raise Unreadable(f"{field}: verdict must be one of {', '.join(_VERDICTS)}")
     return found
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from pydantic import JsonValue
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
 from hitl.commands.export import app as export_app
 from hitl.commands.seed import app as seed_app
+from hitl.ledger.erase import Erasure, erase_text
 from hitl.support.item_files import Wanted, format_of, read_lines
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
@@ -18,6 +20,7 @@ from shared.errors import ConfigurationError
 from shared.formats.rows_out import Format
 from shared.workflows.files import ReviewRules
 from tests.support.filled_database import log
+from tests.support.item_events import START
 from tests.support.review_data import ReviewRoom
 from tests.support.review_service import requested, take_in
 
@@ -48,12 +51,8 @@ def decided(engine: Engine) -> Engine:
         take_in(engine, asked)
         room.answer("ann", ("negative", "positive")[place % 2])
         log(engine, *room.published_at_last())
-    with engine.begin() as connection:
-        connection.execute(
-            text(
-                "UPDATE item SET text = NULL, metadata = NULL, erased_at = now() WHERE id = 'gone'"
-            )
-        )
+    with Session(engine) as session, session.begin():
+        erase_text(session, Erasure("sentiment", "gone", "lea", "asked for", START))
     return engine
 
 

@@ -15,7 +15,7 @@ import pytest
 from shared.events.envelope import encode
 from shared.messaging.connection import Broker
 from shared.service.settings import Settings
-from shared.topology import topology
+from shared.topology import Topology, topology
 from tests.conftest import RabbitMQ
 from tests.support.amqp_client import outsider
 from tests.support.example_events import ACCEPTED, REVIEWED, SCORED
@@ -31,12 +31,12 @@ def environment(amqp_url: str, home: Path) -> dict[str, str]:
 
 
 def hitl(
-    *words: str, amqp_url: str = "", home: Path, stdin: bytes = b""
+    *words: str, amqp_url: str = "", home: Path, stdin: bytes = b"", **more: str
 ) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
         [sys.executable, "-m", "hitl", *words],
         cwd=ROOT,
-        env=environment(amqp_url, home),
+        env=environment(amqp_url, home) | more,
         input=stdin,
         capture_output=True,
         timeout=60,
@@ -47,15 +47,21 @@ def hitl(
     )
 
 
-@pytest.fixture
-def broker(amqp_url: str) -> Iterator[Broker]:
-    """A publisher with the whole topology declared, as the services would."""
-    delays = Settings().retry_delays_seconds
-    broker = Broker(amqp_url, name="test", topology=topology(["sentiment"], delays))
+@contextmanager
+def declared_on(amqp_url: str, wanted: Topology) -> Iterator[Broker]:
+    """A publisher, with the exchanges and queues there as the services declare them."""
+    broker = Broker(amqp_url, name="test", topology=wanted)
     broker.start()
     assert broker.wait_ready(20)
     yield broker
     broker.close()
+
+
+@pytest.fixture
+def broker(amqp_url: str) -> Iterator[Broker]:
+    """The same for the workflow that is there without a file."""
+    with declared_on(amqp_url, topology(["sentiment"], Settings().retry_delays_seconds)) as broker:
+        yield broker
 
 
 INFERENCE = "hitl.sentiment.inference"
@@ -341,6 +347,53 @@ def test_tail_says_when_there_is_nothing_to_follow(amqp_url: str, tmp_path: Path
     done = hitl("tail", amqp_url=amqp_url, home=tmp_path)
     assert done.returncode == 1
     assert "no exchange 'hitl.events'" in done.stderr
+
+
+SPANS = (
+    '[workflow]\nname = "names"\nanswer = "spans"\nlabels = ["PER", "ORG"]\nmodel = "none"\n'
+    "[policy]\nthreshold = 0.9\n"
+)
+
+
+def test_the_tasks_of_another_tool_are_published_with_their_predictions(
+    amqp_url: str, tmp_path: Path
+) -> None:
+    # Given a workflow that asks for spans, and Label Studio's tasks: one predicted and annotated,
+    # one with nothing, one of another sort
+    (tmp_path / "names.toml").write_text(SPANS)
+    declared = topology(["names"], Settings().retry_delays_seconds)
+    value = {"start": 2, "end": 7, "text": "Peter", "labels": ["PER"]}
+    region = {"from_name": "label", "to_name": "text", "type": "labels", "value": value}
+    wrong = region | {"type": "brushlabels"}
+    told = {"model_version": "theirs@1", "score": 0.97, "result": [region]}
+    data = {"id": "i1", "text": "\U0001f600 Peter", "page": 3}
+    tasks = [
+        {"id": 1, "data": data, "predictions": [told], "annotations": [{"result": [region]}]},
+        {"id": 2, "data": {"id": "i2", "text": "nobody"}},
+        {"id": 3, "data": {"id": "i3", "text": "x"}, "annotations": [{"result": [wrong]}]},
+    ]
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps(tasks))
+    words = ["publish", str(file), "--format=label-studio", "--workflow=names"]
+    with declared_on(amqp_url, declared), outsider(amqp_url) as client:
+        # If I publish them
+        done = hitl(*words, amqp_url=amqp_url, home=tmp_path, HITL_WORKFLOWS_DIR=str(tmp_path))
+        first, second = client.take("hitl.names.inference", 2)
+        # I expect the items as a producer sends them, and to be told what was not sent
+        answer = {"spans": [{"start": 2, "end": 7, "label": "PER"}]}
+        item = {"id": "i1", "text": "\U0001f600 Peter", "metadata": {"page": 3}}
+        prediction = {"answer": answer, "confidence": 0.97, "model_version": "theirs@1"}
+        assert json.loads(first.body) == item | {"prediction": prediction}
+        assert json.loads(second.body) == {"id": "i2", "text": "nobody"}
+        assert done.returncode == 1
+        assert "in the file, and not sent: 1 answers of people" in done.stderr
+        reason = "task 3: schema: annotations[0].result[0]: 'brushlabels' is no part of a spans"
+        assert reason in done.stderr
+        # and if asked to, the answer in the place of the prediction.
+        words.append("--answers-as=label-studio")
+        hitl(*words, amqp_url=amqp_url, home=tmp_path, HITL_WORKFLOWS_DIR=str(tmp_path))
+        sent = json.loads(client.take("hitl.names.inference", 2)[0].body)["prediction"]
+        assert sent == {"answer": answer, "confidence": 1.0, "model_version": "label-studio"}
 
 
 # -- workflow ----------------------------------------------------------------------------------
