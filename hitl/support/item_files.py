@@ -7,7 +7,8 @@ is read, with what was predicted.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, assert_never, get_args
 
@@ -43,7 +44,7 @@ class Line(NamedTuple):
     what: str = "line"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """What a workflow that asks for `spec` takes of a record. `answers_as`: the model version under
     which people's answers go as predictions."""
@@ -53,14 +54,14 @@ class Wanted:
     id_column: str = "id"
     answers_as: str | None = None
 
-    @property
+    @cached_property
     def given(self) -> Reading:
         """How rows are read that are a producer's."""
         reading = self.reading
         more = () if self.spec.plain else ("prediction",)
-        return reading._replace(fields=(*reading.fields, *more))
+        return replace(reading, fields=(*reading.fields, *more))
 
-    @property
+    @cached_property
     def reading(self) -> Reading:
         """How other tools' records are read."""
         fields = PLAIN_FIELDS if self.spec.plain else ITEM_FIELDS
@@ -177,7 +178,7 @@ def _csv(lines: Iterable[bytes], wanted: Wanted) -> Iterator[Line]:
         )
     objects = () if wanted.spec.plain else OBJECT_FIELDS
     reading = wanted.given
-    reading = reading._replace(fields=tuple(f for f in reading.fields if f != "metadata"))
+    reading = replace(reading, fields=tuple(f for f in reading.fields if f != "metadata"))
     for row in table:
         if row.problem is not None:
             yield Line(row.number, b"", row.problem)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from shared.answers.base import Kind
@@ -44,7 +45,8 @@ class Found(NamedTuple):
     others: tuple[str, ...] = ()
 
 
-class Reading(NamedTuple):
+@dataclass(frozen=True)
+class Reading:
     """How records are read: the kind of their answers, which fields hold the text and the id, and
     which are those of an item; the others become metadata."""
 
@@ -52,6 +54,12 @@ class Reading(NamedTuple):
     text_column: str = "text"
     id_column: str = "id"
     fields: tuple[str, ...] = ITEM_FIELDS
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """Field of a record → field of an item."""
+        own = {name: name for name in self.fields if name not in ("text", "id")}
+        return own | {self.text_column: "text", self.id_column: "id"}
 
     def item_in(
         self, given: Mapping[str, Any], passed: Collection[str] = ()
@@ -62,8 +70,7 @@ class Reading(NamedTuple):
         Raises:
             Unreadable: a field is in the record and in its metadata.
         """
-        named = {name: name for name in self.fields if name not in ("text", "id")}
-        named |= {self.text_column: "text", self.id_column: "id"}
+        named = self.named
         others = {n: value for n, value in given.items() if n not in named and n not in passed}
         item = {named[name]: value for name, value in given.items() if name in named}
         if others:

@@ -7,6 +7,7 @@ text that was erased is empty here, too.
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -165,7 +166,9 @@ def rows(
                 yield from written(column_types(found), batches(), form)
             case _:
                 examples = _examples(column_types(found), batches(), counted)
-                yield from (piece.encode() for piece in written_for_peer(examples, form))
+                pieces = written_for_peer(examples, form)
+                while batch := "".join(islice(pieces, BATCH_ROWS)):
+                    yield batch.encode()
 
 
 def _examples(

@@ -69,7 +69,7 @@ def _typed(name: str, text: str) -> Json:
 def _preferred(place: int | None, count: int) -> Json:
     """Its Pairwise knows two sides and no tie: the others are choices beside it."""
     if place is not None and count == len(_SIDES):
-        return _result("better", "first,second", "pairwise", {"selected": _SIDES[place]})
+        return _result("better", "first", "pairwise", {"selected": _SIDES[place]})
     said = TIE if place is None else f"candidate {place + 1}"
     return _result("preferred", "text", "choices", {"choices": [said]})
 
