@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy import Engine, text
 
+from shared.answers.reading import QUOTING
 from shared.formats.rows_out import BATCH_ROWS, Format, written
 from shared.storage.column_types import column_types
 from shared.storage.database import database_errors
@@ -29,23 +30,29 @@ _STANDS = "d.revision = t.revision"
 _BLIND = "(t.blind AND t.status <> 'decided')"
 _DECIDED = """
     FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (SELECT FROM item i WHERE i.workflow = t.workflow AND i.id = t.item_id
+                       AND i.erased_at IS NOT NULL) AS erased
+    ) w
     WHERE t.workflow = ANY(:workflows) AND NOT d.seeded
       AND (CAST(:since AS timestamptz) IS NULL OR d.decided_at >= :since)
       AND (CAST(:until AS timestamptz) IS NULL OR d.decided_at < :until)
 """
-# The answers as JSON: a `label` workflow keeps the label alone.
-_AI_ANSWER = """
-    CASE WHEN coalesce(t.kind, 'label') <> 'label' THEN t.prediction -> 'answer'
+# The answers as JSON: a `label` workflow keeps the label alone. Of an erased item, what a person's
+# words may be in is nothing at all; the tables hold a mark there.
+_QUOTED = f"""(w.erased AND t.kind IN ({", ".join(f"'{kind}'" for kind in QUOTING)}))"""
+_AI_ANSWER = f"""
+    CASE WHEN {_QUOTED} THEN NULL
+         WHEN coalesce(t.kind, 'label') <> 'label' THEN t.prediction -> 'answer'
          WHEN t.prediction ->> 'label' IS NOT NULL
          THEN jsonb_build_object('label', t.prediction -> 'label') END"""
-_ANSWER = """
-    CASE WHEN coalesce(t.kind, 'label') <> 'label' THEN d.answer
+_ANSWER = f"""
+    CASE WHEN {_QUOTED} THEN NULL
+         WHEN coalesce(t.kind, 'label') <> 'label' THEN d.answer
          WHEN d.label IS NOT NULL THEN jsonb_build_object('label', d.label) END"""
 _ASKED = """
                {0} ->> 'draft' AS draft, {0} -> 'candidates' AS candidates,
                {0} -> 'action' AS asked_action, {0} ->> 'expires_at' AS expires_at"""
-_IS_WHOLE = """NOT EXISTS (SELECT FROM item i WHERE i.workflow = t.workflow
-                                     AND i.id = t.item_id AND i.erased_at IS NOT NULL)"""
 # Each with everything spelled out: the columns are part of the API.
 _QUERIES: dict[What, str] = {
     "decisions": f"""
@@ -63,15 +70,15 @@ _QUERIES: dict[What, str] = {
     """,
     "corrections": f"""
         SELECT d.id AS number, t.workflow, t.item_id,
-               CASE WHEN {_IS_WHOLE} THEN t.item ->> 'text' END AS text,
-               CASE WHEN {_IS_WHOLE} THEN t.item -> 'metadata' END AS metadata,
+               CASE WHEN NOT w.erased THEN t.item ->> 'text' END AS text,
+               CASE WHEN NOT w.erased THEN t.item -> 'metadata' END AS metadata,
                d.label, t.prediction ->> 'label' AS ai_label,
                (t.prediction ->> 'confidence')::float8 AS confidence,
                t.prediction ->> 'model_version' AS model_version,
                d.reviewer, d.note, d.decided_at,
                coalesce(t.kind, 'label') AS kind, {_ANSWER} AS answer,
                {_AI_ANSWER} AS ai_answer, t.prediction -> 'parts' AS ai_parts,
-               {_ASKED.format("t.item")}
+               {_ASKED.format("(CASE WHEN NOT w.erased THEN t.item END)")}
         {_DECIDED} AND {_STANDS} AND d.label <> t.prediction ->> 'label' AND NOT {_BLIND}
         ORDER BY d.id
     """,

@@ -20,7 +20,7 @@ from shared.formats.example import ITEM_FIELDS, Example, Found, Json, Reading, U
 from shared.formats.strict_json import refuse_unclear
 
 SAYS: frozenset[Kind] = frozenset({"spans"})
-RECORD = "item of the file,"
+RECORD = "item"
 OUTSIDE = "O"
 _SPACE, _NONE = "_", "-"
 _DOCUMENT = "-DOCSTART-"

@@ -48,16 +48,25 @@ def read(content: bytes, reading: Reading) -> Iterator[Found]:
             if isinstance(record, Unreadable):
                 raise record
             own = [name for name in record if name.startswith("_")]
-            item, others = reading.item_in(record, (*_PASSED, *own))
+            item, others = reading.item_in(_with_metadata(record), (*_PASSED, *own))
             answer = _answer(record, reading.kind)
         except Unreadable as error:
             yield Found(number, None, str(error))
             continue
-        if "meta" in record:
-            item["metadata"] = {**record["meta"], **item.get("metadata", {})}
         yield Found(
             number, Example(reading.kind, item, record.get("prediction"), answer), None, others
         )
+
+
+def _with_metadata(record: Json) -> Json:
+    """Its `meta` is the metadata; which of two would be, nobody can know."""
+    if "meta" not in record:
+        return record
+    if "metadata" in record:
+        raise Unreadable("meta: is there beside metadata, and both are the metadata")
+    return {name: value for name, value in record.items() if name != "meta"} | {
+        "metadata": record["meta"]
+    }
 
 
 def _said(kind: Kind, answer: Json, item: Json) -> Json:

@@ -173,6 +173,8 @@ def test_label_studio_forms_with_a_control_for_each_field() -> None:
             {"text": "x", "answer": "accept", "spans": [{"start": 0.5, "end": 1, "label": "a"}]},
             "spans[0].start: must be a whole number",
         ),
+        ("prodigy", "label", {"text": "x", "meta": {}, "metadata": {}}, "meta: is there beside"),
+        ("prodigy", "label", {"text": "x", "meta": [], "a": 1}, "metadata: must be an object"),
         (
             "prodigy",
             "preference",
