@@ -147,3 +147,88 @@ def test_labels_offline_and_taken_back_as_they_were(
         expect(page.locator('[data-id="item"]')).to_have_text("#i1")
         assert pressed(page) == everything["labels"]
         assert decided(engine) == [first]
+
+
+def marked(page: Page) -> list[tuple[str, str]]:
+    """Each marked place with its label."""
+    marks = page.locator('[data-id="text"] mark')
+    return [(each.inner_text(), each.get_attribute("data-tag") or "") for each in marks.all()]
+
+
+def test_spans_are_given_by_keys_alone_and_counted_in_code_points(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given a text with an emoji before all places, and a prediction that is half right
+    text = "\N{WAVING HAND SIGN} Peter of ACME Corp met Ann."
+    predicted = {
+        "spans": [
+            {"start": 2, "end": 7, "label": "PER"},
+            {"start": 11, "end": 15, "label": "LOC"},
+            {"start": 21, "end": 24, "label": "PER"},
+        ]
+    }
+    ask: dict[str, Any] = {"text": text, "parts": [0.97, 0.4, 0.5]}
+    take_in(
+        engine,
+        asks("spans", "i0", predicted, confidence=0.4, **ask),
+        asks("spans", "i1", predicted, confidence=0.5, **ask),
+        asks("spans", "i2", {"spans": []}, confidence=0.6, text=text),
+    )
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        says = page.locator('[data-id="says"]')
+        send = page.locator('[data-id="accept-button"]')
+        assert marked(page) == [("Peter", "PER"), ("ACME", "LOC"), ("met", "PER")]
+        # I expect one key to accept all of it
+        page.keyboard.press("a")
+        assert shown(page) == "i1"
+        # If I walk through the spans, I expect to hear each
+        page.keyboard.press("Tab")
+        expect(says).to_have_text("Peter, PER, 1/3, 97 %")
+        page.keyboard.press("Tab")
+        expect(says).to_have_text("ACME, LOC, 2/3, 40 %")
+        # and to relabel, to move the end, to take one away, and to add another
+        page.keyboard.press("2")
+        page.keyboard.press("Shift+ArrowRight")
+        assert marked(page) == [("Peter", "PER"), ("ACME Corp", "ORG"), ("met", "PER")]
+        page.keyboard.press("Tab")
+        page.keyboard.press("Backspace")
+        page.keyboard.press("ArrowRight")
+        expect(says).to_have_text("Ann")
+        page.keyboard.press("1")
+        right = [("Peter", "PER"), ("ACME Corp", "ORG"), ("Ann", "PER")]
+        assert marked(page) == right
+        expect(send).to_contain_text("Send 3 places")
+        # By mouse as well: what it selects gets the label
+        page.keyboard.press("Escape")
+        page.get_by_text("Peter", exact=True).first.dblclick()
+        page.get_by_role("button", name="MISC").click()
+        page.keyboard.press("1")
+        assert marked(page) == right
+        page.keyboard.press("Enter")
+        # With nothing predicted, the arrows begin with the first word
+        assert shown(page) == "i2"
+        page.keyboard.press("1")
+        expect(says).to_contain_text("Select a place in the text first")
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("2")
+        assert marked(page) == [("Peter of", "ORG")]
+        page.keyboard.press("Enter")
+        given = [
+            {"start": 2, "end": 7, "label": "PER"},
+            {"start": 11, "end": 20, "label": "ORG"},
+            {"start": 25, "end": 28, "label": "PER"},
+        ]
+        decides(
+            engine,
+            [
+                ("i0", "accept", predicted),
+                ("i1", "correct", {"spans": given}),
+                ("i2", "correct", {"spans": [{"start": 2, "end": 10, "label": "ORG"}]}),
+            ],
+        )
+        # and an undo to bring all of it back
+        page.keyboard.press("u")
+        expect(page.locator('[data-id="item"]')).to_have_text("#i2")
+        assert marked(page) == [("Peter of", "ORG")]
+        assert watched.complaints == []

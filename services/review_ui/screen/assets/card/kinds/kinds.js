@@ -1,10 +1,11 @@
 // Which card shows a task: one for each kind of answer.
 import { LabelCard } from "./label.js";
 import { LabelsCard } from "./labels.js";
+import { SpansCard } from "./spans.js";
 import { UnknownCard } from "./unknown.js";
 
 /** @type {Partial<Record<Api.Task["kind"], new (desk: Ui.Desk) => Ui.KindCard>>} */
-const CARDS = { label: LabelCard, labels: LabelsCard };
+const CARDS = { label: LabelCard, labels: LabelsCard, spans: SpansCard };
 
 export class Kinds {
   /** Each made when it is first needed. @type {Map<Api.Task["kind"], Ui.KindCard>} */
