@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Label Studio's SDK refuses the region that it makes itself for a Pairwise.
 #
-# `PairwiseTag.label` gives a region whose `to_name` is the Pairwise, as the page stores it;
+# `PairwiseTag.label` gives a region whose `to_name` is the Pairwise itself;
 # `LabelInterface.validate_region` looks for `to_name` among the objects, where no control is, and
 # takes the region only with the name of one of the two compared. So we write that.
 set -euo pipefail

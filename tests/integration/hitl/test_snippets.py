@@ -14,7 +14,8 @@ import sys
 import tomllib
 from base64 import b64encode
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -24,8 +25,11 @@ from typer.testing import CliRunner
 
 from hitl.commands.export import app as export_app
 from services.router.policy import Policy
+from shared.answers.base import KINDS, Kind
 from shared.clock import utc_now
 from shared.events.submissions import receive_item
+from shared.formats.example import Example
+from shared.formats.peers.label_studio_regions import regions
 from shared.formats.rows_out import csv_cell
 from shared.messages import Delivery
 from shared.messaging.connection import declare_all
@@ -157,10 +161,34 @@ def test_the_reader_of_decisions_prints_and_acks_them(amqp_url: str) -> None:
 
 
 def test_every_snippet_is_of_a_kind_that_is_tried() -> None:
-    kinds = {"python", "toml", "json", "yaml", "sh", "bash", "console", ""}
+    kinds = {"python", "toml", "json", "yaml", "xml", "sh", "bash", "console", ""}
     kinds |= {"{toctree}", "{eval-rst}"}  # the site's own, which test_site.py builds
     kinds |= {"mermaid"}  # a picture, which tests.support.message_walk makes from the code
     assert {each.language for each in snippets()} <= kinds
+
+
+def test_the_labelling_configuration_shows_what_the_tasks_hold() -> None:
+    # Given the configuration on the page / I expect the control, and the object that it is about,
+    # of everything that a task of any kind says
+    shown = ElementTree.fromstring(of("export.md", "<Pairwise", "xml"))  # noqa: S314 - our own
+    kinds = {each.get("name"): each.tag.lower() for each in shown.iter() if each.get("name")}
+    about = {each.get("name"): (each.get("toName") or "").split(",") for each in shown.iter()}
+    answers: dict[Kind, list[dict[str, Any]]] = {
+        "label": [{"label": "toxic"}],
+        "labels": [{"labels": ["toxic"]}],
+        "spans": [{"spans": [{"start": 0, "end": 1, "label": "PER"}]}],
+        "form": [{"form": {}}],
+        "text": [{"text": "x"}],
+        "preference": [{"preferred": 1}, {"preferred": None}],
+        "approval": [{"verdict": "reject", "arguments": {}, "reply": "no"}],
+    }
+    assert answers.keys() == set(KINDS)
+    item = {"text": "x", "candidates": ["a", "b"]}
+    for kind, given in answers.items():
+        for answer in given:
+            for region in regions(Example(kind, item), answer):
+                assert kinds[region["from_name"]] == region["type"]
+                assert region["to_name"] in about[region["from_name"]]
 
 
 @pytest.mark.parametrize("snippet", snippets("python"), ids=named)
