@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import JsonValue
@@ -12,12 +13,13 @@ from typer.testing import CliRunner
 from hitl.commands.export import app as export_app
 from hitl.commands.seed import app as seed_app
 from hitl.ledger.erase import Erasure, erase_text
-from hitl.support.item_files import Wanted, format_of, read_lines
+from hitl.support.item_files import Format, Wanted, read_folder, read_lines
 from services.feedback.training.replay_set import from_file
 from services.feedback.training.train_texts import labelled
 from services.review_ui.reports import export as page_export
+from shared.answers.base import AnswerSpec
 from shared.errors import ConfigurationError
-from shared.formats.rows_out import Format
+from shared.formats.rows_out import Format as RowFormat
 from shared.workflows.files import ReviewRules
 from tests.support.filled_database import log
 from tests.support.item_events import START
@@ -104,32 +106,48 @@ def test_exported_labels_become_known_items(decided: Engine, form: str, tmp_path
     assert all(row.distribution == {"positive": 0.7, "negative": 0.3} for row in rows)
 
 
-def published(file: Path) -> list[dict[str, object]]:
-    with file.open("rb") as lines:
-        kind = format_of(file.name, b"")
-        found = list(read_lines(lines, kind, Wanted()))
+def published(file: Path, form: Format, wanted: Wanted) -> list[dict[str, object]]:
+    if form in ("parquet", "hf"):
+        found = list(read_folder(file, wanted))
+    else:
+        with file.open("rb") as lines:
+            found = list(read_lines(lines, form, wanted))
     problems = [line.problem for line in found if line.problem]
     assert [problem for problem in problems if "erased" not in problem] == []
     return [json.loads(line.body) for line in found if not line.problem]
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def exported_items(engine: Engine, form: RowFormat, folder: Path) -> Path:
+    """`GET /export/items`."""
+    file = folder / f"items.{form}"
+    wanted = page_export.Export("items", ["sentiment"])
+    file.write_bytes(b"".join(page_export.rows(engine, wanted, form)))
+    return file
+
+
+@pytest.mark.parametrize("form", [*FORMS, "label-studio", "doccano", "prodigy"])
 def test_exported_items_are_published_as_they_were(
     decided: Engine, form: Format, tmp_path: Path
 ) -> None:
     # If the exports of another stack are published here, I expect the items: id, text, metadata
-    of_page = tmp_path / f"items.{form}"
-    wanted = page_export.Export("items", ["sentiment"])
-    of_page.write_bytes(b"".join(page_export.rows(decided, wanted, form)))
-    for file in (exported_labels(decided, form, tmp_path), of_page):
-        found = published(file)
+    files = [exported_labels(decided, form, tmp_path)]
+    if form in ("csv", "jsonl", "parquet"):
+        files.append(exported_items(decided, form, tmp_path))
+    for file in files:
+        found = published(file, form, Wanted())
         assert {item["id"]: item["text"] for item in found} == TEXTS
         assert all(item["metadata"] == METADATA for item in found)
         assert all(item.keys() == {"id", "text", "metadata"} for item in found)
+        # and what the AI had said, where a workflow takes what comes with an item.
+        said = {"label": "positive"}, 0.7, {"positive": 0.7, "negative": 0.3}
+        for item in published(file, form, Wanted(AnswerSpec(predictions=True))):
+            prediction: Any = item["prediction"]
+            assert tuple(prediction[n] for n in ("answer", "confidence", "parts")) == said
+            assert prediction["model_version"] == "test@1"
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_the_pages_corrections_teach_too(decided: Engine, form: Format, tmp_path: Path) -> None:
+def test_the_pages_corrections_teach_too(decided: Engine, form: RowFormat, tmp_path: Path) -> None:
     file = tmp_path / f"corrections.{form}"
     wanted = page_export.Export("corrections", ["sentiment"])
     file.write_bytes(b"".join(page_export.rows(decided, wanted, form)))
