@@ -1,4 +1,4 @@
-"""Reads rows of labelled texts: CSV, JSON Lines, Parquet or a dataset's folder.
+"""Reads rows of labelled texts: CSV, JSON Lines, Parquet, a dataset's folder, other tools' files.
 
 Rows of our own exports come with the names that all readers know (exported.py), and without those
 of items whose text was erased, which is said.
@@ -13,6 +13,7 @@ from shared.errors import ConfigurationError
 from shared.formats.csv_rows import NotATable, Table
 from shared.formats.exported import is_exported, item_of, of_csv
 from shared.formats.json_lines import lines_of, whole_lines
+from shared.formats.peers.answered_rows import format_in, rows_in
 from shared.formats.strict_json import refuse_unclear
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,10 @@ def rows_of(path: Path) -> Iterator[Row]:
         yield from parquet_rows(path)
     elif path.suffix.lower() == ".csv":
         yield from _csv(path)
+    elif form := format_in(path.name, content := path.read_bytes()):
+        yield from rows_in(content, form)
     else:
-        for line in whole_lines(lines_of(path.read_bytes()), str(path)):
+        for line in whole_lines(lines_of(content), str(path)):
             row = json.loads(line.content)
             refuse_unclear(line.content)
             if not isinstance(row, dict):

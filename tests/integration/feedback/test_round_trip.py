@@ -76,7 +76,10 @@ FORMS = ["csv", "jsonl", "parquet", "hf"]
 LABELS = {told: ("negative", "positive")[at % 2] for at, told in enumerate(TEXTS.values())}
 
 
-@pytest.mark.parametrize("form", FORMS)
+PEERS = ["label-studio", "doccano", "prodigy"]
+
+
+@pytest.mark.parametrize("form", [*FORMS, *PEERS])
 def test_exported_labels_teach_and_are_replayed(decided: Engine, form: str, tmp_path: Path) -> None:
     # If a model is taught by our own file, I expect it to read every text and label
     file = exported_labels(decided, form, tmp_path)
@@ -125,7 +128,7 @@ def exported_items(engine: Engine, form: RowFormat, folder: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("form", [*FORMS, "label-studio", "doccano", "prodigy"])
+@pytest.mark.parametrize("form", [*FORMS, *PEERS])
 def test_exported_items_are_published_as_they_were(
     decided: Engine, form: Format, tmp_path: Path
 ) -> None:

@@ -1,6 +1,7 @@
 """Do files of other annotation tools come back as they went, or are they refused by name?"""
 
 import json
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.answers.base import KINDS, Kind
+from shared.errors import ConfigurationError
 from shared.formats.example import Example, Found, Reading, Unsayable
 from shared.formats.peers.conll import tokenised
 from shared.formats.peers.registry import PEERS, PeerFormat, written
+from shared.formats.rows_in import read_rows
 from tests.support.examples import LABELS, examples, visible
 
 FORMATS: tuple[PeerFormat, ...] = get_args(PeerFormat)
@@ -234,6 +237,26 @@ def test_lines_that_are_no_conll_are_refused_with_their_token() -> None:
         "token 1: 'D-PER' is no tag: O, B-LABEL or I-LABEL",
         None,
     ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_for_a_training_are_told_from_each_other(form: PeerFormat, tmp_path: Path) -> None:
+    # Given files of which nobody says what they are: I expect spans as spans,
+    file = tmp_path / ("x.conll" if form == "conll" else "x.jsonl")
+    item, spans = {"id": "i1", "text": TEXT}, spans_of((2, 7, "PER"))
+    file.write_bytes(file_of(form, Example("spans", item, None, spans)))
+    assert read_rows(file) == [{**item, "answer": spans}]
+    if form == "conll":
+        file.write_text("a O\nb\n")
+        with pytest.raises(ConfigurationError, match="item 1: token 2: needs a token and its tag"):
+            read_rows(file)
+        return
+    # several labels as such, and one each as a label;
+    several = [Example("labels", item, None, {"labels": given}) for given in (["a", "b"], [])]
+    file.write_bytes(file_of(form, *several))
+    assert read_rows(file) == [{**item, "answer": each.answer} for each in several]
+    file.write_bytes(file_of(form, Example("label", item, None, {"label": "a"})))
+    assert read_rows(file) == [{**item, "label": "a"}]
 
 
 def test_labels_of_the_strategies_are_some_that_break_files() -> None:
