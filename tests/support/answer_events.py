@@ -9,7 +9,8 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import claim
-from services.review_ui.tasks import decide as review
+from services.review_ui.tasks.decide import Decided, DecisionRequest
+from services.review_ui.tasks.decide import decide as decide_task
 from services.review_ui.tasks.filters import EVERYTHING
 from services.review_ui.tasks.intake import Intake
 from shared.answers.base import Action, AnswerSpec, Kind
@@ -202,10 +203,10 @@ def decide(
             wanted=EVERYTHING,
             lead=False,
         )
-        done = review.decide(
+        done = decide_task(
             session,
             reviewer,
-            review.DecisionRequest(
+            DecisionRequest(
                 key=uuid4(),
                 task_id=task.id,
                 lease_token=task.lease_token,
@@ -218,5 +219,5 @@ def decide(
             now=now,
             undo_seconds=0.0,
         )
-        assert isinstance(done, review.Decided), done
+        assert isinstance(done, Decided), done
         return done.task
