@@ -1,13 +1,18 @@
 """Is a file of items read as what it says, in every format, or refused with its line?"""
 
+import csv
+import io
 import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from hitl.support.item_files import Format, Line, Wanted, read_lines
+from hitl.support.item_files import Format, Line, Wanted, read_folder, read_lines
+from shared.answers.base import AnswerSpec
 from shared.errors import ConfigurationError
 from shared.formats.rows_in import read_rows
 
@@ -80,6 +85,31 @@ def test_what_is_no_text_and_no_id_is_metadata_in_every_format() -> None:
     (line,) = read(b'{"text": "x", "meta": {"page": 3}, "metadata": {"n": 1}}\n', "jsonl")
     assert json.loads(line.body)["metadata"] == {"n": 1, "meta": {"page": 3}}
     assert line.others == ("meta",)
+
+
+def test_what_a_typed_item_brings_stays_beside_its_text(tmp_path: Path) -> None:
+    # Given a preference with a prediction, as rows of every sort, with a field of another tool
+    prediction = {"answer": {"preferred": 1}, "confidence": 0.75, "model_version": "theirs@1"}
+    row = {"id": "1", "text": "x", "candidates": ["a", "=b"], "prediction": prediction}
+    wanted = Wanted(AnswerSpec("preference", predictions=True))
+    objects = {"candidates", "prediction"}
+    cells = [json.dumps(row[name]) if name in objects else row[name] for name in row]
+    table = io.StringIO()
+    csv.writer(table).writerows([[*row, "channel"], [*cells, "mail"]])
+    pq.write_table(pa.Table.from_pylist([row | {"channel": "mail"}]), tmp_path / "x.parquet")
+    content = json.dumps(row | {"channel": "mail"}).encode()
+    # I expect the item as a producer sends it, in all of them
+    for (line,) in (
+        list(read_lines([content], "jsonl", wanted)),
+        list(read_lines(BytesIO(table.getvalue().encode()), "csv", wanted)),
+        list(read_folder(tmp_path / "x.parquet", wanted)),
+    ):
+        assert json.loads(line.body) == row | {"metadata": {"channel": "mail"}}
+    # and a cell that is no JSON to be refused by its line.
+    (bad,) = read_lines([b"text,candidates\n", b"x,a or b\n"], "csv", wanted)
+    assert bad.problem is not None and bad.problem.startswith("candidates, action, prediction: no")
+    # To a workflow of labels these are fields like any other.
+    assert items(content, "jsonl")[0]["metadata"].keys() == {"candidates", "prediction", "channel"}
 
 
 @pytest.mark.parametrize(
