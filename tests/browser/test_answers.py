@@ -232,3 +232,145 @@ def test_spans_are_given_by_keys_alone_and_counted_in_code_points(
         expect(page.locator('[data-id="item"]')).to_have_text("#i2")
         assert marked(page) == [("Peter of", "ORG")]
         assert watched.complaints == []
+
+
+def test_a_preference_is_one_key_and_counts_in_the_items_order(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given texts to choose from, whose sides are drawn for each reviewer and item
+    texts = ["Pay!", "Please pay."]
+    take_in(
+        engine,
+        *(
+            asks(
+                "preference", f"i{n}", {"preferred": 0}, confidence=0.5 + n / 100, candidates=texts
+            )
+            for n in range(8)
+        ),
+    )
+    expected: list[tuple[str, str, Any]] = []
+    firsts: list[str] = []
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        shown_first = page.locator(".rv-candidate-text").first
+        # If I take the left one each time, I expect the answer to name it by its place in the item
+        for number in range(6):
+            assert shown(page) == f"i{number}"
+            firsts.append(shown_first.inner_text())
+            place = texts.index(firsts[-1])
+            action = "correct" if place else "accept"
+            expected.append((f"i{number}", action, {"preferred": place}))
+            page.keyboard.press("1")
+        # and both sides to have been first
+        assert set(firsts) == set(texts)
+        page.keyboard.press("t")
+        expected.append(("i6", "correct", {"preferred": None}))
+        page.keyboard.press("a")
+        expected.append(("i7", "accept", {"preferred": 0}))
+        decides(engine, expected)
+        # and the same sides after an undo
+        for _ in range(8):
+            page.keyboard.press("u")
+            page.wait_for_timeout(150)
+        expect(page.locator('[data-id="item"]')).to_have_text("#i0")
+        expect(shown_first).to_have_text(firsts[0])
+        assert watched.complaints == []
+
+
+def test_a_text_is_edited_with_its_changes_in_sight(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given a draft, and what was predicted of it
+    predicted = {"text": "Dear Peter, please pay."}
+    take_in(
+        engine,
+        asks("text", "i0", predicted, confidence=0.5, draft="Peter pay now"),
+        asks("text", "i1", predicted, confidence=0.6, draft="Peter pay now"),
+    )
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        assert page.locator(".rv-difference ins").all_inner_texts()[0] == "Dear "
+        page.keyboard.press("a")
+        assert shown(page) == "i1"
+        # If I empty it, I expect to be told, and nothing to be sent
+        page.keyboard.press("e")
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Backspace")
+        page.keyboard.press("Control+Enter")
+        expect(page.get_by_text("A corrected text cannot be empty.").first).to_be_visible()
+        assert shown(page) == "i1"
+        # If I write another, I expect its changes, letters to be letters, and Ctrl+Enter to send it
+        page.keyboard.press("e")
+        page.keyboard.type("Peter, pay now")
+        expect(page.locator(".rv-difference ins")).to_have_text([","])
+        expect(page.locator('[data-id="accept-button"]')).to_contain_text("Send Peter, pay now")
+        page.keyboard.press("Control+Enter")
+        decides(
+            engine, [("i0", "accept", predicted), ("i1", "correct", {"text": "Peter, pay now"})]
+        )
+        page.keyboard.press("u")
+        expect(page.locator("textarea.rv-edit")).to_have_value("Peter, pay now")
+        assert watched.complaints == []
+
+
+def test_a_form_names_what_is_wrong_and_sends_only_what_fits(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given a form with a wrong total
+    predicted = {
+        "form": {"supplier": "ACME", "total": 12, "currency": "EUR", "lines": [
+            {"what": "Pens", "amount": 120}
+        ]}
+    }  # fmt: skip
+    parts = {"supplier": 0.98, "total": 0.4}
+    take_in(
+        engine,
+        asks("form", "i0", predicted, confidence=0.4, parts=parts),
+        asks("form", "i1", predicted, confidence=0.5, parts=parts),
+        asks("form", "i2", None),
+    )
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        # I expect an empty form to be named field by field, and not to be sent
+        assert shown(page) == "i2"
+        page.keyboard.press("Enter")
+        expect(page.locator(".rv-problem:visible")).to_have_text(["is missing"] * 3)
+        expect(page.get_by_label("supplier")).to_be_focused()
+        # If I fill in one field after the other by keys, I expect each mistake to be named at once
+        page.keyboard.type("ACME")
+        expect(page.locator('[data-id="text"] mark')).to_have_count(0)
+        page.keyboard.press("Enter")
+        page.keyboard.type("-1")
+        expect(page.locator(".rv-problem:visible")).to_have_text(["is too small: 0 or more"])
+        page.keyboard.press("Control+a")
+        page.keyboard.type("much")
+        expect(page.locator(".rv-problem:visible")).to_have_text(["must be of type number"])
+        page.keyboard.press("Control+Enter")
+        assert shown(page) == "i2"
+        expect(page.get_by_label("Total with tax")).to_be_focused()
+        page.keyboard.press("Control+a")
+        page.keyboard.type("120.5")
+        page.keyboard.press("Enter")
+        page.keyboard.type("USD")
+        page.keyboard.press("Control+Enter")
+        # A predicted one is accepted by one key, and marks where the text says a value
+        assert shown(page) == "i0"
+        page.keyboard.press("a")
+        assert shown(page) == "i1"
+        page.keyboard.press("e")
+        expect(page.locator('[data-id="text"] mark')).to_have_text("ACME")
+        page.keyboard.press("Enter")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("120")
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        decides(
+            engine,
+            [
+                (
+                    "i2",
+                    "correct",
+                    {"form": {"supplier": "ACME", "total": 120.5, "currency": "USD"}},
+                ),
+                ("i0", "accept", predicted),
+                ("i1", "correct", {"form": predicted["form"] | {"total": 120}}),
+            ],
+        )
+        assert watched.complaints == []

@@ -99,6 +99,8 @@ declare global {
       show(task: Task, answer: Answer | null): void;
       /** What keeps the answer from being sent, marked on the card as well; null: nothing. */
       wrong(): string | null;
+      /** It was to be sent and is wrong: names all that is. */
+      refused?(): void;
       brief(answer: Answer): string;
       /** 0 for the key 1. */
       digit?(place: number): void;

@@ -72,8 +72,10 @@ export class Actions {
     const { buffer, card, deciding, messages } = this.screen;
     if (buffer.current === undefined) return;
     const { given } = card;
-    if (given.answer === null) messages.toast(given.why);
-    else deciding.decide(given.accepted ? "accept" : "correct", given);
+    if (given.answer === null) {
+      messages.toast(given.why);
+      card.kind.refused?.();
+    } else deciding.decide(given.accepted ? "accept" : "correct", given);
   }
 
   /** @param {Ui.Detail} [index] of the label */

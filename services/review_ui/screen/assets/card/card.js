@@ -128,6 +128,7 @@ export class Card {
     this.#metadata(task);
     this.at("card").dataset.kind = task.kind;
     this.begun = Boolean(task.begun);
+    this.at("work").replaceChildren();
     this.kind.show(task, task.begun ?? task.prediction?.answer ?? null);
     this.at("accept-button").hidden = Boolean(this.kind.decides) && this.kind.answer === null;
     this.at("accept-key").textContent = this.kind.decides ? "A" : "\u21b5";
