@@ -24,18 +24,25 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CONFIG_MAPPING,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     PreTrainedTokenizerFast,
     pipeline,
 )
 from transformers import __version__ as transformers_version
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES,
+)
 
 from services.inference.classifier import load
+from services.inference.loading import load_head
 from shared.errors import ConfigurationError
 from shared.models.pretrained import quiet_loading
+from shared.models.task import LABEL, Task
 
 PAGE = Path(__file__).parent.parent / "docs" / "operate" / "models.md"
 ARCHITECTURES = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
+OF_TOKENS = tuple(MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES)
 TOLERANCE = 1e-4  # of a probability
 _SHORT = 4  # words: some attend to windows, and take no text that is shorter than one
 WORDS = (
@@ -200,7 +207,7 @@ class Found(NamedTuple):
         return not self.served or self.difference <= TOLERANCE
 
 
-def write(architecture: str, folder: Path, *, bare: bool = False) -> None:
+def write(architecture: str, folder: Path, *, bare: bool = False, task: Task = LABEL) -> None:
     """A tiny random checkpoint with a tokenizer. `bare`: without special tokens around a text, and
     with a config that names no padding.
 
@@ -216,9 +223,17 @@ def write(architecture: str, folder: Path, *, bare: bool = False) -> None:
     }
     if bare:
         values["pad_token_id"] = None
-    config = kind(**{**values, **_OWN.get(architecture, {}), "num_labels": _LABELS})
+    named: dict[str, Any] = {"num_labels": _LABELS}
+    if task.answers == "labels":
+        named |= {"problem_type": "multi_label_classification"}
+    config = kind(**{**values, **_OWN.get(architecture, {}), **named})
     torch.manual_seed(5)
-    network: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]  # no types there
+    family: Any = (
+        AutoModelForTokenClassification
+        if task.answers == "spans"
+        else AutoModelForSequenceClassification
+    )
+    network: Any = family.from_config(config)
     for parameter in network.parameters():  # the usual start is too even to tell texts apart
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.15)
@@ -280,6 +295,36 @@ def compared(architecture: str, folder: Path, *, special: int) -> Found:
     return Found(architecture, model.batches, "", off, model.max_tokens)
 
 
+def compared_as(task: Task, architecture: str, folder: Path) -> Found:
+    """The checkpoint in `folder` as a model of label sets or spans, beside transformers' pipeline:
+    the difference is the largest of a label's probability or of a span's score, infinite where a
+    span is another one."""
+    try:
+        model = load_head(str(folder), task)
+    except ConfigurationError as error:
+        why = str(error).removeprefix(f"{folder} holds no usable model: ")
+        return Found(architecture, "", why, 0.0, 0)
+    off = 0.0
+    texts = [text for text in _texts(20) if len(text.split()) > 2]
+    with quiet_loading():
+        kind = "token-classification" if task.answers == "spans" else "text-classification"
+        more = {"aggregation_strategy": "first"} if task.answers == "spans" else {"top_k": None}
+        reference: Any = pipeline(kind, model=str(folder), **more)  # type: ignore[call-overload]  # no types there
+    for text, answer in zip(texts, model.classify(texts), strict=True):
+        said = reference([text])[0]
+        if isinstance(answer.parts, dict):
+            theirs = {each["label"]: each["score"] for each in said}
+            off = max(off, *(abs(theirs[name] - p) for name, p in answer.parts.items()))
+            continue
+        spans: Any = answer.answer["spans"]
+        mine = [(span["start"], span["end"], span["label"]) for span in spans]
+        if mine != [(each["start"], each["end"], each["entity_group"]) for each in said]:
+            off = inf
+        for p, each in zip(answer.parts or (), said, strict=False):
+            off = max(off, abs(p - each["score"]))
+    return Found(architecture, model.batches, "", off, 0)
+
+
 def piped(folder: Path) -> Callable[[str], dict[str, float]]:
     """What transformers' own pipeline says of one text: its probabilities by label."""
     with quiet_loading():
@@ -297,15 +342,17 @@ def _texts(room: int) -> list[str]:
     return [" ".join(chosen.choices(WORDS, k=length)) for length in (1, 3, 3, 4, 7, 12, room)]
 
 
-def tried(architecture: str, *, bare: bool = False) -> Found:
+def tried(architecture: str, *, bare: bool = False, task: Task = LABEL) -> Found:
     """One architecture, from its configuration to the comparison."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         try:
-            write(architecture, folder, bare=bare)
+            write(architecture, folder, bare=bare, task=task)
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
             return Found(architecture, "", f"not made here: {first}", 0.0, 0)
+        if task.answers != "label":
+            return compared_as(task, architecture, folder)
         return compared(architecture, folder, special=0 if bare else 2)
 
 

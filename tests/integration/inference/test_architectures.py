@@ -6,17 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.architectures import ARCHITECTURES, tried
+from benchmarks.architectures import ARCHITECTURES, OF_TOKENS, tried
+from shared.models.task import Task
 
 # By how they may be scored together; the second column of docs/operate/models.md has them all.
 PADDED = ["bert", "roberta", "gpt2", "xlnet", "gemma3", "mpt", "bart", "xlm-roberta"]
 EQUAL_LENGTHS = ["fnet", "convbert", "funnel", "mobilebert", "nystromformer", "xlm", "yoso"]
 REFUSED = {"reformer": "differently from call to call", "mra": "different texts the same scores"}
+SETS = ["bert", "distilbert", "roberta", "gpt2", "xlnet", "fnet", "electra"]
+TAGGERS = ["bert", "distilbert", "roberta", "xlm-roberta", "gpt2", "xlnet", "fnet", "deberta-v2"]
+MUST_SERVE = {"bert", "distilbert", "roberta", "xlm-roberta", "electra"}
 NOT_SAMPLED = sorted({*ARCHITECTURES} - {*PADDED, *EQUAL_LENGTHS, *REFUSED})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The many others only with --soak."""
+    soak = metafunc.config.getoption("--soak")
+    if "any_set" in metafunc.fixturenames:
+        metafunc.parametrize("any_set", ARCHITECTURES if soak else SETS)
+    if "any_tagger" in metafunc.fixturenames:
+        metafunc.parametrize("any_tagger", OF_TOKENS if soak else TAGGERS)
     if "other" in metafunc.fixturenames:
         metafunc.parametrize("other", NOT_SAMPLED if metafunc.config.getoption("--soak") else [])
 
@@ -57,6 +66,20 @@ def test_what_is_random_or_answers_all_texts_alike_is_refused(architecture: str,
 def test_every_other_one_is_right_or_refused(other: str, bare: bool) -> None:
     found = tried(other, bare=bare)
     assert found.right, f"off by {found.difference}"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_label_sets_are_the_pipelines_or_refused(any_set: str) -> None:
+    found = tried(any_set, task=Task("labels", ("LABEL_0", "LABEL_1", "LABEL_2")))
+    assert found.right, f"off by {found.difference}"
+    assert found.served or any_set not in MUST_SERVE, found.why
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_spans_are_the_pipelines_or_refused(any_tagger: str) -> None:
+    found = tried(any_tagger, task=Task("spans", ("LABEL_0", "LABEL_1", "LABEL_2")))
+    assert found.right, f"off by {found.difference}"
+    assert found.served or any_tagger not in MUST_SERVE, found.why
 
 
 def test_the_page_has_a_row_for_each_of_them() -> None:
