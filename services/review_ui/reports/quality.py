@@ -5,13 +5,19 @@ only in the accuracy; elsewhere they would not be the pipeline's own.
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from services.review_ui.reports.agreement import agreed_by_habit, agreed_by_pool, beyond_chance
+from services.review_ui.reports.measures import preferences
+from services.review_ui.reports.measures.by_kind import MEASURED
+from services.review_ui.reports.measures.figures import Figure, Pair
+from shared.answers.base import Kind
+from shared.answers.reading import KIND_NAMES, parsed
 from shared.intervals import Interval, wilson
 from shared.storage.waiting_tasks import FOR_LEADS
 
@@ -20,7 +26,8 @@ from shared.storage.waiting_tasks import FOR_LEADS
 class Agreement:
     """Two answers on the items that the hash drew; those checked because they differed from the
     AI's would show too little agreement. `percent` is 0..1; None: nothing to compare. Below
-    `ENOUGH_ITEMS` the intervals are as wide as the scale."""
+    `ENOUGH_ITEMS` the intervals are as wide as the scale. `kappa` and `alpha` are those of one
+    label; of another kind of answer, all that is measured of it is in `figures`."""
 
     workflow: str
     items: int
@@ -29,6 +36,8 @@ class Agreement:
     alpha: float | None
     kappa_interval: Interval | None
     alpha_interval: Interval | None
+    kind: Kind = "label"
+    figures: list[Figure] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +87,29 @@ class WithAi:
 
 
 _STANDING = "d.effective AND d.undone_at IS NULL AND d.label IS NOT NULL"
+# Of what was erased the answers are no longer known, but to an item of one label.
+_WHOLE = """(t.kind IS NULL OR NOT EXISTS (
+    SELECT FROM item i
+    WHERE i.workflow = t.workflow AND i.id = t.item_id AND i.erased_at IS NOT NULL))"""
 ENOUGH_ITEMS = 30
 OWN_STEP = 20
 _PAIRS = text(
     f"""
-    SELECT d.task_id, d.round, d.reviewer, d.label
+    SELECT d.task_id, d.round, d.label, d.answer, t.kind, t.item ->> 'text' AS text
     FROM review_decision d JOIN review_task t ON t.id = d.task_id
     WHERE t.workflow = :workflow AND t.drawn AND d.decided_at >= :since AND {_STANDING}
-      AND NOT d.seeded AND d.round IN ('first', 'second')
-    ORDER BY d.task_id, d.id
+      AND NOT d.seeded AND d.round IN ('first', 'second') AND {_WHOLE}
+    ORDER BY d.id
+    """  # noqa: S608 - put together from constants
+)
+# Which candidate was preferred in the end, and what the producer calls them, if it says so.
+_CHOSEN = text(
+    f"""
+    SELECT jsonb_array_length(t.item -> 'candidates') AS places,
+           t.item #> '{{metadata,candidates}}' AS names, d.answer -> 'preferred' AS preferred
+    FROM review_decision d JOIN review_task t ON t.id = d.task_id
+    WHERE t.workflow = :workflow AND t.kind = 'preference' AND d.decided_at >= :since
+      AND {_STANDING} AND NOT d.seeded AND d.revision = t.revision AND {_WHOLE}
     """  # noqa: S608 - put together from constants
 )
 _KNOWN = text(
@@ -156,23 +179,50 @@ _WITH_AI = text(
 
 
 def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
-    """How well two people agree on the same items."""
-    by_task: dict[object, dict[str, str]] = defaultdict(dict)
-    for row in session.execute(_PAIRS, {"workflow": workflow, "since": since}):
-        by_task[row.task_id][row.round] = row.label
-    pairs = [(labels["first"], labels["second"]) for labels in by_task.values() if len(labels) == 2]
-    agreed = wilson(sum(one == other for one, other in pairs), len(pairs))
-    kappa = beyond_chance(agreed, agreed_by_habit(pairs))
-    alpha = beyond_chance(agreed, agreed_by_pool(pairs))
+    """How well two people agree on the same items. Where the workflow asked for answers of several
+    kinds in that time, on those of the last one."""
+    given = {"workflow": workflow, "since": since}
+    by_task: dict[object, dict[str, Any]] = defaultdict(dict)
+    for row in session.execute(_PAIRS, given):
+        by_task[row.task_id][row.round] = row
+    both = [(rows["first"], rows["second"]) for rows in by_task.values() if len(rows) == 2]
+    kind = KIND_NAMES[both[-1][0].kind or "label"] if both else "label"
+    both = [pair for pair in both if (pair[0].kind or "label") == kind]
+    briefs = [(one.label, other.label) for one, other in both]
+    agreed = wilson(sum(one == other for one, other in briefs), len(briefs))
+    one_label = kind == "label"
+    kappa = beyond_chance(agreed, agreed_by_habit(briefs)) if one_label else None
+    alpha = beyond_chance(agreed, agreed_by_pool(briefs)) if one_label else None
+    found = [] if one_label else MEASURED[kind]([_pair(kind, *pair) for pair in both])
+    if kind == "preference":
+        found += _strengths(session, given)
     return Agreement(
         workflow=workflow,
-        items=len(pairs),
+        items=len(both),
         percent=agreed and agreed.rate,
         kappa=kappa and kappa.rate,
         alpha=alpha and alpha.rate,
         kappa_interval=kappa,
         alpha_interval=alpha,
+        kind=kind,
+        figures=found,
     )
+
+
+def _pair(kind: Kind, one: Any, other: Any) -> Pair:
+    return Pair(parsed(kind, one.answer), parsed(kind, other.answer), one.text)
+
+
+def _strengths(session: Session, given: dict[str, Any]) -> list[Figure]:
+    """Of the candidates by the names that `metadata.candidates` gives them, else by their place."""
+    choices: list[tuple[list[str], int | None]] = []
+    for row in session.execute(_CHOSEN, given):
+        names = [f"candidate {place + 1}" for place in range(row.places or 0)]
+        told = row.names
+        if isinstance(told, list) and len(told) == len(names):
+            names = [str(name) for name in told]
+        choices.append((names, row.preferred))
+    return preferences.strengths(preferences.wins(choices))
 
 
 def accuracy(session: Session, workflow: str, since: datetime) -> list[Accuracy]:

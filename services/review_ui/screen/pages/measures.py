@@ -21,6 +21,7 @@ from shared.intervals import Interval
 
 _TABLE: dict[str, Any] = {"datatype": "str", "interactive": False, "buttons": []}
 _AGREEMENT = ("workflow", "twice", "same", "kappa", "alpha")
+_FIGURES = ("workflow", "measure", "measured_of", "figure")
 _CHECKS = ("workflow", "second_share", "disagreement", "settled", "disputed_now", "flagged_now")
 _WITH_AI = ("workflow", "ai_seen", "answers", "ai_blind", "answers")
 _KNOWN = ("workflow", "reviewer", "answers", "accuracy")
@@ -39,7 +40,7 @@ def build() -> list[Any]:
     """The tables, in the order in which `reader` fills them."""
     made: list[Any] = [
         gr.Dataframe(label=i18n(name), elem_id=name.replace("_", "-"), visible=False, **_TABLE)
-        for name in ("people_agree", "checks", "with_ai")
+        for name in ("people_agree", "answers_agree", "checks", "with_ai")
     ]
     return [*made, gr.Dataframe(label=i18n("known_items"), elem_id="known-items", **_TABLE)]
 
@@ -55,11 +56,13 @@ def reader(context: RequestContext) -> Callable[[Account, str, Words], list[Any]
         found = cache.get(question, lambda: _read(context, account, period))
         rows = [(each.workflow, *each.team) for each in found if each.team is not None]
         agree = [_agreement(name, agreed, words) for name, agreed, _, _ in rows]
+        figures = [line for name, agreed, _, _ in rows for line in _figures(name, agreed, words)]
         checks = [_checks(name, second) for name, _, second, _ in rows]
         ai = [_ai(name, with_ai) for name, _, _, with_ai in rows]
         known = [_known(each.workflow, one) for each in found for one in each.accuracy]
         return [
             _table(_AGREEMENT, agree, words, everybody),
+            _table(_FIGURES, figures, words, everybody and bool(figures)),
             _table(_CHECKS, checks, words, everybody),
             _table(_WITH_AI, ai, words, everybody),
             _table(_KNOWN, known, words, bool(known)),
@@ -99,6 +102,16 @@ def _agreement(workflow: str, agreed: Agreement, words: Words) -> list[str]:
     ]
     shown = figures if enough else [words["not_enough"]] * len(figures)
     return [workflow, f"{agreed.items:,}", *shown]
+
+
+def _figures(workflow: str, agreed: Agreement, words: Words) -> list[list[str]]:
+    """A line for each number of another kind than one label; of few items none."""
+    if agreed.items < quality.ENOUGH_ITEMS:
+        return []
+    return [
+        [workflow, words[each.name], each.part or "", _coefficient(each.interval)]
+        for each in agreed.figures
+    ]
 
 
 def _checks(workflow: str, second: SecondReviews) -> list[str]:

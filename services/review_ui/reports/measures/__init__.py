@@ -1,0 +1,1 @@
+"""How well two people agree, by kind of answer: one module a kind. Pure."""
