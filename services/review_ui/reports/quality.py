@@ -186,7 +186,9 @@ def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
     for row in session.execute(_PAIRS, given):
         by_task[row.task_id][row.round] = row
     both = [(rows["first"], rows["second"]) for rows in by_task.values() if len(rows) == 2]
-    kind = KIND_NAMES[both[-1][0].kind or "label"] if both else "label"
+    strong = _strengths(session, given)
+    alone: Kind = "preference" if strong else "label"  # nobody need answer twice for these
+    kind = KIND_NAMES[both[-1][0].kind or "label"] if both else alone
     both = [pair for pair in both if (pair[0].kind or "label") == kind]
     briefs = [(one.label, other.label) for one, other in both]
     agreed = wilson(sum(one == other for one, other in briefs), len(briefs))
@@ -195,7 +197,7 @@ def agreement(session: Session, workflow: str, since: datetime) -> Agreement:
     alpha = beyond_chance(agreed, agreed_by_pool(briefs)) if one_label else None
     found = [] if one_label else MEASURED[kind]([_pair(kind, *pair) for pair in both])
     if kind == "preference":
-        found += _strengths(session, given)
+        found += strong
     return Agreement(
         workflow=workflow,
         items=len(both),

@@ -92,9 +92,8 @@ def test_a_workflow_that_asks_for_something_else_now_is_measured_by_that(engine:
     # Given answers of one kind, and then of another in the same workflow
     answered_twice(engine, "text")
     with engine.begin() as connection:
-        connection.execute(
-            text("UPDATE review_task SET workflow = 'labels' WHERE workflow = 'text'")
-        )
+        moved = "UPDATE review_task SET workflow = 'labels', item_id = 'old ' || item_id"
+        connection.execute(text(moved))
     answered_twice(engine, "labels")
     found = agreement(engine, "labels")
     assert (found.kind, found.items) == ("labels", 4)
