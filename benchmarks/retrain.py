@@ -26,13 +26,15 @@ from benchmarks.retrain_plot import draw
 from hitl.servers.home import Home
 from services.feedback.registry.versions import Registry
 from services.feedback.training import rated_texts
+from services.feedback.training.examples import LabelledText
 from services.feedback.training.gates import MIN_HELD_OUT, gates, refusal
 from services.feedback.training.labelled_texts import Reviewed, divide, weight
 from services.feedback.training.rated_texts import Snippet
-from services.feedback.training.replay_set import LabelledText, movies
+from services.feedback.training.replay_set import movies
 from services.feedback.training.retrain import TrainingPlan, decided, judge, probabilities, retrain
 from services.inference import embedded
 from services.inference.classifier import Classifier, load
+from shared.answers.label import LabelAnswer
 from shared.events.models import derive_id
 from shared.models.current import BASE_VERSION
 
@@ -125,7 +127,7 @@ def run(data_dir: Path, found: Texts, seed: int, reviews: int, say: Console) -> 
             candidate = load(str(registry.folder / receipt.version))
             why = refusal(
                 gates(
-                    judge(model, candidate, decided(parts.held_out, model.labels)),
+                    judge(model, candidate, decided(parts.held_out)),
                     judge(model, candidate, found.movies),
                 )
             )
@@ -173,13 +175,15 @@ def _reviewed(
 
 
 def _judged(snippets: Sequence[Snippet]) -> list[LabelledText]:
-    return [LabelledText(each.text, rated_texts.LABELS.index(each.label)) for each in snippets]
+    return [LabelledText(each.text, LabelAnswer(label=each.label)) for each in snippets]
 
 
 def _point(reviews: int, version: str, model: Classifier, found: Texts) -> Point:
     def scored(judged: Sequence[LabelledText]) -> tuple[float, float]:
         scores = probabilities(model, [each.text for each in judged], rated_texts.LABELS)
-        right = scores.argmax(axis=1) == [each.label for each in judged]
+        right = scores.argmax(axis=1) == [
+            rated_texts.LABELS.index(each.answer.brief) for each in judged
+        ]
         return float(right.mean()), float((scores.max(axis=1) < THRESHOLD).mean())
 
     amazon, to_people = scored(found.amazon)

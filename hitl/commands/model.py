@@ -193,7 +193,7 @@ def _compare(context: ModelContext, one: str, other: str) -> "tuple[Comparison, 
     old = replay_set(context, None, second.labels)
     with engine("hitl-models", connections=2) as database:
         found, verdicts = compare_on(
-            database, context.workflow.name, first, second, old, taught, context.threshold
+            database, context.workflow, first, second, old, taught, context.threshold
         )
     if other != BASE_VERSION and found.old is None:
         then = remembered(registry.receipt(other))

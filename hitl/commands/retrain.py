@@ -40,7 +40,7 @@ def retrain_model(
     ] = 100,
     replay: Annotated[
         Path | None,
-        typer.Option(help=".jsonl or .csv with text and label: what must not be forgotten."),
+        typer.Option(help="Labelled texts, as train-texts takes them: what not to forget."),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same decisions and seed: the same weights.")] = 1,
     resume: Annotated[
@@ -76,6 +76,7 @@ def _train(
     from services.feedback.training import unfinished
     from services.feedback.training.labelled_texts import divide, reviewed
     from services.feedback.training.retrain import TrainingPlan, check, retrain
+    from shared.models.task import Task
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same weights
     registry = context.registry
@@ -90,7 +91,8 @@ def _train(
         progress(0.0, "reading what people decided")
         parent = context.load(version)
         labels = parent.labels
-        items, taught = reviewed(database, context.workflow.name), registry.taught(version)
+        kind = context.workflow.answer
+        items, taught = reviewed(database, context.workflow.name, kind), registry.taught(version)
         if resume:
             items, taught = plan.restrict(items), taught | plan.trained
         parts = divide(items, labels, taught)
@@ -109,11 +111,12 @@ def _train(
                 seed=seed,
                 min_labels=min_labels,
                 by=user_at_host(),
+                kind=kind,
             ),
             parent,
             parts,
             old,
-            lambda folder: load_model(str(folder), context.workflow.labels),
+            lambda folder: load_model(str(folder), Task(kind, context.workflow.labels or None)),
             utc_now,
             progress,
         )

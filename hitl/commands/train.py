@@ -2,15 +2,23 @@
 workflow; both on the embedded encoder."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from hitl.servers.home import Home
 from hitl.support.database import errors_as_one_line
+from hitl.support.loaded import ModelContext, load_model, model_context
 from hitl.support.progress import training_bar
+from shared.answers.base import AnswerSpec, Kind
+from shared.errors import ConfigurationError
+from shared.models.task import Task
+
+if TYPE_CHECKING:
+    from services.feedback.training.fitting import OnProgress, Recipe
 
 app = typer.Typer(add_completion=False)
 
@@ -39,7 +47,13 @@ def train_texts(
     out: Annotated[Path, typer.Option(help="New folder for the model; its name is its id.")],
     file: Annotated[
         Path | None,
-        typer.Argument(help=".jsonl or .csv with text and label; default: downloads tweets."),
+        typer.Argument(
+            help="Rows of text and label, labels or spans; or an export. Default: downloads tweets."
+        ),
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(help="For this one: its kind of answer, its labels, better than its model."),
     ] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Train on at most so many texts.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 2,
@@ -51,24 +65,42 @@ def train_texts(
     """
     import torch
 
-    from services.feedback.training import tweets
+    from services.feedback.training.examples import kind_of
     from services.feedback.training.fitting import Recipe
-    from services.feedback.training.train_texts import labelled, train
 
     torch.set_num_threads(1)  # sums in one order: the same seed gives the same files
-    data = Home.from_environment(os.environ).data
+    recipe = Recipe(epochs=epochs)
     with errors_as_one_line(), training_bar(Console(stderr=True)) as show:
-        if file is None:
-            examples = tweets.fetch(data, lambda what: show(0.0, what))
-            labels: tuple[str, ...] = tweets.LABELS
+        context = None if workflow is None else model_context(workflow)
+        kind = "label" if file is None else kind_of(file)
+        if context is not None and context.workflow.answer != kind:
+            raise ConfigurationError(
+                f"workflow {workflow} asks for {context.workflow.answer}, but the texts have {kind}"
+            )
+        if file is None or kind == "label":
+            told = _train_label(file, out, recipe, seed, most, show)
         else:
-            examples, labels = labelled(file)
-        recipe = Recipe(epochs=epochs)
-        made = train(examples, labels, out, recipe=recipe, seed=seed, most=most, progress=show)
+            told = _train_head(kind, context, file, out, recipe, seed, most, show)
+    print(told)
+
+
+def _train_label(
+    file: Path | None, out: Path, recipe: "Recipe", seed: int, most: int | None, show: "OnProgress"
+) -> str:
+    from services.feedback.training import tweets
+    from services.feedback.training.train_texts import labelled, train
+
+    if file is None:
+        data = Home.from_environment(os.environ).data
+        examples = tweets.fetch(data, lambda what: show(0.0, what))
+        labels: tuple[str, ...] = tweets.LABELS
+    else:
+        examples, labels = labelled(file)
+    made = train(examples, labels, out, recipe=recipe, seed=seed, most=most, progress=show)
     quality = made.held_out
     taken = 1 - quality.share_below
     right = f", {quality.accuracy_above:.1%} of them correctly" if taken else ""
-    print(
+    return (
         f"{out}: labels {', '.join(labels)}; trained on {made.sizes[0]} texts, calibrated on "
         f"{made.sizes[1]}.\n"
         f"On {quality.items} held-out texts: accuracy {quality.accuracy:.1%} (majority "
@@ -76,3 +108,42 @@ def train_texts(
         f"At threshold {quality.threshold} the model decides {taken:.0%} of the items{right}.\n"
         f"Next: hitl workflow new NAME --model {out}"
     )
+
+
+def _train_head(
+    kind: Kind,
+    context: ModelContext | None,
+    file: Path,
+    out: Path,
+    recipe: "Recipe",
+    seed: int,
+    most: int | None,
+    show: "OnProgress",
+) -> str:
+    from services.feedback.training.examples import labelled_texts, named_in
+    from services.feedback.training.gates import refusal
+    from services.feedback.training.train_heads import train_head
+
+    spec = AnswerSpec(kind) if context is None else replace(context.workflow.spec, kind=kind)
+    texts = labelled_texts(file, spec)
+    labels = spec.labels or named_in(texts)
+    live = None
+    if context is not None and context.workflow.has_model:
+        live = context.load(context.registry.current_version())
+    made = train_head(
+        texts,
+        kind,
+        labels,
+        out,
+        recipe=recipe,
+        seed=seed,
+        most=most,
+        load=lambda folder: load_model(str(folder), Task(kind, labels)),
+        live=live,
+        progress=show,
+    )
+    card = (out / "README.md").read_text(encoding="utf-8")
+    why_not = refusal(made.gates)
+    if why_not is not None:
+        raise ConfigurationError(f"{card}\n{out} is written, but do not use it: {why_not}")
+    return f"{card}\nNext: hitl workflow new NAME --answer {kind} --model {out}"

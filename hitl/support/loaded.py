@@ -18,12 +18,13 @@ from services.feedback.registry.versions import Registry
 from shared.errors import ConfigurationError
 from shared.labels import label_key
 from shared.models.current import BASE_VERSION
+from shared.models.task import Task
 from shared.service.settings import Settings
 from shared.workflows.files import Workflow, read_workflow_file, workflow_paths
 
 if TYPE_CHECKING:
     from services.feedback.training.replay_set import ReplaySet
-    from services.inference.classifier import Classifier
+    from services.inference.loading import Loaded
 
 DEFAULT_THRESHOLD = 0.85
 
@@ -54,17 +55,35 @@ class ModelContext:
             return embedded.SHIPPED_ADAPTER
         return Path(model) if Path(model).is_dir() else pretrained.download(model)
 
-    def load(self, version: str) -> "Classifier":
-        """A version as the worker loads it."""
-        model = self.workflow.model if version == BASE_VERSION else str(self.folder(version))
-        return load_model(model, self.workflow.labels)
+    def load(self, version: str) -> "Loaded":
+        """A version as the worker loads it.
+
+        Raises:
+            ConfigurationError: there is none that could be trained.
+        """
+        workflow = self.workflow
+        if not workflow.has_model:
+            raise ConfigurationError(
+                f"workflow {workflow.name} has no model of ours: its predictions come with the "
+                f"items. `hitl train-texts` makes one from labelled texts for labels and spans"
+            )
+        from services.inference.loading import task_of
+
+        if version == BASE_VERSION:
+            return load_model(workflow.model, task_of(workflow))
+        # What was trained has the labels itself, whatever the workflow's own model is asked.
+        task = Task(workflow.answer, workflow.labels or None)
+        return load_model(str(self.folder(version)), task)
 
 
-def load_model(model: str, labels: tuple[str, ...]) -> "Classifier":
+def load_model(model: str, task: Task) -> "Loaded":
     """A model as the worker loads it, on one thread."""
     from services.inference.classifier import load
+    from services.inference.loading import load_head
 
-    return load(model, labels=labels or None)
+    if task.answers == "label":
+        return load(model, labels=task.labels, hypothesis=task.hypothesis)
+    return load_head(model, task)
 
 
 def served_by(workflow: Workflow) -> str:
@@ -123,8 +142,8 @@ def replay_set(
     from services.feedback.training.replay_set import from_file, movies
 
     if replay is not None:
-        return from_file(replay, labels)
-    embedded = context.workflow.model == "embedded"
+        return from_file(replay, labels, context.workflow.spec)
+    embedded = context.workflow.answer == "label" and context.workflow.model == "embedded"
     if embedded and set(LABELS) == {label_key(label) for label in labels}:
         try:
             return movies(context.data, labels)

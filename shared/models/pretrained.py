@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, BertForTokenClassification
 from transformers.utils import logging as transformers_logging
 
 from shared.models.minilm import base_folder
@@ -20,6 +20,14 @@ def base_network(labels: int) -> BertForSequenceClassification:
     with quiet_loading():
         return BertForSequenceClassification.from_pretrained(
             base_folder(), num_labels=labels, local_files_only=True, dtype=torch.float32
+        )
+
+
+def base_tagger(tags: int) -> BertForTokenClassification:
+    """The same under a head that tags each token."""
+    with quiet_loading():
+        return BertForTokenClassification.from_pretrained(
+            base_folder(), num_labels=tags, local_files_only=True, dtype=torch.float32
         )
 
 

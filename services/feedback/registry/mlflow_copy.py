@@ -159,7 +159,12 @@ def _log_figures(client: "MlflowClient", run_id: str, receipt: Receipt, at: int)
 
 def _metrics(receipt: Receipt) -> Mapping[str, float]:
     """As `held_out.candidate.accuracy`; the intervals are in the receipt."""
-    found = {"temperature": receipt.temperature}
+    one = receipt.temperature
+    found = (
+        {"temperature": one}
+        if isinstance(one, float)
+        else {f"temperature.{label}": each for label, each in one.items()}
+    )
     for texts, models in receipt.figures.items():
         for model, figures in models.items():
             place = f"{texts}.{model}"

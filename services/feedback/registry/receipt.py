@@ -13,6 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.answers.base import Kind
+from shared.answers.spans import Span
 from shared.errors import ConfigurationError
 
 RECEIPT = "receipt.json"
@@ -50,9 +52,12 @@ class Figures(_Part):
 
     items: int
     accuracy: tuple[float, float, float]
+    micro_f1: tuple[float, float, float] | None = None
+    macro_f1: tuple[float, float, float] | None = None
     ece: tuple[float, float, float]
     share_below: tuple[float, float, float]
     f1: dict[str, tuple[float, float, float]]
+    label_ece: dict[str, float] = {}
 
 
 class Receipt(_Part):
@@ -66,10 +71,11 @@ class Receipt(_Part):
     created_at: datetime
     parent: Parent
     labels: tuple[str, ...]
+    kind: Kind = Field(default="label", description="of the answers")
     seed: int
     recipe: dict[str, float]
     threshold: float
-    temperature: float
+    temperature: float | dict[str, float] = Field(description="by label where each has its own")
     trained_on: tuple[Source, ...]
     calibrated_on: tuple[Source, ...]
     held_out: int
@@ -113,11 +119,12 @@ def changed_files(folder: Path, promised: Mapping[str, str]) -> list[str]:
     ]
 
 
-def digest_of(rows: Iterable[tuple[str, tuple[float, ...]]]) -> str:
-    """The sha256 of texts with their shares."""
+def digest_of(rows: Iterable[tuple[str, tuple[float, ...], tuple[Span, ...]]]) -> str:
+    """The sha256 of texts with their shares or spans."""
     whole = sha256()
-    for text, shares in rows:
-        line = f"{text}\0{','.join(f'{share:.6f}' for share in shares)}\n"
+    for text, shares, spans in rows:
+        places = "".join(f"\0{span.start},{span.end},{span.label}" for span in spans)
+        line = f"{text}\0{','.join(f'{share:.6f}' for share in shares)}{places}\n"
         whole.update(line.encode("utf-8", "surrogatepass"))
     return whole.hexdigest()
 

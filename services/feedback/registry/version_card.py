@@ -24,7 +24,7 @@ def render(receipt: Receipt) -> str:
     )
     return f"""---
 library_name: transformers
-pipeline_tag: text-classification
+pipeline_tag: {"token" if receipt.kind == "spans" else "text"}-classification
 ---
 
 # {receipt.workflow} {receipt.version}
@@ -34,15 +34,15 @@ decided. Labels: {", ".join(receipt.labels)}. In events: `{receipt.model_version
 
 ## What it is worth
 
-| texts, model | items | accuracy | ECE | below {receipt.threshold:g} |
-|---|---|---|---|---|
-{chr(10).join(rows) or "| none held out | 0 | | | |"}
+| texts, model | items | accuracy | micro F1 | macro F1 | ECE | below {receipt.threshold:g} |
+|---|---|---|---|---|---|---|
+{chr(10).join(rows) or "| none held out | 0 | | | | | |"}
 
-In brackets 95 % intervals: Wilson's for shares, bootstrap for the calibration error (ECE, 15 bins)
-and F1. The held-out decisions are those of a fifth of all items, by a hash of the item's id; no
-version is ever trained on them. They are what the policy sent to people, mostly what the model was
-not sure of: harder than the average item. The gate on calibration weighs them by how seldom an item
-like them is reviewed; this table does not.
+Accuracy and ECE (calibration error, 15 bins) are of whole answers. In brackets 95 % intervals:
+Wilson's for shares, bootstrap for ECE and F1. The held-out decisions are those of a fifth of all
+items, by a hash of the item's id; no version is ever trained on them. They are what the policy sent
+to people, mostly what the model was not sure of: harder than the average item. The gate on
+calibration weighs them by how seldom an item like them is reviewed; this table does not.
 
 | label | F1 on held-out decisions |
 |---|---|
@@ -51,9 +51,9 @@ like them is reviewed; this table does not.
 ## How it was made
 
 - {len(receipt.trained_on)} decisions of people; {replay}. Each is named in receipt.json.
-- {len(receipt.calibrated_on)} other decisions for the temperature of {receipt.temperature:.3f}.
+- {len(receipt.calibrated_on)} other decisions for the temperature: {_temperature(receipt)}.
 - Left out: {receipt.left_out["repeated_text"]} whose text is in another part,
-  {receipt.left_out["unknown_label"]} whose label the model does not have,
+  {receipt.left_out["unknown_label"]} with a label that the model does not have,
   {receipt.left_out["older"]} older than those that are read.
 - Recipe: {recipe}. Seed {receipt.seed}.
 - Versions: {versions}.
@@ -69,7 +69,14 @@ def _row(name: str, figures: Figures) -> str:
     low, high = figures.ece[1:]
     ece = f"{figures.ece[0]:.3f} ({low:.3f} to {high:.3f})"
     accuracy, below = _share(figures.accuracy), _share(figures.share_below)
-    return f"| {name} | {figures.items} | {accuracy} | {ece} | {below} |"
+    f1 = " | ".join(_share(one) if one else "" for one in (figures.micro_f1, figures.macro_f1))
+    return f"| {name} | {figures.items} | {accuracy} | {f1} | {ece} | {below} |"
+
+
+def _temperature(receipt: Receipt) -> str:
+    if isinstance(receipt.temperature, float):
+        return f"{receipt.temperature:.3f}"
+    return ", ".join(f"{each:.3f} for {label}" for label, each in receipt.temperature.items())
 
 
 def _share(found: tuple[float, float, float]) -> str:

@@ -14,6 +14,7 @@ from services.feedback.training.labelled_texts import divide, reviewed
 from services.feedback.training.replay_set import ReplaySet, without
 from services.feedback.training.retrain import Model, decided, judge
 from shared.storage.database import database_errors
+from shared.workflows.files import Workflow
 
 _NEWEST = 10_000  # shadow scores that are looked at
 
@@ -90,7 +91,7 @@ class Comparison(NamedTuple):
 
 def compare_on(
     engine: Engine,
-    workflow: str,
+    workflow: Workflow,
     one: Model,
     other: Model,
     old: ReplaySet | None,
@@ -103,8 +104,8 @@ def compare_on(
     Raises:
         Overloaded: the database is unreachable.
     """
-    parts = divide(reviewed(engine, workflow), other.labels, taught)
-    held_out = judge(one, other, decided(parts.held_out, other.labels))
+    parts = divide(reviewed(engine, workflow.name, workflow.answer), other.labels, taught)
+    held_out = judge(one, other, decided(parts.held_out))
     if old is not None:
         # A text of the replay set may have come as an item, and have been trained on since.
         old = without(old, set(), parts.taught)
@@ -112,15 +113,15 @@ def compare_on(
 
     def both(scored: Scored) -> tuple[Evaluation, Evaluation]:
         return (
-            evaluate(scored.current, scored.truth, other.labels, threshold),
-            evaluate(scored.candidate, scored.truth, other.labels, threshold),
+            evaluate(scored.current, other.labels, threshold),
+            evaluate(scored.candidate, other.labels, threshold),
         )
 
     found = Comparison(
         held_out=both(held_out),
         old=None if known is None else both(known),
         old_name="" if old is None else old.name,
-        shadowed=shadowed(engine, workflow, one.model_version, other.model_version, threshold),
+        shadowed=shadowed(engine, workflow.name, one.model_version, other.model_version, threshold),
     )
     return found, gates(held_out, known)
 
@@ -160,6 +161,8 @@ def _rows(name: str, pair: tuple[Evaluation, Evaluation]) -> list[tuple[str, str
     rows = [
         (f"{name}: items", str(one.items), str(other.items)),
         (f"{name}: accuracy", _share(one.accuracy), _share(other.accuracy)),
+        (f"{name}: micro F1", _share(one.micro_f1), _share(other.micro_f1)),
+        (f"{name}: macro F1", _share(one.macro_f1), _share(other.macro_f1)),
         (f"{name}: ECE", _number(one.ece), _number(other.ece)),
         (f"{name}: below {one.threshold:g}", _share(one.share_below), _share(other.share_below)),
         (f"{name}: accuracy above", _share(one.accuracy_above), _share(other.accuracy_above)),
@@ -183,6 +186,8 @@ def _plain(found: Evaluation) -> dict[str, object]:
         "items": found.items,
         "accuracy": found.accuracy.value,
         "accuracy_interval": [found.accuracy.low, found.accuracy.high],
+        "micro_f1": found.micro_f1.value,
+        "macro_f1": found.macro_f1.value,
         "ece": found.ece.value,
         "share_below": found.share_below.value,
         "f1": {label.label: label.f1.value for label in found.labels},

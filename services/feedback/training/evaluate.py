@@ -1,10 +1,11 @@
-"""Evaluates a model on labelled texts, with intervals, and compares it with another.
+"""Evaluates a model's answers on texts that people answered, with intervals, and compares it with
+another.
 
 Pure. Intervals are 95 %: Wilson's (1927) for shares, percentile bootstrap (Efron 1979) for F1
 and the calibration error, both seeded, so that the same scores give the same report.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +13,11 @@ from numpy.typing import NDArray
 from scipy.special import bdtrc
 
 from services.feedback.quality import Floats, Ints, calibration_error
+from shared.answers.base import Answer
+from shared.answers.spans import SpansAnswer
+from shared.events.answered import AnswerPrediction
 from shared.intervals import wilson
+from shared.labels import label_key
 
 _RESAMPLES = 1_000
 _SEED = 2014
@@ -28,21 +33,44 @@ class Measured(NamedTuple):
     high: float
 
 
+class Judged(NamedTuple):
+    """A model's answers to n texts beside people's.
+
+    `confidence` [n] is that the whole answer is right, `right` [n] whether it was. `said`, `meant`
+    and `hits`, each [n, labels], count what was said of a label, what people said, and what of both
+    is the same. `certainty` [n, labels], the probability that a text has the label: NaN where a
+    model gives none.
+    """
+
+    confidence: Floats
+    right: Bools
+    said: Ints
+    meant: Ints
+    hits: Ints
+    certainty: Floats
+
+
 class LabelScore(NamedTuple):
-    """One label: how many of the texts have it by people, and F1 of finding them."""
+    """One label: how often people gave it, F1 of finding that, and the calibration error of its
+    probability."""
 
     label: str
     items: int
     precision: float
     recall: float
     f1: Measured
+    ece: float
 
 
 class Evaluation(NamedTuple):
-    """A model on a set of texts. `share_below` is what a threshold would send to people."""
+    """A model on a set of texts; `accuracy` is of whole answers. `micro_f1` counts all labels
+    together, `macro_f1` is the mean of theirs. `share_below` is what a threshold would send to
+    people."""
 
     items: int
     accuracy: Measured
+    micro_f1: Measured
+    macro_f1: Measured
     labels: tuple[LabelScore, ...]
     ece: Measured
     threshold: float
@@ -50,18 +78,54 @@ class Evaluation(NamedTuple):
     accuracy_above: Measured
 
 
-def evaluate(
-    probabilities: Floats, truth: Ints, labels: Sequence[str], threshold: float
-) -> Evaluation:
-    """Compare `probabilities` [n, labels] with the right label indices `truth` [n]."""
-    confidence, answer = probabilities.max(axis=1), probabilities.argmax(axis=1)
-    correct = answer == truth
+def one_label(probabilities: Floats, truth: Ints) -> Judged:
+    """Answers of one label among several: `probabilities` [n, labels] beside the right label
+    indices `truth` [n]."""
+    columns = np.arange(probabilities.shape[1])
+    said = (probabilities.argmax(axis=1)[:, None] == columns).astype(np.int64)
+    meant = (truth[:, None] == columns).astype(np.int64)
+    hits = said * meant
+    return Judged(probabilities.max(axis=1), hits.any(axis=1), said, meant, hits, probabilities)
+
+
+def of_answers(
+    predictions: Sequence[AnswerPrediction], truth: Sequence[Answer], labels: Sequence[str]
+) -> Judged:
+    """Answers of other kinds beside people's; a span is right where its ends and its label are."""
+    columns = {label_key(label): column for column, label in enumerate(labels)}
+    said, meant, hits = np.zeros((3, len(truth), len(labels)), dtype=np.int64)
+    certainty = np.full((len(truth), len(labels)), np.nan)
+    right = np.zeros(len(truth), dtype=np.bool_)
+    for row, (prediction, answer) in enumerate(zip(predictions, truth, strict=True)):
+        ours, theirs = _parts(prediction.read), _parts(answer)
+        right[row] = ours == theirs
+        for count, parts in ((said, ours), (meant, theirs), (hits, ours & theirs)):
+            for _, _, key in parts:
+                count[row, columns[key]] += 1
+        if isinstance(prediction.parts, Mapping):
+            for label, probability in prediction.parts.items():
+                certainty[row, columns[label_key(label)]] = probability
+    confidence = np.array([prediction.confidence for prediction in predictions])
+    return Judged(confidence, right, said, meant, hits, certainty)
+
+
+def evaluate(judged: Judged, labels: Sequence[str], threshold: float) -> Evaluation:
+    """What the answers are worth."""
+    confidence, correct = judged.confidence, judged.right
     above = confidence >= threshold
-    rows = _resampled(len(truth))
+    rows = _resampled(len(correct))
+    counted = np.stack([judged.hits, judged.said + judged.meant])  # [2, n, labels]
+    # Of each resample the sums of both, [resamples, 2, labels].
+    resampled = [counted[:, row].sum(axis=1) for row in rows]
+    whole = counted.sum(axis=1)
     return Evaluation(
-        items=len(truth),
+        items=len(correct),
         accuracy=share(int(correct.sum()), len(correct)),
-        labels=tuple(_label(name, index, answer, truth, rows) for index, name in enumerate(labels)),
+        micro_f1=_between(_micro(whole), [_micro(each) for each in resampled]),
+        macro_f1=_between(_macro(whole), [_macro(each) for each in resampled]),
+        labels=tuple(
+            _label(name, index, judged, whole, resampled) for index, name in enumerate(labels)
+        ),
         ece=_between(
             calibration_error(confidence, correct),
             [calibration_error(confidence[row], correct[row]) for row in rows],
@@ -70,6 +134,13 @@ def evaluate(
         share_below=share(int((~above).sum()), len(above)),
         accuracy_above=share(int(correct[above].sum()), int(above.sum())),
     )
+
+
+def _parts(answer: Answer) -> set[tuple[int, int, str]]:
+    """What can be right or wrong by itself: the place and the label."""
+    if isinstance(answer, SpansAnswer):
+        return {(span.start, span.end, label_key(span.label)) for span in answer.spans}
+    return {(0, 0, label_key(name)) for name in answer.names}
 
 
 def share(successes: int, trials: int) -> Measured:
@@ -98,21 +169,40 @@ def ece_if_calibrated(
     return float(np.quantile(found, level))
 
 
-def _label(name: str, index: int, answer: Ints, truth: Ints, rows: Sequence[Ints]) -> LabelScore:
-    said, meant = answer == index, truth == index
-    hits = int((said & meant).sum())
+def _label(
+    name: str, index: int, judged: Judged, whole: Ints, resampled: Sequence[Ints]
+) -> LabelScore:
+    said, meant, hits = (
+        int(each[:, index].sum()) for each in (judged.said, judged.meant, judged.hits)
+    )
+    certainty = judged.certainty[:, index]
     return LabelScore(
         label=name,
-        items=int(meant.sum()),
-        precision=hits / said.sum() if said.any() else float("nan"),
-        recall=hits / meant.sum() if meant.any() else float("nan"),
-        f1=_between(_f1(said, meant), [_f1(said[row], meant[row]) for row in rows]),
+        items=meant,
+        precision=hits / said if said else float("nan"),
+        recall=hits / meant if meant else float("nan"),
+        f1=_between(_f1s(whole)[index], [_f1s(each)[index] for each in resampled]),
+        ece=float("nan")
+        if np.isnan(certainty).any()
+        else calibration_error(certainty, judged.meant[:, index] > 0),
     )
 
 
-def _f1(said: Bools, meant: Bools) -> float:
-    together = int(said.sum() + meant.sum())
-    return 2 * int((said & meant).sum()) / together if together else float("nan")
+def _f1s(counted: Ints) -> Floats:
+    """Of each label, [labels], from the hits and what both said, [2, labels]; NaN where nobody
+    said it."""
+    hits, both = counted
+    return np.where(both > 0, 2 * hits / np.maximum(both, 1), np.nan)
+
+
+def _micro(counted: Ints) -> float:
+    hits, both = counted.sum(axis=1)
+    return float(2 * hits / both) if both else float("nan")
+
+
+def _macro(counted: Ints) -> float:
+    found = _f1s(counted)
+    return float(np.nanmean(found)) if not np.isnan(found).all() else float("nan")
 
 
 def _resampled(size: int) -> list[Ints]:

@@ -16,6 +16,9 @@ from torch import Tensor
 from shared.models.template import Assembly
 
 OnProgress = Callable[[float, str], None]  # the part done, 0..1, and what is being done
+# The logits of a batch, float32 [rows, labels] or of tokens [rows, longest, tags], and which rows
+# these are -> what is to become small.
+Loss = Callable[[Tensor, list[int]], Tensor]
 
 _PADDED = Assembly(pad_id=0)  # the embedded encoder's
 _SORTED_BATCHES = 32  # batches of similar length are formed within this many shuffled ones
@@ -41,7 +44,7 @@ class Recipe:
 def optimise(
     network: torch.nn.Module,
     tokens: Sequence[list[int]],
-    shares: Tensor,
+    loss_of: Loss,
     recipe: Recipe,
     order: random.Random,
     progress: OnProgress,
@@ -49,8 +52,8 @@ def optimise(
     assembly: Assembly = _PADDED,
     checkpoint: Path | None = None,
 ) -> torch.nn.Module:
-    """Fit the trainable weights of `network` to `shares`, float [n, labels], each row's sum 1;
-    `assembly` makes a batch of rows, as where the network is served.
+    """Fit the trainable weights of `network` so that the loss becomes small; `assembly` makes a
+    batch of rows, as where the network is served.
 
     AdamW, warm-up, then linear decay; bf16 autocast on CPU. With `checkpoint` the state is written
     there after every epoch, and an existing file is resumed from: to the same end, bit for bit, as
@@ -83,7 +86,7 @@ def optimise(
         for batch in batches:
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 scores = network(**assembly([tokens[i] for i in batch])).logits
-            loss = torch.nn.functional.cross_entropy(scores.float(), shares[batch])
+            loss = loss_of(scores.float(), batch)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -94,6 +97,11 @@ def optimise(
         if checkpoint is not None:
             _write(checkpoint, epoch, trained, optimizer, schedule)
     return network.eval()
+
+
+def one_of(shares: Tensor) -> Loss:
+    """One label among several: `shares`, float [n, labels], are those of people; rows sum to 1."""
+    return lambda logits, rows: torch.nn.functional.cross_entropy(logits, shares[rows])
 
 
 def by_length(

@@ -7,11 +7,14 @@ decisions, and not at the price of what was known before.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
-from services.feedback.quality import Floats, Ints, calibration_error
+from services.feedback.quality import Floats, calibration_error
 from services.feedback.registry.receipt import Receipt
-from services.feedback.training.evaluate import ece_if_calibrated, worse_by_chance
+from services.feedback.training.evaluate import (
+    Bools,
+    Judged,
+    ece_if_calibrated,
+    worse_by_chance,
+)
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05
@@ -20,17 +23,20 @@ MAX_FORGOTTEN = 0.02  # of the accuracy on the replay set
 
 
 class Scored(NamedTuple):
-    """Two models on the same texts: probabilities [n, labels], the right label indices [n], and for
-    how many items each text stands."""
+    """Two models on the same n texts, and for how many items each text stands [n]."""
 
-    current: Floats
-    candidate: Floats
-    truth: Ints
+    current: Judged
+    candidate: Judged
     weights: Floats
 
-    def right(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], ...]:
-        """Who was right on each text: the current model, the candidate."""
-        return tuple(p.argmax(axis=1) == self.truth for p in (self.current, self.candidate))
+    @property
+    def items(self) -> int:
+        """How many texts."""
+        return len(self.weights)
+
+    def right(self) -> tuple[Bools, Bools]:
+        """Who gave the whole answer right on each text: the current model, the candidate."""
+        return self.current.right, self.candidate.right
 
 
 class Gate(NamedTuple):
@@ -45,9 +51,9 @@ def gates(held_out: Scored, old: Scored | None) -> list[Gate]:
     """Every condition, in the order in which they matter; `old` is the domain that the model knew
     before, where there are labelled texts of it."""
     verdicts = [_enough(held_out)]
-    if len(held_out.truth):
-        verdicts += [_no_worse(held_out), _calibrated(held_out)]
-    if old is not None and len(old.truth):
+    if held_out.items:
+        verdicts += [no_worse(held_out), _calibrated(held_out)]
+    if old is not None and old.items:
         verdicts.append(_remembers(old))
     return verdicts
 
@@ -73,12 +79,13 @@ def refusal(verdicts: Sequence[Gate]) -> str | None:
 
 
 def _enough(held_out: Scored) -> Gate:
-    found = len(held_out.truth)
+    found = held_out.items
     words = f"{found} human decisions are held out, {MIN_HELD_OUT} are needed"
     return Gate("enough labels", found >= MIN_HELD_OUT, words)
 
 
-def _no_worse(held_out: Scored) -> Gate:
+def no_worse(held_out: Scored) -> Gate:
+    """Whether the candidate is wrong no more often than chance explains."""
     before, after = held_out.right()
     chance = worse_by_chance(before, after)
     passed = chance >= SIGNIFICANCE
@@ -90,9 +97,8 @@ def _no_worse(held_out: Scored) -> Gate:
 
 
 def _calibrated(held_out: Scored) -> Gate:
-    confidence = held_out.candidate.max(axis=1)
-    right = held_out.candidate.argmax(axis=1) == held_out.truth
-    found = calibration_error(confidence, right, held_out.weights)
+    confidence = held_out.candidate.confidence
+    found = calibration_error(confidence, held_out.candidate.right, held_out.weights)
     most = max(MAX_ECE, ece_if_calibrated(confidence, held_out.weights))
     words = f"calibration error {found:.3f}; up to {most:.3f} may be noise of {len(confidence)}"
     return Gate("calibrated", found <= most, words)
@@ -100,5 +106,5 @@ def _calibrated(held_out: Scored) -> Gate:
 
 def _remembers(old: Scored) -> Gate:
     before, after = (right.mean() for right in old.right())
-    words = f"right on {after:.1%} of {len(old.truth)} texts of the replay set, before {before:.1%}"
+    words = f"right on {after:.1%} of {old.items} texts of the replay set, before {before:.1%}"
     return Gate("remembers", bool(before - after <= MAX_FORGOTTEN), words)

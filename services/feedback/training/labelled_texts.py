@@ -13,6 +13,9 @@ from sqlalchemy import Engine, text
 
 from services.feedback.certificate.panel import SCORE_REASONS
 from services.router.route import ReasonCode
+from shared.answers.base import Answer, Kind
+from shared.answers.label import LabelAnswer
+from shared.answers.reading import parsed
 from shared.hashing import place01
 from shared.labels import label_key
 from shared.storage.database import database_errors
@@ -31,7 +34,7 @@ _ANYWAY = sorted(set(get_args(ReasonCode)) - SCORE_REASONS - {"confident"})
 
 # Erased texts are gone from `item`, too; the condition says why they are not here.
 _REVIEWED = text("""
-    SELECT i.id, i.text, i.final_label, i.confidence, e.event_id,
+    SELECT i.id, i.text, i.final_label, i.answer, i.confidence, e.event_id,
            coalesce((e.data #>> '{decision,sampling,on_panel}')::boolean, false) AS on_panel,
            (e.data #>> '{decision,sampling,q}')::float8 AS panel_rate,
            jsonb_path_query_array(e.data, '$.decision.reasons[*].code') ?| :anyway AS anyway,
@@ -44,26 +47,35 @@ _REVIEWED = text("""
     ) e
     WHERE i.workflow = :workflow AND i.status IN ('HUMAN_ACCEPTED', 'HUMAN_CORRECTED')
       AND i.erased_at IS NULL AND i.text IS NOT NULL AND i.final_label IS NOT NULL
+      AND coalesce(i.kind, 'label') = :kind
     ORDER BY i.reviewed_at DESC, i.id
 """)
 
 
 class Reviewed(NamedTuple):
-    """An item that a person decided: its last decision, and the event that says so."""
+    """An item that a person decided: its last decision, and the event that says so. `label` is the
+    answer in short, and all there is of an answer that is one label."""
 
     item_id: str
     text: str
     label: str
     event_id: UUID
     weight: float = 1.0  # for how many items it stands
+    given: Answer | None = None
+
+    @property
+    def answer(self) -> Answer:
+        """What the person said."""
+        return self.given or LabelAnswer(label=self.label)
 
 
 class Parts(NamedTuple):
     """Disjoint parts of what was reviewed, no text in two of them; each newest first.
 
-    `left_out` counts the items whose label is none of the model's (`unknown_label`), whose text is
-    in another part or was held out after it had been trained on (`repeated_text`), and those beyond
-    the newest (`older`). `taught`: the text keys of what an earlier version was trained on.
+    `left_out` counts the items with a label that the model does not have (`unknown_label`), whose
+    text is in another part or was held out after it had been trained on (`repeated_text`), and
+    those beyond the newest (`older`). `taught`: the text keys of what an earlier version was
+    trained on.
     """
 
     train: list[Reviewed]
@@ -73,8 +85,9 @@ class Parts(NamedTuple):
     taught: frozenset[str]
 
 
-def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
+def reviewed(engine: Engine, workflow: str, kind: Kind = "label") -> Iterator[Reviewed]:
     """All items of the workflow that people decided, newest first, as they come from the database.
+    What was answered otherwise, before the workflow asked for this kind, is not among them.
 
     Raises:
         Overloaded: the database is unreachable.
@@ -83,7 +96,7 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
         connection.execute(text("SET LOCAL statement_timeout = 0"))  # a million are sorted first
         found = connection.execute(
             _REVIEWED,
-            {"workflow": workflow, "anyway": _ANYWAY},
+            {"workflow": workflow, "kind": kind, "anyway": _ANYWAY},
             execution_options={"stream_results": True, "max_row_buffer": _ROWS},
         )
         for row in found:
@@ -95,6 +108,7 @@ def reviewed(engine: Engine, workflow: str) -> Iterator[Reviewed]:
                 weight=weight(
                     row.confidence, row.threshold, row.on_panel and not row.anyway, row.panel_rate
                 ),
+                given=None if kind == "label" else parsed(kind, row.answer),
             )
 
 
@@ -138,7 +152,7 @@ def divide(items: Iterable[Reviewed], labels: Collection[str], taught: Collectio
         if item.item_id in taught:
             seen.add(text_key(item.text))
         held = is_held_out(item.item_id)
-        if label_key(item.label) not in known:
+        if not known.issuperset(map(label_key, item.answer.names)):
             unknown += 1
         elif len(judging if held else others) < (MAX_HELD_OUT if held else MAX_OTHERS):
             (judging if held else others).append(item)

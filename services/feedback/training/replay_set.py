@@ -5,32 +5,21 @@ A part is trained on again beside what people decided, another part is only meas
 
 import random
 from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from services.feedback.training import rated_texts
+from services.feedback.training.examples import LabelledText, TrainingExample, labelled_texts
 from services.feedback.training.labelled_texts import text_key
+from services.feedback.training.teaching import example_of
+from shared.answers.base import PLAIN, AnswerSpec
+from shared.answers.label import LabelAnswer
 from shared.errors import ConfigurationError
-from shared.formats.rows_in import read_rows
 from shared.hashing import place01
-from shared.labels import known_as, label_key
+from shared.labels import label_key
 
 _FILE_HELD_OUT = 0.2
-
-
-class TrainingExample(NamedTuple):
-    """A text and the share of people for each label, in the model's order; the sum is 1."""
-
-    text: str
-    shares: tuple[float, ...]
-
-
-class LabelledText(NamedTuple):
-    """A text, the index of its right label, and for how many items it stands."""
-
-    text: str
-    label: int
-    weight: float = 1.0
 
 
 class ReplaySet(NamedTuple):
@@ -55,32 +44,23 @@ def movies(data_dir: Path, labels: Sequence[str]) -> ReplaySet:
         TrainingExample(snippet.text, tuple(snippet.shares[i] for i in order))
         for snippet in split.train
     ]
-    held_out = [LabelledText(s.text, keys.index(s.label)) for s in split.held_out]
+    held_out = [LabelledText(s.text, LabelAnswer(label=s.label)) for s in split.held_out]
     return ReplaySet("movie snippets (Hutto & Gilbert 2014)", examples, held_out)
 
 
-def from_file(path: Path, labels: Sequence[str]) -> ReplaySet:
-    """A file with `text` and `label`, or an export of ours (shared/formats/rows_in.py); a fifth, by
-    the hash of the text, is measured on, the rest replayed.
+def from_file(path: Path, labels: Sequence[str], spec: AnswerSpec = PLAIN) -> ReplaySet:
+    """A file of labelled texts (see `labelled_texts`); a fifth, by the hash of the text, is only
+    measured on, the rest replayed. The examples' shares are in the order of `labels`.
 
     Raises:
-        ConfigurationError: the file has a line without them, or a label that is none of these.
+        ConfigurationError: as `labelled_texts`, or there is nothing to replay.
     """
     examples, held_out = [], []
-    for number, row in enumerate(read_rows(path), start=1):
-        text, label = row.get("text"), row.get("label")
-        known = known_as(label, labels)
-        if not isinstance(text, str) or not text or known is None:
-            raise ConfigurationError(
-                f"{path}: row {number}: needs a text and a label out of {', '.join(labels)}, "
-                f"not {label!r}"
-            )
-        index = list(labels).index(known)
-        if place01("replay", text_key(text)) < _FILE_HELD_OUT:
-            held_out.append(LabelledText(text, index))
+    for each in labelled_texts(path, replace(spec, labels=tuple(labels))):
+        if place01("replay", text_key(each.text)) < _FILE_HELD_OUT:
+            held_out.append(each)
         else:
-            shares = tuple(float(i == index) for i in range(len(labels)))
-            examples.append(TrainingExample(text, shares))
+            examples.append(example_of(each.text, each.answer, labels))
     if not examples:
         raise ConfigurationError(f"{path}: nothing to replay")
     return ReplaySet(path.name, examples, held_out)

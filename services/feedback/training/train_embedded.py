@@ -19,7 +19,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from services.feedback.quality import Floats, Ints, Quality, fit_temperature, measure, softmax
 from services.feedback.registry.model_card import Report, render
 from services.feedback.training import rated_texts
-from services.feedback.training.fitting import OnProgress, Recipe, by_length, optimise
+from services.feedback.training.fitting import OnProgress, Recipe, by_length, one_of, optimise
 from services.feedback.training.rated_texts import LABELS, Domain, Snippet
 from services.feedback.training.tuning import quiet_peft, save_adapter
 from shared.models.minilm import BASE, base_tokenizer
@@ -102,7 +102,7 @@ def fit(
     tokenizer = base_tokenizer()
     tokenizer.enable_truncation(recipe.max_tokens)
     tokens = [tokenizer.encode(text).ids for text in texts]
-    return optimise(network, tokens, shares, recipe, order, progress)
+    return optimise(network, tokens, one_of(shares), recipe, order, progress)
 
 
 def read_back(folder: Path, labels: int = len(LABELS)) -> torch.nn.Module:

@@ -8,26 +8,31 @@ import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from services.feedback.quality import Ints, Quality, fit_temperature, measure, softmax
+from services.feedback.training.examples import (
+    LabelledText,
+    TrainingExample,
+    labelled_texts,
+    named_in,
+)
 from services.feedback.training.fitting import OnProgress, Recipe
 from services.feedback.training.labelled_texts import text_key
-from services.feedback.training.replay_set import TrainingExample
+from services.feedback.training.teaching import example_of
 from services.feedback.training.train_embedded import fit, logits, read_back, write_calibration
 from services.feedback.training.tuning import save_adapter
+from shared.answers.base import PLAIN
 from shared.errors import ConfigurationError
-from shared.formats.rows_in import read_rows
 from shared.hashing import place01
-from shared.labels import distinct, spelled
 
 THRESHOLD = 0.85  # of a new workflow's policy
 CALIBRATION_SHARE = HELD_OUT_SHARE = 0.1
 _SALT = "hitl-texts-1"
-_FEWEST = 10  # of each part: with fewer a temperature or an accuracy says nothing
+FEWEST = 10  # of each part: with fewer a temperature or an accuracy says nothing
 
 
 class Trained(NamedTuple):
@@ -59,7 +64,7 @@ def train(
         raise ConfigurationError(f"{out} already exists: name a new folder")
     taught, calibration, held_out = split(examples)
     taught = taught[:most]
-    if min(map(len, (taught, calibration, held_out))) < _FEWEST:
+    if min(map(len, (taught, calibration, held_out))) < FEWEST:
         raise ConfigurationError(f"{len(examples)} texts are too few: provide 200 or more")
     network = fit(
         [example.text for example in taught],
@@ -98,25 +103,17 @@ def labelled(path: Path) -> tuple[list[TrainingExample], tuple[str, ...]]:
     Raises:
         ConfigurationError: a row lacks one of them, or there are not two labels.
     """
-    rows = read_rows(path)
-    for number, row in enumerate(rows, start=1):
-        if not (isinstance(row.get("text"), str) and row["text"] and spelled(row.get("label"))):
-            raise ConfigurationError(f"{path}: row {number}: needs a text and a label")
-    given = [spelled(row["label"]) or "" for row in rows]
-    labels = distinct(sorted(set(given)))
+    texts = labelled_texts(path, PLAIN)
+    labels = named_in(texts)
     if len(labels) < 2:
         raise ConfigurationError(f"{path}: needs at least two labels, but has {len(labels)}")
-    shares = {label: tuple(float(label == each) for each in labels) for label in labels}
-    examples = [
-        TrainingExample(str(row["text"]), shares[label])
-        for row, label in zip(rows, given, strict=True)
-    ]
-    return examples, labels
+    return [example_of(each.text, each.answer, labels) for each in texts], labels
 
 
-def split(
-    examples: Sequence[TrainingExample],
-) -> tuple[list[TrainingExample], list[TrainingExample], list[TrainingExample]]:
+_Text = TypeVar("_Text", TrainingExample, LabelledText)
+
+
+def split(examples: Sequence[_Text]) -> tuple[list[_Text], list[_Text], list[_Text]]:
     """To train on, to calibrate on, held out: by a hash of the text, so that no text is in two
     parts; each text once, in an order that says nothing."""
     by_place = {place01(_SALT, text_key(example.text)): example for example in examples}

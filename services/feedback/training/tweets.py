@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from services.feedback.training.examples import TrainingExample
 from services.feedback.training.rated_texts import Archive, archive_bytes, read_member
-from services.feedback.training.replay_set import TrainingExample
 
 LABELS = ("negative", "neutral", "positive")
 _ARCHIVE = Archive(

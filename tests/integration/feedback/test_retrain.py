@@ -21,15 +21,17 @@ from hitl.commands.retrain import app as retrain_app
 from services.feedback.registry.receipt import Figures, Receipt, read_receipt
 from services.feedback.registry.versions import Registry
 from services.feedback.training import labelled_texts
+from services.feedback.training.examples import LabelledText
 from services.feedback.training.fitting import Recipe
 from services.feedback.training.labelled_texts import Parts, divide, is_held_out, reviewed, text_key
 from services.feedback.training.locks import only_one
-from services.feedback.training.replay_set import LabelledText, ReplaySet
+from services.feedback.training.replay_set import ReplaySet
 from services.feedback.training.retrain import TrainingPlan, retrain
 from services.feedback.training.unfinished import Plan, start_unfinished
 from services.inference import embedded
 from services.inference.classifier import load
 from services.logger.handler import Logger
+from shared.answers.label import LabelAnswer
 from shared.clock import utc_now
 from shared.events.models import ItemShadowScored, Prediction, RouteReason, Sampling
 from tests.integration.inference.test_classifier import LABELS, SIZE, write
@@ -377,7 +379,12 @@ def test_what_any_earlier_version_was_taught_measures_no_old_domain(
     parts = divide(reviewed(engine, "sentiment"), model.labels, ())
     parts = parts._replace(taught=frozenset({text_key("known by heart")}))
     old = ReplaySet(
-        "movies", [], [LabelledText("known by heart", 0), LabelledText("never read", 0)]
+        "movies",
+        [],
+        [
+            LabelledText(told, LabelAnswer(label="negative"))
+            for told in ("known by heart", "never read")
+        ],
     )
     # If I train on
     receipt = retrain(

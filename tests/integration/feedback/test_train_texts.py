@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from services.feedback.training import tweets
+from services.feedback.training.examples import TrainingExample
 from services.feedback.training.fitting import Recipe
-from services.feedback.training.replay_set import TrainingExample
 from services.feedback.training.train_texts import labelled, split, train
 from services.inference.classifier import load
 from shared.errors import ConfigurationError

@@ -57,7 +57,7 @@ def test_a_decoder_pads_after_training_as_before(
     decoder(source, pad=pad, pad_id=pad_id)
     tunable = open_tunable(source, RECIPE)
     # I expect training to pad as scoring does, so that a batch answers as its texts do alone
-    rows = tunable.tokens(["good", "the film was a joy to watch"])
+    rows = [each.ids for each in tunable.read(["good", "the film was a joy to watch"])]
     with torch.no_grad():
         alone = [tunable.network(**tunable.assembly([row])).logits for row in rows]
         if not tunable.assembly.alike:
@@ -71,5 +71,5 @@ def test_a_decoder_pads_after_training_as_before(
 def test_special_tokens_in_a_lesson_are_text(tmp_path: Path) -> None:
     source = tmp_path / "tiny"
     write(source, BertForSequenceClassification(BertConfig(**SIZE, **LABELS)))
-    (row,) = open_tunable(source, RECIPE).tokens(["good [PAD] bad"])
-    assert 0 not in row
+    (row,) = open_tunable(source, RECIPE).read(["good [PAD] bad"])
+    assert 0 not in row.ids

@@ -5,7 +5,13 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from services.feedback.quality import Floats, calibration_error, fit_temperature
-from services.feedback.training.evaluate import ece_if_calibrated, evaluate, share, worse_by_chance
+from services.feedback.training.evaluate import (
+    ece_if_calibrated,
+    evaluate,
+    one_label,
+    share,
+    worse_by_chance,
+)
 from services.feedback.training.gates import MIN_HELD_OUT, Scored, gates, refusal
 from services.feedback.training.labelled_texts import weight
 
@@ -40,7 +46,7 @@ def test_a_bootstrap_interval_is_about_the_normal_one_and_always_the_same() -> N
     truth = np.where(CHANCE.random(2_000) < 0.5, 0, 1)
     found = scores(right)
     found[truth == 1] = found[truth == 1][:, ::-1]
-    one, again = (evaluate(found, truth, ("a", "b"), 0.85) for _ in range(2))
+    one, again = (evaluate(one_label(found, truth), ("a", "b"), 0.85) for _ in range(2))
     assert one == again
     f1 = one.labels[0].f1
     half = norm.ppf(0.975) * np.sqrt(0.8 * 0.2 / 1_000)
@@ -51,7 +57,7 @@ def test_a_bootstrap_interval_is_about_the_normal_one_and_always_the_same() -> N
 
 
 def test_an_evaluation_of_nothing_claims_nothing() -> None:
-    found = evaluate(np.zeros((0, 2)), np.zeros(0, dtype=np.int64), ("a", "b"), 0.85)
+    found = evaluate(one_label(np.zeros((0, 2)), np.zeros(0, dtype=np.int64)), ("a", "b"), 0.85)
     assert found.items == 0
     assert np.isnan(found.accuracy.value)
     assert np.isnan(found.ece.value)
@@ -66,7 +72,11 @@ def test_few_texts_show_a_calibration_error_where_there_is_none() -> None:
 
 def held_out(before: np.ndarray, after: np.ndarray, confidence: float = 0.9) -> Scored:
     truth = np.zeros(len(before), dtype=np.int64)
-    return Scored(scores(before), scores(after, confidence), truth, np.ones(len(before)))
+    return Scored(
+        one_label(scores(before), truth),
+        one_label(scores(after, confidence), truth),
+        np.ones(len(before)),
+    )
 
 
 def shut(found: Scored, old: Scored | None = None) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.feedback.training import labelled_texts, rated_texts, replay_set, train_texts
-from services.feedback.training.replay_set import TrainingExample
+from services.feedback.training.examples import TrainingExample
 from services.inference import shadow
 from services.review_ui.tasks import rounds
 from services.router.draw import draw
