@@ -38,10 +38,12 @@ settings.load_profile("patient")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--screenshots FOLDER`: where tests/browser puts its pictures; `--soak`: larger numbers;
-    `--containers FOLDER`: docker-compose.yml in an engine whose images stay in that folder."""
+    `--containers FOLDER`: docker-compose.yml in an engine whose images stay in that folder;
+    `--spacy FOLDER`: the example on spaCy, whose packages stay in that folder."""
     parser.addoption("--screenshots", metavar="FOLDER", help="keep the pictures of the pages here")
     parser.addoption("--soak", action="store_true", help="20 000 items where 5 000 are enough")
     parser.addoption("--containers", metavar="FOLDER", help="run docker-compose.yml; 10 GB there")
+    parser.addoption("--spacy", metavar="FOLDER", help="run the example on spaCy; 200 MB there")
     parser.addoption("--chaos-minutes", type=float, default=10.0, help="how long with --soak")
 
 
