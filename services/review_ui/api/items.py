@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse
 
 from services.review_ui.api.access import Here
 from services.review_ui.api.context import RequestContext
@@ -78,33 +79,47 @@ def routes(context: RequestContext) -> APIRouter:
             raise ApiError(404, "no_such_item", "Nothing is recorded about this item (yet).")
         return found
 
-    @api.post("/items", status_code=202, tags=["items"], responses=errors(404))
+    @api.post(
+        "/items",
+        status_code=202,
+        tags=["items"],
+        response_model=Submitted,
+        responses=errors(404),
+    )
     def send(
         given: NewItems,
         account: Here,
         idempotency_key: Annotated[
             ShortText | None, Header(description="the same again: the same request again")
         ] = None,
-    ) -> Submitted:
+    ) -> Submitted | JSONResponse:
         """Submits items to a workflow: those accepted lie safe in the broker when this answers, and
         are decided later. Each is judged by itself; give ids, or one `Idempotency-Key` to each
-        request, then sending again is safe. An id whose text changed is refused as `edited`."""
+        request, then sending again is safe. An id whose text changed is refused as `edited`. Where
+        items may bring predictions, a request of which nothing is accepted is answered with 422
+        `nothing_accepted`, and with `refused` as well."""
         workflow = context.known_workflow(given.workflow, account)
 
         def edited(items: Sequence[tuple[str, Item]]) -> set[int]:
             with context.transaction() as session:
                 return edits(session, items)
 
-        return submit(
+        spec = context.spec(workflow)
+        sent = submit(
             given.items,
             workflow=workflow,
-            spec=context.spec(workflow),
+            spec=spec,
             edited=edited,
             publish=publish,
             clock=context.clock,
             max_body_bytes=context.max_body_bytes,
             once=(account.name, idempotency_key) if idempotency_key else None,
         )
+        if sent.accepted or spec.plain:
+            return sent
+        why = f"Nothing was accepted. Item 0: {sent.refused[0].message}"
+        error = {"code": "nothing_accepted", "message": why}
+        return JSONResponse({"error": error, **sent.model_dump()}, 422)
 
     def publish(messages: Sequence[Outgoing], seconds: float) -> None:
         try:

@@ -13,6 +13,7 @@ from shared.messages import Delivery
 from shared.messaging.connection import Broker
 from shared.service.lifecycle import Lifecycle
 from shared.topology import inference_queue, topology
+from shared.workflows.files import Workflow
 from tests.support.amqp_client import outsider
 from tests.support.api_client import code_of, program
 from tests.support.review_service import Served, TurnedClock, make_test_context, serving
@@ -197,3 +198,39 @@ def test_a_number_that_no_double_holds_is_refused_and_not_changed(served: Served
     # I expect to be told, and what to do
     assert answer.status_code == 422, answer.text
     assert "send it as text" in answer.text
+
+
+def test_a_prediction_that_is_no_answer_is_refused_with_its_place(
+    engine: Engine, broker: Broker, amqp_url: str
+) -> None:
+    # Given a workflow of which items bring predictions, and two of these, one with an unknown label
+    clock = TurnedClock()
+    flow = Workflow(name="sentiment", answer="labels", labels=("toxic", "insult"))
+    context = make_test_context(
+        engine, clock, Lifecycle(), {"sentiment": flow}, publish=broker.publish
+    )
+    good, bad = (
+        {
+            "text": "You idiot",
+            "prediction": {
+                "answer": {"labels": labels}, "confidence": 0.9, "model_version": "theirs@1"
+            },
+        }
+        for labels in (["insult"], ["toxic", "rude"])
+    )  # fmt: skip
+    with serving(context, clock) as served, program(served, "items:write") as producer:
+        both = producer.post("/items", json={"workflow": "sentiment", "items": [good, bad]})
+        alone = producer.post("/items", json={"workflow": "sentiment", "items": [bad]})
+    # I expect the good one to be taken and the bad one to be named
+    assert both.status_code == 202, both.text
+    assert [each["index"] for each in both.json()["accepted"]] == [0]
+    (refused,) = both.json()["refused"]
+    assert (refused["index"], refused["code"]) == (1, "schema")
+    assert "prediction.labels[1]: no such label: 'rude'" in refused["message"]
+    # and where nothing was taken, an error that says why
+    assert (alone.status_code, code_of(alone)) == (422, "nothing_accepted")
+    assert "prediction.labels[1]: no such label" in alone.json()["error"]["message"]
+    assert alone.json()["refused"] == [{**refused, "index": 0}]
+    with outsider(amqp_url) as outside:
+        (taken,) = outside.take(QUEUE, 1)
+    assert json.loads(taken.body) == good

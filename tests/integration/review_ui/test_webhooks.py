@@ -20,9 +20,11 @@ from sqlalchemy import Engine, text
 from services.review_ui.webhooks.post import Answer, http_post
 from services.review_ui.webhooks.sender import Sender
 from shared.clock import utc_now
+from shared.events.answered import AnswerItem, AnswerPrediction, AnswerReviewRequested
 from shared.events.models import derive_id
 from shared.service.lifecycle import Lifecycle
 from shared.storage.database import connect
+from shared.workflows.files import Workflow
 from tests.support.amqp_client import until
 from tests.support.api_client import code_of, program
 from tests.support.review_service import (
@@ -150,6 +152,49 @@ def test_a_decision_arrives_signed_after_a_failure_and_under_one_id(
         assert connection.execute(text("SELECT body FROM webhook_delivery")).scalars().all() == [
             None
         ]
+
+
+def test_a_typed_decision_arrives_with_its_answer(engine: Engine, receiver: Receiver) -> None:
+    # Given a workflow of several labels / If what was predicted is corrected, and first wrongly so
+    clock = TurnedClock()
+    flow = Workflow(name="moderation", answer="labels", labels=("toxic", "insult"))
+    context = make_test_context(
+        engine, clock, Lifecycle(), {"moderation": flow}, webhook_private=True
+    )
+    event = AnswerReviewRequested(
+        workflow="moderation",
+        occurred_at=clock(),
+        item=AnswerItem(id="m1", text="You idiot", metadata={}, received_at=clock()),
+        kind="labels",
+        prediction=AnswerPrediction(
+            kind="labels", answer={"labels": ["toxic"]}, confidence=0.6, model_version="theirs@1"
+        ),
+        routing=requested("m1").routing,
+    )
+    with serving(context, clock) as served, program(served, "webhooks") as admin:
+        hook, secret = webhook(admin, receiver.url)
+        take_in(engine, event)
+        with served.logged_in("ada") as ada:
+            (task,) = ada.post("/api/v1/tasks/claim", json={}).json()["tasks"]
+            for labels, status in ((["rude"], 422), (["insult", "toxic"], 200)):
+                body = {"key": str(uuid4()), "lease_token": task["lease_token"]}
+                body |= {"action": "correct", "answer": {"labels": labels}}
+                answer = ada.post(f"/api/v1/tasks/{task['id']}/decision", json=body)
+                assert answer.status_code == status, answer.text
+                if status == 422:
+                    assert code_of(answer) == "bad_answer"
+                    assert "labels[0]: no such label: 'rude'" in answer.text
+        clock.turn(UNDO_SECONDS)
+        assert sending(served).send_one(hook)
+    # I expect the answer in its normal form, its kind beside it, and no label
+    (sent,) = receiver.received
+    assert sent.signed_with(secret)
+    data = sent.content["data"]
+    decision = data["decision"]
+    assert (data["kind"], decision["kind"], decision["action"]) == ("labels", "labels", "corrected")
+    assert decision["answer"] == {"labels": ["toxic", "insult"]}
+    assert decision["ai_answer"] == data["prediction"]["answer"] == {"labels": ["toxic"]}
+    assert "label" not in decision
 
 
 def test_what_is_taken_back_is_never_sent_and_what_is_reopened_is_sent_anew(
