@@ -26,7 +26,9 @@ def seed(
     workflow: WorkflowName = "sentiment",
 ) -> None:
     """Mix gold items into the reviewers' tasks: `{"id", "text", "label", "metadata"?,
-    "distribution"?}` a line. The workflow's `seeded_share` is their share of the tasks.
+    "distribution"?}` a line. The workflow's `seeded_share` is their share of the tasks. Where it
+    asks for another answer than a label: `{"id", "text", "answer", "metadata"?}`, and what the item
+    brings (`draft`, `candidates`, `action`).
 
     `distribution` is shown as the AI's; without it the item is shown blind. The files of `hitl
     export labels` can be used as they are, also as .csv, .parquet or a folder.

@@ -35,7 +35,7 @@ SAMPLED = (
     "event (data)",
     "review_task (item, prediction, answers, known_label, known_answer)",
     "review_decision (note, reason, label, answer)",
-    "known_item (text, metadata, label, answer)",
+    "known_item (text, metadata, label, answer, asked)",
     "outbox (body)",
     "webhook_delivery (body)",
 )

@@ -1,4 +1,4 @@
-"""Gold items: how good each reviewer is where the right label is known.
+"""Gold items: how good each reviewer is where the right answer is known.
 
 A gold item takes the place of one of the tasks just handed out, with that task's queue and
 urgency, so that nothing on the card tells it from its neighbours. (Its task's id does, to who
@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     field_validator,
@@ -25,10 +26,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from services.review_ui.tasks import claim
+from services.review_ui.tasks.asked import kind_of
 from services.review_ui.tasks.claim import Lease
+from shared.answers.base import Action, AnswerError, AnswerSpec, Asked
+from shared.answers.reading import read_answer
 from shared.errors import HitlError
 from shared.events.models import (
-    Item,
     ItemId,
     Label,
     Prediction,
@@ -45,6 +48,7 @@ from shared.wording import compared
 from shared.workflows.files import Workflow
 
 # JSON can only bring it escaped; a backslash before may be one that is escaped itself.
+_ASKED = {"draft", "candidates", "action", "expires_at"}
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -72,16 +76,44 @@ class GoldLine(BaseModel):
         return shares
 
 
-def read(lines: Iterable[Line], workflow: Workflow) -> list[GoldLine]:
+class GoldAnswer(BaseModel):
+    """One line of the file of a workflow that asks for more than a label: with what its items bring
+    to be decided on. It is shown blind, or, where nothing was predicted of its neighbour, so, too.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: ItemId
+    text: Annotated[str, StringConstraints(min_length=1)]
+    answer: dict[str, JsonValue]
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    draft: str | None = None
+    candidates: tuple[str, ...] | None = None
+    action: Action | None = None
+    _brief: str = PrivateAttr(default="")
+
+    @property
+    def brief(self) -> str:
+        """The answer in a short line, once it was read."""
+        return self._brief
+
+    @property
+    def asked(self) -> Asked:
+        """What its answer hangs on."""
+        return Asked(self.text, self.draft, self.candidates or (), self.action)
+
+
+def read(lines: Iterable[Line], workflow: Workflow) -> list[GoldLine | GoldAnswer]:
     """The gold items of a JSONL file.
 
     Raises:
-        GoldError: a line is wrong, or names a label that the workflow has not.
+        GoldError: a line is wrong, or its answer is none to what the workflow asks.
     """
-    found: list[GoldLine] = []
+    labelled = workflow.answer == "label"
+    found: list[GoldLine | GoldAnswer] = []
     for number, line in lines:
         try:
-            known = GoldLine.model_validate_json(line)
+            known = (GoldLine if labelled else GoldAnswer).model_validate_json(line)
             refuse_unclear(line)
         except ValidationError as error:
             wrong = error.errors(include_url=False, include_input=False)[0]
@@ -89,7 +121,9 @@ def read(lines: Iterable[Line], workflow: Workflow) -> list[GoldLine]:
             raise GoldError(f"line {number}: {place}: {wrong['msg']}") from None
         except Unclear as error:
             raise GoldError(f"line {number}: {error}") from None
-        if workflow.labels:
+        if isinstance(known, GoldAnswer):
+            known = _in_normal_form(known, workflow.spec, number)
+        elif workflow.labels:
             known = _in_the_workflows_words(known, workflow.labels, number)
         if _NUL.search(line):
             raise GoldError(f"line {number}: contains a NUL character, which Postgres cannot store")
@@ -115,7 +149,25 @@ def _in_the_workflows_words(known: GoldLine, labels: Sequence[str], number: int)
     return known.model_copy(update={"label": word(known.label), "distribution": shares})
 
 
-def add(session: Session, workflow: str, known: Sequence[GoldLine], now: datetime) -> int:
+def _in_normal_form(known: GoldAnswer, spec: AnswerSpec, number: int) -> GoldAnswer:
+    """The line with its answer as a reviewer's would be."""
+    try:
+        answer = read_answer(known.answer, spec, known.asked)
+    except AnswerError as error:
+        raise GoldError(f"line {number}: {error}") from None
+    missing = {"text": not known.draft, "preference": len(known.candidates or ()) < 2}
+    missing["approval"] = known.action is None
+    if missing.get(spec.kind):
+        needs = {"text": "draft", "preference": "candidates", "approval": "action"}[spec.kind]
+        raise GoldError(f"line {number}: {needs}: missing, and the answer hangs on it")
+    read_as = known.model_copy(update={"answer": answer.value})
+    read_as._brief = answer.brief
+    return read_as
+
+
+def add(
+    session: Session, workflow: str, known: Sequence[GoldLine | GoldAnswer], now: datetime
+) -> int:
     """Adds gold items; how many were new. An existing one stays as it is."""
     if not known:
         return 0
@@ -125,15 +177,24 @@ def add(session: Session, workflow: str, known: Sequence[GoldLine], now: datetim
             "item_id": each.id,
             "text": each.text,
             "metadata": each.metadata,
-            "label": each.label,
-            "distribution": each.distribution,
             "added_at": now,
+            **_known(each),
         }
         for each in known
     ]
     table = KnownItem.__table__
     statement = insert(KnownItem).values(rows).on_conflict_do_nothing().returning(table.c.item_id)
     return len(session.execute(statement).all())
+
+
+def _known(each: GoldLine | GoldAnswer) -> dict[str, Any]:
+    """The columns of what is known."""
+    if isinstance(each, GoldLine):
+        of_label = {"label": each.label, "distribution": each.distribution}
+        return {**of_label, "answer": None, "asked": None}
+    asked = each.model_dump(mode="json", include=_ASKED, exclude_none=True)
+    of_answer = {"label": each.brief, "distribution": None}
+    return {**of_answer, "answer": each.answer, "asked": asked or None}
 
 
 def mix_in(
@@ -152,8 +213,7 @@ def mix_in(
     given: list[ReviewTask] = []
     for task in claimed:
         disputed = task.round == "adjudication"
-        labelled = task.kind is None  # gold items of other kinds there are none yet
-        share = 0.0 if disputed or not labelled else workflows[task.workflow].review.seeded_share
+        share = 0.0 if disputed else workflows[task.workflow].review.seeded_share
         lot = hash01(None, "known item", reviewer, str(task.id), str(task.lease_token))
         known = _next(session, reviewer, task, now) if lot < share else None
         if known is None:
@@ -180,9 +240,12 @@ def _next(session: Session, reviewer: str, like: ReviewTask, now: datetime) -> R
     if left is not None:
         return left
     had = select(ReviewTask.item_id).where(*mine)
+    whole = (
+        KnownItem.answer.is_(None) if kind_of(like) == "label" else KnownItem.answer.is_not(None)
+    )
     known = session.scalar(
         select(KnownItem)
-        .where(KnownItem.workflow == like.workflow, KnownItem.item_id.not_in(had))
+        .where(KnownItem.workflow == like.workflow, KnownItem.item_id.not_in(had), whole)
         .order_by(KnownItem.added_at, KnownItem.item_id)
         .limit(1)
     )
@@ -199,10 +262,43 @@ def _next(session: Session, reviewer: str, like: ReviewTask, now: datetime) -> R
 
 def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> dict[str, Any]:
     """The row of a task that looks as its neighbour does."""
-    neighbour = Item.model_validate(like.item)
-    item = neighbour.model_copy(
-        update={"id": known.item_id, "text": known.text, "metadata": known.metadata_}
-    )
+    item = {**like.item, "id": known.item_id, "text": known.text, "metadata": known.metadata_}
+    row = {
+        "id": derive_id("known", known.workflow, known.item_id, reviewer),
+        "workflow": known.workflow,
+        "item_id": known.item_id,
+        "queue": like.queue,
+        "priority": like.priority,
+        "uncertainty": like.uncertainty,
+        # Copied in the database: an infinite time has no Python equal.
+        "due_at": select(ReviewTask.due_at).where(ReviewTask.id == like.id).scalar_subquery(),
+        "item": item,
+        "traceparent": like.traceparent,
+        "created_at": now,
+        "seeded_for": reviewer,
+        "known_label": known.label,
+        "kind": like.kind,
+    }
+    return row | (_labelled if like.kind is None else _answered)(known, like)
+
+
+def _answered(known: KnownItem, like: ReviewTask) -> dict[str, Any]:
+    """What is told of another answer than a label: nothing. Where something was predicted of the
+    neighbour it is blind, and the prediction that is not shown is the known answer."""
+    hidden = like.prediction and {**like.prediction, "answer": known.answer, "label": known.label}
+    rest = {name: part for name, part in like.item.items() if name not in _ASKED}
+    item = {**rest, "id": known.item_id, "text": known.text, "metadata": known.metadata_}
+    return {
+        "blind": hidden is not None,
+        "item": item | (known.asked or {}),
+        "prediction": hidden and {**hidden, "parts": None, "truncated": False},
+        "routing": like.routing,
+        "known_answer": known.answer,
+    }
+
+
+def _labelled(known: KnownItem, like: ReviewTask) -> dict[str, Any]:
+    """What the AI is said to think of it, or, blind, nothing."""
     opinion = Prediction.model_validate(like.prediction)
     shown = _shown(known.distribution, like.routing.get("threshold"))
     # Blind: the labels to choose from must be the neighbour's, and nobody sees the numbers.
@@ -217,22 +313,10 @@ def _task(known: KnownItem, reviewer: str, like: ReviewTask, now: datetime) -> d
     else:
         reasons = like.routing["reasons"]
     return {
-        "id": derive_id("known", known.workflow, known.item_id, reviewer),
-        "workflow": known.workflow,
-        "item_id": known.item_id,
-        "queue": like.queue,
-        "priority": like.priority,
         "uncertainty": 1 - confidence,
-        # Copied in the database: an infinite time has no Python equal.
-        "due_at": select(ReviewTask.due_at).where(ReviewTask.id == like.id).scalar_subquery(),
         "blind": shown is None,
-        "item": item.model_dump(mode="json"),
         "prediction": prediction.model_dump(mode="json"),
         "routing": {**like.routing, "reasons": reasons},
-        "traceparent": like.traceparent,
-        "created_at": now,
-        "seeded_for": reviewer,
-        "known_label": known.label,
     }
 
 

@@ -7,12 +7,14 @@ its task tells the story that an item in review has.
 from datetime import datetime
 from typing import Any
 
+from pydantic.main import IncEx
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from services.review_ui.tasks.asked import item_of, kind_of, prediction_of, same_answer
 from services.review_ui.tasks.reviewed_event import reviewed
+from shared.events.answered import AnswerReviewRequested, AnswerScored
 from shared.events.models import (
-    Item,
     ItemEvent,
     ItemReviewRequested,
     ItemScored,
@@ -20,10 +22,10 @@ from shared.events.models import (
     Routing,
 )
 from shared.events.traceparent import trace_id
-from shared.labels import same_label
 from shared.storage.tables import EventRow, ItemRow, ReviewDecision, ReviewTask
 
-_TEXT = {"item": {"text": True, "metadata": True}}
+_OF_ITEM: IncEx = {name: True for name in ("text", "metadata", "draft", "candidates", "action")}
+_TEXT: IncEx = {"item": _OF_ITEM}
 
 
 def story(
@@ -39,25 +41,28 @@ def story(
     )
     if task is None:
         return None
-    item = Item.model_validate(task.item)
-    opinion = Prediction.model_validate(task.prediction)
+    item, opinion = item_of(task), prediction_of(task)
     routing = Routing.model_validate(task.routing)
     at = routing.routed_at
     known: dict[str, Any] = {"workflow": workflow, "occurred_at": at, "item": item}
-    events = [
-        _recorded(ItemScored(**known, prediction=opinion), "inference"),
-        _recorded(ItemReviewRequested(**known, prediction=opinion, routing=routing), "router"),
-    ]
+    told: list[ItemEvent]
+    if isinstance(opinion, Prediction):
+        known["prediction"] = opinion
+        told = [ItemScored(**known), ItemReviewRequested(**known, routing=routing)]
+    else:
+        known |= {"prediction": opinion, "kind": kind_of(task)}
+        told = [AnswerScored(**known), AnswerReviewRequested(**known, routing=routing)]
+    events = [_recorded(*each) for each in zip(told, ("inference", "router"), strict=True)]
     row = ItemRow(
         workflow=workflow,
         id=item_id,
         text=item.text,
         metadata_=item.metadata,
-        ai_label=opinion.label,
-        confidence=opinion.confidence,
-        distribution=opinion.distribution,
+        ai_label=opinion and opinion.brief,
+        confidence=opinion and opinion.confidence,
+        distribution=opinion.distribution if isinstance(opinion, Prediction) else None,
         status="HUMAN_REVIEW",
-        model_version=opinion.model_version,
+        model_version=opinion and opinion.model_version,
         policy_version=routing.policy_version,
         reasons=task.routing["reasons"],
         trace_id=trace_id(task.traceparent),
@@ -74,7 +79,8 @@ def story(
         )
     )
     if answer is not None and task.status == "decided":
-        kept = answer.label is not None and same_label(answer.label, opinion.label)
+        given = answer.label
+        kept = given is not None and opinion is not None and same_answer(task, given, opinion.brief)
         row.status = "HUMAN_ACCEPTED" if kept else "HUMAN_CORRECTED"
         row.final_label, row.reviewer = answer.label, answer.reviewer
         row.reviewed_at = row.updated_at = answer.decided_at

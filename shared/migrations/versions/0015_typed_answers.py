@@ -23,7 +23,10 @@ COLUMNS: dict[str, dict[str, tuple[type[TypeEngine[Any]], str]]] = {
         "known_answer": (JSONB, "what known_label is short for"),
     },
     "review_decision": {"answer": (JSONB, "what label is short for")},
-    "known_item": {"answer": (JSONB, "what label is short for")},
+    "known_item": {
+        "answer": (JSONB, "what label is short for"),
+        "asked": (JSONB, "draft, candidates, action: what the answer hangs on"),
+    },
 }
 
 

@@ -162,6 +162,9 @@ class KnownItem(Base):
     answer: Mapped[Json | None] = mapped_column(
         JSONB(none_as_null=True), comment="what label is short for"
     )
+    asked: Mapped[Json | None] = mapped_column(
+        JSONB(none_as_null=True), comment="draft, candidates, action: what the answer hangs on"
+    )
 
 
 class Highlight(Base):
