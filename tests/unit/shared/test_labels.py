@@ -133,13 +133,14 @@ def test_the_policy_knows_a_label_in_any_spelling() -> None:
 def test_known_items_are_kept_in_the_workflows_words() -> None:
     flow = Workflow(name="sentiment", labels=LABELS)
 
-    def read(line: str) -> list[gold.GoldLine]:
+    def read(line: str) -> list[gold.GoldLine | gold.GoldAnswer]:
         return gold.read(numbered([line.encode()]), flow)
 
     (known,) = read(
         '{"id": "a", "text": "x", "label": " POSITIVE",'
         ' "distribution": {"Positive": 0.8, "negative": 0.2}}'
     )
+    assert isinstance(known, gold.GoldLine)
     assert (known.label, known.distribution) == ("positive", {"positive": 0.8, "negative": 0.2})
     for line, said in (
         ('{"id": "a", "text": "x", "label": null}', "line 1: label"),
