@@ -2,6 +2,8 @@
 
 import random
 
+_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
+
 _MAX_DOUBLINGS = 30  # a float has no more room after a thousand
 
 
@@ -13,4 +15,4 @@ def pause_after(failures: int, first_seconds: float, max_seconds: float) -> floa
 
 def jittered(seconds: float, least: float = 0.5) -> float:
     """Between `least` of it and all of it, so that what failed together does not try together."""
-    return seconds * random.uniform(least, 1.0)  # noqa: S311 - no secret
+    return seconds * _RANDOM.uniform(least, 1.0)

@@ -14,6 +14,8 @@ from shared.messages import Delivery, attribute_names
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
 )
+
+_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
 _HEADERS = ("traceparent", *attribute_names("traceparent"))
 
 
@@ -38,7 +40,7 @@ def next_hop(traceparent: str | None) -> str:
     if match is None:
         return new_trace()
     # No secret, so not worth a system call for each message.
-    parent = random.getrandbits(64) or 1
+    parent = _RANDOM.getrandbits(64) or 1
     return f"00-{match[1]}-{parent:016x}-{match[2]}"
 
 

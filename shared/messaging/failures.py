@@ -19,6 +19,8 @@ from shared.messaging.retry import RetryPolicy, attempts, dead_letter
 from shared.service.metrics import MESSAGES_CONSUMED, MESSAGES_DEAD_LETTERED, RETRIES
 from shared.workflows.files import workflow_of
 
+_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class Failures:
     def outputs(self, delivery: Delivery, error: Permanent | Retryable) -> Sequence[Outgoing]:
         """The delayed copy; where there is none left to try, the dead letter and its event."""
         if isinstance(error, Retryable):
-            jitter = random.random()  # noqa: S311 - no secret
+            jitter = _RANDOM.random()
             delayed = self._retries.after(delivery, error, jitter=jitter)
             if isinstance(delayed, Outgoing):
                 RETRIES.labels(delivery.queue).inc()

@@ -22,6 +22,8 @@ from shared.errors import Overloaded, Permanent, Retryable
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Handler, Outgoing, Result
 
+_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
+
 CLOSE_SECONDS = 3.0  # a unreachable collector must not hold up the end of a process
 _SCOPE = InstrumentationScope("hitl")
 
@@ -174,7 +176,7 @@ def _context(traceparent: str | None) -> SpanContext | None:
 
 def _below(parent: SpanContext | None) -> SpanContext:
     """A new span's context in the parent's trace, or in a new one."""
-    span = random.getrandbits(64) or 1  # no secret
+    span = _RANDOM.getrandbits(64) or 1  # no secret
     if parent is not None:
         return SpanContext(parent.trace_id, span, False, parent.trace_flags)
     return SpanContext(secrets.randbits(128) or 1, span, False, TraceFlags(TraceFlags.SAMPLED))

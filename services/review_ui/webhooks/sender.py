@@ -54,6 +54,8 @@ _DUE = (
     .limit(bindparam("room"))
 )
 
+_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -228,7 +230,7 @@ class Sender:
             changes |= {"failed_at": now, "next_attempt_at": None}
         else:
             outcome = "retried"
-            jitter = 1 + _JITTER * random.random()  # noqa: S311 - no secret
+            jitter = 1 + _JITTER * _RANDOM.random()
             wait = max(self._retry_seconds[taken.attempt - 1] * jitter, answer.retry_after_seconds)
             changes["next_attempt_at"] = now + timedelta(seconds=wait)
         with Session(self._engine) as session, session.begin():
