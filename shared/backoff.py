@@ -1,8 +1,6 @@
 """How long to wait before the next try: pauses that double, and jitter."""
 
-import random
-
-_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
+from shared.chance import CHANCE
 
 _MAX_DOUBLINGS = 30  # a float has no more room after a thousand
 
@@ -15,4 +13,4 @@ def pause_after(failures: int, first_seconds: float, max_seconds: float) -> floa
 
 def jittered(seconds: float, least: float = 0.5) -> float:
     """Between `least` of it and all of it, so that what failed together does not try together."""
-    return seconds * _RANDOM.uniform(least, 1.0)
+    return seconds * CHANCE.uniform(least, 1.0)

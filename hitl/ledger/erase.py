@@ -19,11 +19,11 @@ from hitl.ledger import wordless
 from hitl.ledger.check import ERASED
 from services.logger.chain import record
 from services.logger.projection import AI_ACCEPTED
-from services.logger.rows import ANOTHER, AS_PREDICTED
 from services.review_ui.tasks.asked import kind_of, predicted_brief
 from shared.answers.reading import QUOTING
 from shared.errors import ConfigurationError
 from shared.events.models import ItemReviewed, derive_id
+from shared.events.recorded import ANOTHER, AS_PREDICTED
 from shared.storage.tables import ReviewDecision, ReviewTask
 
 ITEM_ERASED = "item.erased"

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hitl.ledger.check import ERASED
-from services.logger.rows import ANOTHER, AS_PREDICTED
 from shared.answers.base import Kind
 from shared.answers.reading import KIND_NAMES, QUOTING
+from shared.events.recorded import ANOTHER, AS_PREDICTED
 
 _AS_KNOWN = "(as known)"
 

@@ -31,11 +31,11 @@ from services.logger.projection import (
     facts,
     merge,
 )
-from services.logger.rows import AS_PREDICTED
 from shared.answers.base import Kind
 from shared.answers.reading import QUOTING
 from shared.events.answered import AnswerEvent
 from shared.events.models import Event, ItemEvent, ItemSubmitted
+from shared.events.recorded import AS_PREDICTED
 from shared.events.registry import REGISTRY
 
 ITEMS_AT_ONCE = 2_000

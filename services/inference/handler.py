@@ -156,13 +156,12 @@ class InferenceHandler:
             CONFIDENCE.labels(workflow).observe(prediction.confidence)
         age = (now - item.received_at).total_seconds()
         ITEM_AGE.labels("scored").observe(max(age, 0.0))
-        if isinstance(prediction, Prediction) or not isinstance(item, AnswerItem):
-            assert isinstance(prediction, Prediction)  # a plain item is scored, or fails  # noqa: S101
+        if isinstance(prediction, Prediction):
             return ItemScored(workflow=workflow, occurred_at=now, item=item, prediction=prediction)
         return AnswerScored(
             workflow=workflow,
             occurred_at=now,
-            item=item,
+            item=item if isinstance(item, AnswerItem) else AnswerItem.of(item),
             kind=served.spec.kind,
             prediction=prediction,
         )

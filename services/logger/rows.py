@@ -3,20 +3,17 @@
 import os
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pydantic import JsonValue
-from pydantic.main import IncEx
 from pydantic_core import to_json
 
 from services.logger.ledger import SALT_BYTES, Metadata, commitment
 from shared.answers.base import PLAIN, AnswerSpec
-from shared.answers.reading import ANSWERS
 from shared.clock import Clock
 from shared.errors import Permanent
-from shared.events.answered import AnswerDecision, AnswerEvent, AnswerSubmitted
 from shared.events.envelope import attribute, decode
 from shared.events.models import Event, ItemEvent, ItemFailed, ItemSubmitted
+from shared.events.recorded import recorded
 from shared.events.registry import PUBLISHED
 from shared.events.submissions import own_id, read_submission, submit, without_nul
 from shared.events.traceparent import trace_id, traceparent_of
@@ -25,14 +22,6 @@ from shared.messages import Delivery
 # The escape of NUL in JSON text: a backslash that is not itself escaped, then u0000.
 _NUL_ESCAPE = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SOURCE_CHARACTERS = 200
-# The text of a person stays out of the log, so that it can be erased (shared/storage/tables). A
-# reviewer's note may quote it, and is in `review_decision`.
-_OF_ITEM: IncEx = {name: True for name in ("text", "metadata", "draft", "candidates", "action")}
-_ITEM_TEXT: IncEx = {"item": _OF_ITEM, "review": {"note": True}}
-_SUBMITTED_TEXT: IncEx = {"item": _OF_ITEM, "prediction": True}
-# Of an answer that may hold a person's words the log says only whether it is the predicted one.
-AS_PREDICTED, ANOTHER = "(as predicted)", "(another answer)"
-_FAILED_TEXT = {"text": True}
 
 
 @dataclass(slots=True)
@@ -95,40 +84,10 @@ def _row(delivery: Delivery, event: Event) -> EventRow:
         event=event,
         source=without_nul(source[:_SOURCE_CHARACTERS]),
         trace_id=trace_id(traceparent_of(delivery)),
-        data=_data(event),
+        data=recorded(event),
         salt=salt,
         commitment=committed,
     )
-
-
-def _data(event: Event) -> str:
-    if isinstance(event, ItemFailed):
-        return event.model_dump_json(exclude=_FAILED_TEXT)
-    if isinstance(event, AnswerSubmitted):
-        return event.model_dump_json(exclude=_SUBMITTED_TEXT)
-    if isinstance(event, AnswerEvent):
-        return to_json(_answer_data(event)).decode()
-    return event.model_dump_json(exclude=_ITEM_TEXT)
-
-
-def _answer_data(event: AnswerEvent) -> dict[str, Any]:
-    """With the short lines of its answers as `label`s, so that who reads the log finds them where
-    those of a `label` workflow are; a person's words are in neither."""
-    data = event.model_dump(mode="json", exclude=_ITEM_TEXT)
-    prediction, decision = event.prediction, getattr(event, "decision", None)
-    quotes = ANSWERS[event.kind].quotes
-    if prediction is not None:
-        data["prediction"]["label"] = AS_PREDICTED if quotes else prediction.brief
-    if isinstance(decision, AnswerDecision):
-        same = prediction is not None and prediction.brief == decision.brief
-        other = ANOTHER if quotes else decision.brief
-        data["decision"]["label"] = data["prediction"]["label"] if same else other
-        data["decision"]["ai_label"] = data["prediction"] and data["prediction"]["label"]
-    if quotes:
-        for part in filter(None, (data["prediction"], data.get("decision"))):
-            for name in ("answer", "ai_answer"):
-                part.pop(name, None)
-    return data
 
 
 def _committed(event: Event) -> tuple[bytes, bytes] | tuple[None, None]:

@@ -19,10 +19,11 @@ from services.logger.chain import INSERTED, RETURNED_LEAF, append_block, inserte
 from services.logger.copying import EVENT_COLUMNS, STAGED_ITEM_COLUMNS, ItemKey
 from services.logger.ledger import unpack
 from services.logger.projection import KNOWN_COLUMNS, STATUS_COLUMNS, fold
-from services.logger.rows import ANOTHER, AS_PREDICTED, EventRow
+from services.logger.rows import EventRow
 from shared.answers.reading import QUOTING
 from shared.events.answered import AnswerScored
 from shared.events.models import ItemScored
+from shared.events.recorded import ANOTHER, AS_PREDICTED
 from shared.service.metrics import LEDGER_HEIGHT
 from shared.storage.edits import EDITED, as_sent
 

@@ -57,7 +57,8 @@ def answer_tail(scored: AnswerScored, chosen: Route, now: datetime) -> bytes:
 
 def _as_asked(action: Action | None) -> dict[str, JsonValue]:
     """What is accepted without a prediction: an action, as it stands."""
-    assert action is not None  # noqa: S101 - route() accepts nothing else
+    if action is None:
+        raise ValueError("nothing was predicted, and there is no action that could be approved")
     return approved(action).value
 
 

@@ -178,23 +178,27 @@ def _for_people(
 def _measured(
     policy: Policy, prediction: Prediction | AnswerPrediction, threshold: float | None
 ) -> tuple[float | None, bool]:
-    """The threshold that decides, and whether the prediction reaches it.
+    """The threshold that decides, and whether the prediction reaches it: of all that is held
+    against one, the one that is furthest below, or least above.
 
-    Where names have thresholds of their own, each part is held against its own, the others against
-    the common one; without parts the whole is held against the highest of those in the answer.
+    Where names have thresholds of their own, each part is held against its own, or the common one.
+    For what has no part stands the confidence of the whole.
     """
     if threshold is None:
         return None, False
     confidence, by_key = prediction.confidence, policy.thresholds_by_key
-    if by_key:
-        parts = prediction.certainties
-        if parts:
-            asked = {name: by_key.get(label_key(name), threshold) for name in parts}
-            name = min(parts, key=lambda name: parts[name] - asked[name])
-            return asked[name], parts[name] >= asked[name]
-        own = [by_key.get(label_key(name), threshold) for name in prediction.names]
-        threshold = max(own, default=threshold)
-    return threshold, confidence >= threshold
+    if not by_key:
+        return threshold, confidence >= threshold
+    parts = prediction.certainties or {}
+    said = {label_key(name): certainty for name, certainty in parts.items()}
+    named = set(map(label_key, prediction.names))
+    if parts and prediction.kind == "labels":
+        named |= policy.label_keys  # that a label is absent must be sure, too
+    held = [(said.get(key, confidence), by_key.get(key, threshold)) for key in {*said, *named}]
+    if prediction.kind == "spans" or not held:
+        held.append((confidence, threshold))  # no part says that nothing was overlooked
+    certainty, asked = min(held, key=lambda each: (each[0] - each[1], -each[1]))
+    return asked, certainty >= asked
 
 
 def _for_model(steering: Steering, model_version: str) -> Steering:

@@ -44,6 +44,11 @@ class AnswerItem(Item):
     action: Action | None = Field(default=None, exclude_if=_absent)
     expires_at: datetime | None = Field(default=None, exclude_if=_absent)
 
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        """An item that brought nothing else."""
+        return cls(**dict(item))
+
     @property
     def content(self) -> Content:
         """With all that is decided on."""

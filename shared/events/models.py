@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
+from shared.answers.base import Kind
 from shared.errors import Reason
 
 if TYPE_CHECKING:
@@ -81,6 +82,11 @@ class Prediction(Fact):
         ge=1, default=1, description="passes of the model; > 1 for a text longer than its window"
     )
     truncated: bool = Field(default=False, description="part of the text was not scored")
+
+    @property
+    def kind(self) -> Kind:
+        """Of the answer."""
+        return "label"
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ W3C Trace Context (https://www.w3.org/TR/trace-context/): the trace id of the pr
 each hop gets a parent id of its own, and what is malformed is replaced, never passed on.
 """
 
-import random
 import re
 import secrets
 
+from shared.chance import CHANCE
 from shared.messages import Delivery, attribute_names
 
 # Version ff, and ids of zeros alone, are invalid.
@@ -15,7 +15,6 @@ _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})"
 )
 
-_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
 _HEADERS = ("traceparent", *attribute_names("traceparent"))
 
 
@@ -40,7 +39,7 @@ def next_hop(traceparent: str | None) -> str:
     if match is None:
         return new_trace()
     # No secret, so not worth a system call for each message.
-    parent = _RANDOM.getrandbits(64) or 1
+    parent = CHANCE.getrandbits(64) or 1
     return f"00-{match[1]}-{parent:016x}-{match[2]}"
 
 

@@ -4,9 +4,9 @@ Counts and logs it, and tells the circuit breaker of each dead letter.
 """
 
 import logging
-import random
 from collections.abc import Sequence
 
+from shared.chance import CHANCE
 from shared.clock import Clock
 from shared.errors import Permanent, Retryable
 from shared.events.envelope import encode
@@ -18,8 +18,6 @@ from shared.messaging.breaker import Breaker
 from shared.messaging.retry import RetryPolicy, attempts, dead_letter
 from shared.service.metrics import MESSAGES_CONSUMED, MESSAGES_DEAD_LETTERED, RETRIES
 from shared.workflows.files import workflow_of
-
-_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ class Failures:
     def outputs(self, delivery: Delivery, error: Permanent | Retryable) -> Sequence[Outgoing]:
         """The delayed copy; where there is none left to try, the dead letter and its event."""
         if isinstance(error, Retryable):
-            jitter = _RANDOM.random()
+            jitter = CHANCE.random()
             delayed = self._retries.after(delivery, error, jitter=jitter)
             if isinstance(delayed, Outgoing):
                 RETRIES.labels(delivery.queue).inc()

@@ -5,7 +5,6 @@ its own traceparent carries already: nothing on the wire depends on whether anyb
 Attributes: https://opentelemetry.io/docs/specs/semconv/messaging/rabbitmq/
 """
 
-import random
 import secrets
 import threading
 import time
@@ -18,11 +17,10 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from shared.chance import CHANCE
 from shared.errors import Overloaded, Permanent, Retryable
 from shared.events.traceparent import trace_id, traceparent_of
 from shared.messages import Delivery, Handler, Outgoing, Result
-
-_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
 
 CLOSE_SECONDS = 3.0  # a unreachable collector must not hold up the end of a process
 _SCOPE = InstrumentationScope("hitl")
@@ -176,7 +174,7 @@ def _context(traceparent: str | None) -> SpanContext | None:
 
 def _below(parent: SpanContext | None) -> SpanContext:
     """A new span's context in the parent's trace, or in a new one."""
-    span = _RANDOM.getrandbits(64) or 1  # no secret
+    span = CHANCE.getrandbits(64) or 1  # no secret
     if parent is not None:
         return SpanContext(parent.trace_id, span, False, parent.trace_flags)
     return SpanContext(secrets.randbits(128) or 1, span, False, TraceFlags(TraceFlags.SAMPLED))

@@ -111,6 +111,9 @@ class Workflow(BaseModel):
         nothing = f"means nothing where answer = {json.dumps(kind)}"
         if kind in _LABELLED and not self.labels and not self.has_model:
             yield "labels: name them, since there is no model that could"
+        if kind == "label" and not self.labels and self.has_model and self.producer_predictions:
+            # Else whoever decides blind would be offered what a producer has predicted.
+            yield "labels: name them, since producers may predict others than the model's"
         if kind in ("labels", "spans") and not self.labels and self.has_model:
             yield f"labels: name them, which a model of {kind} must have"
         if kind not in _LABELLED:

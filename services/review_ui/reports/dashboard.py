@@ -20,7 +20,9 @@ _BINS = 20
 # their last one, or since the item was handed out, whichever is later, as items are handed out a
 # few ahead. GREATEST ignores NULL.
 _MADE = """
-    SELECT d.task_id, d.reviewer, d.action, d.label, d.decided_at,
+    SELECT d.task_id, d.reviewer, d.action, d.decided_at,
+           -- The short lines of other answers than a label are as many as there are answers.
+           CASE WHEN d.answer IS NULL THEN d.label END AS label,
            d.ai_label_shown AND d.batch IS NULL AS shown,
            CASE WHEN d.batch IS NULL THEN coalesce(d.seconds, extract(epoch FROM
                d.decided_at - greatest(

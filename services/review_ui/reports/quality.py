@@ -172,7 +172,7 @@ _WITH_AI = text(
            count(*) FILTER (WHERE d.label = t.prediction ->> 'label') AS same
     FROM review_decision d JOIN review_task t ON t.id = d.task_id
     WHERE t.workflow = :workflow AND d.decided_at >= :since AND {_STANDING}
-      AND NOT d.seeded AND d.round = 'first' AND d.batch IS NULL
+      AND NOT d.seeded AND d.round = 'first' AND d.batch IS NULL AND t.prediction IS NOT NULL
     GROUP BY d.ai_label_shown
     """  # noqa: S608 - put together from constants
 )

@@ -107,7 +107,8 @@ def decide(
     task = locked(session, request.task_id)
     window = timedelta(seconds=undo_seconds)
     earlier = session.scalar(by_key(reviewer, request.key))
-    shown = earlier.ai_label_shown if earlier else not blind_for(task, reviewer)
+    predicted = task.prediction is not None
+    shown = earlier.ai_label_shown if earlier else predicted and not blind_for(task, reviewer)
     label, answer, action = _answer_and_action(task, request, spec, shown)
     if earlier is not None:
         if (earlier.task_id, earlier.action, earlier.label) != (task.id, action, label):
@@ -197,10 +198,10 @@ def _answer_and_action(
     predicted = predicted_brief(task)
     match request.action:
         case "accept":
-            if not shown:
-                raise Refused("blind", "This item is blind: give an answer yourself.")
             if task.prediction is None or predicted is None:
                 raise Refused("no_prediction", "Nothing was predicted here: give an answer.")
+            if not shown:
+                raise Refused("blind", "This item is blind: give an answer yourself.")
             return predicted, task.prediction.get("answer"), "accept"
         case "correct":
             label, answer = _given(task, request, spec)
@@ -267,15 +268,16 @@ def _update_task(
         else:
             task.round = following
     task.leased_by = task.leased_at = task.lease_expires_at = None
-    if blindly(row) and task.status == "open":
+    if blindly(task, row) and task.status == "open":
         # Nobody gets it for the next round before its answer can no longer be undone: a refused
         # undo would tell that there is a next round, so that the answer was not the AI's.
         task.leased_by, task.lease_expires_at = NOBODY, row.undo_until
 
 
-def blindly(row: ReviewDecision) -> bool:
+def blindly(task: ReviewTask, row: ReviewDecision) -> bool:
     """Whether the reviewer gave the label without having seen the AI's."""
-    return row.label is not None and not row.ai_label_shown
+    predicted = task.prediction is not None
+    return predicted and row.label is not None and not row.ai_label_shown
 
 
 def _label_or_next_round(task: ReviewTask, review: ReviewRules) -> Final | Round:

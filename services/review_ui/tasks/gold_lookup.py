@@ -4,10 +4,10 @@ Nothing is recorded about a gold item, and an answer that there is no such item 
 its task tells the story that an item in review has.
 """
 
+import json
 from datetime import datetime
 from typing import Any
 
-from pydantic.main import IncEx
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -21,11 +21,9 @@ from shared.events.models import (
     Prediction,
     Routing,
 )
+from shared.events.recorded import recorded
 from shared.events.traceparent import trace_id
 from shared.storage.tables import EventRow, ItemRow, ReviewDecision, ReviewTask
-
-_OF_ITEM: IncEx = {name: True for name in ("text", "metadata", "draft", "candidates", "action")}
-_TEXT: IncEx = {"item": _OF_ITEM}
 
 
 def story(
@@ -93,5 +91,5 @@ def _recorded(event: ItemEvent, source: str) -> EventRow:
         type=event.type,
         occurred_at=event.occurred_at,
         source=source,
-        data=event.model_dump(mode="json", exclude=_TEXT),
+        data=json.loads(recorded(event)),
     )

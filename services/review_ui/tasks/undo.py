@@ -47,7 +47,7 @@ def undo(
     if not row.effective:
         raise Refused("did_not_count", "This decision came too late to count; nothing to undo.")
     if row.undone_at is None:
-        if blindly(row) and (row.undo_until is None or now >= row.undo_until):
+        if blindly(task, row) and (row.undo_until is None or now >= row.undo_until):
             raise Refused("undo_over", "The time to undo a blind item's label is over.")
         if _superseded(task, row):
             raise Refused("decided_since", "This item has been decided again since.")

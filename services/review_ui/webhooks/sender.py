@@ -6,7 +6,6 @@ it to be sent again under the same id, and no transaction stays open for a slow 
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from sqlalchemy.orm import Session
 from services.review_ui.webhooks.post import Answer, Post
 from services.review_ui.webhooks.sign import signature_headers
 from shared.backoff import pause_after
+from shared.chance import CHANCE
 from shared.clock import Clock
 from shared.errors import Overloaded
 from shared.service.metrics import WEBHOOK_DELIVERIES, WEBHOOK_OLDEST_UNDELIVERED
@@ -53,8 +53,6 @@ _DUE = (
     .order_by(func.random())
     .limit(bindparam("room"))
 )
-
-_RANDOM = random.Random()  # noqa: S311 - no secret; others may seed the module's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +228,7 @@ class Sender:
             changes |= {"failed_at": now, "next_attempt_at": None}
         else:
             outcome = "retried"
-            jitter = 1 + _JITTER * _RANDOM.random()
+            jitter = 1 + _JITTER * CHANCE.random()
             wait = max(self._retry_seconds[taken.attempt - 1] * jitter, answer.retry_after_seconds)
             changes["next_attempt_at"] = now + timedelta(seconds=wait)
         with Session(self._engine) as session, session.begin():

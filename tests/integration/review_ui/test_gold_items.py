@@ -177,7 +177,7 @@ def test_who_looks_a_known_item_up_finds_what_any_other_item_has(engine: Engine)
         task = session.scalars(
             select(ReviewTask).where(ReviewTask.seeded_for == "ada", ReviewTask.item_id == "k1")
         ).one()
-    people.decide("ada", task, "negative")
+    people.decide("ada", task, "negative", note="a hunch")
     early = found(ada, "k1")
     people.clock.turn(60)
     late = found(ada, "k1")
@@ -185,6 +185,8 @@ def test_who_looks_a_known_item_up_finds_what_any_other_item_has(engine: Engine)
     assert late is not None
     assert (early.status, late.status) == ("HUMAN_REVIEW", "HUMAN_CORRECTED")
     assert (late.final_label, late.events[-1].type) == ("negative", "item.reviewed")
+    # told with what the log keeps of any: a note is not among it.
+    assert "a hunch" not in late.model_dump_json() and late.events[-1].data is not None
 
 
 def test_the_accuracy_of_each_reviewer_is_measured(engine: Engine) -> None:

@@ -274,3 +274,31 @@ def test_a_certificate_speaks_of_one_kind_of_answer_and_one_schema() -> None:
         population(kind="form", schema={"type": "object"}),
     ]
     assert len({plain, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "parts", "confidence", "route", "asked"),
+    [
+        # Every label has a part: each is held against its own threshold, absent ones, too.
+        ("labels", INSULT, {"toxic": 0.02, "insult": 0.65, "threat": 0.04}, 0.65, "accept", 0.6),
+        ("labels", INSULT, {"toxic": 0.3, "insult": 0.7, "threat": 0.05}, 0.7, "review", 0.9),
+        # A part that is not there is no reason to trust it: the whole's confidence stands for it.
+        ("labels", INSULT, {"threat": 0.01}, 0.3, "review", 0.9),
+        ("labels", INSULT, {"insult": 0.99}, 0.3, "review", 0.9),
+        ("labels", INSULT, {"insult": 0.99}, 0.95, "accept", 0.9),
+        ("labels", INSULT, None, 0.7, "accept", 0.6),
+        # No part of a span says that no other was overlooked.
+        ("spans", PERSON, (0.99,), 0.3, "review", 0.9),
+        ("spans", PERSON, (0.99,), 0.95, "accept", 0.9),
+        ("spans", PERSON, (0.5,), 0.95, "review", 0.8),
+        ("spans", {"spans": []}, (), 0.3, "review", 0.9),
+    ],
+)
+def test_each_part_is_held_against_its_threshold_and_what_has_none_by_the_whole(
+    kind: Kind, answer: dict[str, Any], parts: Any, confidence: float, route: str, asked: float
+) -> None:
+    own = {"labels": "insult = 0.6", "spans": "PER = 0.8"}[kind]
+    by = policy(kind, f"threshold = 0.9\nlabel_thresholds = {{ {own} }}")
+    sure = predicted(kind, answer, confidence).model_copy(update={"parts": parts})
+    chosen = send(by, sure)
+    assert (chosen.route, chosen.threshold) == (route, asked)

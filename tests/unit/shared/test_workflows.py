@@ -198,6 +198,10 @@ def test_a_schema_may_refer_to_its_own_parts(tmp_path: Path) -> None:
             'hypothesis: "embedded" is no model of entailment',
         ),
         (
+            'model = "x"\nproducer_predictions = true',
+            "labels: name them, since producers may predict others",
+        ),
+        (
             'labels = ["a"]\nmodel = "x"\nhypothesis = "{}?"',
             "labels: name them, a hypothesis is made of each",
         ),
