@@ -88,7 +88,7 @@ def publish(
     if unsent:
         errors.print(f"in the file, and not sent: {', '.join(map(_counted, unsent.items()))}")
     if problems:
-        errors.print(f"{len(problems)} lines were refused:", style="red")
+        errors.print(f"{len(problems)} refused:", style="red")
         for problem in problems[:PROBLEMS_SHOWN]:
             errors.print(f"  {problem}")
         if len(problems) > PROBLEMS_SHOWN:

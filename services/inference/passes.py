@@ -40,11 +40,13 @@ class Window(NamedTuple):
     row: list[int]
 
 
-def refuse_not_finite(logits: NDArray[np.float64]) -> None:
-    """Raises `Permanent` for the first text with a score, [texts, …], that is not finite."""
+def refuse_not_finite(logits: NDArray[np.float64], index: int | None = None) -> None:
+    """Raises `Permanent` for the first text with a score, [texts, …], that is not finite; with an
+    `index`, where they are all that one text's."""
     bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if bad.size:
-        raise Permanent("not_finite", f"the model's scores of text {bad[0]} are not finite")
+        text = bad[0] if index is None else index
+        raise Permanent("not_finite", f"the model's scores of text {text} are not finite")
 
 
 class Passes:

@@ -8,11 +8,13 @@ from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from shared.answers.base import Kind
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask
+from shared.workflows.files import Workflow
 from tests.browser.conftest import RunningClock
 from tests.support.amqp_client import until
-from tests.support.answer_requests import asks, workflows_of_all_kinds
+from tests.support.answer_requests import asks, workflow_of, workflows_of_all_kinds
 from tests.support.browser import reviewing, shown
 from tests.support.review_service import Served, make_test_context, serving, take_in
 
@@ -373,4 +375,30 @@ def test_a_form_names_what_is_wrong_and_sends_only_what_fits(
                 ("i1", "correct", {"form": predicted["form"] | {"total": 120}}),
             ],
         )
+        assert watched.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "keys"),
+    [
+        (tuple(workflows_of_all_kinds()), {"0", "M", "E", "T"}),
+        (("spans",), {"M"}),
+        (("preference", "text"), {"E", "T"}),
+    ],
+)
+def test_the_help_names_the_keys_of_the_kinds_that_are_asked_for(
+    chromium: Browser, engine: Engine, asked: tuple[Kind, ...], keys: set[str]
+) -> None:
+    # Given workflows of these kinds; if somebody asks for help
+    clock = RunningClock()
+    flows: dict[str, Workflow] = {kind: workflow_of(kind) for kind in asked}
+    with (
+        serving(make_test_context(engine, clock, Lifecycle(), flows), clock) as served,
+        reviewing(chromium, served, "ada") as (page, watched),
+    ):
+        page.keyboard.press("?")
+        expect(page.locator('[data-id="help-dialog"]')).to_be_visible()
+        # I expect the keys of these kinds, and of no other.
+        own = set(page.locator("[data-kinds]:visible kbd").all_inner_texts())
+        assert own & {"0", "M", "E", "T"} == keys
         assert watched.complaints == []

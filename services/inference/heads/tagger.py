@@ -61,7 +61,7 @@ class Tagger:
         if not words:
             raise Permanent("unscorable", f"text {index} has no token that the model knows")
         decide = logits[[first for first, _, _ in words]] / self._temperature
-        refuse_not_finite(decide)
+        refuse_not_finite(decide, index)
         best = decide.argmax(axis=1)
         # The largest share of a softmax, whose largest power is 1.
         sure = 1 / np.exp(decide - decide.max(axis=1, keepdims=True)).sum(axis=1)

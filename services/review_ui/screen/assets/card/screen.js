@@ -32,6 +32,7 @@ export class Screen {
     this.root = root;
     this.words = words;
     this.leading = me.role !== "reviewer";
+    this.kinds = me.workflows.map((workflow) => workflow.answer);
     this.at = /** @type {Ui.At} */ ((name) => root.querySelector(`[data-id="${name}"]`));
     const { at } = this;
     at("who").textContent = me.name;
@@ -108,7 +109,19 @@ export class Screen {
     )) {
       each.hidden = !this.leading;
     }
+    this.#offerKeys();
     if (this.leading) this.leads.start();
+  }
+
+  /** The help names the keys of the kinds of answers that somebody here is asked for. */
+  #offerKeys() {
+    /** @type {Set<string>} */
+    const asked = new Set(this.kinds);
+    for (const each of /** @type {NodeListOf<HTMLElement>} */ (
+      this.root.querySelectorAll("[data-kinds]")
+    )) {
+      each.hidden = !each.dataset.kinds?.split(" ").some((kind) => asked.has(kind));
+    }
   }
 
   #label() {
