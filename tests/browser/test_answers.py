@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from sqlalchemy.orm import Session
 
 from shared.answers.base import Kind
+from shared.answers.text import TextAnswer
 from shared.service.lifecycle import Lifecycle
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.workflows.files import Workflow
@@ -401,4 +402,32 @@ def test_the_help_names_the_keys_of_the_kinds_that_are_asked_for(
         # I expect the keys of these kinds, and of no other.
         own = set(page.locator("[data-kinds]:visible kbd").all_inner_texts())
         assert own & {"0", "M", "E", "T"} == keys
+        assert watched.complaints == []
+
+
+def test_a_lead_sees_disputed_answers_whole_side_by_side(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given two long answers that begin alike, so that their short lines say little
+    begins = (
+        "Dear Peter, thank you for your letter of the third. We have read it with great care, and"
+    )
+    texts = [f"{begins} agree.\n\nYours, Ann", f"{begins} do not agree.\n\nYours, Ann"]
+    take_in(engine, asks("text", "letter", None, draft="Dear Peter"))
+    given = [
+        {
+            "key": who, "reviewer": who, "round": round_, "reason": None, "note": None,
+            "label": TextAnswer(text=text).brief, "answer": {"text": text},
+        }
+        for who, round_, text in zip(("ada", "bob"), ("first", "second"), texts, strict=True)
+    ]  # fmt: skip
+    with Session(engine) as session, session.begin():
+        session.execute(update(ReviewTask).values(round="adjudication", answers=given))
+    with reviewing(chromium, kinds, "lea", role="lead") as (page, watched):
+        # If a lead settles it / I expect both to be there whole, without names.
+        page.goto(f"{kinds.url}/?only=disputed")
+        told = page.locator('[data-id="answers-list"] .rv-whole')
+        expect(told).to_have_count(2)
+        assert told.all_inner_texts() == texts
+        assert "bob" not in page.locator(".rv-card").inner_text()
         assert watched.complaints == []

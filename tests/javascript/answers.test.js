@@ -5,6 +5,7 @@ import { difference } from "../../services/review_ui/screen/assets/card/differen
 import { typed } from "../../services/review_ui/screen/assets/card/form-controls.js";
 import { same } from "../../services/review_ui/screen/assets/card/predicted.js";
 import { problems } from "../../services/review_ui/screen/assets/card/schema.js";
+import { wholeAnswer } from "../../services/review_ui/screen/assets/card/whole-answer.js";
 import { shuffled } from "../../services/review_ui/screen/assets/card/shuffled.js";
 
 test("a difference keeps both texts whole", () => {
@@ -82,4 +83,16 @@ test("what is typed becomes a value of the schema's type, or stays a text to be 
 test("answers are the same whatever the order of their keys", () => {
   assert.ok(same({ a: [1, { b: null }], c: "x" }, { c: "x", a: [1, { b: null }] }));
   for (const other of [{ a: [1] }, { a: { 0: 1, 1: 2 } }, { a: [2, 1] }, null]) assert.ok(!same({ a: [1, 2] }, other));
+});
+
+test("an answer is told whole where its short line may not be enough", () => {
+  const task = { text: "👍 Peter of ACME", candidates: ["one", "another"] };
+  const spans = [{ start: 2, end: 7, label: "PER" }, { start: 11, end: 15, label: "ORG" }];
+  assert.equal(wholeAnswer(task, { spans }), "PER: Peter\nORG: ACME");
+  assert.equal(wholeAnswer(task, { text: "a\nb" }), "a\nb");
+  assert.equal(wholeAnswer(task, { preferred: 1 }), "another");
+  assert.equal(wholeAnswer(task, { form: { to: "A", lines: [{ n: 1 }] } }), 'to: A\nlines: [{"n":1}]');
+  for (const said of [{ preferred: null }, { labels: ["toxic"] }, { spans: [] }, null, undefined]) {
+    assert.equal(wholeAnswer(task, said), null);
+  }
 });

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from services.review_ui.reports import quality
 from shared.service.lifecycle import Lifecycle
+from shared.workflows.files import ReviewRules
 from tests.support.answer_requests import asks, workflow_of, workflows_of_all_kinds
 from tests.support.review_service import (
     START,
@@ -94,3 +95,38 @@ def test_an_answer_where_nothing_was_predicted_is_no_disagreement_with_the_ai(
         served.clock.turn(3_600)
         undone = lea.post(f"/api/v1/decisions/{said['key']}/undo")
         assert undone.status_code == 200, undone.text
+
+
+@pytest.mark.parametrize("differ", [False, True], ids=["alike", "unlike"])
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.kind)
+def test_two_people_agree_by_the_very_answer_and_a_lead_sees_both_whole(
+    sample: Sample, differ: bool, engine: Engine
+) -> None:
+    # Given a workflow whose items two people answer
+    kind, clock = sample.kind, TurnedClock()
+    schema = {"schema": {"type": "object"}} if kind == "form" else {}
+    flow = workflow_of(kind, review=ReviewRules(second_review_share=1.0), **schema)
+    item = sample.item("i").model_dump(include={*sample.brings})
+    first, second = sample.predicted, sample.near[0] if differ else sample.predicted
+    context = make_test_context(engine, clock, Lifecycle(), {kind: flow})
+    with serving(context, clock) as served:
+        take_in(engine, asks(kind, "i", None, **item))
+        for name, answer in (("ada", first), ("bob", second)):
+            with served.logged_in(name) as person:
+                (task,) = person.post("/api/v1/tasks/claim", json={}).json()["tasks"]
+                assert task["answers"] == []  # of the other
+                given = {"key": str(uuid4()), "lease_token": task["lease_token"]}
+                person.post(
+                    f"/api/v1/tasks/{task['id']}/decision",
+                    json={**given, "action": "correct", "answer": answer},
+                ).raise_for_status()
+            clock.turn(60)
+        # I expect a lead to be asked only where the answers differ, if by a hair,
+        with served.logged_in("lea", "lead") as lea:
+            wanted = {"only": "disputed"}
+            disputed = lea.post("/api/v1/tasks/claim", json=wanted).json()["tasks"]
+            assert len(disputed) == differ
+            for task in disputed:
+                # and to see what both have answered.
+                told = [each["answer"] for each in task["answers"]]
+                assert told == [sample.read(first).value, sample.read(second).value]
