@@ -161,6 +161,11 @@ def shadow(
         if stop == (version is not None):
             raise ConfigurationError("give either a version or --stop")
         context = model_context(workflow)
+        if not stop and context.workflow.answer != "label":
+            raise ConfigurationError(
+                f"{workflow} asks for {context.workflow.answer}: only models of one label score "
+                "beside the live one; `hitl model compare` compares them on held-out items"
+            )
         context.registry.shadow(version, share, by=user_at_host(), at=utc_now())
     print("shadowing ended" if stop else f"{version} also scores {share:.0%} of the items")
     update_mlflow(context)

@@ -53,7 +53,7 @@ def train_texts(
     ] = None,
     workflow: Annotated[
         str | None,
-        typer.Option(help="For this one: its kind of answer, its labels, better than its model."),
+        typer.Option(help="Of labels or spans, for this one: its labels, no worse than its model."),
     ] = None,
     most: Annotated[int | None, typer.Option(min=1, help="Train on at most so many texts.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts.")] = 2,

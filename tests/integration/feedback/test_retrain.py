@@ -249,6 +249,19 @@ def test_bad_orders_are_refused_in_words(engine: Engine, home: Path) -> None:
     assert "row 1: needs a text and a label out of negative, positive" in refused
 
 
+def test_a_shadow_that_would_score_nothing_is_refused(
+    engine: Engine, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a workflow that asks for several labels, whose models score nothing beside the live one
+    table = 'name = "moderation"\nanswer = "labels"\nlabels = ["toxic"]\nmodel = "x"\n'
+    (tmp_path / "moderation.toml").write_text(f"[workflow]\n{table}[policy]\nthreshold = 0.9\n")
+    monkeypatch.setenv("HITL_WORKFLOWS_DIR", str(tmp_path))
+    # If somebody asks for it, I expect to hear what to do instead.
+    asked = hitl(engine, home, model_app, "shadow", "v1", "--workflow", "moderation")
+    assert asked.exit_code == 1
+    assert "`hitl model compare`" in asked.stderr
+
+
 def test_two_never_run_at_once(engine: Engine, home: Path, tmp_path: Path) -> None:
     log(engine, decisions(40))
     # Given a training that runs here, another is refused
