@@ -28,11 +28,14 @@ LOCKED_OUT = text(
 )
 
 
+OPEN = ("01", "08")  # established, and hung up by the client alone: see proc(5), net/tcp
+
+
 def connections_to(served: Served) -> int:
-    """How many clients are connected to the server, as the kernel sees it (proc(5), net/tcp)."""
+    """How many clients the server has not hung up on yet, as the kernel sees it."""
     here = f":{int(served.url.rpartition(':')[2]):04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(1 for line in lines if line[1].endswith(here) and line[3] == "01")
+    return sum(1 for line in lines if line[1].endswith(here) and line[3] in OPEN)
 
 
 @contextmanager
@@ -180,8 +183,10 @@ def test_a_page_that_is_left_while_it_asks_for_items_takes_none_with_it(
             busy.execute(text("LOCK TABLE highlight"))
             some(engine, 4)
             until(lambda: busy.scalar(LOCKED_OUT) == 1, what="the page's claim")
-            # If the page is left, and the database answers then
+            # If the page is left, and the database answers once the server knows (it hangs up on
+            # who says nothing for 5 s, but not on who waits for an answer)
             page.goto("about:blank")
+            until(lambda: connections_to(served) == 0, what="the hanging up")
         # I expect all of it to be there for the next
         found: set[str] = set()
 
