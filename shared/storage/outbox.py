@@ -88,7 +88,7 @@ def publish_due(
         rows = session.scalars(due).all()
         if rows:
             publish([_message(row) for row in rows])
-            session.execute(_MARK, {"ids": [row.id for row in rows], "now": now})
+            _mark(session, rows, now)
     return len(rows)
 
 
@@ -116,6 +116,10 @@ def oldest_due_seconds(engine: Engine, now: datetime) -> float:
     with engine.connect() as connection:
         since = connection.execute(oldest).scalar()
     return (now - since).total_seconds() if since is not None else 0.0
+
+
+def _mark(session: Session, rows: Sequence[Outbox], now: datetime) -> None:
+    session.execute(_MARK, {"ids": [row.id for row in rows], "now": now})
 
 
 def _message(row: Outbox) -> Outgoing:

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from shared.clock import utc_now
 from shared.service.lifecycle import Lifecycle
 from tests.conftest import cannot_run
+from tests.support.answer_requests import workflows_of_all_kinds
 from tests.support.review_service import Served, TurnedClock, make_test_context, serving
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -39,4 +40,13 @@ def chromium() -> Iterator[Browser]:
 def served(engine: Engine) -> Iterator[Served]:
     clock = RunningClock()
     with serving(make_test_context(engine, clock, Lifecycle()), clock) as served:
+        yield served
+
+
+@pytest.fixture
+def kinds(engine: Engine) -> Iterator[Served]:
+    """The service with a workflow of every kind."""
+    clock = RunningClock()
+    context = make_test_context(engine, clock, Lifecycle(), workflows_of_all_kinds())
+    with serving(context, clock) as served:
         yield served

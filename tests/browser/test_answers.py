@@ -1,6 +1,5 @@
 """Can a reviewer give an answer of every kind: by keys alone, offline, blind, and take it back?"""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,15 +17,6 @@ from tests.support.amqp_client import until
 from tests.support.answer_requests import asks, workflow_of, workflows_of_all_kinds
 from tests.support.browser import reviewing, shown
 from tests.support.review_service import Served, make_test_context, serving, take_in
-
-
-@pytest.fixture
-def kinds(engine: Engine) -> Iterator[Served]:
-    """The service with a workflow of every kind."""
-    clock = RunningClock()
-    context = make_test_context(engine, clock, Lifecycle(), workflows_of_all_kinds())
-    with serving(context, clock) as served:
-        yield served
 
 
 def decided(engine: Engine) -> list[tuple[str, str, Any]]:

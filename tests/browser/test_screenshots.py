@@ -12,11 +12,13 @@ from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from shared.clock import utc_now
 from shared.storage.tables import ReviewDecision, ReviewTask
+from tests.support.amqp_client import until
+from tests.support.answer_requests import asks
 from tests.support.browser import reviewing
 from tests.support.review_service import TRACEPARENT, Served, requested, take_in, weigh
 
@@ -265,3 +267,92 @@ def test_pictures_of_the_pages(
         expect(page.locator("#known-items")).to_contain_text("grace", timeout=20_000)
         expect(page.locator(".vega-embed svg, .vega-embed canvas")).to_have_count(4)
         take(page, folder / "dashboard.png")
+
+
+def test_pictures_of_each_kind_of_answer(
+    chromium: Browser, kinds: Served, engine: Engine, folder: Path
+) -> None:
+    # Given an item of each kind
+    text = "Peter Novak of ACME Corp met Ann in Prague; he owes 120 euros until May."
+    take_in(
+        engine,
+        asks(
+            "labels",
+            "comment-17",
+            {"labels": ["toxic", "insult"]},
+            text="Only a fool would buy this rubbish.",
+            parts={"toxic": 0.83, "insult": 0.64, "threat": 0.04},
+        ),
+        asks(
+            "spans",
+            "letter-3",
+            {
+                "spans": [
+                    {"start": 0, "end": 11, "label": "PER"},
+                    {"start": 15, "end": 24, "label": "ORG"},
+                    {"start": 29, "end": 32, "label": "PER"},
+                    {"start": 36, "end": 42, "label": "LOC"},
+                ]
+            },
+            text=text,
+            parts=[0.98, 0.61, 0.9, 0.95],
+        ),
+        asks(
+            "form",
+            "invoice-9",
+            {
+                "form": {
+                    "supplier": "ACME Corp",
+                    "total": 120,
+                    "currency": "EUR",
+                    "paid": False,
+                    "lines": [{"what": "Pens", "amount": 20}, {"what": "Paper", "amount": 100}],
+                }
+            },
+            text=text,
+            parts={"supplier": 0.97, "total": 0.58, "currency": 0.99},
+        ),
+        asks(
+            "text",
+            "reply-5",
+            {"text": "Dear Peter,\nplease pay the 120 euros by the end of May."},
+            text="The customer owes 120 euros until May.",
+            draft="Peter, pay 120 euros by May.",
+        ),
+        asks(
+            "preference",
+            "pair-2",
+            None,
+            text="Remind a customer of an open invoice.",
+            candidates=[
+                "Pay the 120 euros at once!",
+                "Please remember the open invoice of 120 euros.",
+            ],
+        ),
+    )
+    for name, looks in (
+        ("", {}),
+        ("-dark", {"dark": True}),
+        ("-phone", {"phone": True}),
+        ("-german", {"language": "de-DE"}),
+    ):
+        with reviewing(chromium, kinds, f"ada{name}", **looks) as (page, _):
+            for kind in ("labels", "spans", "form", "text", "preference"):
+                page.goto(f"{kinds.url}/?workflow={kind}")
+                expect(page.locator(f'.rv-card[data-kind="{kind}"]')).to_be_visible(timeout=15_000)
+                if kind == "spans" and not name:
+                    page.keyboard.press("Tab")
+                    page.keyboard.press("Tab")
+                assert page.evaluate("document.documentElement.scrollWidth") <= (
+                    390 if name == "-phone" else 1280
+                )
+                if not name:
+                    take(page, folder / f"answer-{kind}.png")
+            page.goto("about:blank")
+        until(lambda: nobody_holds_any(engine), what="the tasks to be given back")
+
+
+def nobody_holds_any(engine: Engine) -> bool:
+    with Session(engine) as session:
+        held = select(func.count()).where(ReviewTask.leased_by.is_not(None))
+        return session.scalar(held) == 0

@@ -12,6 +12,8 @@ import pytest
 from tests.chaos.harness import HEARTBEAT_SECONDS, Pipeline
 from tests.support.amqp_client import until
 
+LONG_SECONDS = 60.0
+
 Fault = Callable[[Pipeline, Random], None]
 
 
@@ -76,36 +78,42 @@ def half_open_to_postgres(pipeline: Pipeline, _random: Random) -> None:
 
 def die_between_confirm_and_ack(pipeline: Pipeline, random: Random) -> None:
     name = random.choice(("inference", "router"))
-    pipeline.crash_next(name, "confirm-ack", random.randint(1, 99))
-    time.sleep(4)
+    _die(pipeline, name, "confirm-ack", random.randint(1, 99))
 
 
 def die_between_commit_and_ack(pipeline: Pipeline, random: Random) -> None:
-    pipeline.crash_next(random.choice(("logger", "logger-2")), "commit-ack", random.randint(0, 3))
-    time.sleep(4)
+    _die(pipeline, random.choice(("logger", "logger-2")), "commit-ack", random.randint(0, 3))
 
 
 def die_between_outbox_and_publish(pipeline: Pipeline, random: Random) -> None:
-    pipeline.crash_next("review_ui", "outbox-publish", random.randint(0, 3))
-    time.sleep(15)
+    _die(pipeline, "review_ui", "outbox-publish", random.randint(0, 3))
 
 
 def die_between_publish_and_mark(pipeline: Pipeline, random: Random) -> None:
-    pipeline.crash_next("review_ui", "publish-mark", random.randint(0, 3))
-    time.sleep(15)
+    _die(pipeline, "review_ui", "publish-mark", random.randint(0, 3))
 
 
 def terminate_a_service(pipeline: Pipeline, random: Random) -> None:
     name = random.choice(("inference", "router", "logger", "review_ui"))
     # One that is still starting has nothing to finish, and simply ends; and one that is yet to die
-    # at a point of its work may come to it on the way out.
-    try:
-        until(lambda: pipeline.ready(name) and not pipeline.doomed(name), seconds=60)
-    except AssertionError:
-        state = f"ready: {pipeline.ready(name)}, about to die: {pipeline.doomed(name)}"
-        pytest.fail(f"no SIGTERM for {name} after 60 s; {state}\n{pipeline.log(name)[-3000:]}")
+    # at a point of its work (another fault of the same moment) may come to it on the way out.
+    _until(pipeline, name, lambda: pipeline.ready(name) and not pipeline.doomed(name))
     code = pipeline.terminate(name)
     assert code == 0, f"{name} ended with {code} on SIGTERM:\n{pipeline.log(name)[-3000:]}"
+
+
+def _die(pipeline: Pipeline, name: str, point: str, after: int) -> None:
+    """A death that never comes would be a fault that is counted and tests nothing."""
+    pipeline.crash_next(name, point, after)
+    _until(pipeline, name, lambda: not pipeline.doomed(name))
+
+
+def _until(pipeline: Pipeline, name: str, true: Callable[[], bool]) -> None:
+    try:
+        until(true, seconds=LONG_SECONDS)
+    except AssertionError:
+        state = f"ready: {pipeline.ready(name)}, about to die: {pipeline.doomed(name)}"
+        pytest.fail(f"{name} after {LONG_SECONDS} s: {state}\n{pipeline.log(name)[-3000:]}")
 
 
 def fill_a_queue(pipeline: Pipeline, random: Random) -> None:

@@ -34,6 +34,12 @@ _MORE: dict[Kind, dict[str, Any]] = {
     "form": {"schema": INVOICE},
 }
 
+_REASONS = {
+    "panel": "drawn at random for the audit panel",
+    "below_threshold": "confidence {:.2f} is below 0.90",
+    "no_prediction": "nobody predicted an answer",
+}
+
 
 def workflow_of(kind: Kind, **more: Any) -> Workflow:
     """A workflow, named like the kind of its answers; `more`: other keys of its file."""
@@ -58,7 +64,7 @@ def asks(
     **item: Any,
 ) -> AnswerReviewRequested:
     """A request for review, as the router would send it; `item`: what else the item carries."""
-    code = "panel" if blind else "threshold" if predicted else "no_prediction"
+    code = "panel" if blind else "below_threshold" if predicted else "no_prediction"
     return AnswerReviewRequested(
         workflow=kind,
         occurred_at=START,
@@ -73,7 +79,7 @@ def asks(
             model_version="theirs@1",
         ),
         routing=Routing(
-            reasons=(RouteReason(code=code, text=f"for the reason {code}"),),
+            reasons=(RouteReason(code=code, text=_REASONS[code].format(confidence)),),
             policy_version="policy-1",
             threshold=0.9,
             sampling=Sampling(u=0.01, q=0.05, salt_version="s1", on_panel=blind),

@@ -34,6 +34,9 @@ class Preview(BaseModel):
     tasks: list[UUID] = Field(description=f"{MAX_BATCH} at most, the most urgent first")
     more: bool = Field(description="others match as well; they come in another batch")
     sample: list[Sample] = Field(description=f"the first {SAMPLE}")
+    one_by_one: list[str] = Field(
+        description="workflows whose answers no list shows whole: nothing of theirs is among these"
+    )
 
 
 class Batch(Asked):
@@ -60,12 +63,16 @@ def routes(context: RequestContext) -> APIRouter:
     @api.post("/tasks/accept-batch/preview", tags=["batches"], responses=errors(404))
     def preview(given: Wanted, account: Here) -> Preview:
         """What a batch with this filter would accept. It takes a label, a confidence or a text."""
+        chosen = context.chosen(given.workflow, account)
         with context.transaction() as session:
             found, more = batches.preview(
                 session,
                 account.name,
-                workflows=context.chosen(given.workflow, account),
-                wanted=given.filter(context.known_labels(given.workflow)),
+                workflows=chosen,
+                wanted=given.filter(
+                    context.known_labels(given.workflow),
+                    among=context.several_labels(given.workflow),
+                ),
                 now=context.clock(),
             )
             return Preview(
@@ -80,6 +87,11 @@ def routes(context: RequestContext) -> APIRouter:
                     )
                     for task in found[:SAMPLE]
                     if task.prediction is not None
+                ],
+                one_by_one=[
+                    name
+                    for name in chosen
+                    if context.workflows[name].spec.kind not in batches.BATCHED
                 ],
             )
 

@@ -73,6 +73,12 @@ class RequestContext:
         names = self.labels if workflow is None else [workflow]
         return {label for name in names for label in self.labels.get(name, ())}
 
+    def several_labels(self, workflow: str | None) -> bool:
+        """Whether an answer may have several labels: of this workflow, or of any."""
+        names = self.workflows if workflow is None else [workflow]
+        kinds = {self.workflows[name].spec.kind for name in names if name in self.workflows}
+        return not kinds.isdisjoint(("labels", "spans"))
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A session that commits at the end of the block.

@@ -40,7 +40,8 @@ def routes(context: RequestContext) -> APIRouter:
         workflow: Annotated[ShortText | None, Query(description="unset: all")] = None,
         status: Annotated[ItemStatus | None, Query()] = None,
         label: Annotated[
-            ShortText | None, Query(description="the final one, else the AI's")
+            ShortText | None,
+            Query(description="the final one, else the AI's; of several labels or spans one"),
         ] = None,
         min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
         max_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,

@@ -80,15 +80,21 @@ class Wanted(Asked):
 
     workflow: ShortText | None = Field(default=None, description="unset: all")
     queue: ShortText | None = Field(default=None, description="unset: all")
-    label: ShortText | None = Field(default=None, description="the AI's")
+    label: ShortText | None = Field(
+        default=None, description="the AI's, or one of several (of spans) that are"
+    )
     min_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     max_confidence: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     q: ShortText | None = Field(default=None, description="part of the text or the id")
 
-    def filter(self, known_labels: Iterable[str], only: Only | None = None) -> TaskFilter:
+    def filter(
+        self, known_labels: Iterable[str], *, among: bool, only: Only | None = None
+    ) -> TaskFilter:
+        """`among`: the workflows have answers of several labels."""
         return TaskFilter(
             queue=self.queue,
             labels=None if self.label is None else spellings(self.label, known_labels),
+            among=among,
             min_confidence=self.min_confidence,
             max_confidence=self.max_confidence,
             search=self.q,

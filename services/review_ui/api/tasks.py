@@ -47,7 +47,11 @@ def routes(context: RequestContext) -> APIRouter:
         lead = account.is_lead
         if given.only is not None and not lead:
             raise ApiError(403, "role_required", "Only leads may claim disputed and flagged items.")
-        wanted = given.filter(context.known_labels(given.workflow), given.only)
+        wanted = given.filter(
+            context.known_labels(given.workflow),
+            among=context.several_labels(given.workflow),
+            only=given.only,
+        )
         with context.transaction() as session:
             count = holders.may_claim(
                 session, account.name, given.count, context.max_held_tasks, now

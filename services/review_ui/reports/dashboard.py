@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.storage.labels_in_answers import labels_of, same_of_label
+
 RATE_HOURS = 1.0
 _BINS = 20
 
@@ -20,9 +22,7 @@ _BINS = 20
 # their last one, or since the item was handed out, whichever is later, as items are handed out a
 # few ahead. GREATEST ignores NULL.
 _MADE = """
-    SELECT d.task_id, d.reviewer, d.action, d.decided_at,
-           -- The short lines of other answers than a label are as many as there are answers.
-           CASE WHEN d.answer IS NULL THEN d.label END AS label,
+    SELECT d.task_id, d.reviewer, d.action, d.decided_at, d.label, d.answer,
            d.ai_label_shown AND d.batch IS NULL AS shown,
            CASE WHEN d.batch IS NULL THEN coalesce(d.seconds, extract(epoch FROM
                d.decided_at - greatest(
@@ -33,27 +33,33 @@ _MADE = """
     WHERE d.decided_at >= :since AND d.effective AND d.undone_at IS NULL
       AND (CAST(:reviewer AS text) IS NULL OR d.reviewer = :reviewer)
 """
+_COUNTED = """
+    count(*) FILTER (WHERE action IN ('accept', 'correct')) AS decided,
+    count(*) FILTER (WHERE action = 'skip') AS skipped,
+    count(*) FILTER (WHERE action = 'flag') AS flagged,
+    count(*) FILTER (WHERE action IN ('accept', 'correct') AND shown) AS shown,
+    count(*) FILTER (WHERE {kept} AND shown) AS kept,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds)
+        FILTER (WHERE action IN ('accept', 'correct')) AS seconds
+"""
+# Of an answer that is not one label, each label that is in it is counted; the AI's is kept where it
+# said the same of this label. Nobody skips or flags with a label.
+_SAME = same_of_label("named.label", "made.answer", "task.prediction -> 'answer'")
 _WORK = text(
     f"""
     WITH made AS ({_MADE})
-    SELECT date_trunc('hour', decided_at AT TIME ZONE 'UTC') AS hour,
-           reviewer,
-           CASE WHEN action IN ('accept', 'correct') THEN label END AS label,
-           GROUPING(reviewer) AS all_reviewers,
-           GROUPING(date_trunc('hour', decided_at AT TIME ZONE 'UTC')) AS all_hours,
-           count(*) FILTER (WHERE action IN ('accept', 'correct')) AS decided,
-           count(*) FILTER (WHERE action = 'skip') AS skipped,
-           count(*) FILTER (WHERE action = 'flag') AS flagged,
-           count(*) FILTER (WHERE action IN ('accept', 'correct') AND shown) AS shown,
-           count(*) FILTER (WHERE action = 'accept' AND shown) AS kept,
-           percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds)
-               FILTER (WHERE action IN ('accept', 'correct')) AS seconds
+    SELECT date_trunc('hour', decided_at AT TIME ZONE 'UTC') AS hour, reviewer,
+           CAST(NULL AS text) AS label, {_COUNTED.format(kept="action = 'accept'")}
     FROM made
-    GROUP BY GROUPING SETS (
-        (date_trunc('hour', decided_at AT TIME ZONE 'UTC')),
-        (reviewer),
-        (CASE WHEN action IN ('accept', 'correct') THEN label END)
-    )
+    GROUP BY GROUPING SETS ((date_trunc('hour', decided_at AT TIME ZONE 'UTC')), (reviewer))
+    UNION ALL
+    SELECT NULL, NULL, named.label,
+           {_COUNTED.format(kept=f"(action = 'accept' OR {_SAME})")}
+    FROM made
+         LEFT JOIN review_task task ON made.answer IS NOT NULL AND task.id = made.task_id
+         CROSS JOIN LATERAL ({labels_of("made.label", "made.answer")}) AS named(label)
+    WHERE action IN ('accept', 'correct')
+    GROUP BY named.label
     ORDER BY 1, 2, 3
     """  # noqa: S608 - put together from constants
 )
@@ -154,13 +160,9 @@ def read(session: Session, *, since: datetime, reviewer: str | None = None) -> F
     rows = session.execute(_WORK, given).all()
     bins = session.execute(_CONFIDENCE, {**given, "bins": float(_BINS)})
     return Figures(
-        hours=[(row.hour, _work(str(row.hour), row)) for row in rows if not row.all_hours],
-        reviewers=[_work(row.reviewer, row) for row in rows if not row.all_reviewers],
-        labels=[
-            _work(row.label, row)
-            for row in rows
-            if row.all_hours and row.all_reviewers and row.label is not None
-        ],
+        hours=[(row.hour, _work(str(row.hour), row)) for row in rows if row.hour is not None],
+        reviewers=[_work(row.reviewer, row) for row in rows if row.reviewer is not None],
+        labels=[_work(row.label, row) for row in rows if row.label is not None],
         confidence=[Bin(float(row.bin), row.kept, row.changed) for row in bins],
     )
 

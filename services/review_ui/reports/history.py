@@ -8,18 +8,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import and_, or_, select, text
 from sqlalchemy.orm import Session
 
 from services.review_ui.auth.accounts import Account
+from shared.storage.labels_in_answers import answers_with, labels_of
 from shared.storage.tables import ReviewDecision, ReviewTask
 
 MAX_FOUND = 200
+_NEWEST = 5_000
+_OF_NEWEST = """
+    WITH newest AS (
+        SELECT label, answer, reviewer FROM review_decision
+        WHERE CAST(:reviewer AS text) IS NULL OR reviewer = :reviewer
+        ORDER BY decided_at DESC LIMIT :newest
+    )
+"""
+_REVIEWERS = text(_OF_NEWEST + "SELECT DISTINCT reviewer FROM newest")  # noqa: S608
+_LABELS = text(
+    f"""{_OF_NEWEST} SELECT DISTINCT named.label
+    FROM newest CROSS JOIN LATERAL ({labels_of("newest.label", "newest.answer")}) AS named(label)
+    WHERE named.label <> ''"""  # noqa: S608 - put together from constants
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for; None or empty: anything. `text` is part of an item's text or id."""
+    """What to look for; None or empty: anything. `text` is part of an item's text or id;
+    `label` may be one of several in the answer."""
 
     text: str = ""
     label: str | None = None
@@ -64,7 +80,13 @@ def find(session: Session, account: Account, wanted: Search) -> list[PastDecisio
     if reviewer:
         found = found.where(ReviewDecision.reviewer == reviewer)
     if wanted.label:
-        found = found.where(ReviewDecision.label == wanted.label)
+        parts = answers_with([wanted.label])
+        found = found.where(
+            or_(
+                ReviewDecision.label == wanted.label,
+                *(ReviewDecision.answer.contains(part) for part in parts),
+            )
+        )
     if wanted.since is not None:
         found = found.where(ReviewDecision.decided_at >= wanted.since)
     looked_for = wanted.text.replace("\0", "").strip()
@@ -81,12 +103,10 @@ def find(session: Session, account: Account, wanted: Search) -> list[PastDecisio
 
 def labels_and_reviewers(session: Session, account: Account) -> tuple[list[str], list[str]]:
     """What the filters offer, from the newest decisions that the account may see."""
-    newest = select(ReviewDecision.label, ReviewDecision.reviewer)
-    if not account.is_lead:
-        newest = newest.where(ReviewDecision.reviewer == account.name)
-    newest = newest.order_by(ReviewDecision.decided_at.desc()).limit(5_000)
-    rows = session.execute(newest).all()
-    return sorted({row.label for row in rows if row.label}), sorted({row.reviewer for row in rows})
+    reviewer = None if account.is_lead else account.name
+    labels = session.scalars(_LABELS, {"reviewer": reviewer, "newest": _NEWEST})
+    reviewers = session.scalars(_REVIEWERS, {"reviewer": reviewer, "newest": _NEWEST})
+    return sorted(labels), sorted(reviewers)
 
 
 def _past(row: ReviewDecision, task: ReviewTask) -> PastDecision:

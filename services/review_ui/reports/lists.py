@@ -44,6 +44,7 @@ from services.review_ui.auth.accounts import Account
 from services.review_ui.reports.items import ai_side_hidden, with_task
 from services.review_ui.tasks.decide import Action
 from shared.errors import HitlError
+from shared.storage.labels_in_answers import answers_with
 from shared.storage.tables import BY_URGENCY, ItemRow, ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.storage.waiting_tasks import DESCENDING
@@ -107,7 +108,8 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """What to look for; None: anything. `labels`: how the final one, else the AI's, is spelled."""
+    """What to look for; None: anything. `labels`: how the final one, or one of several in the final
+    answer, else the AI's, is spelled."""
 
     workflows: Sequence[str]
     status: ItemStatus | None = None
@@ -138,7 +140,9 @@ def items(
         statement = statement.where(~hidden, ItemRow.status == wanted.status)
     if wanted.labels is not None:
         label = case((hidden, null()), else_=func.coalesce(ItemRow.final_label, ItemRow.ai_label))
-        statement = statement.where(label.in_(wanted.labels))
+        answer = func.coalesce(ItemRow.answer, ItemRow.ai_answer)
+        among = or_(*(answer.contains(part) for part in answers_with(wanted.labels)))
+        statement = statement.where(or_(label.in_(wanted.labels), and_(~hidden, among)))
     confidence = case((hidden, null()), else_=ItemRow.confidence)
     if wanted.min_confidence is not None:
         statement = statement.where(confidence >= wanted.min_confidence)

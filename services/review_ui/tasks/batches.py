@@ -17,15 +17,21 @@ from services.review_ui.tasks.claim import Lease
 from services.review_ui.tasks.decide import Decided, DecisionRequest, Refused
 from services.review_ui.tasks.filters import TaskFilter
 from services.review_ui.tasks.undo import undo
-from shared.answers.base import PLAIN
+from shared.answers.base import PLAIN, Kind
 from shared.storage.tables import ReviewDecision, ReviewTask
 from shared.storage.time_limit import SEARCH_SECONDS, time_limit
 from shared.storage.waiting_tasks import OPEN_TO_ALL, URGENCY
 from shared.workflows.files import ReviewRules
 
+BATCHED: frozenset[Kind] = frozenset(("label", "labels"))
+"""Kinds of answers that a line of a list shows whole; others are read one by one."""
 MAX_BATCH = 500
 CHUNK = 50
 """Tasks in one request: each is one transaction, so that no lock is held for long."""
+
+
+def _listed(kinds: frozenset[Kind]) -> str:
+    return "({})".format(", ".join(f"'{kind}'" for kind in sorted(kinds)))
 
 
 _MATCHING = """
@@ -33,7 +39,7 @@ _MATCHING = """
     ORDER BY {urgency} LIMIT :count
     """
 _ELIGIBLE = f"""{OPEN_TO_ALL} AND NOT blind AND round = 'first'
-      AND prediction IS NOT NULL AND (kind IS NULL OR kind = 'labels')
+      AND prediction IS NOT NULL AND coalesce(kind, 'label') IN {_listed(BATCHED)}
       AND NOT (routing -> 'sampling' ->> 'on_panel')::boolean
       AND (leased_by IS NULL OR leased_by = :me OR lease_expires_at <= :now)
       AND NOT skipped_by @> jsonb_build_array(CAST(:me AS text))"""

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.storage.labels_in_answers import answers_with_json
+
 Only = Literal["disputed", "flagged"]
 
 LAST_IS_A_FLAG = "(answers -> -1 ->> 'label') IS NULL"
@@ -16,11 +18,13 @@ LAST_IS_A_FLAG = "(answers -> -1 ->> 'label') IS NULL"
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """None: anything. `labels` are the spellings of one. Confidence from 0 to 1, both ends
-    included; `search` is part of the text or of the id; `only`: of what waits for leads."""
+    """None: anything. `labels` are the spellings of one, which is the predicted answer or, where
+    `among`, one of several in it. Confidence from 0 to 1, both ends included; `search` is part of
+    the text or of the id; `only`: of what waits for leads."""
 
     queue: str | None = None
     labels: Sequence[str] | None = None
+    among: bool = False
     min_confidence: float | None = None
     max_confidence: float | None = None
     search: str | None = None
@@ -43,7 +47,14 @@ class TaskFilter:
 
         if self.queue is not None:
             add("queue = :queue", queue=self.queue)
-        if self.labels is not None and len(self.labels) == 1:  # nearly always: an index's order
+        if self.labels is not None and self.among:
+            add(
+                "(prediction ->> 'label' = ANY(:labels)"
+                " OR prediction -> 'answer' @> ANY (CAST(:parts AS jsonb[])))",
+                labels=list(self.labels),
+                parts=answers_with_json(self.labels),
+            )
+        elif self.labels is not None and len(self.labels) == 1:  # nearly always: an index's order
             add("prediction ->> 'label' = :label", label=self.labels[0])
         elif self.labels is not None:
             add("prediction ->> 'label' = ANY(:labels)", labels=list(self.labels))

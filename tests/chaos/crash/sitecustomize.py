@@ -57,8 +57,8 @@ def between_outbox_commit_and_publish(module: ModuleType) -> None:
 
 
 def between_publish_and_mark(module: ModuleType) -> None:
-    """`update` writes down what was published."""
-    module.update = before(module.update)  # type: ignore[attr-defined]
+    """`_mark` writes down what was published."""
+    module._mark = before(module._mark)  # type: ignore[attr-defined]
 
 
 POINTS: dict[str, tuple[str, Callable[[ModuleType], None]]] = {

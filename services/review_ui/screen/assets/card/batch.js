@@ -43,8 +43,13 @@ export class Batch {
     this.tasks = found.tasks;
     const n = this.tasks.length;
     this.at("batch-title").textContent = fill(words.batch_title, { n });
-    this.at("batch-text").textContent =
-      n === 0 ? words.batch_none : found.more ? fill(words.batch_more, { n }) : words.batch_text;
+    const says = [
+      n === 0 ? words.batch_none : found.more ? fill(words.batch_more, { n }) : words.batch_text,
+    ];
+    if (found.one_by_one.length > 0) {
+      says.push(fill(words.batch_one_by_one, { names: found.one_by_one.join(", ") }));
+    }
+    this.at("batch-text").textContent = says.join(" ");
     this.at("batch-rows").replaceChildren(
       ...found.sample.map(({ item_id, text, label, confidence }) => {
         const first = make("td", "", shortText(text, 160));

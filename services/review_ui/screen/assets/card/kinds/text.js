@@ -1,10 +1,9 @@
 // A text to be corrected: E edits, Ctrl+Enter sends, and what differs from the draft is shown below.
 import { difference } from "../difference.js";
 import { editable } from "../editing.js";
-import { make, shortText, span } from "../../show.js";
+import { make, span } from "../../show.js";
 
 const LONGEST = 100_000; // characters
-const NAMED = 60;
 const SHOWN_AFTER_MS = 80; // after the last key: a long text is compared once, not at every key
 
 /** @implements {Ui.KindCard} */
@@ -65,9 +64,8 @@ export class TextCard {
     return empty ? this.desk.words.text_empty : null;
   }
 
-  /** @param {Ui.Answer} answer */
-  brief({ text }) {
-    return shortText(String(text).replace(/\s+/g, " "), NAMED);
+  brief() {
+    return this.desk.words.corrected; // it stands beside the button, whole
   }
 
   #edited() {
