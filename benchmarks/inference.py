@@ -100,13 +100,16 @@ def checkpoints(folder: Path) -> dict[str, Path]:
     torch.manual_seed(1)
     distilbert = DistilBertForSequenceClassification(DistilBertConfig())
     return {
-        "minilm": _saved(minilm, folder / "minilm"),
-        "distilbert": _saved(distilbert, folder / "distilbert"),
+        "minilm": saved(minilm, folder / "minilm"),
+        "distilbert": saved(distilbert, folder / "distilbert"),
     }
 
 
-def _saved(network: PreTrainedModel, folder: Path) -> Path:
-    names = ("negative", "positive")  # without them infinity takes it for a reranker
+def saved(
+    network: PreTrainedModel, folder: Path, names: Sequence[str] = ("negative", "positive")
+) -> Path:
+    """As transformers saves it, with MiniLM's tokenizer; without names infinity takes a classifier
+    for a reranker."""
     network.config.id2label = dict(enumerate(names))
     network.config.label2id = {name: number for number, name in enumerate(names)}
     network.save_pretrained(folder)

@@ -58,7 +58,6 @@ SOAK_LONGEST = 1  # short ones, so that a million of them pass in a quarter of t
 SOAK_BACKLOG = 1_000  # items on their way while it soaks
 SOAK_WARM = 0.2  # of the items: until then caches fill
 FLOORS = {"vs_naive": 1.2}
-_DONE = "bench.done"
 _PERSISTENT = pika.BasicProperties(delivery_mode=2, content_type="application/json")
 _SENTENCES = (
     "I did not expect to like this as much as I did",
@@ -81,14 +80,15 @@ def text(chance: random.Random, longest: int) -> str:
 class Line:
     """The queues at both ends: items in, decisions out."""
 
-    def __init__(self, amqp_url: str) -> None:
-        declare_all(amqp_url, topology(["sentiment"], (5, 30, 300)))
+    def __init__(self, amqp_url: str, workflow: str = "sentiment") -> None:
+        declare_all(amqp_url, topology([workflow], (5, 30, 300)))
+        self._workflow, self._done = workflow, f"bench.done.{workflow}"
         self._parameters = pika.URLParameters(f"{amqp_url}?heartbeat=0")
         self._connection = pika.BlockingConnection(self._parameters)
         self._channel = self._connection.channel()
-        self._channel.queue_declare(_DONE)
+        self._channel.queue_declare(self._done)
         for kind in ("item.accepted", "item.review_requested"):
-            self._channel.queue_bind(_DONE, EVENTS, f"{kind}.sentiment")
+            self._channel.queue_bind(self._done, EVENTS, f"{kind}.{workflow}")
         self._chance = random.Random(1)
 
     def close(self) -> None:
@@ -104,11 +104,11 @@ class Line:
     def put_one(self, item_id: str, longest: int = LONGEST) -> None:
         """One new item."""
         body = json.dumps({"id": item_id, "text": text(self._chance, longest), "metadata": {}})
-        self._channel.basic_publish(ITEMS, "sentiment", body.encode(), _PERSISTENT)
+        self._channel.basic_publish(ITEMS, self._workflow, body.encode(), _PERSISTENT)
 
     def done(self) -> int:
         """Decisions in the queue."""
-        return self.waiting(_DONE)
+        return self.waiting(self._done)
 
     def waiting(self, queue: str) -> int:
         """Messages in it that nobody has taken."""
@@ -118,18 +118,28 @@ class Line:
         """Who takes from it."""
         return int(self._channel.queue_declare(queue, passive=True).method.consumer_count)
 
+    def is_served(self, scorers: int) -> bool:
+        """Whether everybody who is needed takes from the queues."""
+        expected = {
+            inference_queue(self._workflow): scorers,
+            ROUTER_QUEUE: 1,
+            review_queue(self._workflow): 1,
+            LOG_QUEUE: 1,
+        }
+        return all(self.consumers(queue) >= count for queue, count in expected.items())
+
     def empty(self) -> None:
         """Nothing is left of what came before."""
         for queue in (
-            inference_queue("sentiment"), ROUTER_QUEUE, LOG_QUEUE, review_queue("sentiment"),
-            accepted_queue("sentiment"), _DONE,
+            inference_queue(self._workflow), ROUTER_QUEUE, LOG_QUEUE, review_queue(self._workflow),
+            accepted_queue(self._workflow), self._done,
         ):  # fmt: skip
             self._channel.queue_purge(queue)
 
     def read_off(self) -> int:
         """Takes what downstream would take; how many decisions came since the last time."""
-        self._channel.queue_purge(accepted_queue("sentiment"))
-        return int(self._channel.queue_purge(_DONE).method.message_count)
+        self._channel.queue_purge(accepted_queue(self._workflow))
+        return int(self._channel.queue_purge(self._done).method.message_count)
 
     def items_per_second(self, count: int) -> float:
         """Between 10 and 95 % of `count` items that lie there at once.
@@ -194,35 +204,31 @@ class Line:
                 now = time.time()
                 delays.append((now - due[json.loads(body)["item"]["id"]]) * 1e3)
 
-            channel.basic_consume(_DONE, on_message, auto_ack=True)
+            channel.basic_consume(self._done, on_message, auto_ack=True)
             while not enough.is_set():
                 connection.process_data_events(time_limit=0.01)
 
 
 @contextmanager
-def stack(servers: Servers, line: Line) -> Iterator[Mapping[str, int]]:
-    """The four services, warm; their pids."""
+def stack(servers: Servers, *lines: Line, **more: str) -> Iterator[Mapping[str, int]]:
+    """The four services with the workflows of these lines, warm; their pids."""
     scorers = os.cpu_count() or 1
     names = [*(f"inference {n + 1}" for n in range(scorers)), "router", "review_ui", "logger"]
     commands = [[sys.executable, "-P", "-m", f"services.{name.split()[0]}"] for name in names]
     ports = {f"HITL_{name}_PORT": "0" for name in ("INFERENCE", "ROUTER", "REVIEW", "LOGGER")}
     settings = {**ports, "HITL_SESSION_SECRET": "of-a-benchmark", "HITL_PANEL_SALT": "any"}
-    line.empty()  # of the tutorial's events, which would all be set aside
-    with processes(commands, servers, **settings) as started:
-        expected = {
-            inference_queue("sentiment"): scorers,
-            ROUTER_QUEUE: 1,
-            review_queue("sentiment"): 1,
-            LOG_QUEUE: 1,
-        }
+    for line in lines:
+        line.empty()  # of the tutorial's events, which would all be set aside
+    with processes(commands, servers, **settings, **more) as started:
         deadline = time.monotonic() + READY_SECONDS
-        while any(line.consumers(queue) < count for queue, count in expected.items()):
+        while not all(line.is_served(scorers) for line in lines):
             if time.monotonic() > deadline or any(one.poll() is not None for one in started):
                 raise TimeoutError("not all services came up")
             time.sleep(0.1)
-        line.empty()
-        line.put(100 * scorers)
-        line.wait_for(100 * scorers)
+        for line in lines:
+            line.empty()
+            line.put(100 * scorers)
+            line.wait_for(100 * scorers)
         yield {name: process.pid for name, process in zip(names, started, strict=True)}
 
 

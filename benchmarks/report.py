@@ -15,7 +15,7 @@ from rich.table import Table as RichTable
 from benchmarks.harness import ROOT, machine
 
 DOCS = ROOT / "docs"
-_ORDER = ("router", "inference", "logger", "pipeline", "soak", "review")
+_ORDER = ("router", "inference", "logger", "pipeline", "answers", "soak", "review")
 _HEAD = """# Benchmarks
 
 Written by `bin/bench NAME`, which starts its own servers, lets the peers take turns in each round
