@@ -8,14 +8,16 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import Engine
 
+from tests.support.answer_requests import asks
 from tests.support.browser import reviewing
 from tests.support.review_service import Served, requested, take_in
 
 BAD = ("serious", "critical")
 
 
-def findings(page: Page) -> list[str]:
-    """What axe-core calls serious or critical, with the first elements that it names."""
+def findings(page: Page, within: str = "html", *rules: str) -> list[str]:
+    """What axe-core calls serious or critical, with the first elements that it names; by all its
+    rules, or by these."""
     # Half faded in, a text has half its contrast.
     page.wait_for_timeout(50)
     page.evaluate(
@@ -23,7 +25,8 @@ def findings(page: Page) -> list[str]:
              .filter(each => each.effect.getComputedTiming().endTime !== Infinity)
              .map(each => each.finished)).then(() => null)"""
     )
-    violations = Axe().run(page).response["violations"]
+    only = {"runOnly": list(rules)} if rules else {}
+    violations = Axe().run(page, within, only).response["violations"]
     return [
         f"{each['id']} ({each['impact']}): {node['html'][:160]} {node['failureSummary'][:200]}"
         for each in violations
@@ -114,6 +117,44 @@ def test_no_page_has_serious_findings(
         page.goto(f"{served.url}/login")
         expect(page.get_by_role("button", name="Log in")).to_be_visible()
         found["login"] = findings(page)
+    # I expect nothing that keeps anybody out
+    listed = [f"{name}: {each}" for name, all_of_them in found.items() for each in all_of_them]
+    assert not listed, "\n".join(listed)
+
+
+def test_no_kind_of_answer_has_serious_findings(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given an item of each kind, with a prediction that says something at each place
+    take_in(
+        engine,
+        asks("labels", "a", {"labels": ["toxic"]}, parts={"toxic": 0.8, "insult": 0.3}),
+        asks("spans", "b", {"spans": [{"start": 0, "end": 5, "label": "PER"}]}, parts=[0.9]),
+        asks(
+            "form",
+            "c",
+            {"form": {"supplier": "", "total": 12, "lines": [{"what": "Pens", "amount": 2}]}},
+            parts={"supplier": 0.9, "total": 0.4},
+        ),
+        asks("text", "d", {"text": "Dear Peter, pay."}, draft="Peter pay now"),
+        asks("preference", "e", {"preferred": 1}, candidates=["Pay!", "Please pay. " * 80]),
+    )
+    found: dict[str, list[str]] = {}
+    with reviewing(chromium, kinds, "ada", phone=True) as (page, _):
+        for kind, worked_on in (
+            ("labels", "2"),
+            ("spans", "Tab"),
+            ("form", "Enter"),
+            ("text", "e"),
+            ("preference", "n"),
+        ):
+            page.goto(f"{kinds.url}/?workflow={kind}")
+            expect(page.locator(f'.rv-card[data-kind="{kind}"]')).to_be_visible(timeout=15_000)
+            page.keyboard.press(worked_on)
+            found[kind] = findings(page, ".rv-card")
+            page.emulate_media(color_scheme="dark")
+            found[f"{kind}, dark"] = findings(page, ".rv-card", "color-contrast")
+            page.emulate_media(color_scheme="light")
     # I expect nothing that keeps anybody out
     listed = [f"{name}: {each}" for name, all_of_them in found.items() for each in all_of_them]
     assert not listed, "\n".join(listed)

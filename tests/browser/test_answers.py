@@ -69,6 +69,7 @@ def test_labels_are_switched_by_digits_and_sent_by_enter(
         page.keyboard.press("Enter")
         # and what was predicted to be on already, with its shares, for one key
         assert shown(page) == order[1]
+        expect(page.locator('[data-id="says"]')).to_contain_text("AI suggests toxic, insult 50 %")
         assert pressed(page) == ["toxic", "insult"]
         expect(page.locator('[data-id="labels"] .rv-share')).to_have_text(["80 %", "70 %", "10 %"])
         expect(page.locator('[data-id="suggest"]')).to_have_text("AI suggests toxic, insult 50 %")
@@ -179,12 +180,15 @@ def test_spans_are_given_by_keys_alone_and_counted_in_code_points(
         expect(says).to_have_text("Peter, PER, 1/3, 97 %")
         page.keyboard.press("Tab")
         expect(says).to_have_text("ACME, LOC, 2/3, 40 %")
+        expect(page.locator('[data-id="text"] [aria-current="true"]')).to_have_text("ACME")
         # and to relabel, to move the end, to take one away, and to add another
         page.keyboard.press("2")
         page.keyboard.press("Shift+ArrowRight")
         assert marked(page) == [("Peter", "PER"), ("ACME Corp", "ORG"), ("met", "PER")]
+        expect(says).to_have_text("ACME Corp, ORG, 2/3")
         page.keyboard.press("Tab")
         page.keyboard.press("Backspace")
+        expect(says).to_have_text("Taken away: met, PER")
         page.keyboard.press("ArrowRight")
         expect(says).to_have_text("Ann")
         page.keyboard.press("1")
@@ -294,7 +298,7 @@ def test_a_text_is_edited_with_its_changes_in_sight(
         page.keyboard.press("e")
         page.keyboard.type("Peter, pay now")
         expect(page.locator(".rv-difference ins")).to_have_text([","])
-        expect(page.locator('[data-id="accept-button"]')).to_contain_text("Send Peter, pay now")
+        expect(page.locator('[data-id="accept-button"]')).to_contain_text("Send the text")
         page.keyboard.press("Control+Enter")
         decides(
             engine, [("i0", "accept", predicted), ("i1", "correct", {"text": "Peter, pay now"})]
@@ -335,9 +339,14 @@ def test_a_form_names_what_is_wrong_and_sends_only_what_fits(
         page.keyboard.press("Control+a")
         page.keyboard.type("much")
         expect(page.locator(".rv-problem:visible")).to_have_text(["must be of type number"])
+        # and whoever hears the page to be told of it, at once and at the field
+        expect(page.locator('[data-id="says"]')).to_have_text("must be of type number")
         page.keyboard.press("Control+Enter")
         assert shown(page) == "i2"
-        expect(page.get_by_label("Total with tax")).to_be_focused()
+        total = page.get_by_label("Total with tax")
+        expect(total).to_be_focused()
+        expect(total).to_have_attribute("aria-invalid", "true")
+        expect(total).to_have_accessible_description("must be of type number")
         page.keyboard.press("Control+a")
         page.keyboard.type("120.5")
         page.keyboard.press("Enter")

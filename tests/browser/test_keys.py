@@ -183,14 +183,18 @@ def test_who_hears_the_page_is_told_what_was_done_and_what_comes(
     )
     with reviewing(chromium, served, "ada") as (page, _):
         says = page.locator('[data-id="says"]')
-        expect(says).to_have_text("Item: a loud film")
+        expect(says).to_have_text("Item: a loud film AI suggests positive 60 %")
         page.keyboard.press("1")
-        # I expect the decision and the beginning of the next item, which need not be looked for
-        expect(says).to_have_text(re.compile("^Recorded: negative. Item: a quiet film a quiet.*…$"))
+        # I expect the decision, the beginning of the next item, and what A would take of it
+        expect(says).to_have_text(
+            re.compile(
+                "^Recorded: negative. Item: a quiet film a quiet.*… AI suggests positive 70 %$"
+            )
+        )
         # and no half of a character where the id is cut
         expect(page.locator('[data-id="last"] li')).to_have_text(f"#{faces[:7]}…negative")
         page.keyboard.press("u")
-        expect(says).to_have_text("Item: a loud film")
+        expect(says).to_have_text("Item: a loud film AI suggests positive 60 %")
         page.keyboard.press("s")
         page.keyboard.press("s")
         expect(says).to_contain_text("Item: a loud film")  # what was skipped comes last

@@ -134,6 +134,8 @@ export class Card {
     this.at("accept-key").textContent = this.kind.decides ? "A" : "\u21b5";
     this.showSubmit();
     this.at("suggest").replaceChildren(...this.#suggestion(task));
+    const { answer, labels } = this.words;
+    this.at("labels").setAttribute("aria-label", task.kind === "preference" ? answer : labels);
     this.at("note").value = task.noted ?? "";
     this.at("note").hidden = !task.noted;
     const guideline = this.workflows.find((each) => each.name === task.workflow)?.guideline.trim();

@@ -31,10 +31,10 @@ export function field(given, value, path, name, required, making) {
   const type = typeOf(schema);
   const fits = value === undefined || value === null;
   if (type === "object" && schema.properties && (fits || isObject(value))) {
-    return group(schema, /** @type {Record<string, unknown>} */ (value ?? {}), path, name, making);
+    return group(schema, /** @type {Record<string, unknown> | null | undefined} */ (value), path, name, required, making);
   }
   if (type === "array" && typeof schema.items === "object" && (fits || Array.isArray(value))) {
-    return rows(schema, /** @type {unknown[]} */ (value ?? []), path, name, making);
+    return rows(schema, /** @type {unknown[] | null | undefined} */ (value), path, name, required, making);
   }
   return single(schema, type, value, path, name, required, making);
 }
@@ -46,19 +46,23 @@ function isObject(value) {
 
 /**
  * @param {Schema} schema
- * @param {Record<string, unknown>} value
+ * @param {Record<string, unknown> | null | undefined} value
  * @param {string} path
  * @param {string} name
+ * @param {boolean} needed
  * @param {Making} making
  * @returns {Field}
  */
-function group({ properties, required = [], title }, value, path, name, making) {
+function group({ properties, required = [], title }, value, path, name, needed, making) {
+  const came = value ?? {};
   const known = Object.entries(/** @type {Record<string, Schema>} */ (properties));
   const fields = known.map(([key, schema]) => /** @type {const} */ ([
     key,
-    field(schema, value[key], below(path, key), schema.title ?? key, required.includes(key), making),
+    field(schema, came[key], below(path, key), schema.title ?? key, required.includes(key), making),
   ]));
-  const others = Object.entries(value).filter(([key]) => !(key in properties));
+  const others = Object.entries(came).filter(([key]) => !(key in properties));
+  // What must be there is, if only to have its own fields named; an empty one goes back as it came.
+  const none = value === null ? null : needed || (value && Object.keys(value).length === 0) ? {} : undefined;
   const parts = fields.map(([, { element }]) => element);
   const element = path
     ? make("fieldset", "rv-group", [make("legend", "", title ?? name), ...parts])
@@ -68,20 +72,21 @@ function group({ properties, required = [], title }, value, path, name, making) 
     read: () => {
       const found = fields.map(([key, { read }]) => [key, read()]).filter(([, each]) => each !== undefined);
       const all = Object.fromEntries([...found, ...others]);
-      return path && Object.keys(all).length === 0 ? undefined : all;
+      return Object.keys(all).length > 0 ? all : none;
     },
   };
 }
 
 /**
  * @param {Schema} schema
- * @param {unknown[]} value
+ * @param {unknown[] | null | undefined} value
  * @param {string} path
  * @param {string} name
+ * @param {boolean} needed
  * @param {Making} making
  * @returns {Field}
  */
-function rows({ items, title, minItems }, value, path, name, making) {
+function rows({ items, title, minItems }, value, path, name, needed, making) {
   const { words } = making;
   /** @type {Field[]} */
   let made = [];
@@ -95,12 +100,14 @@ function rows({ items, title, minItems }, value, path, name, making) {
       const remove = makeButton("rv-button rv-quiet", "×", () => {
         draw(made.filter((_, nth) => nth !== place).map(({ read }) => read()));
         making.changed();
+        const next = list.children[place]?.lastElementChild ?? list.nextElementSibling;
+        /** @type {HTMLElement | null} */ (next)?.focus(); // what had it is gone
       });
       remove.setAttribute("aria-label", `${words.row_remove}: ${name} ${place + 1}`);
       return make("div", "rv-row", [element, remove]);
     }));
   };
-  draw(value);
+  draw(value ?? []);
   const add = makeButton("rv-button rv-quiet", `+ ${name}`, () => {
     draw([...made.map(({ read }) => read()), undefined]);
     making.changed();
@@ -109,12 +116,15 @@ function rows({ items, title, minItems }, value, path, name, making) {
   });
   const problem = make("p", "rv-problem");
   problem.dataset.path = path;
+  problem.id = `rv-field-${path}-problem`;
   problem.hidden = true;
+  add.dataset.path = path;
+  add.setAttribute("aria-describedby", problem.id);
   const element = make("fieldset", "rv-group", [make("legend", "", title ?? name), list, add, problem]);
-  const was = value.length > 0 || minItems === 0;
+  const none = value === null ? null : value || needed || minItems === 0 ? [] : undefined;
   return {
     element,
-    read: () => (made.length === 0 && !was ? undefined : made.map(({ read }) => read() ?? null)),
+    read: () => (made.length === 0 ? none : made.map(({ read }) => read() ?? null)),
   };
 }
 

@@ -128,7 +128,6 @@ export class Screen {
     const { at, words } = this;
     this.root.lang = language();
     label(this.root, words);
-    at("labels").setAttribute("aria-label", words.labels);
     at("text").setAttribute("aria-label", words.item);
     at("note").setAttribute("aria-label", words.note);
     at("note").placeholder = words.note_hint;
@@ -177,7 +176,9 @@ export class Screen {
     const { task } = card;
     if (task !== undefined && task === was) return;
     const text = task && `${words.item}: ${shortText(task.text, READ_OUT)}`;
-    this.messages.say(`${done} ${text ?? at("empty-title").textContent}`.trim());
+    // What A would take as well: nobody accepts what they have not heard.
+    const said = [done, text ?? at("empty-title").textContent, task && at("suggest").textContent];
+    this.messages.say(said.filter(Boolean).join(" "));
   }
 
   showSync() {

@@ -27,6 +27,7 @@ export class SpanEditor {
    * @param {() => boolean} on.here whether the text is one with spans just now
    * @param {() => void} on.changed other spans
    * @param {() => void} on.chosen another selection
+   * @param {(gone: readonly Span[]) => void} on.removed these are no more
    * @param {() => void} on.refused a span would have come to lie over another one
    */
   constructor(element, on) {
@@ -99,9 +100,10 @@ export class SpanEditor {
     const [low, high] = selected ? ends(selected) : [0, 0];
     /** @param {Span} span */
     const goes = (span) => (active ? span === active : span.start >= low && span.end <= high);
-    const kept = this.spans.filter((each) => !goes(each));
-    if (kept.length === this.spans.length) return false;
-    this.#change(kept, null, selected);
+    const gone = this.spans.filter(goes);
+    if (gone.length === 0) return false;
+    this.#change(this.spans.filter((each) => !goes(each)), null, selected);
+    this.on.removed(gone);
     return true;
   }
 

@@ -43,8 +43,8 @@ export class SpanText {
       if (inner === undefined) return node;
       const mark = make("mark", `rv-span ${hue(labels.indexOf(inner.label))}`, [node]);
       mark.dataset.tag = covers.flatMap((each) => (each.end === end ? each.label : [])).join(" · ");
-      mark.classList.toggle("rv-active", active !== null && covers.includes(active));
       this.covers.set(mark, covers);
+      this.#show(mark, active);
       return mark;
     });
     this.element.replaceChildren(...parts);
@@ -55,10 +55,18 @@ export class SpanText {
    * @param {Span | null} active
    */
   activate(active) {
-    for (const mark of this.element.querySelectorAll("mark")) {
-      const on = active !== null && (this.covers.get(mark)?.includes(active) ?? false);
-      mark.classList.toggle("rv-active", on);
-    }
+    for (const mark of this.element.querySelectorAll("mark")) this.#show(mark, active);
+  }
+
+  /**
+   * @param {HTMLElement} mark
+   * @param {Span | null} active
+   */
+  #show(mark, active) {
+    const on = active !== null && (this.covers.get(mark)?.includes(active) ?? false);
+    mark.classList.toggle("rv-active", on);
+    if (on) mark.setAttribute("aria-current", "true");
+    else mark.removeAttribute("aria-current");
   }
 
   /**

@@ -76,7 +76,8 @@ export class FormCard {
     const found = this.#wrong();
     this.#name(found);
     const wrong = new Set(found.map(({ path }) => path));
-    this.#inputs().find((each) => wrong.has(each.dataset.path ?? ""))?.focus();
+    const places = /** @type {HTMLElement[]} */ ([...this.box.querySelectorAll("[data-path]:not(p)")]);
+    places.find((each) => wrong.has(each.dataset.path ?? ""))?.focus();
   }
 
   brief() {
@@ -101,8 +102,11 @@ export class FormCard {
     const said = new Map(found.map((each) => [each.path, this.#said(each)]));
     for (const each of /** @type {NodeListOf<HTMLElement>} */ (this.box.querySelectorAll("p.rv-problem"))) {
       const text = said.get(each.dataset.path ?? "") ?? "";
-      if (each.textContent !== text) each.textContent = text;
+      if (each.textContent === text) continue;
+      each.textContent = text;
       each.hidden = text === "";
+      // A description that changes under the focus is not read out.
+      if (text && document.activeElement?.getAttribute("aria-describedby") === each.id) this.desk.say(text);
     }
     for (const input of this.#inputs()) {
       input.setAttribute("aria-invalid", String(said.has(input.dataset.path ?? "")));

@@ -44,7 +44,10 @@ export class LabelsCard {
     if (!off) this.on.add(label);
     this.#draw(place);
     changed();
-    say(fill(off ? words.label_off : words.label_on, { label }));
+    // A button with the focus says so itself.
+    if (document.activeElement !== this.buttons[place]) {
+      say(fill(off ? words.label_off : words.label_on, { label }));
+    }
   }
 
   /** @param {KeyboardEvent} event */

@@ -27,6 +27,7 @@ export class SpansCard {
       here,
       changed: () => desk.changed(),
       chosen: () => this.#chosen(),
+      removed: (gone) => this.#removed(gone),
       refused: () => say(words.span_in_the_way),
     });
     const parts = [make("kbd", "", "⌫"), line(words.span_remove, "rv-name")];
@@ -106,6 +107,14 @@ export class SpansCard {
       if (share) said.push(percent(share));
     }
     this.desk.say(said.join(", "));
+  }
+
+  /** @param {readonly Span[]} gone */
+  #removed(gone) {
+    const { say, words } = this.desk;
+    const [first] = gone;
+    const one = first && `${shortText(this.editor.text.slice(first.start, first.end), READ_OUT)}, ${first.label}`;
+    say(fill(words.span_removed, { what: gone.length === 1 ? one ?? "" : fill(words.spans_many, { n: gone.length }) }));
   }
 
   /**

@@ -29,6 +29,7 @@ export class TextCard {
     this.part = make("div", "rv-part", [title, this.field]);
     this.other = make("section", "rv-part", [make("h2", "", words.text_difference), this.shown]);
     this.problem = make("p", "rv-problem", words.text_empty);
+    this.problem.id = "rv-edit-problem";
     this.problem.setAttribute("role", "alert");
     this.problem.hidden = true;
   }
@@ -61,6 +62,8 @@ export class TextCard {
     const empty = normal(this.field.value) === "";
     this.problem.hidden = !empty;
     this.field.setAttribute("aria-invalid", String(empty));
+    if (empty) this.field.setAttribute("aria-describedby", this.problem.id);
+    else this.field.removeAttribute("aria-describedby");
     return empty ? this.desk.words.text_empty : null;
   }
 
