@@ -57,3 +57,9 @@ def rebuild(
             f"{tasks.without_text} items wait for a person and have no text: send them again",
             err=True,
         )
+    if tasks.without_asked:
+        typer.echo(
+            f"{tasks.without_asked} items wait for a person without the candidates or the action"
+            " that they are about: send them again under new ids",
+            err=True,
+        )

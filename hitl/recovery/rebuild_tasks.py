@@ -19,6 +19,8 @@ from shared.events.models import ItemReviewRequested
 from shared.events.traceparent import next_hop
 
 TASKS_AT_ONCE = 500
+_ABOUT = {"preference": "candidates", "approval": "action"}
+"""Without this nobody can answer: lost where the schema was downgraded below 0015."""
 _NO_SPAN = "0000000000000001"
 
 _BEHIND = f"""
@@ -76,11 +78,13 @@ _WITHOUT_TASK = """
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """How many were corrected; `without_text` wait for a person and cannot be shown to one."""
+    """How many were corrected; `without_text` wait for a person and cannot be shown to one, nor can
+    those without the candidates or the action that they are about."""
 
     closed: int
     opened: int
     without_text: int
+    without_asked: int
 
 
 def rebuild_tasks(engine: Engine) -> Tasks:
@@ -94,13 +98,20 @@ def rebuild_tasks(engine: Engine) -> Tasks:
         connection.execute(_DECISIONS)
         closed = connection.execute(_CLOSE).rowcount
     intake = Intake(engine, utc_now)
-    opened = without_text = 0
+    opened = without_text = without_asked = 0
     for rows in _without_task(engine):
-        requests = [_request(*row) for row in rows if row[0] is not None]
-        without_text += len(rows) - len(requests)
+        with_text = [row for row in rows if row[0] is not None]
+        requests = [_request(*row) for row in with_text if _answerable(row[3], row[4])]
+        without_text += len(rows) - len(with_text)
+        without_asked += len(with_text) - len(requests)
         opened += len(requests)
         intake.open_tasks(requests)
-    return Tasks(closed, opened, without_text)
+    return Tasks(closed, opened, without_text, without_asked)
+
+
+def _answerable(data: dict[str, Any], asked: dict[str, Any] | None) -> bool:
+    about = _ABOUT.get(data.get("kind", "label"))
+    return about is None or about in (asked or {})
 
 
 def _without_task(engine: Engine) -> Iterator[Sequence[tuple[Any, ...]]]:

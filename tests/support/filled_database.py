@@ -1,6 +1,7 @@
 """A database that was worked with: rows of every table, made by the product's own code (the
 logger, the intake, people at work, the certifier)."""
 
+import json
 from uuid import uuid4
 
 from sqlalchemy import Engine, text
@@ -11,15 +12,18 @@ from services.feedback.certificate import epochs
 from services.logger.handler import Logger
 from services.review_ui.auth import tokens
 from services.review_ui.auth.accounts import Accounts, Role
-from services.review_ui.tasks import gold
+from services.review_ui.tasks import claim, gold
+from services.review_ui.tasks.filters import EVERYTHING
 from services.review_ui.tasks.intake import Intake
 from services.review_ui.webhooks import store as webhook_store
 from shared.clock import utc_now
 from shared.events.models import Event, ItemExplained, WordWeight
+from shared.formats.json_lines import Line
 from shared.messages import Delivery
 from shared.storage.tables import Certificate
-from shared.workflows.files import ReviewRules
-from tests.support import review_service
+from shared.workflows.files import ReviewRules, Workflow
+from tests.support import answer_events, review_service
+from tests.support.answer_events import LABELS, AnswerJourney, Said
 from tests.support.item_events import Journey, delivered, submitted
 from tests.support.review_data import ReviewRoom
 from tests.support.review_service import QUICK_HASHER, TurnedClock, requested
@@ -44,6 +48,25 @@ def fill(engine: Engine) -> ReviewRoom:
     _certifier(engine, room.clock)
     _reviews(engine, room)
     return room
+
+
+def fill_answers(engine: Engine) -> None:
+    """Of every kind but `label`, in a workflow of its name: items and tasks that were accepted,
+    corrected, skipped and left alone, with and without a prediction, and a gold item in hand."""
+    for kind, said in answer_events.KINDS.items():
+        machine = AnswerJourney(f"{kind} by machine", kind)
+        log(engine, machine.scored(), machine.accepted())
+        for name, answer in (("agreed", None), ("other", said.other)):
+            journey = AnswerJourney(f"{kind} {name}", kind)
+            log(engine, journey.scored(), journey.review_requested())
+            answer_events.take_in(engine, journey)
+            answer_events.decide(engine, "ann", kind, answer)
+            log(engine, journey.answered(answer or said.predicted))
+        left = [AnswerJourney(f"{kind} open", kind)]
+        left.append(AnswerJourney(f"{kind} unpredicted", kind, predicted=False))
+        log(engine, *(event for each in left for event in (each.scored(), each.review_requested())))
+        answer_events.take_in(engine, *left)
+        _gold_of(engine, said)
 
 
 def tables(engine: Engine) -> dict[str, int]:
@@ -115,6 +138,32 @@ def _reviews(engine: Engine, room: ReviewRoom) -> None:
     for task in room.claim("ben", count=2):
         if task.seeded_for is not None:
             room.decide("ben", task, "positive")
+
+
+def _gold_of(engine: Engine, said: Said) -> None:
+    """A gold item, in hand."""
+    flow = Workflow(
+        name=said.kind,
+        answer=said.kind,
+        labels=LABELS.get(said.kind, ()),
+        model="none",
+        schema={"type": "object"} if said.kind == "form" else None,
+        review=ReviewRules(seeded_share=1.0),
+    )
+    action = said.asked.get("action")
+    asked = said.asked | ({"action": action.model_dump()} if action else {})
+    row = {"id": "known", "text": answer_events.SECRET, "answer": said.predicted, **asked}
+    now = utc_now()
+    with Session(engine) as session, session.begin():
+        gold.add(session, flow.name, gold.read([Line(1, json.dumps(row).encode())], flow), now)
+        claimed = claim.claim(
+            session, "ann", workflows=[flow.name], count=1, now=now, lease_seconds=60.0,
+            wanted=EVERYTHING, lead=False,
+        )  # fmt: skip
+        (task,) = gold.mix_in(
+            session, "ann", claimed, {flow.name: flow}, now=now, lease_seconds=60.0
+        )
+        assert task.seeded_for == "ann"
 
 
 def _certifier(engine: Engine, clock: TurnedClock) -> None:

@@ -38,12 +38,14 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    # Older programs read a prediction of every task: those of other answers wait for the way back.
+    # Older programs know labels only, and read a prediction of every task. What waits for a person
+    # is in the log: `hitl rebuild` asks again after the way back, where it knows what about.
     op.execute(
         "DELETE FROM review_decision d USING review_task t"
         " WHERE d.task_id = t.id AND t.kind IS NOT NULL"
     )
     op.execute("DELETE FROM review_task WHERE kind IS NOT NULL")
+    op.execute("DELETE FROM known_item WHERE answer IS NOT NULL")  # its short line is no label
     op.alter_column("review_task", "prediction", nullable=False)
     for table, columns in COLUMNS.items():
         for name in columns:

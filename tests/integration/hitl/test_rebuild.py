@@ -269,3 +269,27 @@ def test_tasks_of_any_kind_are_asked_again_and_closed_with_their_answers(
         assert found[name] == before[name]
     assert (found["corrected"]["status"], found["corrected"]["revision"]) == ("decided", 1)
     assert rows(answered, DECISIONS) == decision
+
+
+def test_what_waited_is_asked_again_after_the_way_back_unless_it_is_lost_what_about(
+    answered: Engine, kind: Kind
+) -> None:
+    # Given items of a typed kind, and a schema that went below it and up again
+    for revision in ("0014", "head"):
+        assert hitl(answered, "migrate", "--to", revision, "--yes").exit_code == 0
+    # If the rows are made again
+    said = hitl(answered, "rebuild")
+    assert said.exit_code == 0, said.output
+    found = {row["item_id"]: row for row in rows(answered, TASKS)}
+    items = {row["id"]: row for row in rows(answered, ITEMS)}
+    # I expect the log's answers to be back, of kinds that quote nobody,
+    other = answer_events.KINDS[kind].other
+    assert items["corrected"]["answer"] == (None if kind in QUOTING else other)
+    assert {row["kind"] for row in items.values()} == {kind}
+    # and what waited, where a person can answer it; else who sent it hears how to go on.
+    if kind in ("preference", "approval"):
+        assert found == {}
+        assert "2 items wait for a person without the candidates or the action" in said.stderr
+    else:
+        assert {*found} == {"waiting", "open"}
+        assert (found["waiting"]["prediction"] is None) is (kind in QUOTING)

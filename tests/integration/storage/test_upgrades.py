@@ -1,7 +1,7 @@
 """Does a database that was worked with survive every step of the schema, up and down?"""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
@@ -21,14 +21,15 @@ from shared.storage.database import connect
 from shared.storage.migration import MIGRATION_LOCK, migrate, migration_config
 from tests.integration.storage.test_migrations import differences
 from tests.support.amqp_client import until
-from tests.support.filled_database import fill, log, tables
+from tests.support.filled_database import fill, fill_answers, log, tables
 from tests.support.item_events import Journey
 
 Row = dict[str, object]
 Tables = dict[str, list[Row]]
 # What a step down may take with it, because the older version has no place for it; and what a step
 # changes on purpose. Each says for which rows, and in which columns (none: the whole row).
-NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]]]] = {
+Rule = tuple[Callable[[Row], bool], tuple[str, ...]]
+NOT_KEPT: Mapping[str, Mapping[str, Rule]] = {
     "0003": {
         "review_task": (lambda row: row.get("seeded_for") is not None, ()),
         "review_decision": (lambda row: row.get("seeded") is True, ()),
@@ -39,6 +40,12 @@ NOT_KEPT: Mapping[str, Mapping[str, tuple[Callable[[Row], bool], tuple[str, ...]
         "api_token": (lambda row: row["name"] == "limited", ("revoked_at", "workflows")),
     },
     "0014": {"review_decision": (lambda row: True, ("seconds", "idle_seconds"))},
+    "0015": {
+        "item": (lambda row: True, ("kind", "asked", "ai_answer", "answer")),
+        "review_task": (lambda row: row.get("kind") is not None, ()),
+        "review_decision": (lambda row: row.get("answer") is not None, ()),
+        "known_item": (lambda row: row.get("answer") is not None, ()),
+    },
 }
 
 
@@ -91,27 +98,31 @@ def everything(connection: Connection) -> Tables:
 
 def assert_kept(before: Tables, after: Tables, *crossed: str) -> None:
     """Both sides of the steps `crossed` have the same rows in the tables and columns of both."""
-    changed = {table: rule for step in crossed for table, rule in NOT_KEPT.get(step, {}).items()}
     for table in sorted(before.keys() & after.keys()):
-        lost, columns = changed.get(table, (lambda row: False, ()))
-        if not (before[table] and after[table]):
-            assert all(map(lost, before[table] + after[table])), f"{table} across {crossed}"
-            continue
-        both = sorted(before[table][0].keys() & after[table][0].keys())
-        sides = [
-            sorted(
-                json.dumps([row[name] for name in both if not (lost(row) and name in columns)])
-                for row in rows
-                if columns or not lost(row)
-            )
-            for rows in (before[table], after[table])
-        ]
+        rules = [NOT_KEPT[step][table] for step in crossed if table in NOT_KEPT.get(step, {})]
+        sides = []
+        for rows, others in ((before[table], after[table]), (after[table], before[table])):
+            both = rows[0].keys() & others[0].keys() if rows and others else ()
+            kept = (_kept(row, both, rules) for row in rows)
+            sides.append(sorted(json.dumps(row) for row in kept if row is not None))
         assert sides[0] == sides[1], f"{table} across {crossed}"
+
+
+def _kept(row: Row, both: Collection[str], rules: Iterable[Rule]) -> list[object] | None:
+    """What stays of a row in the columns that `both` sides have; None: the row goes."""
+    gone: set[str] = set()
+    for lost, columns in rules:
+        if lost(row):
+            if not columns:
+                return None
+            gone |= {*columns}
+    return [row[name] for name in sorted(both) if name not in gone]
 
 
 @pytest.fixture
 def filled(engine: Engine) -> Engine:
     fill(engine)
+    fill_answers(engine)
     assert [name for name, rows in tables(engine).items() if rows == 0] == []
     return engine
 
@@ -147,6 +158,42 @@ def test_what_two_versions_know_survives_every_step_down_and_up_again(filled: En
         shared = set(here[table][0]) - {"text_commitment"}
         old, new = ([{n: row[n] for n in shared} for row in side[table]] for side in (newest, here))
         assert sorted(old, key=str) == sorted(new, key=str)
+
+
+def test_the_way_back_from_typed_answers_takes_them_and_nothing_of_a_label(
+    filled: Engine,
+) -> None:
+    with filled.connect() as connection:
+        # Given rows of labels and of every other kind, in all tables that 0015 gave columns
+        newest = everything(connection)
+        columns = {
+            table: newest[table][0].keys() & {"kind", "asked", "ai_answer", "answer"}
+            for table in ("item", "review_task", "review_decision", "known_item")
+        }
+        for table, names in columns.items():
+            for filled_with in (True, False):
+                assert [
+                    row for row in newest[table] if any(row[n] for n in names) is filled_with
+                ], f"{table} with {'typed' if filled_with else 'label'} rows"
+        # If I go down by that step and up again
+        step(connection, "0014", down=True)
+        step(connection, "0015")
+        again = everything(connection)
+    # I expect what concerns labels unchanged, to the letter,
+    for table in newest:
+        typed = {
+            json.dumps(row, sort_keys=True)
+            for row in newest[table]
+            if any(row.get(name) for name in columns.get(table, ()))
+            or row.get("task_id") in {t["id"] for t in newest["review_task"] if t["kind"]}
+        }
+        labels = {json.dumps(row, sort_keys=True) for row in newest[table]} - typed
+        left = [json.dumps(row, sort_keys=True) for row in again[table]]
+        assert labels <= set(left), table
+        # and of the others the items, with their short lines: no task, no decision, and no gold
+        # item, which would ask for its short line as if it was a label.
+        assert len(left) == len(labels) + (len(typed) if table == "item" else 0), table
+    assert len(newest["event"]) == len(again["event"]) > 0
 
 
 def test_todays_programs_go_on_where_an_old_database_was_brought_up(filled: Engine) -> None:
