@@ -25,14 +25,14 @@ def show(
     format: ReportFormat = "text",
     plot: Plot = None,
 ) -> None:
-    """Which labels, confidences, lengths, sources and words people correct most."""
+    """Which labels, fields, confidences, lengths, sources and words people correct most."""
     with errors_as_one_line(), engine("hitl-disagreements") as database:
         found = disagreements(reviewed(database, workflow, since=since, until=until))
     if format == "json":
         typer.echo(json.dumps(asdict(found), ensure_ascii=False, indent=1))
     elif found.items == 0:
         typer.echo(
-            f"No person has decided an item of {workflow!r} in that time."
+            f"No person has decided an item of {workflow!r} in that time that had a prediction."
             f"{unknown_workflow_hint([workflow])}"
         )
     else:

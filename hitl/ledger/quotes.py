@@ -30,13 +30,20 @@ _MARKS = (
     r"|invalid input (syntax|value) for |(date/time field|value) .* out of range"
 )
 _MIN_CHARACTERS = 8  # of a text to search for: "ok" is part of many words
+# Not the values of forms and arguments: what the schema allows is rightly named in errors.
 _FOUND = text("""
     SELECT event.event_id, event.workflow, event.item_id, event.data ->> 'queue' AS queue
     FROM event LEFT JOIN item ON item.workflow = event.workflow AND item.id = event.item_id
     WHERE event.type = :type AND event.data ->> 'detail' <> :erased
       AND (event.data ->> 'detail' ~ :marks
-           OR length(item.text) >= :least
-              AND position(left(item.text, 200) IN event.data ->> 'detail') > 0)
+           OR EXISTS (
+               SELECT FROM (
+                   VALUES (item.text), (item.asked ->> 'draft'), (item.ai_answer ->> 'text'),
+                          (item.answer ->> 'text'), (item.answer ->> 'reply')
+                   UNION ALL
+                   SELECT jsonb_path_query(item.asked, '$.candidates[*]') #>> '{}') said(words)
+               WHERE length(words) >= :least
+                 AND position(left(words, 200) IN event.data ->> 'detail') > 0))
     ORDER BY event.seq
 """)
 _CHANGED = f"""

@@ -12,6 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from services.feedback.reports.changes import (
+    NOTHING,
+    OVERLOOKED,
+    Change,
+    Compared,
+    compared,
+    of_lines,
+)
 from shared.answers.base import same_brief
 from shared.intervals import Interval, wilson
 
@@ -34,11 +42,22 @@ class Reviewed(NamedTuple):
     label: str
     on_panel: bool
     kind: str | None = None
+    ai_answer: Mapping[str, Any] | None = None
+    answer: Mapping[str, Any] | None = None
 
     @property
     def corrected(self) -> bool:
         """Whether the person's label is another one."""
         return not same_brief(self.kind, self.label, self.ai_label)
+
+    @property
+    def compared(self) -> Compared:
+        """What the AI said, and what of it was changed."""
+        if self.kind in (None, "label", "preference"):
+            return of_lines(self.ai_label, self.label, corrected=self.corrected)
+        if self.ai_answer is None or self.answer is None:
+            return NOTHING  # erased: only that they differ is known
+        return compared(self.ai_answer, self.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +99,8 @@ class Disagreements:
 
     def sections(self) -> Iterator[tuple[str, Sequence[Group]]]:
         """The groups by what they are groups of; nothing empty."""
-        yield "AI label \u2192 corrected to", self.labels
+        if self.labels:
+            yield "AI answer \u2192 corrected to", self.labels
         yield "confidence of the AI", self.confidences
         if self.lengths:
             yield "length", self.lengths
@@ -108,7 +128,8 @@ class _Tally:
 
 def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
     """The report over the items, read once; what it holds grows with words, not with items."""
-    total, panel, labels, confidences, lengths = (_Tally() for _ in range(5))
+    total, panel, confidences, lengths = (_Tally() for _ in range(4))
+    said, changed = Counter[str](), Counter[Change]()
     sources: dict[str, _Tally | None] = defaultdict(_Tally)
     words, heard = _Tally(), {True: Counter[str](), False: Counter[str]()}
     for item in reviewed:
@@ -116,15 +137,17 @@ def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
         total.add("all", wrong)
         if item.on_panel:
             panel.add("audit panel", wrong)
-        labels.add(f"{item.ai_label} \u2192 {item.label}" if wrong else item.ai_label, wrong)
+        of_item = item.compared
+        said.update([*of_item.said, OVERLOOKED])  # in any item something may be
+        changed.update(of_item.changes)
         confidences.add(_tenth(item.confidence), wrong)
         for key, value in item.metadata.items():
             _add_source(sources, key, value, wrong)
         if item.text is not None:
-            said = [word.casefold() for word in _WORD.findall(item.text)]
-            lengths.add(next(name for most, name in _LENGTHS if len(said) <= most), wrong)
-            heard[wrong].update(said)
-            for word in set(said):
+            text = [word.casefold() for word in _WORD.findall(item.text)]
+            lengths.add(next(name for most, name in _LENGTHS if len(text) <= most), wrong)
+            heard[wrong].update(text)
+            for word in set(text):
                 words.add(word, wrong)
     every, order = total.groups(), [name for _, name in _LENGTHS]
     return Disagreements(
@@ -132,7 +155,7 @@ def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
         corrected=total.corrected["all"],
         rate=every[0].rate if every else None,
         panel=next(iter(panel.groups()), None),
-        labels=_by_ai_label(labels),
+        labels=_changes(said, changed),
         confidences=sorted(confidences.groups(), key=lambda group: group.name),
         lengths=sorted(lengths.groups(), key=lambda group: order.index(group.name)),
         sources={key: kept for key, tally in sorted(sources.items()) if (kept := _kept(tally))},
@@ -140,17 +163,14 @@ def disagreements(reviewed: Iterable[Reviewed]) -> Disagreements:
     )
 
 
-def _by_ai_label(tally: _Tally) -> list[Group]:
-    """Of each AI label, how often it became which other one."""
-    of_label: Counter[str] = Counter()
-    for name, items in tally.items.items():
-        of_label[name.partition(" \u2192 ")[0]] += items
+def _changes(said: Mapping[str, int], changed: Mapping[Change, int]) -> list[Group]:
+    """Of the items in which the AI said something, in how many it became what else."""
     found = []
-    for name, corrected in tally.corrected.items():
-        items = of_label[name.partition(" \u2192 ")[0]]
-        rate = wilson(corrected, items)
-        if corrected and rate is not None:
-            found.append(Group(name, items, corrected, rate))
+    for change, corrected in changed.items():
+        rate = wilson(corrected, said[change.was])
+        if rate is not None:
+            name = " \u2192 ".join(change)
+            found.append(Group(name, said[change.was], corrected, rate))
     return sorted(found, key=lambda group: (-group.rate.low, group.name))
 
 

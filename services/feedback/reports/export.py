@@ -13,6 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine, text
 
+from shared.answers.approval import VERDICTS
 from shared.formats.example import Example
 from shared.formats.exported import example_of
 from shared.formats.peers.registry import PeerFormat
@@ -21,6 +22,7 @@ from shared.formats.rows_out import BATCH_ROWS, Format, written
 from shared.labels import label_key
 from shared.storage.column_types import column_types
 from shared.storage.database import database_errors
+from shared.storage.labels_in_answers import answers_with_json
 
 What = Literal["corrections", "labels", "events"]
 
@@ -32,6 +34,7 @@ _LABELS_USED = f"""
     FROM event e, jsonb_path_query(e.data, '$.decision.answer.labels[*]') named
     UNION SELECT named #>> '{{}}'
     FROM event e, jsonb_path_query(e.data, '$.decision.answer.spans[*].label') named
+    UNION VALUES {", ".join(f"('{verdict}')" for verdict in VERDICTS)}
 """  # noqa: S608 (a constant)
 _LABELS = """
     SELECT e.item_id, e.workflow,
@@ -80,8 +83,8 @@ _LABELS = """
       AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
       AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
       AND (CAST(:labels AS text[]) IS NULL OR e.data #>> '{decision,label}' = ANY(:labels)
-           OR jsonb_path_query_array(e.data, '$.decision.answer.labels[*]') ?| :labels
-           OR jsonb_path_query_array(e.data, '$.decision.answer.spans[*].label') ?| :labels)
+           OR coalesce(e.data #> '{decision,answer}', i.answer)
+              @> ANY (CAST(:parts AS jsonb[])))
       AND (CAST(:reviewers AS text[]) IS NULL OR e.data #>> '{decision,reviewer}' = ANY(:reviewers))
       AND NOT EXISTS (
           SELECT FROM event later
@@ -104,7 +107,9 @@ _QUERIES: dict[What, str] = {
           AND (CAST(:since AS timestamptz) IS NULL OR e.occurred_at >= :since)
           AND (CAST(:until AS timestamptz) IS NULL OR e.occurred_at < :until)
           AND (CAST(:labels AS text[]) IS NULL
-               OR {_LABEL} = ANY(:labels))
+               OR {_LABEL} = ANY(:labels)
+               OR coalesce(e.data #> '{{decision,answer}}', e.data #> '{{prediction,answer}}')
+                  @> ANY (CAST(:parts AS jsonb[])))
           AND (CAST(:reviewers AS text[]) IS NULL
                OR e.data #>> '{{decision,reviewer}}' = ANY(:reviewers))
         ORDER BY e.seq
@@ -143,9 +148,11 @@ def rows(
         Unsayable: another tool's format has no words for a row.
     """
     with database_errors(), engine.connect() as connection:
+        labels = _spelled(connection, wanted.labels) if wanted.labels else None
         bound = {
             "workflows": list(wanted.workflows) or None,
-            "labels": _spelled(connection, wanted.labels) if wanted.labels else None,
+            "labels": labels,
+            "parts": answers_with_json(labels or ()),
             "reviewers": list(wanted.reviewers) or None,
             "since": wanted.since,
             "until": wanted.until,

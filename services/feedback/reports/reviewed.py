@@ -11,7 +11,8 @@ from shared.storage.database import database_errors
 
 _QUERY = text(
     """
-    SELECT i.text, i.metadata, i.ai_label, i.confidence, i.final_label, i.kind,
+    SELECT CASE WHEN i.erased_at IS NULL THEN i.text END AS text, i.metadata,
+           i.ai_label, i.confidence, i.final_label, i.kind, i.ai_answer, i.answer,
            t.routing @> '{"sampling": {"on_panel": true}}' AS on_panel
     FROM item i
     LEFT JOIN review_task t
@@ -46,4 +47,6 @@ def reviewed(
                 label=row.final_label,
                 on_panel=bool(row.on_panel),
                 kind=row.kind,
+                ai_answer=row.ai_answer,
+                answer=row.answer,
             )

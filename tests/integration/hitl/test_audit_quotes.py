@@ -10,12 +10,14 @@ from typer.testing import CliRunner, Result
 
 from hitl.commands.audit import app
 from services.logger.handler import Logger
+from shared.answers.base import Kind
 from shared.clock import utc_now
 from shared.messaging.connection import declare_all
 from shared.topology import review_queue, topology
 from tests.integration.hitl.test_audit_erase import everything_in
 from tests.integration.logger.test_ledger import first_finding, tampered
 from tests.support.amqp_client import outsider
+from tests.support.answer_events import AnswerJourney
 from tests.support.item_events import Journey, delivered
 
 SECRET = "Emil lives at 7 Harbour Street"
@@ -107,6 +109,35 @@ def test_quoted_words_are_found_and_go_and_the_ledger_stays_whole(
     again = audit(engine, amqp_url, "quotes")
     assert again.exit_code == 0, again.output
     assert "0 failures in the log found" in again.stdout
+
+
+@pytest.mark.parametrize("kind", ["text", "preference", "approval"])
+def test_words_that_an_item_brought_or_a_person_answered_are_found_too(
+    kind: Kind, engine: Engine, amqp_url: str
+) -> None:
+    # Given a failure that quotes a draft, a candidate or a reply, whose words are not the text's,
+    # and one that quotes nothing
+    declare_all(amqp_url, topology((kind,), (5, 30, 300)))
+    log = Logger(engine, workflows=[kind], max_body_bytes=1 << 20, clock=utc_now)
+    one, plain = AnswerJourney("emil", kind), AnswerJourney("plain", kind)
+    for journey in (one, plain):
+        journey.item = journey.item.model_copy(update={"text": "about something else"})
+    log.handle([delivered(each.scored()) for each in (one, plain)])
+    log.handle([delivered(one.answered(one.said.other))])
+    for journey, detail in (
+        (one, f"ValueError: Never: {SECRET}"),
+        (plain, "the model answered NaN"),
+    ):
+        failure = journey.failed("hitl.router").model_copy(update={"detail": detail, "text": None})
+        log.handle([delivered(failure)])
+    # If I look for them, I expect that one; and erased, to be nowhere in the log.
+    found = audit(engine, amqp_url, "quotes")
+    assert (found.exit_code, "1 failures in the log found" in found.stdout) == (1, True), found
+    assert audit(engine, amqp_url, "quotes", "--erase").exit_code == 0
+    with engine.connect() as connection:
+        kept = connection.execute(text("SELECT data::text FROM event")).scalars()
+        assert not any("Harbour" in data for data in kept)
+    assert audit(engine, amqp_url, "quotes").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from hitl.commands.disagreements import app as disagreements_app
 from hitl.commands.export import app as export_app
+from hitl.ledger.erase import Erasure, erase_text
 from services.feedback.reports.export import DATASET_FILE
 from services.logger.handler import Logger
+from shared.answers.base import Kind
 from shared.clock import utc_now
+from tests.support.answer_events import KINDS, AnswerJourney
+from tests.support.filled_database import log
 from tests.support.item_events import PREDICTION, Journey, delivered
 
 FORMULA = "=HYPERLINK(1)"
@@ -172,6 +177,54 @@ def test_metadata_with_brackets_is_printed_as_it_is(engine: Engine) -> None:
     said = run(engine, disagreements=True)
     assert said.exit_code == 0, said.exception
     assert "[/red]" in said.stdout
+
+
+KIND_LINES = {
+    "labels": ("insult \u2192 (taken away)", "toxic \u2192 (taken away)"),
+    "spans": ("PER \u2192 (taken away)", "(overlooked) \u2192 ADDRESS"),
+    "form": ("total \u2192 (taken away)", "(overlooked) \u2192 address[]"),
+    "text": (),
+    "preference": ("candidate 1 \u2192 tie",),
+    "approval": ("approve \u2192 reject", "(overlooked) \u2192 reply"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_report_names_what_people_changed_in_answers_of_any_kind_and_nobodys_words(
+    kind: Kind, engine: Engine, tmp_path: Path
+) -> None:
+    # Given answers full of a person's words: one accepted, two changed, one of them erased, and one
+    # that nobody predicted
+    of = {name: AnswerJourney(name, kind) for name in ("agreed", "other", "erased")}
+    of["open"] = AnswerJourney("open", kind, predicted=False)
+    said = KINDS[kind]
+    log(engine, *(each.scored() for each in of.values()))
+    log(engine, of["agreed"].answered(said.predicted))
+    log(engine, *(of[name].answered(said.other) for name in ("other", "erased", "open")))
+    with Session(engine) as session, session.begin():
+        erase_text(session, Erasure(kind, "erased", "admin", "asked to", utc_now()))
+    # If I ask what people correct
+    picture = tmp_path / "report.png"
+    shown = run(engine, "--workflow", kind, "--plot", str(picture), disagreements=True)
+    assert shown.exit_code == 0, shown.output
+    # I expect the counts and the changes, each by what was changed,
+    assert "3 items decided by people, 2 corrected" in shown.stdout
+    for line in KIND_LINES[kind]:
+        assert line in shown.stdout, shown.stdout
+    # and no word of a person, erased or not; nor the mark in an erased text's place.
+    report = json.loads(
+        run(engine, "--workflow", kind, "--format", "json", disagreements=True).stdout
+    )
+    for told in (shown.stdout, json.dumps(report)):
+        assert "Harbour" not in told and "Emil" not in told
+    assert sum(group["items"] for group in report["lengths"]) == 2
+
+
+def test_where_nothing_was_predicted_the_report_says_so(engine: Engine) -> None:
+    journey = AnswerJourney("open", "text", predicted=False)
+    log(engine, journey.scored(), journey.answered(journey.said.other))
+    said = run(engine, "--workflow", "text", disagreements=True)
+    assert "'text' in that time that had a prediction" in said.stdout
 
 
 def test_a_workflow_without_decisions_says_so(filled: Engine) -> None:

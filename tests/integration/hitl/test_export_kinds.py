@@ -166,6 +166,11 @@ def test_the_label_filter_finds_labels_within_answers(answered: Engine) -> None:
     }
     (row,) = rows(answered, "labels", "--label", "insult")
     assert row["item_id"] == "labels-accepted"
+    # and a verdict, of which the log says nothing; and the same of events, which have the labels.
+    found = rows(answered, "labels", "--label", "Reject")
+    assert {row["answer"]["verdict"] for row in found} == {"reject"}
+    told = rows(answered, "events", "--label", "insult")
+    assert {row["item_id"] for row in told} == {"labels-accepted"}, told
 
 
 def test_an_erased_answer_is_nowhere(answered: Engine, tmp_path: Path) -> None:
