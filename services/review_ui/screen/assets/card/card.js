@@ -116,9 +116,6 @@ export class Card {
     this.at("item").textContent = `#${shortText(task.item_id, 40)}`;
     this.at("item").title = task.item_id;
     this.highlights.draw(task);
-    this.at("text").scrollTop = 0;
-    const { top } = this.at("card").getBoundingClientRect();
-    if (top < 0) scrollBy(0, top); // who read a long text to its end begins the next at its start
     this.at("badges").replaceChildren(...this.#badges(task));
     /** @type {Readonly<Record<string, string>>} */
     const words = this.words;
@@ -142,6 +139,10 @@ export class Card {
     this.at("guideline").textContent = guideline ?? "";
     this.at("guide").hidden = !guideline;
     this.showLease();
+    // Last, where all is laid out once.
+    this.at("text").scrollTop = 0;
+    const { top } = this.at("card").getBoundingClientRect();
+    if (top < 0) scrollBy(0, top); // who read a long text to its end begins the next at its start
   }
 
   /** @param {Ui.Task} task */

@@ -59,7 +59,7 @@ export class SpanEditor {
   show(text, labels, spans, overlap) {
     Object.assign(this, { text, labels, spans, overlap, active: null, selected: null });
     this.#words = null;
-    this.#draw();
+    this.drawn.draw(text, spans, labels);
   }
 
   /**
@@ -152,14 +152,10 @@ export class SpanEditor {
   #change(spans, active, selected = active && { anchor: active.start, focus: active.end }) {
     this.spans = spans;
     this.active = active;
-    this.#draw();
+    const { scrollTop } = this.element;
+    this.drawn.redraw(spans, active);
+    this.element.scrollTop = scrollTop;
     this.choose(selected, active);
     this.on.changed();
-  }
-
-  #draw() {
-    const { scrollTop } = this.element;
-    this.drawn.draw(this.text, this.spans, this.labels, this.active);
-    this.element.scrollTop = scrollTop;
   }
 }

@@ -2,6 +2,7 @@
 // where the workflow wants none. In whatever unit; the answer counts code points.
 
 /** @typedef {{ start: number, end: number, label: string }} Span */
+/** Text between two borders, and what covers it. @typedef {{ start: number, end: number, covers: Span[] }} Stretch */
 
 /**
  * @param {Span} one
@@ -36,7 +37,7 @@ export function sameSpan(one, other) {
  * The text between all places at which a span begins or ends, with the spans that cover it.
  * @param {readonly Span[]} spans sorted
  * @param {number} size of the text
- * @returns {{ start: number, end: number, covers: Span[] }[]}
+ * @returns {Stretch[]}
  */
 export function stretches(spans, size) {
   const places = new Set([0, size]);

@@ -16,11 +16,53 @@ export function hue(place) {
   return `rv-hue-${Math.max(0, place) % HUES}`;
 }
 
+/** A stretch as it stands on the screen: its text, in a mark where spans cover it. */
+class Part {
+  /**
+   * @param {import("./span-list.js").Stretch} stretch
+   * @param {string} text
+   * @param {readonly string[]} labels
+   */
+  constructor({ start, end, covers }, text, labels) {
+    this.start = start;
+    this.end = end;
+    this.covers = covers;
+    this.node = document.createTextNode(text.slice(start, end));
+    const inner = covers.at(-1);
+    /** @type {HTMLElement | null} */
+    this.mark = inner === undefined ? null : make("mark", `rv-span ${hue(labels.indexOf(inner.label))}`, [this.node]);
+    if (this.mark === null) return;
+    this.mark.dataset.tag = covers.flatMap((each) => (each.end === end ? each.label : [])).join(" · ");
+  }
+
+  /** What stands in the text. */
+  get element() {
+    return this.mark ?? this.node;
+  }
+
+  /** @param {import("./span-list.js").Stretch | undefined} stretch */
+  shows(stretch) {
+    const { covers, end, start } = this;
+    if (stretch?.start !== start || stretch.end !== end || stretch.covers.length !== covers.length) return false;
+    return covers.every((each, nth) => each === stretch.covers[nth]);
+  }
+
+  /** @param {Span | null} active */
+  activate(active) {
+    if (this.mark === null) return;
+    const on = active !== null && this.covers.includes(active);
+    this.mark.classList.toggle("rv-active", on);
+    if (on) this.mark.setAttribute("aria-current", "true");
+    else this.mark.removeAttribute("aria-current");
+  }
+}
+
 export class SpanText {
-  /** The text nodes that are drawn, with where each begins. @type {{ node: Text, start: number }[]} */
-  nodes = [];
-  /** @type {WeakMap<Element, Span[]>} */
-  covers = new WeakMap();
+  text = "";
+  /** @type {readonly string[]} */
+  labels = [];
+  /** What is drawn, in order. @type {Part[]} */
+  parts = [];
 
   /** @param {HTMLElement} element */
   constructor(element) {
@@ -28,26 +70,38 @@ export class SpanText {
   }
 
   /**
+   * Another text.
    * @param {string} text
    * @param {readonly Span[]} spans sorted
    * @param {readonly string[]} labels
+   */
+  draw(text, spans, labels) {
+    Object.assign(this, { text, labels, parts: [] });
+    this.element.replaceChildren();
+    this.redraw(spans, null);
+  }
+
+  /**
+   * Other spans of the same text: only what differs is drawn, a long text has thousands of places.
+   * @param {readonly Span[]} spans sorted
    * @param {Span | null} active
    */
-  draw(text, spans, labels, active) {
-    this.covers = new WeakMap();
-    this.nodes = [];
-    const parts = stretches(spans, text.length).map(({ start, end, covers }) => {
-      const node = document.createTextNode(text.slice(start, end));
-      this.nodes.push({ node, start });
-      const inner = covers.at(-1);
-      if (inner === undefined) return node;
-      const mark = make("mark", `rv-span ${hue(labels.indexOf(inner.label))}`, [node]);
-      mark.dataset.tag = covers.flatMap((each) => (each.end === end ? each.label : [])).join(" · ");
-      this.covers.set(mark, covers);
-      this.#show(mark, active);
-      return mark;
-    });
-    this.element.replaceChildren(...parts);
+  redraw(spans, active) {
+    const { labels, parts, text } = this;
+    const now = stretches(spans, text.length);
+    let head = 0;
+    while (head < parts.length && parts[head]?.shows(now[head])) head += 1;
+    let tail = 0;
+    const most = Math.min(parts.length, now.length) - head;
+    while (tail < most && parts.at(-1 - tail)?.shows(now.at(-1 - tail))) tail += 1;
+    const fresh = now.slice(head, now.length - tail).map((each) => new Part(each, text, labels));
+    const gone = parts.splice(head, parts.length - tail - head, ...fresh);
+    for (const { element } of gone) element.remove();
+    const after = parts[head + fresh.length]?.element ?? null;
+    const drawn = document.createDocumentFragment();
+    drawn.append(...fresh.map(({ element }) => element));
+    this.element.insertBefore(drawn, after);
+    this.activate(active);
   }
 
   /**
@@ -55,18 +109,7 @@ export class SpanText {
    * @param {Span | null} active
    */
   activate(active) {
-    for (const mark of this.element.querySelectorAll("mark")) this.#show(mark, active);
-  }
-
-  /**
-   * @param {HTMLElement} mark
-   * @param {Span | null} active
-   */
-  #show(mark, active) {
-    const on = active !== null && (this.covers.get(mark)?.includes(active) ?? false);
-    mark.classList.toggle("rv-active", on);
-    if (on) mark.setAttribute("aria-current", "true");
-    else mark.removeAttribute("aria-current");
+    for (const part of this.parts) part.activate(active);
   }
 
   /**
@@ -75,7 +118,7 @@ export class SpanText {
    */
   spanAt(target) {
     const mark = target instanceof Element && target.closest("mark");
-    return (mark && this.covers.get(mark)?.at(-1)) || null;
+    return this.parts.find((each) => each.mark !== null && each.mark === mark)?.covers.at(-1) ?? null;
   }
 
   /** What is selected within the text; null: nothing. @returns {Selected | null} */
@@ -128,7 +171,7 @@ export class SpanText {
    */
   #place(node, offset) {
     if (node === null || !this.element.contains(node)) return null;
-    const known = this.nodes.find((each) => each.node === node);
+    const known = this.parts.find((each) => each.node === node);
     if (known) return known.start + offset;
     const range = document.createRange();
     range.setStart(this.element, 0);
@@ -142,8 +185,8 @@ export class SpanText {
    * @returns {[Node, number]}
    */
   #point(place, ending) {
-    const known = this.nodes.findLast(({ start }) => (ending ? start < place : start <= place));
-    const { node, start } = known ?? this.nodes[0] ?? { node: this.element, start: place };
+    const known = this.parts.findLast(({ start }) => (ending ? start < place : start <= place));
+    const { node, start } = known ?? this.parts[0] ?? { node: this.element, start: place };
     return [node, place - start];
   }
 }

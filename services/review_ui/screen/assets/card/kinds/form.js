@@ -152,7 +152,7 @@ export class FormCard {
   #draw(value) {
     const at = value ? this.text.toLowerCase().indexOf(value.toLowerCase()) : -1;
     const found = at < 0 ? [] : [{ start: at, end: at + value.length, label: "" }];
-    this.drawn.draw(this.text, found, [""], null);
+    this.drawn.draw(this.text, found, [""]);
     this.desk.at("text").querySelector("mark")?.scrollIntoView({ block: "nearest" });
   }
 }
