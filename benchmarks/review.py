@@ -21,6 +21,7 @@ from benchmarks.harness import quantile, short
 from benchmarks.label_studio import LabelStudio
 from benchmarks.report import Report, Table, options, publish
 from benchmarks.review_browser import Stream, key_times
+from benchmarks.review_cards import measure as measure_cards
 from benchmarks.review_desk import CLAIM, Bench, databases, server
 
 PEOPLE = (1, 4, 8)
@@ -40,6 +41,7 @@ class Sizes:
     backlog_rounds: int = 5
     claims: int = 40  # of CLAIM tasks each, in a round of the backlog's comparison
     label_studio_tasks: int = 6_000
+    card_rounds: int = 5
 
 
 QUICK = Sizes(
@@ -51,6 +53,7 @@ QUICK = Sizes(
     backlog_rounds=1,
     claims=10,
     label_studio_tasks=600,
+    card_rounds=1,
 )
 
 
@@ -190,6 +193,14 @@ def measure(say: Console, sizes: Sizes, given: argparse.Namespace) -> dict[str, 
     return found
 
 
+def cards(say: Console, sizes: Sizes) -> Report:
+    """Each kind's card by itself, where nothing else is at work."""
+    with databases() as (one, _), server(one) as bench:
+        bench.fill(2_000)
+        say.print("each card in Chromium …")
+        return measure_cards(bench, sizes.card_rounds, sizes.keys)
+
+
 def report(found: dict[str, float], sizes: Sizes) -> Report:
     """What was found, as the other measurements say it."""
     return Report(
@@ -208,6 +219,10 @@ def main() -> None:
     given = options(
         "review",
         __doc__,
+        (
+            "--cards",
+            {"action": "store_true", "help": "only the cards, in the browser"},
+        ),
         ("--backlog", {"type": int, "help": "tasks that wait at the end"}),
         (
             "--label-studio",
@@ -231,7 +246,9 @@ def main() -> None:
         sizes = replace(sizes, backlog=given.backlog)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends with us
     say = Console(stderr=True, quiet=given.json)
-    publish(report(measure(say, sizes, given), sizes), given)
+    if not given.cards:
+        publish(report(measure(say, sizes, given), sizes), given)
+    publish(cards(say, sizes), given)
 
 
 if __name__ == "__main__":

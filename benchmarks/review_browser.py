@@ -62,7 +62,7 @@ def key_times(stream: Stream, count: int, warm: int = 3) -> list[float]:
     Raises:
         playwright.sync_api.Error: no next item within 30 s.
     """
-    with _page_at(stream) as page:
+    with page_at(stream) as page:
         return [_press(page, stream) for _ in range(warm + count)][warm:]
 
 
@@ -76,7 +76,7 @@ def _press(page: Page, stream: Stream) -> float:
 
 
 @contextmanager
-def _page_at(stream: Stream) -> Iterator[Page]:
+def page_at(stream: Stream) -> Iterator[Page]:
     """A browser of its own that can reach the stream's machine and no other."""
     program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
     if program is None:

@@ -21,16 +21,25 @@ def _no_broker(*_: object) -> None:
     raise Overloaded("the benchmark has no broker")
 
 
+SENTIMENT = Workflow(name="sentiment", labels=("negative", "positive"), guideline="")
+LABELS = Workflow(
+    name="labels",
+    answer="labels",
+    model="none",
+    labels=("toxic", "insult", "threat", "obscene", "spam", "off topic"),
+)
+SPANS = Workflow(name="spans", answer="spans", model="none", labels=("PER", "ORG", "LOC", "MISC"))
+
+
 def main() -> None:
     settings = Settings.from_environment(
         {**os.environ, "HITL_SESSION_SECRET": "a secret of the benchmark, 32 bytes or more"}
     )
     engine = connect(os.environ["DATABASE_URL"], pool_size=16)
     lifecycle = Lifecycle()
-    workflow = Workflow(name="sentiment", labels=("negative", "positive"), guideline="")
     context = make_context(
         settings,
-        {"sentiment": workflow},
+        {each.name: each for each in (SENTIMENT, LABELS, SPANS)},
         engine,
         utc_now,
         lambda path: respond(lifecycle, path),

@@ -231,6 +231,38 @@ def test_spans_are_given_by_keys_alone_and_counted_in_code_points(
         assert watched.complaints == []
 
 
+def test_of_a_long_text_with_many_spans_only_the_touched_places_are_drawn_anew(
+    chromium: Browser, kinds: Served, engine: Engine
+) -> None:
+    # Given a text of 5 000 words with 300 spans
+    word = "Prague "
+    spans = [{"start": at, "end": at + 6, "label": "LOC"} for at in range(0, 4_800 * 7, 16 * 7)]
+    take_in(engine, asks("spans", "i0", {"spans": spans}, text=word * 5_000))
+    with reviewing(chromium, kinds, "ada") as (page, watched):
+        text = page.locator('[data-id="text"]')
+        expect(text.locator("mark")).to_have_count(300)
+        text.evaluate(
+            """text => {
+                window.drawn = 0;
+                new MutationObserver(all => all.forEach(each => {
+                    window.drawn += each.addedNodes.length + each.removedNodes.length;
+                })).observe(text, { childList: true, subtree: true });
+            }"""
+        )
+        # If somebody relabels one, moves its end, takes another away and gives a third
+        for _ in range(150):
+            page.keyboard.press("Tab")
+        for key in ("1", "Shift+ArrowRight", "Tab", "Backspace", "ArrowRight", "2"):
+            page.keyboard.press(key)
+        tags = text.locator("mark").evaluate_all("all => all.map(each => each.dataset.tag)")
+        assert sorted(tags, key="LOC".__eq__)[:2] == ["PER", "ORG"]
+        assert tags.count("LOC") == 298
+        # I expect a few nodes to be made for each, not those of the whole text, of which there are
+        # more than 600.
+        assert 0 < page.evaluate("window.drawn") < 60
+        assert watched.complaints == []
+
+
 def test_a_preference_is_one_key_and_counts_in_the_items_order(
     chromium: Browser, kinds: Served, engine: Engine
 ) -> None:
