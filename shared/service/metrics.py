@@ -67,11 +67,13 @@ INFERENCE_BATCH_SIZE = Histogram(
     "hitl_inference_batch_size", "Texts scored in one call of the model.", buckets=_SIZES
 )
 PREDICTIONS = Counter(
-    "hitl_predictions_total", "Items scored.", ["workflow", "label", "model_version"]
+    "hitl_predictions_total",
+    "Labels predicted: one of each item; of a set, and of spans, each label once.",
+    ["workflow", "label", "model_version"],
 )
 CONFIDENCE = Histogram(
     "hitl_confidence",
-    "Calibrated confidence of the predicted label.",
+    "Calibrated confidence of the predicted answer; its count is that of the items scored.",
     ["workflow"],
     buckets=_SHARES,
 )

@@ -35,7 +35,7 @@ BOARD = Board(
                 Shown(
                     "Items scored a second",
                     "How many items the model scores, over the last minutes.",
-                    (Query(f"sum(rate(hitl_predictions_total{{{OF}}}{_RATE}))", "scored"),),
+                    (Query(f"sum(rate(hitl_confidence_count{{{OF}}}{_RATE}))", "scored"),),
                     unit="ops", kind="stat", width=4, height=5,
                 ),
                 Shown(

@@ -88,7 +88,7 @@ BOARD = Board(
             (
                 Shown(
                     "Confidence",
-                    "Of the predicted label: median, lowest tenth and lowest quarter.",
+                    "Of the predicted answer: median, lowest tenth and lowest quarter.",
                     tuple(
                         Query(
                             f"histogram_quantile({share}, sum by (le)"
@@ -116,7 +116,7 @@ BOARD = Board(
                 ),
                 Shown(
                     "Models in use",
-                    "Items scored a second by model: one line unless a change is under way.",
+                    "Labels predicted a second, by model: one line unless a change is under way.",
                     (
                         Query(
                             "sum by (model_version) (rate(hitl_predictions_total"

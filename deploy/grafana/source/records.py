@@ -70,9 +70,9 @@ TABLES: Sequence[Table] = (
     ),
     Table(
         "Who decided how much",
-        "In the chosen time: labels that each gave and did not take back, and how many were not "
+        "In the chosen time: answers that each gave and did not take back, and how many were not "
         "the AI's, whatever a second review made of them. No ranking of people: the work differs.",
-        """SELECT reviewer, workflow, count(*) AS labels_given,
+        """SELECT reviewer, workflow, count(*) AS answers_given,
                   count(*) FILTER (WHERE action = 'correct') AS unlike_the_ai,
                   max(decided_at) AS last
            FROM report.review_decision
