@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from services.router.field_checks import slips
 from services.router.rules import KnownLabel, Rule, Share, keys_of
 from services.router.values import Number, Section
 from shared.answers.approval import VERDICTS
@@ -103,6 +104,10 @@ class Policy(Section):
             policy = None
         if policy is None or problems:
             raise ConfigurationError("\n".join(problems))
+        if spec is not None:
+            found = slips(spec, policy.label_thresholds, policy.always_review, policy.rules)
+            if problems := list(found):
+                raise ConfigurationError("\n".join(problems))
         policy._labels, policy._spec = frozenset(labels), spec
         twice = len(policy.label_thresholds) - len(policy.thresholds_by_key)
         if twice:
@@ -143,7 +148,7 @@ class Policy(Section):
         forming = {"always_review", "accept_truncated", "rules"}
         content = self.model_dump(mode="json", by_alias=True, include=forming)
         terms = {"alpha": self.certificate.alpha, "delta": self.certificate.delta}
-        asked = self._spec
+        asked = self.spec
         if asked is not None and asked.kind != "label":
             content["answer"] = [asked.kind, asked.overlap, asked.schema and digest(asked.schema)]
         return _content_digest({**content, **terms, "labels": sorted(self._labels)})
@@ -167,6 +172,11 @@ class Policy(Section):
         """The rules that test a value of this item which is of another kind than theirs: whatever
         it is, they do not hold."""
         return [rule for rule in self._comparing if not rule.when.comparable(item, prediction)]
+
+    @property
+    def spec(self) -> AnswerSpec | None:
+        """What the workflow asks for; None: nobody knows."""
+        return self._spec
 
     # By the labels' keys, and cached: private attributes are slow.
     @cached_property

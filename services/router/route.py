@@ -14,6 +14,7 @@ from services.router.draw import Draw, draw
 from services.router.policy import Policy
 from services.router.rules import Rule
 from shared.answers.approval import approved
+from shared.answers.base import Action, AnswerError
 from shared.events.answered import AnswerItem, AnswerPrediction
 from shared.events.live_policy import LiveRoute
 from shared.events.models import Item, Prediction, RouteReason
@@ -120,7 +121,7 @@ def route(
     rule = policy.first_rule(item, prediction)
     if prediction is None:
         nothing = draw(salt, salt_version, workflow, item.id, 0.0)  # no answer to audit
-        if rule is not None and _approves(rule, item, now):
+        if rule is not None and _approves(policy, rule, item, now):
             by_rule = (_reason("rule", rule.text),)
             return Route("accept", by_rule, None, policy.version, nothing, False)
         reasons = [_reason("no_prediction", "nobody predicted an answer")]
@@ -132,7 +133,7 @@ def route(
     sampling = draw(salt, salt_version, workflow, item.id, steering.panel_rate)
     reasons = _against(policy, prediction, steering, sampling, rule)
     if rule is not None and isinstance(item, AnswerItem) and item.action is not None:
-        reasons += _against_approval(rule, item, prediction, now)
+        reasons += _against_approval(policy, rule, item, prediction, now)
     if not reasons and (sure or rule is not None):
         return Route(
             "accept",
@@ -235,28 +236,44 @@ def _against(
     return reasons
 
 
-def _approves(rule: Rule, item: Item, now: datetime) -> bool:
-    """Whether the rule says yes to an action, and in time. Only an approval can be given without a
-    prediction: what it says yes to lies in the item."""
+def _approves(policy: Policy, rule: Rule, item: Item, now: datetime) -> bool:
+    """Whether the rule says yes to an action. Only an approval can be given without a prediction:
+    what it says yes to lies in the item."""
     return (
         rule.then == "accept"
         and isinstance(item, AnswerItem)
         and item.action is not None
-        and not item.expired(now)
+        and _hindrance(policy, item, item.action, now) is None
     )
 
 
+def _hindrance(policy: Policy, item: AnswerItem, action: Action, now: datetime) -> str | None:
+    """Why nobody but a person can say yes: it comes too late, or the arguments must be edited."""
+    if item.expired(now):
+        return "the action has expired"
+    if policy.spec is not None:
+        try:
+            approved(action).checked(policy.spec, item.asked)
+        except AnswerError as error:
+            return f"the action's {error}"
+    return None
+
+
 def _against_approval(
-    rule: Rule, item: AnswerItem, prediction: Prediction | AnswerPrediction, now: datetime
+    policy: Policy,
+    rule: Rule,
+    item: AnswerItem,
+    prediction: Prediction | AnswerPrediction,
+    now: datetime,
 ) -> list[RouteReason]:
     """Why a rule that accepts does not approve this action: its conditions are about the arguments
     that the program named, so that it cannot say yes to others, nor to a no."""
-    if rule.then != "accept":
+    if rule.then != "accept" or item.action is None:
         return []
-    asked = item.action and approved(item.action)
-    if not _approves(rule, item, now):
-        return [_reason("rule", f"{rule.text}, but the action has expired")]
-    if isinstance(prediction, AnswerPrediction) and prediction.read == asked:
+    hindrance = _hindrance(policy, item, item.action, now)
+    if hindrance is not None:
+        return [_reason("rule", f"{rule.text}, but {hindrance}")]
+    if isinstance(prediction, AnswerPrediction) and prediction.read == approved(item.action):
         return []
     return [_reason("rule", f"{rule.text}, but something else than the action is predicted")]
 

@@ -28,9 +28,31 @@ INVOICE = {"form": {"total": 1200, "currency": "EUR", "lines": [{"amount": 7.5}]
 APPROVED = {"verdict": "approve", "arguments": REFUND.arguments}
 
 
-def policy(kind: Kind, toml: str) -> Policy:
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "amount": {"type": "number"},
+        "currency": {"enum": ["EUR", "USD"]},
+        "paid": {"type": "boolean"},
+        "payee": {"type": "string"},
+        "to": {"$ref": "#/$defs/address"},
+        "lines": {"type": "array", "items": {"properties": {"n": {"type": ["integer", "null"]}}}},
+    },
+    "additionalProperties": False,
+    "$defs": {
+        "address": {
+            "type": "object",
+            "properties": {"country": {"type": "string"}},
+            "additionalProperties": False,
+        }
+    },
+}
+
+
+def policy(kind: Kind, toml: str, schema: dict[str, Any] | None = None) -> Policy:
     labels = LABELS.get(kind, ())
-    return Policy.from_mapping(tomllib.loads(toml), labels, AnswerSpec(kind=kind, labels=labels))
+    asked = AnswerSpec(kind=kind, labels=labels, schema=schema)
+    return Policy.from_mapping(tomllib.loads(toml), labels, asked)
 
 
 def rule(kind: Kind, when: str, then: str = "review") -> Policy:
@@ -231,6 +253,96 @@ def test_what_means_nothing_for_a_kind_is_refused_by_name(
     (line,) = str(refused.value).splitlines()
     assert line.startswith("rules.r.when")
     assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("test", "problem"),
+    [
+        ("totel = 1", "the schema has no field 'totel'; it has amount, currency, paid, payee,"
+         " to.country, lines.0.n"),
+        ("amuont = { gt = 1 }", "did you mean 'amount'?"),
+        ('"to.county" = "AT"', "no field 'to.county'"),
+        ('to = { county = "AT" }', "no field 'to.county'"),
+        ('"lines.n" = 2', "no field 'lines.n'"),
+        ('"amount.0" = 2', "no field 'amount.0'"),
+        ("totel = { exists = false }", "no field 'totel'"),
+        ("paid = { gt = 1 }", "no value that the schema allows at 'paid' can meet this test"),
+        ("lines = { gt = 1 }", "at 'lines' can meet"),
+        ("currency = { gt = 1 }", "at 'currency' can meet"),
+        ('currency = "eur"', "at 'currency' can meet"),
+        ('amount = "12"', "at 'amount' can meet"),
+        ('amount = { in = ["a", true] }', "at 'amount' can meet"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("key", ["field", "argument"])
+def test_a_test_that_the_schema_can_never_meet_is_refused_by_its_path(
+    key: str, test: str, problem: str
+) -> None:
+    kind: Kind = "form" if key == "field" else "approval"
+    content = f'rules = [{{ name = "r", when = {{ {key} = {{ {test} }} }}, then = "review" }}]'
+    with pytest.raises(ConfigurationError) as refused:
+        policy(kind, f"threshold = 0.9\n{content}", SCHEMA)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"rules.r.when.{key}: ")
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "amount = { gt = 1 }",
+        'currency = { in = ["EUR", "GBP"] }',
+        "paid = true",
+        "payee = { gt = 1000 }",  # "1200" is one
+        "to = { exists = true }",
+        '"to.country" = "AT"',
+        '"lines.3.n" = { ge = 1 }',
+        '"lines.3.n" = { exists = false }',
+        '"lines.3.of.which.nothing.is.said" = 1',
+        "lines = { exists = true }",
+    ],
+)
+def test_a_test_that_some_value_meets_is_taken(test: str) -> None:
+    content = f'rules = [{{ name = "r", when = {{ field = {{ {test} }} }}, then = "review" }}]'
+    assert policy("form", f"threshold = 0.9\n{content}", SCHEMA).rules
+
+
+@pytest.mark.parametrize("key", ["label_thresholds = { '%s' = 0.5 }", "always_review = ['%s']"])
+def test_a_part_that_no_answer_has_is_refused_by_its_name(key: str) -> None:
+    def problem(kind: Kind, name: str) -> str:
+        try:
+            policy(kind, f"threshold = 0.9\n{key % name}", SCHEMA if kind == "form" else None)
+        except ConfigurationError as error:
+            return str(error)
+        return ""
+
+    named = key.split()[0]
+    for path in ("amount", "Amount", "lines.7.n", "to.country", "lines.0.more"):
+        assert problem("form", path) == ""
+    assert problem("form", "amounts").startswith(f"{named}: the schema has no field 'amounts'; it")
+    assert "did you mean 'to.country'?" in problem("form", "to.contry")
+    for name in ("tie", "Candidate 2"):
+        assert problem("preference", name) == ""
+    for name in ("candidate 0", "left"):
+        assert problem("preference", name).startswith(f"{named}: no answer is called {name!r}")
+
+
+def test_a_rule_does_not_approve_what_breaks_the_schema() -> None:
+    by = policy(
+        "approval",
+        'threshold = 0.9\nrules = [{ name = "r", when = { action = "refund" }, then = "accept" }]',
+        SCHEMA,
+    )
+    # Given an action whose arguments the schema allows, and one that a person must edit
+    good = Action(name="refund", arguments={"amount": 30})
+    bad = Action(name="refund", arguments={"amount": "all of it"})
+    sure = predicted("approval", {"verdict": "approve", "arguments": bad.arguments}, 0.99)
+    # I expect the rule to approve the one, whatever is predicted, and people to see the other.
+    assert send(by, None, action=good).route == "accept"
+    assert codes(send(by, None, action=bad)) == ["no_prediction"]
+    chosen = send(by, sure, action=bad)
+    assert (chosen.route, codes(chosen)) == ("review", ["rule"])
+    assert "but the action's arguments.amount: must fit the schema's type" in chosen.reasons[0].text
 
 
 @pytest.mark.parametrize(
