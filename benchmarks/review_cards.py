@@ -51,6 +51,13 @@ _FRAMES = (
 )
 
 
+class Worked(NamedTuple):
+    """A round of one kind of work."""
+
+    frames: list[float]  # milliseconds of each
+    cpu_ms: float  # of the page's thread, a step: what other programs do does not count
+
+
 class Text(NamedTuple):
     """A text with places in it, as an answer of kind spans says them."""
 
@@ -169,66 +176,82 @@ def works(page: Page) -> dict[str, Callable[[int], None]]:
     }
 
 
-def frames(page: Page) -> dict[str, list[float]]:
-    """Milliseconds of every frame during each kind of work."""
+def worked(page: Page) -> dict[str, Worked]:
+    """A round of each kind of work."""
+    browser = page.context.new_cdp_session(page)
+    browser.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def cpu_ms() -> float:
+        metrics = browser.send("Performance.getMetrics")["metrics"]
+        used = {each["name"]: each["value"] for each in metrics}
+        return float(used["TaskDuration"]) * 1e3
+
     page.keyboard.press("ArrowRight")
-    found: dict[str, list[float]] = {}
+    found: dict[str, Worked] = {}
     for name, step in works(page).items():
         page.evaluate(_WATCH)
+        before = cpu_ms()
         for number in range(STEPS):
             step(number)
             page.wait_for_timeout(STEP_MS)
-        found[name] = page.evaluate(_FRAMES)
+        used = (cpu_ms() - before) / STEPS
+        found[name] = Worked(page.evaluate(_FRAMES), used)
     return found
 
 
 def measure(bench: Bench, rounds: int, keys: int) -> Report:
     """Rounds in which each card, then each kind of work, has its turn."""
     times: dict[str, list[float]] = {}
-    longest: dict[str, list[float]] = {}
-    everything: dict[str, list[float]] = {}
+    work: dict[str, list[Worked]] = {}
     for number in range(rounds):
         fill(bench, f"r{number}-", keys + 20)
         for name, stream in cards(bench.url).items():
             times.setdefault(name, []).extend(key_times(stream, keys))
         with page_at(cards(bench.url)["spans_long"]) as page:
-            for name, taken in frames(page).items():
-                longest.setdefault(name, []).append(max(taken))
-                everything.setdefault(name, []).extend(taken)
-    return report(times, longest, everything)
+            for name, round_ in worked(page).items():
+                work.setdefault(name, []).append(round_)
+    return report(times, work)
 
 
-def report(
-    times: dict[str, list[float]],
-    longest: dict[str, list[float]],
-    everything: dict[str, list[float]],
-) -> Report:
+def report(times: dict[str, list[float]], work: dict[str, list[Worked]]) -> Report:
     """What was found, as the other measurements say it."""
     found: dict[str, float] = {}
-    keys, work = [], []
+    keys, lines = [], []
     for name, taken in times.items():
         middle, high = quantile(taken, 0.5), quantile(taken, 0.95)
         found |= {f"{name}_p50_ms": round(middle, 1), f"{name}_p95_ms": round(high, 1)}
         spread = f"{short(min(taken))} to {short(max(taken))}"
         keys.append((_CARDS[name], short(middle), f"**{short(high)}**", spread, str(len(taken))))
-    for name, of_rounds in longest.items():
-        spread_of_rounds, taken = Spread.of(of_rounds), everything[name]
-        late = sum(each > AIM_FRAME_MS for each in taken)
+    for name, rounds in work.items():
+        longest = Spread.of([max(each.frames) for each in rounds])
+        cpu = Spread.of([each.cpu_ms for each in rounds])
+        frames = [each for one in rounds for each in one.frames]
+        late = sum(each > AIM_FRAME_MS + 0.5 for each in frames)  # three of 60 a second are 50.0
         found |= {
-            f"{name}_longest_frame_ms": round(spread_of_rounds.median, 1),
+            f"{name}_longest_frame_ms": round(longest.median, 1),
             f"{name}_frames_over_{AIM_FRAME_MS}_ms": late,
+            f"{name}_cpu_ms": round(cpu.median, 2),
         }
-        work.append((_WORK[name], str(spread_of_rounds), f"{late} of {len(taken)}"))
+        lines.append((_WORK[name], str(longest), f"{late} of {len(frames)}", str(cpu)))
     return Report(
         name="review_cards",
         title="The review page's cards",
         text="In Chromium, by real keys and a real mouse: from the key that decides until the next "
         f"item has been handed to the screen (the aim: {AIM_KEY_MS} ms for labels), and, with a "
         f"text of {WORDS:,} words and {PLACES} spans, the longest frame of a round while somebody "
-        f"works on it (the aim: none over {AIM_FRAME_MS} ms; without work a frame takes 17 ms).",
+        f"works on it (the aim: none over {AIM_FRAME_MS} ms; without work a frame takes 17 ms). "
+        "The CPU is that of the page's own thread, with what the measurement takes of it.",
         tables=[
             Table(("card", "median ms", "95th percentile", "all", "items"), keys),
-            Table(("work on a long text", "longest frame, ms", f"over {AIM_FRAME_MS} ms"), work),
+            Table(
+                (
+                    "work on a long text",
+                    "longest frame, ms",
+                    f"over {AIM_FRAME_MS} ms",
+                    "CPU ms a step",
+                ),
+                lines,
+            ),
         ],
         result=found,
         command="review --cards",

@@ -37,6 +37,19 @@ test("a difference names the words that changed", () => {
   ]);
 });
 
+test("of a long text it names the words as well, where many sentences changed and where one is new", () => {
+  const before = Array.from({ length: 900 }, (_, nth) => `The river ${nth} is long.`).join(" ");
+  const named = (/** @type {string} */ after) =>
+    difference(before, after).flatMap(({ kind, text }) => (kind === "same" ? [] : [[kind, text]]));
+  const everywhere = named(before.replaceAll("river", "lake"));
+  assert.equal(everywhere.length, 1_800);
+  assert.deepEqual(everywhere.slice(0, 2), [["gone", "river"], ["new", "lake"]]);
+  assert.deepEqual(named(before.replace("river 450 is long.", "river 450 is very long. And wide.")), [
+    ["new", "very "],
+    ["new", ". And wide"],
+  ]);
+});
+
 test("an order is the same for a seed, complete, and fair between seeds", () => {
   assert.deepEqual(shuffled(5, "ada 1"), shuffled(5, "ada 1"));
   const seeds = Array.from({ length: 2_000 }, (_, nth) => `ada\n${nth}`);

@@ -27,7 +27,7 @@ class MyStats(BaseModel):
     skipped: int
     flagged: int
     agreement: float | None = Field(
-        description="share of decisions that kept the AI's label; without blind items and lists "
+        description="share of decisions that kept the AI's answer; without blind items and lists "
         "accepted unread"
     )
     for_others: int = Field(

@@ -27,7 +27,7 @@ _DECISIONS = {
     "time": "165px",
     "item": "120px",
     "text": "360px",
-    "label": "110px",
+    "answer": "110px",
     "action": "110px",
     "reviewer": "110px",
     "state": "110px",

@@ -6,6 +6,7 @@ import { fill } from "../words/words.js";
 const STATS_EVERY_MS = 10_000;
 const AGAIN_MS = 2_000; // while the server is away: when it is back is seen soon
 const LAST = 8;
+const NAMED = 40; // characters of an answer
 
 export class Day {
   forOthers = 0;
@@ -80,7 +81,7 @@ export class Day {
 
   showLast() {
     const rows = this.decided.slice(0, LAST).map((each) => {
-      const what = each.label ?? this.words[each.action === "skip" ? "skipped" : "flagged"];
+      const what = shortText(each.label ?? this.words[each.action === "skip" ? "skipped" : "flagged"], NAMED);
       return make("li", each.late ? "rv-gone" : "", [
         span(`#${shortText(each.task?.item_id ?? each.itemId ?? "", 16)}`),
         span(each.late ? `${what} · ${this.words.late}` : what, each.changed ? "rv-changed" : ""),

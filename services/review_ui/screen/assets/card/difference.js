@@ -1,6 +1,6 @@
 // What was changed between two texts, word by word.
 
-const MOST = 3_000; // words on each side: beyond, the middle counts as one change
+const MOST = 3_000; // words and signs on each side: more are first compared by sentence
 
 const MAX_COST = 400; // another text altogether: word by word says nothing, and takes long
 
@@ -21,17 +21,59 @@ const fresh = (text) => ({ kind: "new", text });
  */
 export function difference(before, after) {
   const [old, now] = [pieces(before), pieces(after)];
+  const long = Math.max(old.length, now.length) > MOST;
+  return joined(long ? bySentence(before, after) : compared(old, now));
+}
+
+/**
+ * First which sentences differ, then what differs in them.
+ * @param {string} before
+ * @param {string} after
+ * @returns {Part[]}
+ */
+function bySentence(before, after) {
+  /** @type {Part[]} */
+  const found = [];
+  /** @type {string[]} */
+  let out = [];
+  /** @type {string[]} */
+  let in_ = [];
+  const settle = () => {
+    // As many as before: each is taken for the one in its place, changed.
+    const pairs = out.length === in_.length ? out.map((each, nth) => [each, in_[nth]]) : [[out.join(""), in_.join("")]];
+    for (const [one, other] of pairs) found.push(...compared(pieces(one ?? ""), pieces(other ?? "")));
+    [out, in_] = [[], []];
+  };
+  for (const part of compared(sentences(before), sentences(after))) {
+    if (part.kind === "gone") out.push(part.text);
+    else if (part.kind === "new") in_.push(part.text);
+    else {
+      settle();
+      found.push(part);
+    }
+  }
+  settle();
+  return found;
+}
+
+/**
+ * @param {string[]} old
+ * @param {string[]} now
+ * @returns {Part[]}
+ */
+function compared(old, now) {
   let head = 0;
   while (head < old.length && head < now.length && old[head] === now[head]) head += 1;
   let tail = 0;
   const most = Math.min(old.length, now.length) - head;
   while (tail < most && old[old.length - 1 - tail] === now[now.length - 1 - tail]) tail += 1;
   const inner = changes(old.slice(head, old.length - tail), now.slice(head, now.length - tail));
-  return joined([
-    ...old.slice(0, head).map(kept),
-    ...inner,
-    ...old.slice(old.length - tail).map(kept),
-  ]);
+  return [...old.slice(0, head).map(kept), ...inner, ...old.slice(old.length - tail).map(kept)];
+}
+
+/** With what ends them. @param {string} text */
+function sentences(text) {
+  return text.match(/[^.!?\n]+[.!?\n]*|[.!?\n]+/gu) ?? [];
 }
 
 /** Words, blanks and signs, each by itself. @param {string} text */

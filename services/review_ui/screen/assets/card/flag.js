@@ -6,10 +6,13 @@ import { make, makeButton, span } from "../show.js";
  * Fills the dialog.
  * @param {Ui.At} at
  * @param {Ui.Words} words
+ * @param {Set<string>} kinds of answers that somebody here is asked for
  * @param {(reason: string) => void} chosen once there is one
  */
-export function offerReasons(at, words, chosen) {
-  const reasons = [words.flag_reason_1, words.flag_reason_2, words.flag_reason_3];
+export function offerReasons(at, words, kinds, chosen) {
+  const labels = [...kinds].every((kind) => ["label", "labels", "spans"].includes(kind));
+  const unfit = labels ? words.flag_reason_3 : words.flag_reason_answer;
+  const reasons = [words.flag_reason_1, words.flag_reason_2, unfit];
   reasons.forEach((reason, index) => {
     const parts = [make("kbd", "", String(index + 1)), span(reason)];
     at("reasons").append(makeButton("rv-button", parts, () => chosen(reason)));

@@ -32,7 +32,8 @@ export class Screen {
     this.root = root;
     this.words = words;
     this.leading = me.role !== "reviewer";
-    this.kinds = me.workflows.map((workflow) => workflow.answer);
+    /** Of answers that somebody here is asked for. @type {Set<string>} */
+    this.kinds = new Set(me.workflows.map((workflow) => workflow.answer));
     this.at = /** @type {Ui.At} */ ((name) => root.querySelector(`[data-id="${name}"]`));
     const { at } = this;
     at("who").textContent = me.name;
@@ -115,12 +116,10 @@ export class Screen {
 
   /** The help names the keys of the kinds of answers that somebody here is asked for. */
   #offerKeys() {
-    /** @type {Set<string>} */
-    const asked = new Set(this.kinds);
     for (const each of /** @type {NodeListOf<HTMLElement>} */ (
       this.root.querySelectorAll("[data-kinds]")
     )) {
-      each.hidden = !each.dataset.kinds?.split(" ").some((kind) => asked.has(kind));
+      each.hidden = !each.dataset.kinds?.split(" ").some((kind) => this.kinds.has(kind));
     }
   }
 
@@ -135,7 +134,7 @@ export class Screen {
 
   #listen() {
     const { actions, at } = this;
-    offerReasons(at, this.words, (reason) => actions.flag(reason));
+    offerReasons(at, this.words, this.kinds, (reason) => actions.flag(reason));
     this.root.addEventListener("click", ({ target, detail }) => {
       const button = target instanceof Element && target.closest("[data-act]");
       if (!(button instanceof HTMLElement)) return;

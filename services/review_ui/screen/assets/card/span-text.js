@@ -1,9 +1,10 @@
 // A text with its labelled places, on the screen: draws them, and says what is selected. Places are
 // UTF-16 units of the text.
 import { stretches } from "./span-list.js";
-import { make } from "../show.js";
+import { make, shortText } from "../show.js";
 
 const HUES = 8;
+const NAMED = 24; // characters of a label in the text
 
 /** @typedef {import("./span-list.js").Span} Span */
 /** @typedef {import("./word-steps.js").Selected} Selected */
@@ -32,7 +33,9 @@ class Part {
     /** @type {HTMLElement | null} */
     this.mark = inner === undefined ? null : make("mark", `rv-span ${hue(labels.indexOf(inner.label))}`, [this.node]);
     if (this.mark === null) return;
-    this.mark.dataset.tag = covers.flatMap((each) => (each.end === end ? each.label : [])).join(" · ");
+    this.mark.dataset.tag = covers
+      .flatMap((each) => (each.end === end ? shortText(each.label, NAMED) : []))
+      .join(" · ");
   }
 
   /** What stands in the text. */
@@ -158,7 +161,17 @@ export class SpanText {
     if (!selection?.focusNode) return;
     const range = document.createRange();
     range.setStart(selection.focusNode, selection.focusOffset);
-    const at = range.getBoundingClientRect();
+    this.#scrollTo(range.getBoundingClientRect());
+  }
+
+  /** Scrolls the first place into sight; the page stays where it is. */
+  revealFirst() {
+    const first = this.parts.find(({ mark }) => mark !== null)?.mark;
+    if (first) this.#scrollTo(first.getBoundingClientRect());
+  }
+
+  /** @param {DOMRect} at */
+  #scrollTo(at) {
     const box = this.element.getBoundingClientRect();
     const line = at.height * 1.5;
     if (at.top < box.top + line) this.element.scrollTop += at.top - box.top - line;

@@ -153,6 +153,6 @@ export class FormCard {
     const at = value ? this.text.toLowerCase().indexOf(value.toLowerCase()) : -1;
     const found = at < 0 ? [] : [{ start: at, end: at + value.length, label: "" }];
     this.drawn.draw(this.text, found, [""]);
-    this.desk.at("text").querySelector("mark")?.scrollIntoView({ block: "nearest" });
+    this.drawn.revealFirst();
   }
 }
