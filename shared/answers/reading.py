@@ -30,6 +30,7 @@ ANSWERS: dict[Kind, type[Answer]] = {
 }
 QUOTING: tuple[Kind, ...] = tuple(kind for kind, model in ANSWERS.items() if model.quotes)
 """The kinds whose answers may hold words of a person."""
+_LARGEST = 2**53 - 1
 KIND_NAMES: dict[str, Kind] = {kind: kind for kind in KINDS}
 
 
@@ -43,7 +44,7 @@ def parsed(kind: Kind, value: Any) -> Answer:
     if not isinstance(value, dict):
         raise AnswerError("answer", f"must be an object with {' and '.join(model.model_fields)}")
     try:
-        refuse_not_finite(value)
+        refuse_unclear_numbers(value)
         return model.model_validate_json(to_json(value))  # as JSON: a list is a tuple there
     except ValidationError as error:
         unknown = [name for name in value if name not in model.model_fields]
@@ -55,16 +56,24 @@ def parsed(kind: Kind, value: Any) -> Answer:
         raise AnswerError("answer", problems_of(error, "answer")[:300]) from None
 
 
-def refuse_not_finite(value: Any, field: str = "answer") -> None:
-    """Raises `AnswerError` for NaN or infinity, which some writers put into JSON."""
+def refuse_unclear_numbers(value: Any, field: str = "answer") -> None:
+    """Raises `AnswerError` for a number that not every reader of JSON reads alike: NaN, infinity,
+    and what is beyond the whole numbers that a double keeps apart, as a page of JavaScript has
+    nothing else (RFC 8259, section 6)."""
     if isinstance(value, dict):
         for name, entry in value.items():
-            refuse_not_finite(entry, f"{field}.{name}")
+            refuse_unclear_numbers(entry, f"{field}.{name}")
     elif isinstance(value, list | tuple):
         for place, entry in enumerate(value):
-            refuse_not_finite(entry, f"{field}[{place}]")
+            refuse_unclear_numbers(entry, f"{field}[{place}]")
     elif isinstance(value, float) and not math.isfinite(value):
         raise AnswerError(field, "NaN and infinity are no numbers of JSON")
+    elif isinstance(value, int | float) and abs(value) > _LARGEST:
+        raise AnswerError(
+            field,
+            f"is beyond {_LARGEST}, the largest whole number that every program reads alike:"
+            " let the schema ask for a text",
+        )
 
 
 def read_answer(value: Any, spec: AnswerSpec, asked: Asked) -> Answer:

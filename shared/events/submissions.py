@@ -13,6 +13,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.answers.base import PLAIN, Action, AnswerError, AnswerSpec
+from shared.answers.reading import refuse_unclear_numbers
 from shared.clock import Clock
 from shared.errors import Permanent
 from shared.events.answered import AnswerItem, AnswerPrediction, AnswerSubmitted
@@ -106,6 +107,11 @@ def make_item(
         raise Permanent("schema", "candidates: two texts at least, of which one is preferred")
     if spec.kind == "approval" and item.action is None:
         raise Permanent("schema", "action: the call to approve, {name, arguments}, is missing")
+    if item.action is not None:
+        try:
+            refuse_unclear_numbers(item.action.arguments, "action.arguments")
+        except AnswerError as error:
+            raise Permanent("schema", str(error)) from None
     return item
 
 

@@ -85,6 +85,16 @@ test("a schema names each field that is wrong, also within lists and references"
   ]);
 });
 
+test("a number that a page would round is named wrong, whatever the schema says of it", () => {
+  const schema = { type: "object", properties: { id: { type: "integer" } } };
+  const found = (/** @type {string} */ text) =>
+    problems(schema, { id: typed(text, schema.properties.id, "integer", true) }).map(({ path, why, what }) => [path, why, what]);
+  assert.deepEqual(found("9007199254740991"), []);
+  assert.deepEqual(found("9007199254740993"), [["id", "wrong_high", "9007199254740991"]]);
+  assert.deepEqual(found("-9007199254740993"), [["id", "wrong_low", "-9007199254740991"]]);
+  assert.deepEqual(problems({}, { deep: [1e300] }), []); // the server names it: the schema does not
+});
+
 test("what is typed becomes a value of the schema's type, or stays a text to be named wrong", () => {
   const number = { type: "number" };
   const read = (/** @type {string} */ text) => typed(text, number, "number", true);

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from services.review_ui.reports import quality
 from shared.service.lifecycle import Lifecycle
+from shared.storage.tables import ReviewDecision
 from shared.workflows.files import ReviewRules
 from tests.support.answer_requests import asks, workflow_of, workflows_of_all_kinds
 from tests.support.review_service import (
@@ -130,3 +131,24 @@ def test_two_people_agree_by_the_very_answer_and_a_lead_sees_both_whole(
                 # and to see what both have answered.
                 told = [each["answer"] for each in task["answers"]]
                 assert told == [sample.read(first).value, sample.read(second).value]
+
+
+def test_a_number_that_a_page_would_round_is_refused_and_nothing_is_decided(
+    engine: Engine, served: Served
+) -> None:
+    # Given a form in somebody's hand / If a number is given that not every reader reads alike
+    take_in(engine, asks("form", "i", {"form": {"total": 1}}))
+    with served.logged_in("ada") as ada:
+        (task,) = ada.post("/api/v1/tasks/claim", json={}).raise_for_status().json()["tasks"]
+        for number, status in ((2**53 + 1, 422), (2**53 - 1, 200)):
+            body = {"key": str(uuid4()), "lease_token": task["lease_token"], "action": "correct"}
+            body |= {"answer": {"form": {"total": number}}}
+            answer = ada.post(f"/api/v1/tasks/{task['id']}/decision", json=body)
+            # I expect it to be refused by its path, and the largest safe one to be kept exactly.
+            assert answer.status_code == status, answer.text
+            if status == 422:
+                assert answer.json()["error"]["code"] == "bad_answer"
+                assert "form.total: is beyond" in answer.text
+    with Session(engine) as session:
+        (kept,) = session.scalars(select(ReviewDecision)).all()
+    assert kept.answer == {"form": {"total": 2**53 - 1}}

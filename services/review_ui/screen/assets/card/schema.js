@@ -1,6 +1,8 @@
 // What a JSON Schema finds wrong with a value, as far as a form needs it while somebody types. The
 // server checks by the whole schema; what it alone knows comes back as a refused answer.
 
+const { MAX_SAFE_INTEGER } = Number;
+
 /** @typedef {Readonly<Record<string, any>>} Schema */
 /** `path`: of the field, dotted; `why`: a key of the words. @typedef {{ path: string, why: keyof Ui.Words, what?: string }} Problem */
 
@@ -76,6 +78,9 @@ function ofNumber({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }, valu
   const high = maximum ?? exclusiveMaximum;
   if (value < minimum || value <= exclusiveMinimum) return [{ path, why: "wrong_low", what: low }];
   if (value > maximum || value >= exclusiveMaximum) return [{ path, why: "wrong_high", what: high }];
+  // Rounded as it was typed; the server takes none.
+  if (value > MAX_SAFE_INTEGER) return [{ path, why: "wrong_high", what: String(MAX_SAFE_INTEGER) }];
+  if (value < -MAX_SAFE_INTEGER) return [{ path, why: "wrong_low", what: String(-MAX_SAFE_INTEGER) }];
   return [];
 }
 
