@@ -23,7 +23,7 @@ from services.review_ui.tasks.asked import kind_of, predicted_brief
 from shared.answers.reading import QUOTING
 from shared.errors import ConfigurationError
 from shared.events.models import ItemReviewed, derive_id
-from shared.events.recorded import ANOTHER, AS_PREDICTED
+from shared.events.recorded import AS_PREDICTED, final_mark
 from shared.storage.tables import ReviewDecision, ReviewTask
 
 ITEM_ERASED = "item.erased"
@@ -50,8 +50,7 @@ _ITEM = text(f"""
         ai_label = CASE WHEN {_QUOTES} AND ai_label IS NOT NULL THEN '{AS_PREDICTED}'
                         ELSE ai_label END,
         final_label = CASE WHEN NOT {_QUOTES} OR final_label IS NULL THEN final_label
-                           WHEN final_label = ai_label THEN '{AS_PREDICTED}'
-                           ELSE '{ANOTHER}' END,
+                           ELSE {final_mark()} END,
         erased_at = coalesce(erased_at, :now), updated_at = :now
     WHERE workflow = :workflow AND id = :item_id
     RETURNING progress

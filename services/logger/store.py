@@ -23,7 +23,7 @@ from services.logger.rows import EventRow
 from shared.answers.reading import QUOTING
 from shared.events.answered import AnswerScored
 from shared.events.models import ItemScored
-from shared.events.recorded import ANOTHER, AS_PREDICTED
+from shared.events.recorded import AS_PREDICTED, final_mark
 from shared.service.metrics import LEDGER_HEIGHT
 from shared.storage.edits import EDITED, as_sent
 
@@ -40,8 +40,7 @@ _SAID = {
         ELSE EXCLUDED.ai_label END""",
     "final_label": f"""CASE WHEN NOT {_QUOTED} OR EXCLUDED.final_label IS NULL
         THEN EXCLUDED.final_label
-        WHEN EXCLUDED.final_label = EXCLUDED.ai_label THEN '{AS_PREDICTED}'
-        ELSE '{ANOTHER}' END""",
+        ELSE {final_mark("EXCLUDED")} END""",
     "ai_answer": f"CASE WHEN NOT {_QUOTED} THEN EXCLUDED.ai_answer END",
     "answer": f"CASE WHEN NOT {_QUOTED} THEN EXCLUDED.answer END",
     "asked": "CASE WHEN item.erased_at IS NULL THEN EXCLUDED.asked END",

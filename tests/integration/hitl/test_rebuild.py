@@ -293,3 +293,20 @@ def test_what_waited_is_asked_again_after_the_way_back_unless_it_is_lost_what_ab
     else:
         assert {*found} == {"waiting", "open"}
         assert (found["waiting"]["prediction"] is None) is (kind in QUOTING)
+
+
+def test_what_a_rule_approved_is_on_record_as_that_and_stays_so(engine: Engine) -> None:
+    # Given an action that a rule approved, of which nobody had predicted anything
+    journey = AnswerJourney("ruled", "approval", predicted=False)
+    log(engine, journey.scored(), journey.accepted())
+    logged = "SELECT data #>> '{decision,label}' FROM event WHERE type = 'item.accepted'"
+    assert rows(engine, logged) == ["(by a rule)"]
+    # If it is erased and its row made again, or lost, I expect the row to say the same as the log.
+    with Session(engine) as session, session.begin():
+        erase_text(session, Erasure("approval", "ruled", "admin", "asked to", utc_now()))
+    log(engine, journey.accepted())
+    for _ in ("kept", "lost"):
+        assert rows(engine, "SELECT final_label FROM item") == ["(by a rule)"]
+        assert "0 were missing, 0 were different" in rebuilt(engine)
+        done(engine, "DELETE FROM item")
+        rebuilt(engine)
