@@ -13,13 +13,14 @@ from services.feedback.training.evaluate import (
     Bools,
     Judged,
     ece_if_calibrated,
+    share,
     worse_by_chance,
 )
 
 MIN_HELD_OUT = 50  # an accuracy from 50 labels is known to 10 points
 SIGNIFICANCE = 0.05
 MAX_ECE = 0.05
-MAX_FORGOTTEN = 0.02  # of the accuracy on the replay set
+MAX_FORGOTTEN = 0.02  # of the accuracy on the replay set; of few texts, what may be chance
 
 
 class Scored(NamedTuple):
@@ -69,7 +70,7 @@ def remembered(receipt: Receipt) -> Gate | None:
         f"right on {after:.1%} of {found['candidate'].items} texts of {receipt.old_domain} when it "
         f"was trained, {receipt.parent.version} on {before:.1%}"
     )
-    return Gate("remembers", before - after <= MAX_FORGOTTEN, words)
+    return Gate("remembers", _kept(before, after, found["candidate"].items), words)
 
 
 def refusal(verdicts: Sequence[Gate]) -> str | None:
@@ -105,6 +106,12 @@ def _calibrated(held_out: Scored) -> Gate:
 
 
 def _remembers(old: Scored) -> Gate:
-    before, after = (right.mean() for right in old.right())
+    before, after = (float(right.mean()) for right in old.right())
     words = f"right on {after:.1%} of {old.items} texts of the replay set, before {before:.1%}"
-    return Gate("remembers", bool(before - after <= MAX_FORGOTTEN), words)
+    return Gate("remembers", _kept(before, after, old.items), words)
+
+
+def _kept(before: float, after: float, items: int) -> bool:
+    """Whether little is lost, or so few texts show it that it may be chance: of 40 texts a single
+    one is more than two points."""
+    return before - after <= MAX_FORGOTTEN or before <= share(round(after * items), items).high

@@ -118,6 +118,13 @@ def test_what_was_known_before_must_not_be_lost() -> None:
     fine = held_out(right[:200], right[:200])
     assert shut(fine, held_out(right, right)) == []
     assert shut(fine, held_out(right, forgot)) == ["remembers"]
+    # Of few texts two lost are no proof, and a third of them is.
+    few = np.arange(44) % 2 == 0
+    two, third = few.copy(), few.copy()
+    two[[0, 2]] = False
+    third[:30] = False
+    assert shut(fine, held_out(few, two)) == []
+    assert shut(fine, held_out(few, third)) == ["remembers"]
 
 
 def test_few_items_move_the_temperature_little_and_many_decide_it() -> None:
