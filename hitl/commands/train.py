@@ -14,6 +14,7 @@ from hitl.support.database import errors_as_one_line
 from hitl.support.loaded import ModelContext, load_model, model_context
 from hitl.support.progress import training_bar
 from shared.answers.base import AnswerSpec, Kind
+from shared.clock import utc_now
 from shared.errors import ConfigurationError
 from shared.models.task import Task
 
@@ -139,6 +140,7 @@ def _train_head(
         seed=seed,
         most=most,
         load=lambda folder: load_model(str(folder), Task(kind, labels)),
+        clock=utc_now,
         live=live,
         progress=show,
     )

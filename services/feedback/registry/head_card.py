@@ -1,34 +1,11 @@
 """The model card of a fresh model for sets of labels or spans, written from what was measured."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
-
-from services.feedback.registry.receipt import PACKAGES, Figures
-from shared.answers.base import Kind
+from services.feedback.registry.receipt import MADE, RECEIPT, Figures, HeadReceipt
 
 
-@dataclass(frozen=True)
-class HeadReport:
-    """What one training did and measured. `sizes`: trained on, calibrated on, held out; `items`:
-    how often people gave each label in the held-out texts; `gates`: name, passed, words."""
-
-    kind: Kind
-    labels: tuple[str, ...]
-    seed: int
-    sizes: tuple[int, int, int]
-    recipe: Mapping[str, float]
-    temperature: float | Mapping[str, float]
-    threshold: float
-    base_rate: float
-    figures: Figures
-    items: Mapping[str, int]
-    gates: Sequence[tuple[str, bool, str]]
-
-
-def render(report: HeadReport) -> str:
+def render(report: HeadReceipt) -> str:
     """The card as Markdown with the front matter that model hubs read."""
-    found, (taught, calibrated, held_out) = report.figures, report.sizes
+    found = report.figures
     tags = "token-classification" if report.kind == "spans" else "text-classification"
     whole = {
         "whole answers right": found.accuracy,
@@ -44,7 +21,7 @@ def render(report: HeadReport) -> str:
         for label, f1 in found.f1.items()
     ]
     recipe = ", ".join(f"{name.replace('_', ' ')} {v:g}" for name, v in report.recipe.items())
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    versions = ", ".join(f"{package} {version}" for package, version in report.packages.items())
     gates = [
         f"- {'passed' if passed else '**not passed**'}: {name}. {words}"
         for name, passed, words in report.gates
@@ -62,8 +39,8 @@ temperature{"" if report.kind == "spans" else " of each label"}.
 
 ## What it is worth
 
-On {held_out} texts that it has never seen, with 95 % intervals (Wilson's for shares, else
-bootstrap):
+On {report.held_out.texts} texts that it has never seen, with 95 % intervals (Wilson's for shares,
+else bootstrap):
 
 | | |
 |---|---|
@@ -77,8 +54,9 @@ bootstrap):
 
 ## How it was made
 
-- {taught} texts to train, {calibrated} for the temperature, {held_out} held out, by a hash of
-  the text.
+- {report.trained_on.texts} texts to train, {report.calibrated_on.texts} for the temperature,
+  {report.held_out.texts} held out, by a hash of the text; the hash of each part and of every file
+  is in {MADE}/{RECEIPT}.
 - LoRA on every linear layer, merged. Recipe: {recipe}. Seed {report.seed}.
 - Versions: {versions}.
 
@@ -99,6 +77,6 @@ def _ece(found: Figures, label: str) -> str:
     return f"{found.label_ece[label]:.3f}" if label in found.label_ece else ""
 
 
-def _temperature(report: HeadReport, label: str) -> str:
+def _temperature(report: HeadReceipt, label: str) -> str:
     given = report.temperature
     return f"{given if isinstance(given, float) else given[label]:.2f}"

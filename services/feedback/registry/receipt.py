@@ -18,6 +18,9 @@ from shared.answers.spans import Span
 from shared.errors import ConfigurationError
 
 RECEIPT = "receipt.json"
+# The receipt of a model that labelled texts made lies here in its folder: a checkpoint's version is
+# a hash over every JSON file beside it.
+MADE = "made"
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "numpy")
 
 
@@ -85,6 +88,36 @@ class Receipt(_Part):
     figures: dict[str, dict[str, Figures]]
     packages: dict[str, str]
     files: dict[str, str] = Field(description="sha256 by file, relative to `folder`")
+
+
+class Texts(_Part):
+    """Labelled texts; the hash is over them and their answers, in order."""
+
+    texts: int
+    sha256: str
+
+
+class HeadReceipt(_Part):
+    """All there is to know about a model that labelled texts made: see `train_heads`. `items`: how
+    often people gave each label in the held-out texts; `gates`: name, passed, words."""
+
+    model_version: str
+    created_at: datetime
+    kind: Kind
+    labels: tuple[str, ...]
+    seed: int
+    recipe: dict[str, float]
+    temperature: float | dict[str, float]
+    threshold: float
+    trained_on: Texts
+    calibrated_on: Texts
+    held_out: Texts
+    base_rate: float
+    figures: Figures
+    items: dict[str, int]
+    gates: tuple[tuple[str, bool, str], ...]
+    packages: dict[str, str]
+    files: dict[str, str] = Field(description="sha256 by file")
 
 
 def read_receipt(folder: Path) -> Receipt:

@@ -1,7 +1,7 @@
 """Trains a new model for sets of labels or for spans: the embedded encoder with a fresh head.
 
 LoRA as for one label, merged into a checkpoint that any transformers program reads, and a
-temperature (of each label); from a shell: `hitl train-texts`.
+temperature (of each label), a card and a receipt; from a shell: `hitl train-texts`.
 """
 
 import os
@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.feedback.registry.head_card import HeadReport, render
+from services.feedback.registry import receipt
+from services.feedback.registry.head_card import render
+from services.feedback.registry.receipt import HeadReceipt, Texts
 from services.feedback.training.evaluate import Evaluation, evaluate
-from services.feedback.training.examples import LabelledText
+from services.feedback.training.examples import LabelledText, TrainingExample
 from services.feedback.training.fitting import OnProgress, Recipe, optimise
 from services.feedback.training.gates import Gate, Scored, no_worse
 from services.feedback.training.retrain import Load, Model, figures, judged
@@ -25,6 +27,7 @@ from services.feedback.training.teaching import Temperature, example_of, loss_of
 from services.feedback.training.train_texts import FEWEST, THRESHOLD, split
 from services.feedback.training.tuning import open_tunable, write_fresh, write_temperature
 from shared.answers.base import Kind
+from shared.clock import Clock
 from shared.errors import ConfigurationError
 from shared.labels import label_key
 
@@ -54,6 +57,7 @@ def train_head(
     seed: int,
     most: int | None,
     load: Load,
+    clock: Clock,
     live: Model | None = None,
     progress: OnProgress,
 ) -> TrainedHead:
@@ -76,7 +80,10 @@ def train_head(
         fresh, folder = Path(scratch) / "fresh", Path(scratch) / out.name
         write_fresh(fresh, kind, outputs, seed)
         tunable = open_tunable(fresh, recipe, kind)
-        examples = [example_of(each.text, each.answer, labels) for each in taught]
+        examples, known, unseen = (
+            [example_of(each.text, each.answer, labels) for each in part]
+            for part in (taught, calibration, held_out)
+        )
         read = tunable.read([each.text for each in examples])
         optimise(
             tunable.network,
@@ -90,7 +97,7 @@ def train_head(
         progress(0.9, "fitting the temperature")
         temperature = tunable.temperature(
             kind,
-            [example_of(each.text, each.answer, labels) for each in calibration],
+            known,
             np.ones(len(calibration)),
             _PRIOR,
         )
@@ -113,20 +120,29 @@ def train_head(
             temperature,
             verdicts,
         )
-        report = HeadReport(
+        told = HeadReceipt(
+            model_version=model.model_version,
+            created_at=clock(),
             kind=kind,
             labels=tuple(labels),
             seed=seed,
-            sizes=made.sizes,
             recipe=asdict(recipe),
             temperature=temperature,
             threshold=THRESHOLD,
+            trained_on=_named(examples),
+            calibrated_on=_named(known),
+            held_out=_named(unseen),
             base_rate=base_rate,
             figures=figures(found),
             items={label.label: label.items for label in found.labels},
-            gates=[(gate.name, gate.passed, gate.words) for gate in verdicts],
+            gates=tuple((gate.name, gate.passed, gate.words) for gate in verdicts),
+            packages=receipt.packages(),
+            files={},
         )
-        (folder / "README.md").write_text(render(report), encoding="utf-8")
+        (folder / "README.md").write_text(render(told), encoding="utf-8")
+        told = told.model_copy(update={"files": receipt.files(folder)})
+        (folder / receipt.MADE).mkdir()
+        (folder / receipt.MADE / receipt.RECEIPT).write_text(told.model_dump_json(indent=1))
         os.replace(folder, out)
     progress(1.0, "done")
     return made
@@ -142,6 +158,10 @@ def best_constant(kind: Kind, texts: Sequence[LabelledText], labels: Sequence[st
     hits = np.cumsum(counts)
     said = len(texts) * np.arange(1, len(counts) + 1)
     return float((2 * hits / np.maximum(said + sum(counts), 1)).max(initial=0.0))
+
+
+def _named(examples: Sequence[TrainingExample]) -> Texts:
+    return Texts(texts=len(examples), sha256=receipt.digest_of(examples))
 
 
 def _better_than(base_rate: float, found: Evaluation) -> Gate:

@@ -2,11 +2,14 @@
 
 import json
 import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
+from services.feedback.registry.receipt import HeadReceipt, changed_files
 from services.feedback.training.examples import LabelledText, labelled_texts, named_in
 from services.feedback.training.fitting import Recipe
 from services.feedback.training.train_heads import TrainedHead, best_constant, train_head
@@ -16,6 +19,7 @@ from shared.answers.labels import LabelsAnswer
 from shared.errors import ConfigurationError
 from shared.models.task import Task
 
+CREATED = datetime(2026, 12, 1, tzinfo=UTC)
 RECIPE = Recipe(learning_rate=2e-3, head_learning_rate=2e-3, epochs=3, batch=8, max_tokens=24)
 WORDS = {
     "billing": ("the invoice is wrong", "I was charged twice", "refund my payment"),
@@ -28,26 +32,26 @@ PLACES = ("Paris", "Berlin", "Oslo", "Lima", "Kyoto")
 SAYINGS = ("{p} lives in {o} now", "😀 we met {p} near {o}.", "In {o}, {p} paid", "{p} called us")
 
 
-def messages(path: Path, count: int = 260) -> Path:
+def messages(path: Path, count: int = 260, words: Mapping[str, Sequence[str]] = WORDS) -> Path:
     """Each about none, one or more of three things."""
     chance = random.Random(1)
     with path.open("w") as file:
         for number in range(count):
-            about = [label for label in WORDS if chance.random() < 0.4]
-            parts = [chance.choice(WORDS[label]) for label in about] + [chance.choice(FILLERS)]
+            about = [label for label in words if chance.random() < 0.4]
+            parts = [chance.choice(words[label]) for label in about] + [chance.choice(FILLERS)]
             chance.shuffle(parts)
             text = ". ".join(parts) + f". Order {number}."
             file.write(json.dumps({"text": text, "labels": about}) + "\n")
     return path
 
 
-def names(path: Path, count: int = 260) -> Path:
+def names(path: Path, count: int = 260, sayings: Sequence[str] = SAYINGS) -> Path:
     """Each with a person, most with a place; some begin with a character outside of the BMP."""
     chance = random.Random(1)
     with path.open("w") as file:
         for number in range(count):
             person, place = chance.choice(PEOPLE), chance.choice(PLACES)
-            text = chance.choice(SAYINGS).format(p=person, o=place) + f" {number}"
+            text = chance.choice(sayings).format(p=person, o=place) + f" {number}"
             spans = [
                 {"start": text.index(word), "end": text.index(word) + len(word), "label": label}
                 for word, label in ((person, "PER"), (place, "LOC"))
@@ -61,7 +65,9 @@ def _labels(*given: str) -> LabelsAnswer:
     return LabelsAnswer(labels=given)
 
 
-def trained(texts: list[LabelledText], kind: Kind, out: Path) -> TrainedHead:
+def trained(
+    texts: list[LabelledText], kind: Kind, out: Path, recipe: Recipe = RECIPE
+) -> TrainedHead:
     torch.set_num_threads(1)
     labels = named_in(texts)
     return train_head(
@@ -69,10 +75,11 @@ def trained(texts: list[LabelledText], kind: Kind, out: Path) -> TrainedHead:
         kind,
         labels,
         out,
-        recipe=RECIPE,
+        recipe=recipe,
         seed=1,
         most=None,
         load=lambda folder: load_head(str(folder), Task(kind, labels)),
+        clock=lambda: CREATED,
         progress=lambda _part, _what: None,
     )
 
@@ -93,12 +100,21 @@ def test_sets_of_labels_are_learned_in_seconds(tmp_path: Path) -> None:
     assert json.loads((out / "calibration.json").read_text())["temperature"] == made.temperature
     assert isinstance(made.temperature, dict)
     assert len(set(made.temperature.values())) == 3
+    # a receipt that names what each part of the texts was, and every file,
+    receipt = HeadReceipt.model_validate_json((out / "made" / "receipt.json").read_bytes())
+    parts = (receipt.trained_on, receipt.calibrated_on, receipt.held_out)
+    assert tuple(part.texts for part in parts) == made.sizes
+    assert len({part.sha256 for part in parts}) == 3
+    assert (receipt.seed, receipt.created_at, receipt.temperature) == (1, CREATED, made.temperature)
+    assert receipt.figures.micro_f1 == tuple(made.held_out.micro_f1)
+    assert {"model.safetensors", "calibration.json", "README.md"} < receipt.files.keys()
+    assert changed_files(out, receipt.files) == []
     # a card that says so, and a model that answers with a set, in the workflow's order.
     card = (out / "README.md").read_text()
     assert "micro F1" in card
     assert f"| billing | {made.held_out.labels[0].items} |" in card
     model = load_head(str(out), Task("labels", ("praise", "billing", "delivery")))
-    assert model.model_version == made.model_version
+    assert model.model_version == made.model_version == receipt.model_version
     found = model.classify(["thank you so much. I was charged twice.", "My number is 9."])
     assert [each.answer for each in found] == [{"labels": ["praise", "billing"]}, {"labels": []}]
 
