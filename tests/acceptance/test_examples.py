@@ -127,6 +127,37 @@ def test_a_language_models_form_is_taken_where_it_is_one(
     assert people["inv-3"][1]["form"]["total"] == 2261
 
 
+def test_drafts_are_sent_on_where_sure_and_nobody_asks_for_money(
+    pipeline: Pipeline, consumer: Outsider
+) -> None:
+    assert "3 items published" in produced(pipeline, "text_drafts")
+    (sure,) = accepted(consumer, "drafts", 1)
+    assert sure["decision"]["answer"] == {"text": sure["item"]["draft"]}
+    codes = {item: reasons for item, (reasons, _) in waiting(pipeline, "drafts", 2).items()}
+    assert codes == {"let-2": ["rule"], "let-3": ["below_threshold"]}
+
+
+def test_which_model_is_better_is_asked_of_people_in_a_drawn_order(pipeline: Pipeline) -> None:
+    assert "3 items published" in produced(pipeline, "preference_two_models")
+    people = waiting(pipeline, "better", 3)
+    assert set(map(str, people.values())) == {"(['no_prediction'], None)"}
+    asked = "SELECT item->'candidates', item->'metadata' FROM review_task WHERE item_id = 'q-1'"
+    ((candidates, metadata),) = pipeline.rows(asked)
+    by_model = dict(zip(metadata["candidates"], candidates, strict=True))
+    assert by_model["small@1"] == "Because of the sea."
+
+
+def test_small_refunds_are_approved_by_a_rule_and_what_breaks_the_schema_is_not(
+    pipeline: Pipeline, consumer: Outsider
+) -> None:
+    assert "4 items published" in produced(pipeline, "approval_refunds")
+    (small,) = accepted(consumer, "refunds", 1)
+    answer = small["decision"]["answer"]
+    assert (answer["verdict"], answer["arguments"]["order"]) == ("approve", "A-17")
+    codes = sorted(reasons for reasons, _ in waiting(pipeline, "refunds", 3).values())
+    assert codes == [["no_prediction"], ["no_prediction"], ["no_prediction", "rule"]]
+
+
 def test_spacys_names_are_where_it_found_them(
     pipeline: Pipeline, consumer: Outsider, request: pytest.FixtureRequest
 ) -> None:
