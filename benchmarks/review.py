@@ -41,7 +41,6 @@ class Sizes:
     backlog_rounds: int = 5
     claims: int = 40  # of CLAIM tasks each, in a round of the backlog's comparison
     label_studio_tasks: int = 6_000
-    card_rounds: int = 5
 
 
 QUICK = Sizes(
@@ -53,7 +52,6 @@ QUICK = Sizes(
     backlog_rounds=1,
     claims=10,
     label_studio_tasks=600,
-    card_rounds=1,
 )
 
 
@@ -198,7 +196,7 @@ def cards(say: Console, sizes: Sizes) -> Report:
     with databases() as (one, _), server(one) as bench:
         bench.fill(2_000)
         say.print("each card in Chromium …")
-        return measure_cards(bench, sizes.card_rounds, sizes.keys)
+        return measure_cards(bench, sizes.rounds, sizes.keys)
 
 
 def report(found: dict[str, float], sizes: Sizes) -> Report:

@@ -462,3 +462,41 @@ def test_a_lead_sees_disputed_answers_whole_side_by_side(
         assert told.all_inner_texts() == texts
         assert "bob" not in page.locator(".rv-card").inner_text()
         assert watched.complaints == []
+
+
+def test_long_names_are_neither_cut_off_nor_in_the_way_on_a_phone(
+    chromium: Browser, engine: Engine
+) -> None:
+    # Given thirty labels with names of fifty characters, and a form with lists in lists
+    names = tuple(f"{number} {'long' * 12}"[:50] for number in range(30))
+    field = {"type": "string"}
+    line = {"type": "object", "properties": {"what": field, "an_amount_" * 5: field}}
+    order = {"type": "object", "properties": {"lines": {"type": "array", "items": line}}}
+    schema = {"type": "object", "properties": {"orders": {"type": "array", "items": order}}}
+    flows = {
+        "labels": workflow_of("labels", labels=names),
+        "spans": workflow_of("spans", labels=names),
+        "form": workflow_of("form", schema=schema),
+    }
+    spans = [{"start": 0, "end": 5, "label": names[0]}]
+    take_in(
+        engine,
+        asks("labels", "i0", {"labels": list(names[:3])}, parts=dict.fromkeys(names, 0.5)),
+        asks("spans", "i1", {"spans": spans}),
+        asks("form", "i2", {"form": {"orders": [{"lines": [{"what": "Pens"}]}]}}),
+    )
+    clock = RunningClock()
+    with (
+        serving(make_test_context(engine, clock, Lifecycle(), flows), clock) as served,
+        reviewing(chromium, served, "ada", phone=True, language="de-DE") as (page, watched),
+    ):
+        for kind in flows:
+            page.goto(f"{served.url}/?workflow={kind}")
+            expect(page.locator(f'.rv-card[data-kind="{kind}"]')).to_be_visible(timeout=15_000)
+            # I expect nothing to reach beyond the screen, and every button whole and within it.
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+            buttons = page.locator(".rv-actions button")
+            for button in buttons.all():
+                expect(button).to_be_in_viewport(ratio=1)
+                assert button.evaluate("each => each.scrollWidth <= each.clientWidth")
+        assert watched.complaints == []

@@ -156,6 +156,28 @@ def test_who_logs_in_before_the_page_is_ready_stays_on_it(
     page.context.close()
 
 
+def test_a_page_whose_script_did_not_come_tries_again(
+    chromium: Browser, served: Served, engine: Engine
+) -> None:
+    # Given a network that changes while the page is loading
+    some(engine, 1)
+    lost: list[Route] = []
+
+    def lose_once(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route)
+            route.abort("connectionreset")
+
+    with reviewing(chromium, served, "ada") as (page, _):
+        page.route("**/ui/card/kinds/label.js", lose_once)
+        page.reload()
+        # I expect the item nevertheless
+        expect(page.locator('[data-id="item"]')).to_have_text("#i0", timeout=20_000)
+        assert lost
+
+
 def test_a_reviewer_without_a_server_is_not_told_that_all_is_done(
     chromium: Browser, served: Served, engine: Engine
 ) -> None:

@@ -27,7 +27,13 @@ _HEAD = """
 <link rel="stylesheet" href="/ui/pages/pages.css">
 <link rel="icon" href="/ui/favicon.svg">
 """
-_START = 'import("/ui/card/review.js").then((review) => review.mount(element));'
+# A script that did not come, as when a network changes, comes with another try of the whole page.
+_START = """
+import("/ui/card/review.js").then(
+    (review) => review.mount(element),
+    () => setTimeout(() => location.reload(), 3000),
+);
+"""
 
 
 def build(context: RequestContext) -> gr.Blocks:
