@@ -136,6 +136,20 @@ def evaluate(judged: Judged, labels: Sequence[str], threshold: float) -> Evaluat
     )
 
 
+def f1_gains(pairs: Sequence[tuple[Judged, Judged]]) -> tuple[Measured, Measured]:
+    """By how much micro and macro F1 are higher after than before, the mean over the pairs, which
+    are all of the same texts: these are drawn again, for every model alike."""
+    counted = np.array([[[each.hits, each.said + each.meant] for each in pair] for pair in pairs])
+    drawn = [np.arange(counted.shape[3]), *_resampled(counted.shape[3])]
+    # [1 + resamples, pairs, before and after, hits and both, labels]
+    sums = [counted[:, :, :, rows].sum(axis=3) for rows in drawn]
+    micro, macro = (
+        [float(np.mean([f1(after) - f1(before) for before, after in one])) for one in sums]
+        for f1 in (_micro, _macro)
+    )
+    return _between(micro[0], micro[1:]), _between(macro[0], macro[1:])
+
+
 def _parts(answer: Answer) -> set[tuple[int, int, str]]:
     """What can be right or wrong by itself: the place and the label."""
     if isinstance(answer, SpansAnswer):

@@ -55,15 +55,23 @@ def from_file(path: Path, labels: Sequence[str], spec: AnswerSpec = PLAIN) -> Re
     Raises:
         ConfigurationError: as `labelled_texts`, or there is nothing to replay.
     """
-    examples, held_out = [], []
-    for each in labelled_texts(path, replace(spec, labels=tuple(labels))):
-        if place01("replay", text_key(each.text)) < _FILE_HELD_OUT:
-            held_out.append(each)
-        else:
-            examples.append(example_of(each.text, each.answer, labels))
-    if not examples:
+    found = divided_by_text(
+        path.name, labelled_texts(path, replace(spec, labels=tuple(labels))), labels
+    )
+    if not found.examples:
         raise ConfigurationError(f"{path}: nothing to replay")
-    return ReplaySet(path.name, examples, held_out)
+    return found
+
+
+def divided_by_text(name: str, texts: Sequence[LabelledText], labels: Sequence[str]) -> ReplaySet:
+    """Labelled texts in these parts; the examples' shares are in the order of `labels`."""
+    found = ReplaySet(name, [], [])
+    for each in texts:
+        if place01("replay", text_key(each.text)) < _FILE_HELD_OUT:
+            found.held_out.append(each)
+        else:
+            found.examples.append(example_of(each.text, each.answer, labels))
+    return found
 
 
 def without(old: ReplaySet, judging: Set[str], taught: Set[str]) -> ReplaySet:

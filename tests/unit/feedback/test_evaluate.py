@@ -6,8 +6,10 @@ from scipy.stats import binomtest, norm
 
 from services.feedback.quality import Floats, calibration_error, fit_temperature
 from services.feedback.training.evaluate import (
+    Judged,
     ece_if_calibrated,
     evaluate,
+    f1_gains,
     one_label,
     share,
     worse_by_chance,
@@ -39,6 +41,29 @@ def test_a_paired_comparison_is_mcnemars_exact_test() -> None:
     expected = binomtest(12, 17, 0.5, alternative="greater").pvalue
     assert worse_by_chance(before, after) == pytest.approx(expected)
     assert worse_by_chance(before, before) == 1.0
+
+
+def test_the_gain_in_f1_is_the_difference_of_the_same_texts() -> None:
+    # Given a model, and one that is right on a tenth of the texts more
+    truth = np.arange(1_000) % 2
+    right = np.arange(1_000) % 10 < 7
+    better = np.arange(1_000) % 10 < 8
+
+    def answers(correct: np.ndarray) -> Judged:
+        found = scores(correct)
+        found[truth == 1] = found[truth == 1][:, ::-1]
+        return one_label(found, truth)
+
+    before, after = answers(right), answers(better)
+    micro, macro = f1_gains([(before, after)])
+    # I expect the difference, and the interval of a tenth of 1 000, not of two independent shares
+    assert micro.value == pytest.approx(0.1)
+    one, other = (evaluate(each, ("a", "b"), 0.85) for each in (before, after))
+    assert macro.value == pytest.approx(other.macro_f1.value - one.macro_f1.value)
+    assert micro.high - micro.low == pytest.approx(2 * 1.96 * np.sqrt(0.09 / 1_000), rel=0.15)
+    # of several pairs their mean, and nothing where nothing changed.
+    assert f1_gains([(before, after), (before, before)])[0].value == pytest.approx(0.05)
+    assert f1_gains([(before, before)]) == ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 
 
 def test_a_bootstrap_interval_is_about_the_normal_one_and_always_the_same() -> None:
