@@ -47,7 +47,7 @@ OTHERS: dict[Kind, Any] = {
 
 
 EPOCHS: dict[Kind, int] = {"labels": 3, "spans": 1}
-TRAINED = 96
+TRAINED = 48
 
 
 def ids() -> list[str]:
@@ -107,7 +107,7 @@ def retrained(engine: Engine, home: Path, kind: Kind, rows: Rows) -> Receipt:
     )
     file = rows(home / "texts.jsonl", len(ids()), OTHERS[kind])
     log(engine, kind, [json.loads(line) for line in file.read_text().splitlines()])
-    ran = hitl(engine, home, retrain_app, "--min-labels", "50")
+    ran = hitl(engine, home, retrain_app, "--min-labels", "30")
     assert ran.exit_code == 0, ran.output
     receipt = read_receipt(home / "models" / "mail" / "v1")
     # Every receipt names the decisions, none of them held out, and the weights are others.
