@@ -240,7 +240,8 @@ def report(times: dict[str, list[float]], work: dict[str, list[Worked]]) -> Repo
         f"item has been handed to the screen (the aim: {AIM_KEY_MS} ms for labels), and, with a "
         f"text of {WORDS:,} words and {PLACES} spans, the longest frame of a round while somebody "
         f"works on it (the aim: none over {AIM_FRAME_MS} ms; without work a frame takes 17 ms). "
-        "The CPU is that of the page's own thread, with what the measurement takes of it.",
+        "The line of nothing shows what other programs did. The CPU is that of the page's own "
+        "thread, with what the measurement takes of it.",
         tables=[
             Table(("card", "median ms", "95th percentile", "all", "items"), keys),
             Table(
