@@ -24,7 +24,7 @@ _OF_NEWEST = """
         ORDER BY decided_at DESC LIMIT :newest
     )
 """
-_REVIEWERS = text(_OF_NEWEST + "SELECT DISTINCT reviewer FROM newest")  # noqa: S608
+_REVIEWERS = text(f"{_OF_NEWEST} SELECT DISTINCT reviewer FROM newest")  # noqa: S608 - a constant
 _LABELS = text(
     f"""{_OF_NEWEST} SELECT DISTINCT named.label
     FROM newest CROSS JOIN LATERAL ({labels_of("newest.label", "newest.answer")}) AS named(label)
